@@ -1,0 +1,1 @@
+"""Faces and wiring: HTTP, command line, settings. Builds on `ingestion` and `retrieval`."""

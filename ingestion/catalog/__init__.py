@@ -1,0 +1,1 @@
+"""The relational record of collections, documents and jobs (SQLite and PostgreSQL)."""

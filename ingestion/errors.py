@@ -1,0 +1,75 @@
+"""Ingestion's branch of the error tree."""
+
+from retrieval.errors import InvalidRequest, TandemError, Unavailable
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The bytes are of no type that the service reads."""
+
+    code = "unsupported_media_type"
+
+
+class MediaTypeMismatch(InvalidRequest):
+    """File name or declared type say one thing, the bytes another."""
+
+    code = "media_type_mismatch"
+
+
+class TooLarge(InvalidRequest):
+    code = "too_large"
+
+
+class ParseFailed(TandemError):
+    """The document is damaged."""
+
+    code = "parse_failed"
+
+
+class EncryptedDocument(ParseFailed):
+    """The document opens only with a password."""
+
+    code = "encrypted_document"
+
+
+class ParseLimit(ParseFailed):
+    """Reading the document would take more time, memory or output than allowed."""
+
+    code = "parse_limit"
+
+
+class NoText(ParseFailed):
+    """The document was read and holds no text (a scan, an empty sheet)."""
+
+    code = "no_text"
+
+
+class DocumentNotFound(TandemError):
+    code = "document_not_found"
+
+
+class JobNotFound(TandemError):
+    code = "job_not_found"
+
+
+class DocumentBusy(Unavailable):
+    """Another worker holds the document's lease."""
+
+    code = "document_busy"
+
+
+class CatalogUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "catalog_unavailable"
+
+
+class BlobMissing(TandemError):
+    """The blob store does not hold an original that the catalog names, or holds other bytes under its hash."""
+
+    code = "blob_missing"
+
+
+class BlobStoreUnavailable(Unavailable):
+    """The blob store cannot be written or read now (disk full, no permission)."""
+
+    code = "blob_store_unavailable"

@@ -1,0 +1,138 @@
+"""What ingestion needs from the outside. Every implementation passes the contract suite of its port (tests/contract)."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from ingestion.types import (
+    Claim,
+    Collection,
+    Document,
+    DocumentRecord,
+    Job,
+    JobId,
+    Outcome,
+    ParsedDocument,
+    Receipt,
+    WorkerId,
+)
+from retrieval.ports import Lifecycle
+from retrieval.types import DocumentId
+
+
+class Parser(Lifecycle, Protocol):
+    async def parse(self, data: bytes, media_type: str) -> ParsedDocument:
+        """Reads the text of `data`, whose type was detected before.
+
+        Raises ParseFailed, EncryptedDocument, ParseLimit or NoText. A crash or a hang of the parser costs this
+        document only.
+        """
+        ...
+
+
+class BlobStore(Lifecycle, Protocol):
+    """Originals by SHA-256 of their bytes."""
+
+    async def put(self, sha256: str, data: bytes) -> None:
+        """Durable when it returns; does nothing where the blob is there already. Raises BlobStoreUnavailable."""
+        ...
+
+    async def get(self, sha256: str) -> bytes:
+        """Verified against the hash. Raises BlobMissing, BlobStoreUnavailable."""
+        ...
+
+    async def delete(self, sha256: str) -> None:
+        """Does nothing where there is no such blob."""
+        ...
+
+
+class Catalog(Lifecycle, Protocol):
+    """Each method is one transaction, committed when it returns. Raises CatalogUnavailable where the database is away."""
+
+    # Collections
+    async def add_collection(self, collection: Collection) -> None:
+        """Raises CollectionExists."""
+        ...
+
+    async def collection(self, name: str) -> Collection:
+        """Raises CollectionNotFound."""
+        ...
+
+    async def collections(self) -> Sequence[Collection]: ...
+
+    async def remove_collection(self, name: str) -> None:
+        """Removes it with its documents, jobs and receipts. Does nothing where there is none."""
+        ...
+
+    # Documents and jobs
+    async def accept(self, job_id: JobId, collection: str, documents: Sequence[Document]) -> Sequence[Receipt]:
+        """Records a job and queues its documents; returns their first receipts, in order.
+
+        A document that is `ready` with the same bytes, title, media type, partition, metadata and chunking becomes
+        `unchanged` and is not queued. Any other gets the next version and is `queued`, also while an older version is being
+        processed: that work keeps its lease, and the new version is claimed after it. A document named twice
+        in one call keeps the last one; the earlier receipt ends as `replaced`. Raises CollectionNotFound.
+        """
+        ...
+
+    async def job(self, job_id: JobId) -> Job:
+        """Raises JobNotFound."""
+        ...
+
+    async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
+        """In the order of the job's documents, skipping the first `after`. Raises JobNotFound."""
+        ...
+
+    async def document(self, collection: str, document_id: DocumentId) -> DocumentRecord:
+        """Raises DocumentNotFound, CollectionNotFound."""
+        ...
+
+    async def documents(
+        self, collection: str, *, after: DocumentId | None = None, limit: int = 100
+    ) -> Sequence[DocumentRecord]:
+        """Ordered by id, those after `after`. Raises CollectionNotFound."""
+        ...
+
+    async def remove_document(self, claim: Claim) -> bool:
+        """Removes the document if the claim still holds its lease and no newer version was accepted since; its queued
+        receipts end as failed with code `deleted`. Returns whether it did."""
+        ...
+
+    async def blob_in_use(self, sha256: str) -> bool:
+        """Whether any document, of any collection, refers to this original."""
+        ...
+
+    async def queue_depth(self) -> int:
+        """Documents that are queued or being processed."""
+        ...
+
+    # Leased work
+    async def claim(self, worker: WorkerId, *, limit: int, lease: timedelta, now: datetime) -> Sequence[Claim]:
+        """Leases up to `limit` documents that are queued and due, or whose lease ran out; oldest first.
+
+        No two callers ever hold live leases on the same document. Each claim counts one attempt.
+        """
+        ...
+
+    async def claim_document(
+        self, collection: str, document_id: DocumentId, worker: WorkerId, *, lease: timedelta, now: datetime
+    ) -> Claim:
+        """Leases one document whatever its state. Raises DocumentNotFound, DocumentBusy (somebody holds it)."""
+        ...
+
+    async def renew(self, claims: Sequence[Claim], *, lease: timedelta, now: datetime) -> Sequence[Claim]:
+        """Extends the leases that are still held; returns those claims, with their new end."""
+        ...
+
+    async def complete(self, outcomes: Sequence[Outcome]) -> None:
+        """Closes claims in one transaction. An outcome whose lease was lost changes nothing.
+
+        Success: document `ready`, its receipts up to this version end as `ready` (or `replaced` where an earlier
+        version had been searchable). Failure: `failed` with the error; with `retry_at`, back to `queued`. If a newer version
+        was accepted meanwhile the receipts of this version end all the same, the lease is released and the document stays queued.
+        """
+        ...
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Gives claims back untouched (at shutdown): queued again, the attempt not counted."""
+        ...

@@ -1,0 +1,163 @@
+"""Ingestion's vocabulary: what came in, what was read from it, what became of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NewType
+
+from retrieval.types import DocumentId, Fingerprint, Language, StoreName
+
+JobId = NewType("JobId", str)
+WorkerId = NewType("WorkerId", str)
+
+DocumentState = Literal["queued", "processing", "ready", "failed"]
+ReceiptStatus = Literal["queued", "ready", "unchanged", "replaced", "failed"]
+JobState = Literal["queued", "running", "succeeded", "partial", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How documents are cut. Both in tokens of the collection's embedding model."""
+
+    max_tokens: int = 512
+    overlap: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection as the catalog records it. In the store, `name` is an alias of `store_name`."""
+
+    name: str
+    store_name: StoreName
+    fingerprint: Fingerprint
+    language: Language
+    chunking: Chunking
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document as accepted: the original is in the blob store under `sha256`."""
+
+    collection: str
+    id: DocumentId
+    sha256: str
+    size: int
+    """Bytes of the original."""
+    media_type: str
+    title: str
+    partition: str = ""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    chunking: Chunking = Chunking()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentError:
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRecord:
+    """A document and what became of it. After a failed replacement `state` is `failed` while `chunks`, `tokens` and
+    `searchable_at` still tell of the version that search finds."""
+
+    document: Document
+    version: int
+    """Grows by one with every accepted change."""
+    state: DocumentState
+    attempts: int
+    chunks: int
+    tokens: int
+    truncated_tokens: int
+    ingested_at: datetime
+    """When the current version was accepted."""
+    searchable_at: datetime | None
+    error: DocumentError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one document of one job."""
+
+    job_id: JobId
+    document_id: DocumentId
+    version: int
+    status: ReceiptStatus
+    chunks: int = 0
+    tokens: int = 0
+    truncated_tokens: int = 0
+    searchable_at: datetime | None = None
+    """Set only after a strongly consistent read found every chunk."""
+    error: DocumentError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    documents: int
+    done: int
+    """Ended, well or badly."""
+    failed: int
+    chunks: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: JobId
+    collection: str
+    state: JobState
+    progress: Progress
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A document under a lease: until `lease_until` no other worker touches it."""
+
+    record: DocumentRecord
+    worker: WorkerId
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the work on one claim ended."""
+
+    claim: Claim
+    chunks: int = 0
+    tokens: int = 0
+    truncated_tokens: int = 0
+    searchable_at: datetime | None = None
+    error: DocumentError | None = None
+    retry_at: datetime | None = None
+    """Set where the failure is retryable and attempts are left: the document goes back to the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the parsed text."""
+
+    number: int
+    """From 1."""
+    start: int
+    """Offset in characters into ParsedDocument.text where the page begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    text: str
+    """NFC, without NUL and lone surrogates, Markdown where the source has structure."""
+    media_type: str
+    title: str = ""
+    """From the document's own properties; empty where it has none."""
+    pages: tuple[Page, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSpan:
+    """Where a chunk lies in the text (characters) and how many tokens it has without special tokens."""
+
+    start: int
+    end: int
+    tokens: int

@@ -1,0 +1,1 @@
+"""Models behind the ports `Embedder` and `Reranker`, one file per kind of engine."""

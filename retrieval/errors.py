@@ -1,0 +1,112 @@
+"""The one tree of errors. Adapters translate into it; a `code` is part of the wire contract and never changes meaning."""
+
+from typing import ClassVar
+
+
+class TandemError(Exception):
+    """An expected failure, told to whoever caused it or can mend it.
+
+    `message` says what was wrong, which value, and what to do. `detail` holds the same as data (small, JSON-able).
+    `retryable` says whether the same call may succeed later without any change by the caller.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **detail: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class InvalidRequest(TandemError):
+    """The caller sent something that no retry will make right."""
+
+    code = "invalid_request"
+
+
+class InvalidText(InvalidRequest):
+    """Text that cannot be stored or embedded: NUL characters, lone surrogates."""
+
+    code = "invalid_text"
+
+
+class EmptyText(InvalidRequest):
+    """Nothing but white space."""
+
+    code = "empty_text"
+
+
+class CollectionNotFound(TandemError):
+    code = "collection_not_found"
+
+
+class CollectionExists(TandemError):
+    code = "collection_exists"
+
+
+class FingerprintMismatch(TandemError):
+    """Vectors of one model would be mixed with those of another."""
+
+    code = "fingerprint_mismatch"
+
+
+class ConfigurationError(TandemError):
+    """A setting is wrong: the message is one line and names it."""
+
+    code = "configuration"
+
+
+class ModelUnavailable(TandemError):
+    """The model's files are neither here nor within reach."""
+
+    code = "model_unavailable"
+
+
+class SelfTestFailed(TandemError):
+    """A model does not behave as it must; the node stays not ready."""
+
+    code = "self_test_failed"
+
+
+class EngineFailed(TandemError):
+    """The engine refused or spoilt one request (a non-finite vector, say); others are not affected."""
+
+    code = "engine_failed"
+
+
+class Unavailable(TandemError):
+    """Something the service stands on is away for the moment."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class NotReady(Unavailable):
+    """The node is starting, or a self-test keeps it from serving."""
+
+    code = "not_ready"
+
+
+class EngineDead(Unavailable):
+    """The engine's process ended; it is being restarted."""
+
+    code = "engine_dead"
+
+
+class StoreUnavailable(Unavailable):
+    """The vector store does not answer."""
+
+    code = "store_unavailable"
+
+
+class StoreFailed(TandemError):
+    """The vector store answered with an error that a retry will not mend."""
+
+    code = "store_failed"
+
+
+class Unsupported(TandemError):
+    """The configured server or model cannot do what was asked; the message names what is missing."""
+
+    code = "unsupported"

@@ -1,0 +1,118 @@
+"""What the kernel needs from the outside. Every implementation passes the contract suite of its port (tests/contract)."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from tokenizers import Tokenizer
+
+from retrieval.types import (
+    Candidate,
+    ChunkId,
+    CollectionSpec,
+    DocumentId,
+    EmbeddedChunk,
+    Embeddings,
+    Fingerprint,
+    Lane,
+    RerankScores,
+    StoreCapabilities,
+    StoreName,
+    TextKind,
+    Vector,
+)
+
+
+class Lifecycle(Protocol):
+    """Adapters that own a process or a connection. `close` is safe to call twice and after a failed `start`."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    @property
+    def failure(self) -> str | None:
+        """None while healthy; otherwise one sentence for /health/ready. Never blocks."""
+        ...
+
+
+class Embedder(Lifecycle, Protocol):
+    @property
+    def fingerprint(self) -> Fingerprint: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer, with truncation and padding off. Not to be changed."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest document in tokens, special tokens not counted, that is embedded without a cut."""
+        ...
+
+    async def embed(
+        self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
+    ) -> Embeddings:
+        """Embeds `texts`, in order. `instruction` applies to queries only (None: the model's default).
+
+        A text longer than the window is cut at its end and reported, special tokens stay.
+        Raises EngineDead (every waiter of a dead engine gets it), EngineFailed (a vector is not finite).
+        """
+        ...
+
+
+class Reranker(Lifecycle, Protocol):
+    @property
+    def model(self) -> str: ...
+
+    async def rerank(
+        self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
+    ) -> RerankScores:
+        """Scores every passage against the query. `passages` may be empty. Errors as in `Embedder.embed`."""
+        ...
+
+
+class VectorStore(Lifecycle, Protocol):
+    """Names are physical collections or aliases. Methods raise StoreUnavailable (away; retry), CollectionNotFound
+    (no such collection) or StoreFailed (refused)."""
+
+    async def capabilities(self) -> StoreCapabilities: ...
+
+    async def create_collection(self, name: StoreName, spec: CollectionSpec) -> None:
+        """Creates, indexes and loads. Does nothing where `name` exists with the same dimension; StoreFailed otherwise."""
+        ...
+
+    async def drop_collection(self, name: StoreName) -> None:
+        """Does nothing where `name` does not exist."""
+        ...
+
+    async def list_collections(self) -> Sequence[StoreName]: ...
+
+    async def point_alias(self, alias: str, name: StoreName) -> None:
+        """Creates the alias or moves it."""
+        ...
+
+    async def drop_alias(self, alias: str) -> None:
+        """Does nothing where `alias` does not exist."""
+        ...
+
+    async def upsert(self, name: str, rows: Sequence[EmbeddedChunk]) -> None:
+        """Writes rows by chunk id; of the same id the last one stays. Batched inside; `rows` may be empty."""
+        ...
+
+    async def prune(self, name: str, keep: Mapping[DocumentId, Collection[ChunkId]]) -> None:
+        """For each document named, deletes every chunk whose id is not kept (an empty collection: all of them)."""
+        ...
+
+    async def present(self, name: str, ids: Sequence[ChunkId]) -> set[ChunkId]:
+        """Which of `ids` a search can find now. Read at Strong consistency."""
+        ...
+
+    async def count(self, name: str, document_id: DocumentId | None = None) -> int:
+        """Chunks of one document, or of the collection. Read at Strong consistency."""
+        ...
+
+    async def search(
+        self, name: str, vector: Vector, *, limit: int, partition: str | None = None
+    ) -> Sequence[Candidate]:
+        """Nearest chunks by cosine, best first."""
+        ...

@@ -1,0 +1,1 @@
+"""Vector databases behind the port `VectorStore`, one file per SDK."""

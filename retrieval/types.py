@@ -1,0 +1,208 @@
+"""The kernel's vocabulary. Frozen, slotted, without behaviour beyond what follows from the data itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from hashlib import sha256
+from json import dumps
+from typing import Literal, NewType
+
+import numpy as np
+import numpy.typing as npt
+
+ChunkId = NewType("ChunkId", str)
+DocumentId = NewType("DocumentId", str)
+StoreName = NewType("StoreName", str)
+"""Name of a physical collection in the vector store: `<collection>__<fingerprint digest>`."""
+
+Vector = npt.NDArray[np.float32]
+"""Shape (dimension,)."""
+Vectors = npt.NDArray[np.float32]
+"""Shape (texts, dimension)."""
+TokenIds = Sequence[int]
+TextKind = Literal["query", "document"]
+Language = Literal["zh", "en", "mixed"]
+
+
+class Lane(IntEnum):
+    """Who waits for the accelerator. The value is the engine's scheduling priority: lower goes first."""
+
+    INTERACTIVE = 0
+    BULK = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What makes two vectors comparable. Vectors of different fingerprints never share a collection."""
+
+    model: str
+    """Public name of the model, without any path of the machine."""
+    revision: str
+    """Hash over the model's configuration and weights' identity, 12 hexadecimal digits."""
+    dimension: int
+    normalized: bool
+    prompt_version: str
+    """Version of the texts that retrieval.prompts puts around queries and documents."""
+    engine: str
+    """Engine and version class, for instance `vllm-0.32`."""
+
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits over all fields: short enough for a collection's name."""
+        return sha256(dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Vectors that never travel without what made them."""
+
+    vectors: Vectors
+    """float32, shape (texts, dimension), unit length, finite."""
+    tokens: tuple[int, ...]
+    """Tokens the model saw for each text, prompt and special tokens included."""
+    truncated_tokens: tuple[int, ...]
+    """Tokens of each text that did not fit the model's window and were cut."""
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class RerankScores:
+    scores: tuple[float, ...]
+    """One per passage, in the order given, in [0, 1]; higher is more relevant."""
+    tokens: int
+    """Tokens submitted to the engine for the whole call."""
+    truncated_tokens: tuple[int, ...]
+    """Tokens of each passage that were cut, always from the passage and never from the prompt around it."""
+    truncated_query_tokens: int
+    """Tokens cut from the query, where it is longer than its share of the model's window."""
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of a document. `text` is exactly `document_text[start:end]` (offsets in characters)."""
+
+    id: ChunkId
+    document_id: DocumentId
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    tokens: int
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedChunk:
+    """One row of the vector store."""
+
+    chunk: Chunk
+    vector: Vector
+    title: str = ""
+    media_type: str = "text/plain"
+    partition: str = ""
+    """Value of the store's partition key: a tenant, a team; empty where the collection is not divided."""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    ingested_at: datetime | None = None
+    """Timezone-aware."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec:
+    """What the store needs to know to create a physical collection."""
+
+    dimension: int
+    language: Language = "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCapabilities:
+    server: str
+    """`milvus-lite` or `milvus`."""
+    version: str
+    sparse: bool
+    """Whether the server computes BM25 itself."""
+    sparse_missing: str = ""
+    """Where `sparse` is False: one sentence that says what the server lacks and what to use instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What recall brings back: a chunk as stored, without its vector."""
+
+    chunk: Chunk
+    score: float
+    """Cosine similarity in [-1, 1] for dense recall."""
+    title: str
+    media_type: str
+    partition: str
+    metadata: Mapping[str, object]
+    ingested_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    text: str
+    top_k: int = 10
+    candidates: int = 50
+    """Pool that recall brings and the reranker scores."""
+    rerank: bool = True
+    partition: str | None = None
+    min_score: float | None = None
+    """Applied to the score that the answer is ordered by and returns."""
+    instruction: str | None = None
+    rerank_instruction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    candidate: Candidate
+    score: float
+    """The score that the order and `min_score` follow."""
+    scores: Mapping[str, float]
+    """By stage: `dense`, `rerank`."""
+    ranks: Mapping[str, int]
+    """By stage, from 1."""
+    truncated_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RerankReport:
+    """What reranking did, so that an unranked answer is never taken for a ranked one."""
+
+    applied: bool
+    candidates: int
+    scored: int
+    ms: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    hits: tuple[Hit, ...]
+    rerank: RerankReport
+    timings_ms: Mapping[str, float]
+    """`embed`, `recall`, `rerank`, `total`; wall clock."""
+    models: Mapping[str, str]
+    score_name: str
+    """Which of `Hit.scores` is `Hit.score`."""
+    truncated_query_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTestCheck:
+    name: str
+    passed: bool
+    detail: str
+    """What was measured, and what it had to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTestReport:
+    checks: tuple[SelfTestCheck, ...]
+    ms: float
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
