@@ -1,0 +1,232 @@
+"""Golden pairs at start: do both models answer as they must, before anybody's question depends on it?
+
+What it is there to catch has all been seen in the field: a reranker without its template (near random), one that says
+0.5 to everything, repeated texts that come out of a prefix cache wrong, half precision that overflows to NaN, a model
+of another dimension than configured. It looks only through the ports, so every engine is judged alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+from time import perf_counter
+
+import numpy as np
+
+from retrieval.errors import EngineFailed
+from retrieval.ports import Embedder, Reranker
+from retrieval.types import Lane, SelfTestCheck, SelfTestReport, TextKind, Vectors
+
+NORM_TOLERANCE = 1e-3
+"""Distance of a length from 1: float32 leaves 1e-6, a vector normalised in bfloat16 up to 4e-3 before it is renewed."""
+REPEAT_COSINE = 0.9999
+"""The same input alone, twice: same shapes, same kernels; only the order of float additions may differ."""
+REPEAT_SCORE = 0.005
+"""As REPEAT_COSINE. bfloat16 logits move by about 0.01, and a probability by at most a quarter of its logit's move."""
+BATCH_COSINE = 0.999
+"""Alone against in a batch, cold against cached: other shapes pick other kernels, which round bfloat16 differently.
+A broken prefix cache gives 0.6, a mixed-up batch less."""
+BATCH_SCORE = 0.02
+"""As BATCH_COSINE, for a probability."""
+DISTINCT_COSINE = 0.9999
+"""Unrelated texts must stay below it, or the model does not look at its input."""
+DISTINCT_SCORE = 1e-5
+"""Scores of unlike passages must differ by more, or the model does not look at its input."""
+EMBED_MARGIN = 0.1
+"""Cosine of the relevant pair above the irrelevant one. Working models reach 0.3 and more on these pairs."""
+RERANK_MARGIN = 0.05
+"""Score of the relevant pair above the irrelevant one. A cross-encoder reaches 0.9, late interaction 0.1 and more."""
+PREFIX_TOKENS = 300
+"""Shared prefix: more than two blocks of any engine's prefix cache (16 tokens on CUDA, 128 on Ascend and CPU)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenPair:
+    language: str
+    query: str
+    relevant: str
+    irrelevant: str
+
+
+# The irrelevant passages share a word or the subject with their query: an order by length or by luck does not pass.
+GOLDEN_PAIRS = (
+    GoldenPair(
+        "en",
+        "How do bees make honey?",
+        "Bees make honey out of nectar: they fan it with their wings until most of its water is gone.",
+        "The harbour was rebuilt after the storm, and the ferry now makes the crossing twice a day.",
+    ),
+    GoldenPair(
+        "en",
+        "What is the capital of Norway?",
+        "Oslo, the largest city of Norway, has been its capital since the union with Denmark ended.",
+        "Start-ups often raise capital from their founders' families before a bank will lend to them.",
+    ),
+    GoldenPair(
+        "en",
+        "Why does bread rise?",
+        "Yeast makes bread rise: it turns sugar in the dough into carbon dioxide, which does not escape.",
+        "Rents rise fastest where few flats are built, and most of all near the university.",
+    ),
+    GoldenPair(
+        "zh",
+        "蜜蜂怎样酿造蜂蜜？",
+        "工蜂采集花蜜，在口中反复传递，再用翅膀扇风使水分蒸发，花蜜便逐渐浓缩成蜂蜜。",
+        "风暴过后港口重新修建，渡轮现在每天往返两次。",
+    ),
+    GoldenPair(
+        "zh",
+        "挪威的首都是哪里？",
+        "奥斯陆位于峡湾尽头，是挪威政府所在地，也是该国最大的城市。",
+        "首都机场今年新开了三条货运航线，主要运送鲜花和海产品。",
+    ),
+    GoldenPair(
+        "zh",
+        "面包为什么会发起来？",
+        "酵母分解面团中的糖分并放出二氧化碳，气泡使面团膨胀，烤出来的面包松软多孔。",
+        "大学附近新建的住房很少，所以那里的房租涨得最快。",
+    ),
+)
+
+
+async def run_selftest(
+    embedder: Embedder, reranker: Reranker, *, check_margin: bool, languages: Sequence[str]
+) -> SelfTestReport:
+    """Runs every check of both models, in the interactive lane. Both must be started.
+
+    `languages` are the codes of those the models know; pairs exist for `en` and `zh`, and a model of neither is tried
+    with the English ones. `check_margin` is False for models whose ranking means nothing (random weights).
+    A model that misbehaves makes a failed check, EngineFailed included; Unavailable (EngineDead) propagates.
+    """
+    started = perf_counter()
+    spoken = {pair.language for pair in GOLDEN_PAIRS}.intersection(languages) or {"en"}
+    pairs = [pair for pair in GOLDEN_PAIRS if pair.language in spoken]
+    checks: list[SelfTestCheck] = []
+    try:
+        await _check_embedder(checks, embedder, pairs, check_margin=check_margin)
+    except EngineFailed as error:
+        checks.append(SelfTestCheck("embed.answers", False, error.message))
+    try:
+        await _check_reranker(checks, reranker, pairs, _long_texts(embedder), check_margin=check_margin)
+    except EngineFailed as error:
+        checks.append(SelfTestCheck("rerank.answers", False, error.message))
+    return SelfTestReport(tuple(checks), (perf_counter() - started) * 1000)
+
+
+async def _check_embedder(
+    checks: list[SelfTestCheck], embedder: Embedder, pairs: Sequence[GoldenPair], *, check_margin: bool
+) -> None:
+    async def embed(kind: TextKind, *texts: str) -> Vectors:
+        return (await embedder.embed(texts, kind=kind, lane=Lane.INTERACTIVE)).vectors
+
+    texts: dict[TextKind, list[str]] = {
+        "query": [pair.query for pair in pairs],
+        "document": [text for pair in pairs for text in (pair.relevant, pair.irrelevant)],
+    }
+    batch = {kind: await embed(kind, *texts[kind]) for kind in texts}
+    shapes = {kind: (len(texts[kind]), embedder.fingerprint.dimension) for kind in texts}
+    measured = ", ".join(f"{batch[kind].shape} for {shapes[kind]}" for kind in texts)
+    sound = all(batch[kind].shape == shapes[kind] for kind in texts)
+    checks.append(SelfTestCheck("embed.dimension", sound, f"shapes {measured}"))
+    if not sound:
+        return  # no number below would mean anything
+    components = np.concatenate([batch[kind].ravel() for kind in texts])
+    spoilt = int(np.count_nonzero(~np.isfinite(components)))
+    checks.append(SelfTestCheck("embed.finite", spoilt == 0, f"{spoilt} components are not finite, 0 allowed"))
+    norms = np.concatenate([np.linalg.norm(batch[kind], axis=1) for kind in texts])
+    checks.append(_at_most("embed.unit_norm", "distance from length 1", np.abs(norms - 1).max(), NORM_TOLERANCE))
+
+    repeated: list[float] = []
+    alone: list[float] = []
+    prefixed: list[float] = []
+    for kind in texts:
+        first, again = await embed(kind, texts[kind][0]), await embed(kind, texts[kind][0])
+        last = await embed(kind, texts[kind][-1])
+        repeated.append(_cosine(first, again))
+        alone += [_cosine(first, batch[kind][:1]), _cosine(last, batch[kind][-1:])]
+        one, other = _long_texts(embedder)
+        cold, half_cold = await embed(kind, one), await embed(kind, other)
+        prefixed.append(_cosine(np.concatenate([cold, half_cold]), await embed(kind, one, other)))
+    checks.append(_at_least("embed.deterministic", "cosine of a repetition", np.min(repeated), REPEAT_COSINE))
+    checks.append(_at_least("embed.batch", "cosine alone against in a batch", np.min(alone), BATCH_COSINE))
+    checks.append(_at_least("embed.shared_prefix", "cosine cold against cached", np.min(prefixed), BATCH_COSINE))
+    nearest = max(_cosine(batch[kind][i : i + 1], batch[kind][i + 1 : i + 2]) for kind in texts for i in range(2))
+    checks.append(_at_most("embed.distinct", "cosine of unrelated texts", nearest, DISTINCT_COSINE))
+    if check_margin:
+        for language in dict.fromkeys(pair.language for pair in pairs):
+            rows = [row for row, pair in enumerate(pairs) if pair.language == language]
+            margins = [
+                _cosine(batch["query"][row : row + 1], batch["document"][2 * row : 2 * row + 1])
+                - _cosine(batch["query"][row : row + 1], batch["document"][2 * row + 1 : 2 * row + 2])
+                for row in rows
+            ]
+            checks.append(
+                _at_least(f"embed.margin.{language}", "relevant above irrelevant", np.min(margins), EMBED_MARGIN)
+            )
+
+
+async def _check_reranker(
+    checks: list[SelfTestCheck],
+    reranker: Reranker,
+    pairs: Sequence[GoldenPair],
+    long_texts: tuple[str, str],
+    *,
+    check_margin: bool,
+) -> None:
+    async def score(query: str, *passages: str) -> tuple[float, ...]:
+        scores = (await reranker.rerank(query, passages, lane=Lane.INTERACTIVE)).scores
+        if len(scores) != len(passages):
+            raise EngineFailed(f"The reranker gave {len(scores)} scores for {len(passages)} passages.")
+        return scores
+
+    batch = [await score(pair.query, pair.relevant, pair.irrelevant) for pair in pairs]
+    outside = [value for scores in batch for value in scores if not 0 <= value <= 1]  # NaN is outside, too
+    checks.append(SelfTestCheck("rerank.range", not outside, f"{len(outside)} scores outside [0, 1]: {outside[:3]}"))
+
+    query, passage = pairs[0].query, pairs[0].relevant
+    (first,), (again,) = await score(query, passage), await score(query, passage)
+    checks.append(_at_most("rerank.deterministic", "difference of a repetition", abs(first - again), REPEAT_SCORE))
+    (other,) = await score(query, pairs[0].irrelevant)
+    alone = np.abs(np.array([first, other]) - np.array(batch[0])).max()
+    checks.append(_at_most("rerank.batch", "difference alone against in a batch", alone, BATCH_SCORE))
+    one, two = long_texts
+    cold = await score(query, one) + await score(query, two)
+    cached = np.abs(np.array(cold) - np.array(await score(query, one, two))).max()
+    checks.append(_at_most("rerank.shared_prefix", "difference cold against cached", cached, BATCH_SCORE))
+    checks.append(_at_least("rerank.distinct", "spread of all scores", np.ptp(np.array(batch)), DISTINCT_SCORE))
+    if check_margin:
+        for language in dict.fromkeys(pair.language for pair in pairs):
+            margins = [
+                relevant - irrelevant
+                for pair, (relevant, irrelevant) in zip(pairs, batch, strict=True)
+                if pair.language == language
+            ]
+            checks.append(
+                _at_least(f"rerank.margin.{language}", "relevant above irrelevant", np.min(margins), RERANK_MARGIN)
+            )
+
+
+def _long_texts(embedder: Embedder) -> tuple[str, str]:
+    """Two texts with the same long beginning and unlike ends. The beginning is new each time, so no cache holds it."""
+    sentence = "The keeper wrote down the weather, the ships that passed and the oil that the lamp had burnt. "
+    length = len(embedder.tokenizer.encode(sentence, add_special_tokens=False).ids)
+    room = min(PREFIX_TOKENS, embedder.max_tokens * 3 // 4)
+    prefix = f"{token_hex(4)} " + sentence * max(1, room // length)
+    return prefix + "Then the fog came in.", prefix + "Bread was baked on Fridays."
+
+
+def _cosine(left: Vectors, right: Vectors) -> float:
+    """Lowest cosine over the rows of two matrices of one shape; NaN where that has no meaning."""
+    if left.shape != right.shape:
+        return float("nan")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+        return float(((left * right).sum(axis=1) / lengths).min())
+
+
+def _at_least(name: str, what: str, measured: float, bound: float) -> SelfTestCheck:
+    # NaN compares false, so it fails here and below.
+    return SelfTestCheck(name, bool(measured >= bound), f"{what} {measured:.6g}, at least {bound:g}")
+
+
+def _at_most(name: str, what: str, measured: float, bound: float) -> SelfTestCheck:
+    return SelfTestCheck(name, bool(measured <= bound), f"{what} {measured:.6g}, at most {bound:g}")
