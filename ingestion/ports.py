@@ -95,7 +95,11 @@ class Catalog(Lifecycle, Protocol):
 
     async def remove_document(self, claim: Claim) -> bool:
         """Removes the document if the claim still holds its lease and no newer version was accepted since; its queued
-        receipts end as failed with code `deleted`. Returns whether it did."""
+        receipts end as failed with code `deleted`. Returns whether it did.
+
+        Called after its chunks have left the store: where a newer version was accepted, the lease is released, that
+        version stays queued, and the document no longer counts as searchable.
+        """
         ...
 
     async def blob_in_use(self, sha256: str) -> bool:
@@ -106,18 +110,20 @@ class Catalog(Lifecycle, Protocol):
         """Documents that are queued or being processed."""
         ...
 
-    # Leased work
+    # Leased work. A lease that ran out is lost only when somebody else claims the document.
     async def claim(self, worker: WorkerId, *, limit: int, lease: timedelta, now: datetime) -> Sequence[Claim]:
         """Leases up to `limit` documents that are queued and due, or whose lease ran out; oldest first.
 
-        No two callers ever hold live leases on the same document. Each claim counts one attempt.
+        No two callers ever hold live leases on the same document. Each claim counts one attempt. A `ready` document
+        whose lease ran out (its removal was cut short) is queued again, for it may have lost chunks.
         """
         ...
 
     async def claim_document(
         self, collection: str, document_id: DocumentId, worker: WorkerId, *, lease: timedelta, now: datetime
     ) -> Claim:
-        """Leases one document whatever its state. Raises DocumentNotFound, DocumentBusy (somebody holds it)."""
+        """Leases one document whatever its state, counting one attempt. Raises DocumentNotFound, DocumentBusy (somebody
+        holds a lease on it that has not run out)."""
         ...
 
     async def renew(self, claims: Sequence[Claim], *, lease: timedelta, now: datetime) -> Sequence[Claim]:
@@ -127,12 +133,14 @@ class Catalog(Lifecycle, Protocol):
     async def complete(self, outcomes: Sequence[Outcome]) -> None:
         """Closes claims in one transaction. An outcome whose lease was lost changes nothing.
 
-        Success: document `ready`, its receipts up to this version end as `ready` (or `replaced` where an earlier
-        version had been searchable). Failure: `failed` with the error; with `retry_at`, back to `queued`. If a newer version
-        was accepted meanwhile the receipts of this version end all the same, the lease is released and the document stays queued.
+        Success: document `ready`, the receipts of this version end as `ready` (or `replaced` where an earlier version
+        had been searchable). Failure: `failed` with the error; with `retry_at`, back to `queued`. If a newer version was
+        accepted meanwhile the receipts of this version end all the same, the lease is released and the document stays
+        queued. Receipts of versions that were superseded before anybody processed them end together with the next
+        version that is, as failed with code `superseded`.
         """
         ...
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        """Gives claims back untouched (at shutdown): queued again, the attempt not counted."""
+        """Gives claims back untouched (at shutdown): in the state they were in before, the attempt not counted."""
         ...

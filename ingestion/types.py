@@ -118,6 +118,8 @@ class Claim:
     record: DocumentRecord
     worker: WorkerId
     lease_until: datetime
+    token: str
+    """New with every claim: the fence that keeps a worker whose lease ran out from closing a later claim, also its own."""
 
 
 @dataclass(frozen=True, slots=True)

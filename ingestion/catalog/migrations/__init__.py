@@ -1,0 +1,25 @@
+"""The catalog's schema, version by version, applied when a node starts."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+# Any number of nodes may start at once: the first one migrates, the others wait here and find it done.
+ADVISORY_LOCK = 0x7A6E_DE41
+
+
+def upgrade(connection: Connection) -> None:
+    """Brings the schema to the newest version, inside the transaction that `connection` is in.
+
+    Raises alembic.util.CommandError where the database was migrated by a newer release.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+    config = Config()
+    # The parser of the configuration takes % for a placeholder.
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

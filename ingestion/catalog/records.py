@@ -1,0 +1,167 @@
+"""Between rows of the catalog's tables and the types of ingestion."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Row
+
+from ingestion.types import (
+    Chunking,
+    Collection,
+    Document,
+    DocumentError,
+    DocumentRecord,
+    JobId,
+    Receipt,
+)
+from retrieval.errors import InvalidRequest
+from retrieval.types import DocumentId, Fingerprint, StoreName
+
+MESSAGE_CHARACTERS = 2000
+"""Longest error message that is kept."""
+
+Values = dict[str, Any]
+
+
+def collection_values(collection: Collection) -> Values:
+    return {
+        "name": collection.name,
+        "store_name": collection.store_name,
+        "fingerprint": asdict(collection.fingerprint),
+        "language": collection.language,
+        "max_tokens": collection.chunking.max_tokens,
+        "overlap": collection.chunking.overlap,
+        "created_at": collection.created_at,
+    }
+
+
+def collection(row: Row[Any]) -> Collection:
+    return Collection(
+        name=row.name,
+        store_name=StoreName(row.store_name),
+        fingerprint=Fingerprint(**row.fingerprint),
+        language=row.language,
+        chunking=Chunking(row.max_tokens, row.overlap),
+        created_at=row.created_at,
+    )
+
+
+def digest(document: Document) -> str:
+    """64 hexadecimal digits over everything that makes a new version of a document differ from the one before.
+
+    Raises InvalidRequest where the metadata is not JSON.
+    """
+    parts = (
+        document.sha256,
+        document.title,
+        document.media_type,
+        document.partition,
+        document.chunking.max_tokens,
+        document.chunking.overlap,
+        dict(document.metadata),
+    )
+    try:
+        canonical = json.dumps(parts, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"The metadata of document {document.id!r} is not JSON: {error}.") from error
+    return sha256(canonical.encode()).hexdigest()
+
+
+def document_values(document: Document, *, position: int, now: datetime) -> Values:
+    """A document that was never seen before, queued."""
+    return {
+        "collection": document.collection,
+        "id": document.id,
+        "sha256": document.sha256,
+        "size": document.size,
+        "media_type": document.media_type,
+        "title": document.title,
+        "partition": document.partition,
+        "metadata": dict(document.metadata),
+        "max_tokens": document.chunking.max_tokens,
+        "overlap": document.chunking.overlap,
+        "digest": digest(document),
+        "version": 1,
+        "ingested_at": now,
+        "state": "queued",
+        "attempts": 0,
+        "chunks": 0,
+        "tokens": 0,
+        "truncated_tokens": 0,
+        "error_code": None,
+        "error_message": None,
+        "position": position,
+        "available_at": now,
+        "due_at": now,
+    }
+
+
+def record(row: Row[Any]) -> DocumentRecord:
+    document = Document(
+        collection=row.collection,
+        id=DocumentId(row.id),
+        sha256=row.sha256,
+        size=row.size,
+        media_type=row.media_type,
+        title=row.title,
+        partition=row.partition,
+        metadata=row.metadata,
+        chunking=Chunking(row.max_tokens, row.overlap),
+    )
+    processing = row.lease_token is not None and row.lease_version == row.version
+    return DocumentRecord(
+        document=document,
+        version=row.version,
+        state="processing" if processing else row.state,
+        attempts=row.attempts,
+        chunks=row.chunks,
+        tokens=row.tokens,
+        truncated_tokens=row.truncated_tokens,
+        ingested_at=row.ingested_at,
+        searchable_at=row.searchable_at,
+        error=_error(row),
+    )
+
+
+def receipt_values(receipt: Receipt, *, collection: str, position: int) -> Values:
+    return {
+        "job_id": receipt.job_id,
+        "position": position,
+        "collection": collection,
+        "document_id": receipt.document_id,
+        "version": receipt.version,
+        "status": receipt.status,
+        "chunks": receipt.chunks,
+        "tokens": receipt.tokens,
+        "truncated_tokens": receipt.truncated_tokens,
+        "searchable_at": receipt.searchable_at,
+        **error_values(receipt.error),
+    }
+
+
+def receipt(row: Row[Any]) -> Receipt:
+    return Receipt(
+        job_id=JobId(row.job_id),
+        document_id=DocumentId(row.document_id),
+        version=row.version,
+        status=row.status,
+        chunks=row.chunks,
+        tokens=row.tokens,
+        truncated_tokens=row.truncated_tokens,
+        searchable_at=row.searchable_at,
+        error=_error(row),
+    )
+
+
+def error_values(error: DocumentError | None) -> Mapping[str, str | None]:
+    if error is None:
+        return {"error_code": None, "error_message": None}
+    return {"error_code": error.code, "error_message": error.message[:MESSAGE_CHARACTERS]}
+
+
+def _error(row: Row[Any]) -> DocumentError | None:
+    return None if row.error_code is None else DocumentError(row.error_code, row.error_message)

@@ -1,0 +1,128 @@
+"""The catalog's tables. migrations/ builds them; a test holds the two together."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Timezone-aware on both sides. SQLite has no type for it and stores the UTC time."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("A time without a time zone is ambiguous.")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Ordered by code point on every database and in Python: pages, and the order in which rows are locked, depend on it.
+Key = String().with_variant(String(collation="C"), "postgresql")
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("store_name", String, nullable=False),
+    Column("fingerprint", Json, nullable=False),
+    Column("language", String, nullable=False),
+    Column("max_tokens", Integer, nullable=False),
+    Column("overlap", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("collection", Key, ForeignKey(collections.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("id", Key, primary_key=True),
+    # What was accepted
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("media_type", String, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("partition", String, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("max_tokens", Integer, nullable=False),
+    Column("overlap", Integer, nullable=False),
+    # Over all that makes a version differ from the one before.
+    Column("digest", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("ingested_at", UtcDateTime, nullable=False),
+    # What became of it. `queued`, `ready` or `failed`: that it is being processed follows from the lease.
+    Column("state", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("truncated_tokens", BigInteger, nullable=False),
+    Column("searchable_at", UtcDateTime),
+    Column("error_code", String),
+    Column("error_message", Text),
+    # The queue. `position` orders the documents of one job; `available_at` is when the current version may be worked
+    # on; `due_at` is when the next worker may take it: the end of the lease while there is one, else `available_at`
+    # while queued, else nothing.
+    Column("position", Integer, nullable=False),
+    Column("available_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime),
+    # The lease. The token is new with every claim, so that an old claim never closes a later one.
+    Column("lease_token", String),
+    Column("lease_worker", String),
+    Column("lease_version", Integer),
+    Index("documents_due", "due_at", "position"),
+    Index("documents_lease", "lease_token", unique=True),
+    Index("documents_sha256", "sha256"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("collection", Key, ForeignKey(collections.c.name, ondelete="CASCADE"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("jobs_collection", "collection"),
+)
+
+# Receipts outlive their document, so they refer to it by value.
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("job_id", Key, ForeignKey(jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("collection", Key, nullable=False),
+    Column("document_id", Key, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("truncated_tokens", BigInteger, nullable=False),
+    Column("searchable_at", UtcDateTime),
+    Column("error_code", String),
+    Column("error_message", Text),
+    Index("receipts_document", "collection", "document_id"),
+)
