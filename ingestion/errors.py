@@ -19,6 +19,12 @@ class TooLarge(InvalidRequest):
     code = "too_large"
 
 
+class Overloaded(Unavailable):
+    """A bound is reached. `detail["retry_after_s"]` says when to come again."""
+
+    code = "overloaded"
+
+
 class ParseFailed(TandemError):
     """The document is damaged."""
 

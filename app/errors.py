@@ -1,0 +1,119 @@
+"""The one table from an error's code to an HTTP status, and the one shape of an error body."""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
+
+log = structlog.get_logger()
+
+
+class Unauthorized(TandemError):
+    """No API key, or none that is known."""
+
+    code = "unauthorized"
+
+
+class InvalidJson(InvalidRequest):
+    code = "invalid_json"
+
+
+STATUS: Mapping[str, int] = {
+    "invalid_json": 400,
+    "unauthorized": 401,
+    "collection_not_found": 404,
+    "document_not_found": 404,
+    "job_not_found": 404,
+    "collection_exists": 409,
+    "fingerprint_mismatch": 409,
+    "document_busy": 409,
+    "too_large": 413,
+    "media_type_mismatch": 415,
+    "unsupported_media_type": 415,
+    "empty_text": 422,
+    "invalid_text": 422,
+    "invalid_request": 422,
+    "overloaded": 429,
+    "internal": 500,
+    "engine_failed": 502,
+    "store_failed": 502,
+    "unsupported": 501,
+    "not_ready": 503,
+    "engine_dead": 503,
+    "store_unavailable": 503,
+    "catalog_unavailable": 503,
+    "blob_store_unavailable": 503,
+    "unavailable": 503,
+}
+"""Codes that are not here are never answers to a request: they end in receipts, or stop the start."""
+
+EMPTY_TEXT, INVALID_TEXT = "empty_text", "invalid_text"
+"""Types of the validation errors that the wire's checks of texts raise."""
+TEXT_ERRORS: Mapping[object, type[InvalidRequest]] = {
+    EMPTY_TEXT: EmptyText,
+    INVALID_TEXT: InvalidText,
+    "string_unicode": InvalidText,  # pydantic's own, for lone surrogates
+}
+
+RETRY_AFTER_SECONDS = 5
+"""Where an error that a retry may mend does not know better."""
+
+
+def error_body(code: str, message: str, detail: Mapping[str, object]) -> dict[str, object]:
+    return {"error": {"code": code, "message": message, "detail": dict(detail)}}
+
+
+def error_response(error: TandemError) -> JSONResponse:
+    status = STATUS.get(error.code, 500)
+    headers = {}
+    if status in (429, 503) or error.retryable:
+        headers["Retry-After"] = str(error.detail.get("retry_after_s", RETRY_AFTER_SECONDS))
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(error_body(error.code, error.message, error.detail), status, headers)
+
+
+def validation_error(errors: Sequence[Mapping[str, object]]) -> TandemError:
+    """Says which field is wrong and how, and never repeats the input: it may be huge, secret or not even text."""
+    problems = []
+    for error in errors[:20]:
+        place = error["loc"]
+        assert isinstance(place, tuple)
+        field = ".".join(str(part) for part in place if part != "body") or "body"
+        message = str(error["msg"])
+        if error["type"] == "json_invalid":
+            return InvalidJson(f"The body is not valid JSON: {message}.")
+        if error["type"] == "extra_forbidden":
+            message = "there is no such field"
+        problems.append({"field": field, "problem": message})
+    text = "; ".join(f"{problem['field']}: {problem['problem']}" for problem in problems)
+    kind = next((TEXT_ERRORS[error["type"]] for error in errors if error["type"] in TEXT_ERRORS), InvalidRequest)
+    return kind(text, problems=problems)
+
+
+def install(app: FastAPI) -> None:
+    """Every answer that is not a success gets the one shape."""
+
+    @app.exception_handler(TandemError)
+    async def tandem_error(_: Request, error: TandemError) -> JSONResponse:
+        return error_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def request_error(_: Request, error: RequestValidationError) -> JSONResponse:
+        return error_response(validation_error(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "route_not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+        return JSONResponse(error_body(code, str(error.detail), {}), error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def defect(request: Request, error: Exception) -> JSONResponse:
+        log.error("defect while answering", path=request.url.path, exc_info=error)
+        message = "A defect of the service; its log has the details under this request id."
+        return JSONResponse(error_body("internal", message, {"request_id": request.state.request_id}), 500)

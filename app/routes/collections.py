@@ -1,0 +1,40 @@
+"""Collections."""
+
+from fastapi import APIRouter, Response
+
+from app.routes.dependencies import ServingNode
+from app.schemas.collections import CollectionIn, CollectionOut, CollectionsOut
+from app.schemas.wire import CollectionName
+
+router = APIRouter(prefix="/collections", tags=["collections"])
+
+
+@router.post("", status_code=201)
+async def create_collection(body: CollectionIn, node: ServingNode) -> CollectionOut:
+    """Creates a collection for the node's embedding model."""
+    collection = await node.collections.create(
+        body.name,
+        node.components.embedder.fingerprint,
+        language=body.language,
+        chunking=body.chunking.to_chunking(),
+    )
+    return CollectionOut.of(collection, chunks=0)
+
+
+@router.get("")
+async def list_collections(node: ServingNode) -> CollectionsOut:
+    """All collections. Ask for one to have its chunks counted."""
+    return CollectionsOut(collections=[CollectionOut.of(each) for each in await node.collections.list()])
+
+
+@router.get("/{name}")
+async def get_collection(name: CollectionName, node: ServingNode) -> CollectionOut:
+    """One collection, with the number of its chunks."""
+    return CollectionOut.of(await node.collections.get(name), await node.collections.count(name))
+
+
+@router.delete("/{name}", status_code=204)
+async def delete_collection(name: CollectionName, node: ServingNode) -> Response:
+    """Deletes a collection with its documents, vectors, jobs and originals."""
+    await node.collections.delete(name)
+    return Response(status_code=204)

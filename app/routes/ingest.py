@@ -1,0 +1,124 @@
+"""Documents on their way in: JSON, or files as multipart."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TypeVar
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+
+from app.errors import validation_error
+from app.node import Node
+from app.routes.dependencies import NodeSettings, ServingNode
+from app.routes.jobs import describe
+from app.schemas.collections import ChunkingIn
+from app.schemas.ingest import AcceptedDocument, DocumentIn, IngestForm, IngestIn, IngestOut, JobOut
+from ingestion.errors import UnsupportedMediaType
+from ingestion.service import Upload
+from retrieval.errors import InvalidRequest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+router = APIRouter(tags=["ingest"])
+
+WAIT_SECONDS = 600
+"""How long `wait` holds the answer; then the job is told as it stands."""
+
+REQUEST_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": IngestIn.model_json_schema(ref_template="#/components/schemas/{model}")},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["files"],
+                "properties": {
+                    "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    "data": {"type": "string", "description": "JSON: collection, metadata, partition, wait, chunking."},
+                },
+            }
+        },
+    },
+}
+
+
+@router.post(
+    "/ingest",
+    status_code=202,
+    response_model=IngestOut,
+    responses={200: {"model": JobOut, "description": "With `wait`: the finished job."}},
+    openapi_extra={"requestBody": REQUEST_BODY},
+)
+async def ingest(request: Request, node: ServingNode, settings: NodeSettings) -> JSONResponse:
+    """Takes all documents or none. The answer goes out when originals and job are durable."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        body = await _validate(IngestIn, await request.body())
+        uploads = [_upload(document) for document in body.documents]
+        return await _accept(node, body.collection, uploads, body.chunking, wait=body.wait)
+    if kind == "multipart/form-data":
+        form, uploads = await _read_form(request, settings.max_documents)
+        return await _accept(node, form.collection, uploads, form.chunking, wait=form.wait)
+    raise UnsupportedMediaType(
+        f"Content-Type is {kind[:80]!r}; send application/json or multipart/form-data.", content_type=kind[:80]
+    )
+
+
+async def _accept(
+    node: Node, collection: str, uploads: Sequence[Upload], chunking: ChunkingIn | None, *, wait: bool
+) -> JSONResponse:
+    job_id, receipts = await node.ingestion.accept(collection, uploads, chunking.to_chunking() if chunking else None)
+    if wait:
+        job = await node.ingestion.wait(job_id, timeout_seconds=WAIT_SECONDS)
+        return JSONResponse((await describe(node, job)).model_dump(mode="json"), 200)
+    documents = [AcceptedDocument(id=receipt.document_id, status=receipt.status) for receipt in receipts]
+    return JSONResponse(IngestOut(job_id=job_id, documents=documents).model_dump(mode="json"), 202)
+
+
+async def _validate(model: type[Model], raw: bytes) -> Model:
+    """Parses off the event loop: a body may have a hundred megabytes."""
+    try:
+        return await asyncio.to_thread(model.model_validate_json, raw)
+    except ValidationError as error:
+        raise validation_error(error.errors(include_url=False, include_input=False)) from None
+
+
+def _upload(document: DocumentIn) -> Upload:
+    data = document.content_base64 if document.text is None else document.text.encode()
+    assert data is not None
+    return Upload(
+        data=data,
+        id=document.id,
+        filename=document.filename,
+        media_type=document.media_type or ("text/plain" if document.text is not None else None),
+        title=document.title,
+        partition=document.partition,
+        metadata=document.metadata,
+    )
+
+
+async def _read_form(request: Request, max_files: int) -> tuple[IngestForm, list[Upload]]:
+    async with request.form(max_files=max_files, max_fields=8) as fields:
+        unknown = set(fields) - {"files", "data"}
+        if unknown:
+            raise InvalidRequest(f"{sorted(unknown)[0][:80]}: there is no such form field; use 'files' and 'data'.")
+        data = fields.get("data", "{}")
+        if not isinstance(data, str):
+            raise InvalidRequest("data: must be a form field with JSON, not a file.")
+        form = await _validate(IngestForm, data.encode("utf-8", "surrogatepass"))
+        uploads = []
+        for file in fields.getlist("files"):
+            if not isinstance(file, UploadFile) or not file.filename:
+                raise InvalidRequest("files: must be files with names.")
+            uploads.append(
+                Upload(
+                    data=await file.read(),
+                    filename=file.filename,
+                    media_type=file.content_type,
+                    partition=form.partition,
+                    metadata=form.metadata,
+                )
+            )
+    return form, uploads

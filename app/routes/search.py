@@ -1,0 +1,33 @@
+"""The question."""
+
+from fastapi import APIRouter, Request
+
+from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
+from app.schemas.search import SearchIn, SearchOut
+from ingestion.collections import check_fingerprint
+from retrieval.types import SearchQuery
+
+router = APIRouter(tags=["search"])
+
+
+@router.post("/search")
+async def search(
+    body: SearchIn, request: Request, node: ServingNode, admission: SearchAdmission, metrics: NodeMetrics
+) -> SearchOut:
+    """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
+    collection = await node.collections.get(body.collection)
+    check_fingerprint(collection, node.components.embedder.fingerprint)
+    query = SearchQuery(
+        text=body.query,
+        top_k=body.top_k,
+        candidates=body.candidates,
+        rerank=body.rerank,
+        partition=body.partition,
+        min_score=body.min_score,
+        instruction=body.instruction,
+        rerank_instruction=body.rerank_instruction,
+    )
+    async with admission.admit(body.candidates if body.rerank else 1):
+        result = await node.search.search(collection.name, query)
+    metrics.observe(result)
+    return SearchOut.of(result, request.state.request_id)

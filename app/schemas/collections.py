@@ -1,0 +1,67 @@
+"""Collections on the wire."""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import Field
+
+from app.schemas.wire import CollectionName, Wire
+from ingestion.types import Chunking, Collection
+from retrieval.types import Language
+
+
+class ChunkingIn(Wire):
+    max_tokens: int = Field(512, ge=16, le=32_768, description="Longest chunk, in tokens of the embedding model.")
+    overlap: int = Field(64, ge=0, description="Tokens that neighbouring chunks may share.")
+
+    def to_chunking(self) -> Chunking:
+        return Chunking(self.max_tokens, self.overlap)
+
+
+class CollectionIn(Wire):
+    name: CollectionName
+    language: Language = Field("mixed", description="Of the documents; decides how the lexical index cuts words.")
+    chunking: ChunkingIn = ChunkingIn()
+
+
+class FingerprintOut(Wire):
+    model: str
+    revision: str
+    dimension: int
+    normalized: bool
+    prompt_version: str
+    engine: str
+    digest: str
+
+
+class CollectionOut(Wire):
+    name: str
+    language: Language
+    chunking: ChunkingIn
+    fingerprint: FingerprintOut
+    created_at: datetime
+    chunks: int | None = Field(None, description="Chunks that a search can find; counted when one collection is asked.")
+
+    @classmethod
+    def of(cls, collection: Collection, chunks: int | None = None) -> Self:
+        made = collection.fingerprint
+        return cls(
+            name=collection.name,
+            language=collection.language,
+            chunking=ChunkingIn(max_tokens=collection.chunking.max_tokens, overlap=collection.chunking.overlap),
+            fingerprint=FingerprintOut(
+                model=made.model,
+                revision=made.revision,
+                dimension=made.dimension,
+                normalized=made.normalized,
+                prompt_version=made.prompt_version,
+                engine=made.engine,
+                digest=made.digest,
+            ),
+            created_at=collection.created_at,
+            chunks=chunks,
+        )
+
+
+class CollectionsOut(Wire):
+    collections: list[CollectionOut]

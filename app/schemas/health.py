@@ -1,0 +1,22 @@
+"""What the node says of itself."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.schemas.search import ModelsOut
+from app.schemas.wire import Wire
+
+
+class CheckOut(Wire):
+    ok: bool
+    detail: str
+
+
+class ReadyOut(Wire):
+    ready: bool
+    phase: Literal["starting", "serving", "stopping"]
+    checks: dict[str, CheckOut] = Field(description="By component: embedder, reranker, store, catalog, self_test…")
+    models: ModelsOut | None
+    store: str | None = Field(description="Server and version, and what it lacks.")
+    self_test: list[CheckOut]

@@ -1,0 +1,111 @@
+"""A question and its answer."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, JsonValue
+
+from app.schemas.wire import CollectionName, FilledText, Text, Wire
+from retrieval.types import Hit, SearchResult
+
+MAX_QUERY_CHARACTERS = 100_000
+
+
+class SearchIn(Wire):
+    query: Annotated[FilledText, Field(max_length=MAX_QUERY_CHARACTERS)]
+    collection: CollectionName = "docs"
+    top_k: int = Field(10, ge=1, le=100)
+    candidates: int = Field(50, ge=1, le=400, description="Pool that recall brings and the reranker scores.")
+    mode: Literal["dense"] = "dense"
+    rerank: bool = True
+    partition: Text | None = None
+    min_score: float | None = Field(None, description="Applied to `score`, the one that hits are ordered by.")
+    instruction: Annotated[FilledText, Field(max_length=2000)] | None = None
+    rerank_instruction: Annotated[FilledText, Field(max_length=2000)] | None = None
+
+
+class HitOut(Wire):
+    chunk_id: str
+    document_id: str
+    title: str
+    text: str
+    start: int = Field(description="Offset in characters into the document's text.")
+    end: int
+    page: int | None
+    partition: str
+    media_type: str
+    metadata: dict[str, JsonValue]
+    score: float
+    scores: dict[str, float] = Field(description="By stage: `dense` (cosine), `rerank` (0 to 1).")
+    ranks: dict[str, int] = Field(description="By stage, from 1.")
+    truncated_tokens: int = Field(description="Tokens of the passage that the reranker did not see.")
+
+    @classmethod
+    def of(cls, hit: Hit) -> Self:
+        candidate, chunk = hit.candidate, hit.candidate.chunk
+        return cls.model_validate(
+            {
+                "chunk_id": chunk.id,
+                "document_id": chunk.document_id,
+                "title": candidate.title,
+                "text": chunk.text,
+                "start": chunk.start,
+                "end": chunk.end,
+                "page": chunk.page,
+                "partition": candidate.partition,
+                "media_type": candidate.media_type,
+                "metadata": candidate.metadata,
+                "score": hit.score,
+                "scores": hit.scores,
+                "ranks": hit.ranks,
+                "truncated_tokens": hit.truncated_tokens,
+            }
+        )
+
+
+class RerankOut(Wire):
+    applied: bool
+    reason: str | None = Field(description="Why reranking was not applied: `not_requested`, `engine_dead`…")
+    candidates: int
+    scored: int
+    ms: float
+
+
+class TimingsOut(Wire):
+    embed: float
+    recall: float
+    rerank: float
+    total: float
+
+
+class ModelsOut(Wire):
+    embed: str
+    rerank: str
+
+
+class SearchOut(Wire):
+    hits: list[HitOut]
+    score_name: str = Field(description="Which of `scores` is `score`.")
+    rerank: RerankOut
+    timings_ms: TimingsOut
+    models: ModelsOut
+    truncated_query_tokens: int = Field(description="Tokens of the query that did not fit a model's window.")
+    request_id: str
+
+    @classmethod
+    def of(cls, result: SearchResult, request_id: str) -> Self:
+        report = result.rerank
+        return cls(
+            hits=[HitOut.of(hit) for hit in result.hits],
+            score_name=result.score_name,
+            rerank=RerankOut(
+                applied=report.applied,
+                reason=report.reason,
+                candidates=report.candidates,
+                scored=report.scored,
+                ms=report.ms,
+            ),
+            timings_ms=TimingsOut.model_validate(dict(result.timings_ms)),
+            models=ModelsOut.model_validate(dict(result.models)),
+            truncated_query_tokens=result.truncated_query_tokens,
+            request_id=request_id,
+        )

@@ -1,0 +1,69 @@
+"""What all of the wire has in common: texts that can be stored, names, and the refusal of unknown fields."""
+
+import json
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from app.errors import EMPTY_TEXT, INVALID_TEXT
+
+MAX_METADATA_BYTES = 32_768
+"""Metadata is stored with every chunk of its document."""
+
+
+def _clean(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError(INVALID_TEXT, "holds NUL characters")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError(EMPTY_TEXT, "is empty or holds only white space")
+    return text
+
+
+def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """JSON that every store takes: finite numbers of 64 bits, no NUL, whole characters, bounded."""
+    try:
+        size = len(json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        raise PydanticCustomError(INVALID_TEXT, "holds lone surrogates") from None
+    except (ValueError, RecursionError):
+        raise PydanticCustomError("metadata", "holds a number that is not finite, or is nested too deeply") from None
+    if size > MAX_METADATA_BYTES:
+        raise PydanticCustomError("metadata", f"has {size} bytes as JSON; at most {MAX_METADATA_BYTES} are taken")
+    waiting: list[JsonValue] = [metadata]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str):
+            _clean(value)
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise PydanticCustomError("metadata", "holds an integer of more than 64 bits")
+    return metadata
+
+
+Text = Annotated[str, AfterValidator(_clean)]
+"""Text without NUL; lone surrogates pydantic refuses by itself."""
+FilledText = Annotated[Text, AfterValidator(_not_blank)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
+CollectionName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$"),
+    Field(description="Letters, digits and underscores, beginning with a letter; at most 100."),
+]
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorOut(Wire):
+    code: str
+    message: str

@@ -1,0 +1,104 @@
+"""The only reader of the environment. Frozen; checked once, at the start."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from retrieval.errors import ConfigurationError
+
+PREFIX = "TANDEM_"
+
+
+class Settings(BaseSettings):
+    """Every setting is the environment variable `TANDEM_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Loopback unless you say otherwise.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(Path("data"), description="Folder of the embedded stores and of the originals.")
+
+    models: str | None = Field(
+        None, description="Model pair: qwen3-0.6b, qwen3-4b, qwen3-8b or minilm. Default: by the device that is found."
+    )
+    embed_model: str | None = Field(None, description="ModelScope id, Hugging Face id or folder of the embedder.")
+    rerank_model: str | None = Field(None, description="The same for the reranker.")
+    models_dir: Path = Field(Path("~/.cache/tandem/models"), description="Folder that downloads go to.")
+    embed_dimension: int | None = Field(None, ge=32, le=8192, description="Reduced (MRL) dimension of the vectors.")
+    max_model_len: int | None = Field(None, ge=64, description="Window of both models in tokens. Default: by profile.")
+
+    engine: Literal["vllm", "http"] = Field("vllm", description="vllm: both models in this process; http: servers.")
+    embed_url: str | None = Field(None, description="Base URL of the embedding server (engine http).")
+    rerank_url: str | None = Field(None, description="Base URL of the rerank server (engine http).")
+    engine_api_key: SecretStr | None = Field(None, description="Bearer token for both servers (engine http).")
+    embed_memory_share: float | None = Field(
+        None, gt=0, lt=1, description="Share of the device's memory for the embedder."
+    )
+    rerank_memory_share: float | None = Field(
+        None, gt=0, lt=1, description="Share of the device's memory for the reranker."
+    )
+    selftest_margin: bool = Field(True, description="Self-test checks meaning; off only for random test weights.")
+
+    milvus_uri: str | None = Field(None, description="Milvus server. Default: Milvus Lite in the data folder.")
+    milvus_token: SecretStr | None = Field(None, description="Token of the Milvus server, as user:password.")
+    database_url: SecretStr | None = Field(None, description="postgresql://… Default: SQLite in the data folder.")
+
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Comma separated. When set, every route but /health wants one as a bearer token."
+    )
+    max_body_mb: int = Field(100, ge=1, le=4096, description="Largest request body.")
+    max_document_mb: int = Field(50, ge=1, le=2048, description="Largest single document.")
+    max_documents: int = Field(1000, ge=1, le=100_000, description="Most documents in one request.")
+    max_queued: int = Field(
+        100_000, ge=1, description="Documents waiting for ingestion; beyond it POST /ingest is 429."
+    )
+    max_candidates_in_flight: int = Field(
+        8000, ge=1, description="Candidates being ranked over all searches; beyond it POST /search is 429."
+    )
+
+    workers: int = Field(2, ge=0, le=64, description="Ingestion batches under way at once in this node; 0: none.")
+    worker_batch: int = Field(64, ge=1, le=1024, description="Documents that a worker claims at once.")
+    lease_seconds: float = Field(60, ge=1, description="A worker that is silent for so long loses its documents.")
+    max_attempts: int = Field(5, ge=1, le=100, description="Tries before a document counts as failed.")
+    parser_processes: int = Field(1, ge=1, le=64, description="Child processes that read PDF and Office files.")
+    drain_seconds: float = Field(20, ge=0, description="How long a stop waits for work under way.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_json: bool = Field(False, description="One JSON object a line instead of text.")
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(key.strip() for key in value.split(",") if key.strip())
+        return value
+
+    @field_validator("data_dir", "models_dir")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _urls_for_http(self) -> "Settings":
+        if self.engine == "http":
+            missing = [name for name in ("embed_url", "rerank_url") if getattr(self, name) is None]
+            if missing:
+                names = " and ".join(PREFIX + name.upper() for name in missing)
+                raise ValueError(f"TANDEM_ENGINE=http needs {names}")
+        return self
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Reads the environment; `overrides` win. Raises ConfigurationError with one line that names the setting."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic, which is the point
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["loc"]:
+            name = PREFIX + str(first["loc"][0]).upper()
+            secret = isinstance(first["input"], SecretStr) or name.endswith(("KEY", "KEYS", "TOKEN", "DATABASE_URL"))
+            shown = "" if secret else f"={str(first['input'])[:80]!r}"
+            raise ConfigurationError(f"{name}{shown}: {first['msg']}") from None
+        raise ConfigurationError(first["msg"].removeprefix("Value error, ")) from None

@@ -1,0 +1,102 @@
+"""Collections: a row in the catalog, a physical collection in the store, and an alias between them."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+from ingestion.originals import Originals
+from ingestion.ports import Catalog
+from ingestion.types import Chunking, Collection, DocumentRecord
+from retrieval.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
+from retrieval.ports import VectorStore
+from retrieval.types import CollectionSpec, Fingerprint, Language, StoreName
+
+
+class CollectionService:
+    def __init__(self, catalog: Catalog, store: VectorStore, originals: Originals) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._originals = originals
+
+    async def create(
+        self, name: str, fingerprint: Fingerprint, *, language: Language = "mixed", chunking: Chunking | None = None
+    ) -> Collection:
+        """Creates the store's side first: a crash in between leaves nothing that a second call would not mend.
+
+        Raises CollectionExists.
+        """
+        if name in {collection.name for collection in await self._catalog.collections()}:
+            raise CollectionExists(f"Collection {name!r} exists already.", collection=name)
+        collection = Collection(
+            name=name,
+            store_name=StoreName(f"{name}__{fingerprint.digest}"),
+            fingerprint=fingerprint,
+            language=language,
+            chunking=chunking or Chunking(),
+            created_at=datetime.now(UTC),
+        )
+        await self._store.create_collection(
+            collection.store_name, CollectionSpec(dimension=fingerprint.dimension, language=language)
+        )
+        # It may belong to another catalog: neither to be dropped nor to be searched as ours.
+        foreign = await self._store.count(collection.store_name)
+        if foreign:
+            raise CollectionExists(
+                f"The store holds a collection {collection.store_name!r} with {foreign} chunks that this catalog does "
+                "not know. Point the node at the catalog that it belongs to, or drop it in the store.",
+                collection=name,
+            )
+        await self._store.point_alias(name, collection.store_name)
+        await self._catalog.add_collection(collection)
+        return collection
+
+    async def get(self, name: str) -> Collection:
+        """Raises CollectionNotFound."""
+        return await self._catalog.collection(name)
+
+    async def list(self) -> Sequence[Collection]:
+        return await self._catalog.collections()
+
+    async def ensure(self, name: str, fingerprint: Fingerprint) -> Collection:
+        """The collection, created with defaults where there is none."""
+        try:
+            return await self._catalog.collection(name)
+        except CollectionNotFound:
+            return await self.create(name, fingerprint)
+
+    async def count(self, name: str) -> int:
+        """Chunks that a search can find."""
+        collection = await self._catalog.collection(name)
+        return await self._store.count(collection.store_name)
+
+    async def delete(self, name: str) -> None:
+        """Removes vectors, documents, jobs and originals. Repeated after a crash it finishes what the first call began.
+
+        Raises CollectionNotFound.
+        """
+        collection = await self._catalog.collection(name)
+        await self._store.drop_alias(name)
+        await self._store.drop_collection(collection.store_name)
+        hashes = {record.document.sha256 async for record in self._records(name)}
+        await self._catalog.remove_collection(name)
+        await self._originals.retire(hashes)
+
+    async def _records(self, name: str) -> AsyncIterator[DocumentRecord]:
+        after = None
+        while page := await self._catalog.documents(name, after=after, limit=1000):
+            for record in page:
+                yield record
+            after = page[-1].document.id
+
+
+def check_fingerprint(collection: Collection, fingerprint: Fingerprint) -> None:
+    """Raises FingerprintMismatch where the collection's vectors were made by another model than the one running."""
+    if collection.fingerprint != fingerprint:
+        made, running = collection.fingerprint, fingerprint
+        raise FingerprintMismatch(
+            f"Collection {collection.name!r} was made with {made.model} ({made.dimension} dimensions, {made.engine}, "
+            f"fingerprint {made.digest}), this node runs {running.model} ({running.dimension} dimensions, "
+            f"{running.engine}, fingerprint {running.digest}). Start the node with the first model, or ingest into a new collection.",
+            collection=collection.name,
+            stored=made.digest,
+            running=running.digest,
+        )

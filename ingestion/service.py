@@ -1,0 +1,179 @@
+"""What comes in, goes out and is asked about: checks, originals, and one transaction for each change."""
+
+import asyncio
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from uuid import uuid4
+
+from ingestion.errors import DocumentBusy, Overloaded, TooLarge
+from ingestion.originals import Originals
+from ingestion.parsers.detect import detect
+from ingestion.ports import Catalog
+from ingestion.types import Chunking, Collection, Document, Job, JobId, Receipt, WorkerId
+from retrieval.errors import EmptyText, InvalidRequest, InvalidText
+from retrieval.ports import VectorStore
+from retrieval.types import DocumentId
+
+MAX_ID_BYTES = 512
+MAX_TITLE_CHARACTERS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    document_bytes: int
+    documents: int
+    """In one request."""
+    queued: int
+    """Documents waiting or being processed, over all requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One document as it came over the wire."""
+
+    data: bytes
+    id: str | None = None
+    filename: str | None = None
+    media_type: str | None = None
+    title: str = ""
+    partition: str = ""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+class IngestionService:
+    """Accepts, reports and deletes documents. Knows nothing of how they become vectors."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        originals: Originals,
+        store: VectorStore,
+        *,
+        limits: Limits,
+        work_arrived: asyncio.Event,
+    ) -> None:
+        self._catalog = catalog
+        self._originals = originals
+        self._store = store
+        self._limits = limits
+        self._work_arrived = work_arrived
+        self._worker = WorkerId(f"delete-{uuid4().hex[:12]}")
+
+    async def accept(
+        self, collection_name: str, uploads: Sequence[Upload], chunking: Chunking | None = None
+    ) -> tuple[JobId, Sequence[Receipt]]:
+        """Takes all documents or none. When it returns, originals and job are durable.
+
+        Raises InvalidRequest and its kin for what the caller must change, Overloaded where the queue is full,
+        CollectionNotFound.
+        """
+        collection = await self._catalog.collection(collection_name)
+        if not uploads:
+            raise InvalidRequest("The request names no document: send at least one in 'documents' or 'files'.")
+        if len(uploads) > self._limits.documents:
+            raise TooLarge(
+                f"{len(uploads)} documents in one request; at most {self._limits.documents} are taken. Send several requests.",
+                limit=self._limits.documents,
+            )
+        await self._refuse_when_full(len(uploads))
+        documents = await asyncio.to_thread(self._check, collection, uploads, chunking or collection.chunking)
+        blobs = {document.sha256: upload.data for document, upload in zip(documents, uploads, strict=True)}
+        await self._originals.keep(blobs)
+        job_id = JobId(uuid4().hex)
+        receipts = await self._catalog.accept(job_id, collection.name, documents)
+        # A delete of the last other owner may have retired a blob between the first write and the commit.
+        await self._originals.keep(blobs)
+        self._work_arrived.set()
+        return job_id, receipts
+
+    async def wait(self, job_id: JobId, *, timeout_seconds: float) -> Job:
+        """Returns the job when it has ended, or as it stands after `timeout_seconds`."""
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        pause = 0.02
+        while True:
+            job = await self._catalog.job(job_id)
+            if job.state not in ("queued", "running") or asyncio.get_running_loop().time() >= deadline:
+                return job
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+
+    async def delete(self, collection_name: str, document_id: DocumentId) -> None:
+        """Returns when the store holds no chunk of the document. Raises DocumentNotFound, DocumentBusy."""
+        collection = await self._catalog.collection(collection_name)
+        claim = await self._catalog.claim_document(
+            collection_name, document_id, self._worker, lease=timedelta(seconds=60), now=datetime.now(UTC)
+        )
+        try:
+            await self._store.prune(collection.store_name, {document_id: ()})
+            left = await self._store.count(collection.store_name, document_id)
+            if left or not await self._catalog.remove_document(claim):
+                raise DocumentBusy(
+                    f"Document {document_id!r} was written again while it was being deleted. Delete it once more.",
+                    chunks_left=left,
+                )
+        except BaseException:
+            await self._catalog.release([claim])
+            raise
+        await self._originals.retire([claim.record.document.sha256])
+
+    async def _refuse_when_full(self, arriving: int) -> None:
+        waiting = await self._catalog.queue_depth()
+        if waiting + arriving > self._limits.queued:
+            raise Overloaded(
+                f"{waiting} documents wait for ingestion and {arriving} more would pass the bound of "
+                f"{self._limits.queued}. Nothing was stored; send them again later.",
+                retry_after_s=10,
+            )
+
+    def _check(self, collection: Collection, uploads: Sequence[Upload], chunking: Chunking) -> Sequence[Document]:
+        if not 0 <= chunking.overlap < chunking.max_tokens:
+            raise InvalidRequest(
+                f"chunking.overlap is {chunking.overlap}; it must be at least 0 and below chunking.max_tokens, "
+                f"{chunking.max_tokens}.",
+            )
+        return [self._document(collection, upload, chunking, place) for place, upload in enumerate(uploads)]
+
+    def _document(self, collection: Collection, upload: Upload, chunking: Chunking, place: int) -> Document:
+        name = upload.id or upload.filename or f"number {place}"
+        shown = name if len(name) <= 80 else name[:77] + "..."
+        if len(upload.data) > self._limits.document_bytes:
+            raise TooLarge(
+                f"Document {shown!r} has {len(upload.data):,} bytes; at most {self._limits.document_bytes:,} are taken.",
+                document=place,
+                limit=self._limits.document_bytes,
+            )
+        if not upload.data.strip():
+            raise EmptyText(f"Document {shown!r} is empty or holds only white space.", document=place)
+        digest = sha256(upload.data).hexdigest()
+        document_id = upload.id or upload.filename or f"sha256-{digest[:32]}"
+        for what, text, limit in (("id", document_id, MAX_ID_BYTES), ("partition", upload.partition, MAX_ID_BYTES)):
+            _check_name(what, text, limit, place)
+        title = " ".join(upload.title.split())[:MAX_TITLE_CHARACTERS]
+        media_type = detect(upload.data, filename=upload.filename, declared=upload.media_type)
+        return Document(
+            collection=collection.name,
+            id=DocumentId(document_id),
+            sha256=digest,
+            size=len(upload.data),
+            media_type=media_type,
+            title=title,
+            partition=upload.partition,
+            metadata=upload.metadata,
+            chunking=chunking,
+        )
+
+
+def _check_name(what: str, text: str, limit: int, place: int) -> None:
+    """Ids and partitions are keys: short, printable, equal only when they look equal."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > limit:
+        raise InvalidRequest(
+            f"The {what} of document {place} has {size} bytes; at most {limit} are taken.", document=place
+        )
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise InvalidText(f"The {what} of document {place} holds control characters or surrogates.", document=place)
+    if text != text.strip():
+        raise InvalidRequest(f"The {what} of document {place} begins or ends with white space.", document=place)

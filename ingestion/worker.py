@@ -1,0 +1,127 @@
+"""The claim loop: leases documents, runs the pipeline on them, closes the leases."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from ingestion.pipeline import Pipeline, failure
+from ingestion.ports import Catalog
+from ingestion.types import Claim, Outcome, WorkerId
+from retrieval.errors import TandemError
+
+log = structlog.get_logger()
+
+
+class InternalFailure(TandemError):
+    """A defect of ours. Tried again, since what brought it up may have been the moment."""
+
+    code = "internal"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    batch: int
+    """Documents claimed at once."""
+    lease: timedelta
+    max_attempts: int
+    poll: timedelta = timedelta(seconds=1)
+    """Pause before an empty queue is asked again; `work_arrived` cuts it short."""
+    backoff: timedelta = timedelta(seconds=1)
+    """Pause before the second attempt; doubles with each, up to `backoff_limit`, with jitter."""
+    backoff_limit: timedelta = timedelta(minutes=5)
+
+
+class Worker:
+    """One slot of ingestion. Several may run side by side, here or in other processes."""
+
+    def __init__(
+        self, id: WorkerId, catalog: Catalog, pipeline: Pipeline, options: WorkerOptions, work_arrived: asyncio.Event
+    ) -> None:
+        self._id = id
+        self._catalog = catalog
+        self._pipeline = pipeline
+        self._options = options
+        self._work_arrived = work_arrived
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until `stop` is called and the batch in hand is done. Cancelled, it gives its leases back."""
+        pause = self._options.backoff
+        while not self._stopping.is_set():
+            try:
+                busy = await self._work_once()
+                pause = self._options.backoff
+            except TandemError as error:
+                # The database is away, most likely. Leases run out by themselves; ask again, less and less often.
+                log.warning("worker cannot reach the catalog", worker=self._id, code=error.code, reason=error.message)
+                await self._rest(pause)
+                pause = min(pause * 2, self._options.backoff_limit)
+                continue
+            if not busy:
+                await self._rest(self._options.poll)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._work_arrived.set()
+
+    async def _work_once(self) -> bool:
+        self._work_arrived.clear()
+        claims = await self._catalog.claim(
+            self._id, limit=self._options.batch, lease=self._options.lease, now=datetime.now(UTC)
+        )
+        if not claims:
+            return False
+        heartbeat = asyncio.create_task(self._renew(claims))
+        try:
+            outcomes = await self._run(claims)
+        except asyncio.CancelledError:
+            await self._catalog.release(claims)
+            raise
+        finally:
+            heartbeat.cancel()
+        await self._catalog.complete([self._with_retry(outcome) for outcome in outcomes])
+        return True
+
+    async def _run(self, claims: Sequence[Claim]) -> list[Outcome]:
+        """The pipeline, with its defects contained: a batch that brings one up is run again document by document, so
+        that only the one that does so fails."""
+        try:
+            return await self._pipeline.run(claims)
+        except Exception as error:  # the loop must outlive any one document
+            if len(claims) > 1:
+                return [outcome for claim in claims for outcome in await self._run([claim])]
+            log.exception("document broke the pipeline", worker=self._id)
+            return [failure(claims[0], InternalFailure(f"{type(error).__name__} while ingesting; see the node's log."))]
+
+    async def _renew(self, claims: Sequence[Claim]) -> None:
+        while True:
+            await asyncio.sleep(self._options.lease.total_seconds() / 3)
+            try:
+                await self._catalog.renew(claims, lease=self._options.lease, now=datetime.now(UTC))
+            except TandemError as error:
+                log.warning("leases not renewed", worker=self._id, code=error.code, reason=error.message)
+
+    def _with_retry(self, outcome: Outcome) -> Outcome:
+        """Turns "retryable" into a time, or into a final failure where the attempts are used up."""
+        if outcome.retry_at is None:
+            return outcome
+        attempts = outcome.claim.record.attempts
+        if attempts >= self._options.max_attempts:
+            return replace(outcome, retry_at=None)
+        pause = min(self._options.backoff * 2 ** (attempts - 1), self._options.backoff_limit)
+        jitter = random.uniform(0.5, 1.5)  # noqa: S311  # spreads retries, guards nothing
+        return replace(outcome, retry_at=datetime.now(UTC) + pause * jitter)
+
+    async def _rest(self, limit: timedelta) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                await self._work_arrived.wait()
+        except TimeoutError:
+            return

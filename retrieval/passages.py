@@ -1,0 +1,25 @@
+"""What both models are given of a chunk: its document's title and its text.
+
+A chunk from the middle of a document often does not name what it is about; the title does.
+"""
+
+from tokenizers import Tokenizer
+
+MAX_TITLE_TOKENS = 64
+"""A title is repeated with every chunk, so a long one would crowd out the text."""
+
+
+def passage(title: str, text: str) -> str:
+    """The text as embedded and as reranked."""
+    return f"{title}\n{text}" if title else text
+
+
+def fit_title(title: str, tokenizer: Tokenizer) -> tuple[str, int]:
+    """The title cut to MAX_TITLE_TOKENS, and the tokens it adds to each passage."""
+    if not title:
+        return "", 0
+    encoding = tokenizer.encode(passage(title, ""), add_special_tokens=False)
+    if len(encoding.ids) <= MAX_TITLE_TOKENS:
+        return title, len(encoding.ids)
+    cut = title[: encoding.offsets[MAX_TITLE_TOKENS - 1][1]].rstrip()
+    return cut, len(tokenizer.encode(passage(cut, ""), add_special_tokens=False).ids)
