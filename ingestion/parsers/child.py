@@ -1,0 +1,119 @@
+"""The child process of ingestion.parsers.process: reads documents from standard input, answers on standard output.
+
+Frames: four bytes of length (big endian), a JSON object, then the body that the object's `size` announces. Request:
+`{"media_type", "size"}` with the document; reply `{"title", "pages", "size", "peak_bytes"}` with the text in UTF-8, or
+`{"error", "message", "size": 0, "peak_bytes"}`. The first frame, `{"ready": true}`, is sent once the limits hold.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+from typing import BinaryIO
+
+from ingestion.errors import ParseFailed, ParseLimit
+from ingestion.parsers.detect import HTML
+from ingestion.parsers.xberg import Extraction, configuration, extract
+
+_PR_SET_PDEATHSIG = 1
+# ru_maxrss is in KiB, except on macOS.
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def main(arguments: list[str]) -> None:
+    """Serves until standard input ends. Arguments: seconds and MiB per document, characters of text, parent's pid."""
+    seconds, memory_mib, max_chars, parent = map(int, arguments)
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the whole group; the parent decides
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not get between the frames
+    requests = os.fdopen(os.dup(0), "rb")
+    config = configuration(seconds=seconds, max_chars=max_chars)
+    with asyncio.Runner() as runner:
+        # The first extraction starts threads and opens what they need; afterwards nothing is opened any more.
+        runner.run(extract(b"<p>ready</p>", HTML, config))
+        _confine(memory_mib)
+        _send(replies, {"ready": True, "size": 0})
+        while (request := _receive(requests)) is not None:
+            media_type, data = request
+            _limit_cpu(seconds)
+            try:
+                reply, text = _answer(runner.run(extract(data, media_type, config)), max_chars)
+            except MemoryError:
+                reply, text = _refusal(ParseLimit("Reading the document takes more memory than allowed.")), b""
+            except ParseFailed as error:
+                reply, text = _refusal(error), b""
+            _send(replies, reply | {"size": len(text), "peak_bytes": _peak()}, text)
+
+
+def _answer(result: Extraction, max_chars: int) -> tuple[dict[str, object], bytes]:
+    if len(result.text) > max_chars:
+        raise ParseLimit(f"The document's text has more than {max_chars:,} characters. Split the document.")
+    return {"title": result.title, "pages": result.pages}, result.text.encode()
+
+
+def _refusal(error: ParseFailed) -> dict[str, object]:
+    return {"error": error.code, "message": error.message}
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+
+
+def _die_with(parent: int) -> None:
+    """Linux kills this process when its parent ends, however that ends; elsewhere the end of input has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def _confine(memory_mib: int) -> None:
+    """No more memory than this, no core file, no byte into a file, and no new descriptor: neither file nor socket."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mib * 2**20,) * 2)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+
+
+def _limit_cpu(seconds: int) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime) + seconds + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+def _receive(stream: BinaryIO) -> tuple[str, bytes] | None:
+    length = stream.read(4)
+    if len(length) < 4:
+        return None
+    header = json.loads(_read(stream, struct.unpack(">I", length)[0]))
+    return header["media_type"], _read(stream, header["size"])
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        sys.exit(0)  # the parent went away in the middle of a request
+    return data
+
+
+def _send(stream: BinaryIO, header: dict[str, object], body: bytes = b"") -> None:
+    encoded = json.dumps(header).encode()
+    stream.write(struct.pack(">I", len(encoded)))
+    stream.write(encoded)
+    stream.write(body)
+    stream.flush()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        main(sys.argv[1:])

@@ -1,0 +1,198 @@
+"""What the bytes are: content first, then the file's extension and the declared type (pure)."""
+
+import struct
+from pathlib import PurePath
+
+from ingestion.errors import MediaTypeMismatch, UnsupportedMediaType
+from ingestion.parsers.text import decode_unicode, is_readable
+from retrieval.errors import EmptyText
+
+PDF = "application/pdf"
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+ODT = "application/vnd.oasis.opendocument.text"
+EPUB = "application/epub+zip"
+DOC = "application/msword"
+RTF = "application/rtf"
+HTML = "text/html"
+MARKDOWN = "text/markdown"
+TEXT = "text/plain"
+CSV = "text/csv"
+TSV = "text/tab-separated-values"
+JSON = "application/json"
+JSONL = "application/x-ndjson"
+XML = "application/xml"
+EML = "message/rfc822"
+
+ACCEPTED = (PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML)
+PLAIN = frozenset({TEXT, MARKDOWN, CSV, TSV})
+"""Types whose text is taken as it is, once its encoding is known."""
+_NAMES = "PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, XML, EML"
+# Types that the bytes alone do not tell apart: they are text, and whoever sends them says which.
+_TEXT_FAMILY = frozenset({HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML})
+_ZIP_FAMILY = frozenset({DOCX, PPTX, XLSX, ODT, EPUB})
+_ENCRYPTABLE = frozenset({DOCX, PPTX, XLSX})
+
+_EXTENSIONS = {
+    "pdf": PDF, "docx": DOCX, "docm": DOCX, "dotx": DOCX, "pptx": PPTX, "pptm": PPTX, "ppsx": PPTX, "xlsx": XLSX,
+    "xlsm": XLSX, "odt": ODT, "epub": EPUB, "doc": DOC, "rtf": RTF, "html": HTML, "htm": HTML, "xhtml": HTML,
+    "md": MARKDOWN, "markdown": MARKDOWN, "csv": CSV, "tsv": TSV, "json": JSON, "jsonl": JSONL, "ndjson": JSONL,
+    "xml": XML, "eml": EML, "txt": TEXT, "text": TEXT, "log": TEXT,
+    "xls": "application/vnd.ms-excel", "ppt": "application/vnd.ms-powerpoint", "zip": "application/zip",
+    "gz": "application/gzip", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif",
+}  # fmt: skip
+_ALIASES = {
+    "text/x-markdown": MARKDOWN, "application/xhtml+xml": HTML, "text/xml": XML, "text/rtf": RTF,
+    "application/jsonl": JSONL, "application/x-jsonlines": JSONL, "application/jsonlines": JSONL, "text/json": JSON,
+    "application/csv": CSV, "text/tsv": TSV, "application/x-pdf": PDF,
+}  # fmt: skip
+# Declarations that say nothing about the content. Browsers on Windows declare CSV files as Excel's.
+_UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/vnd.ms-excel"})
+
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"),
+    (b"\x1f\x8b", "application/gzip"), (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
+    (b"Rar!\x1a\x07", "application/vnd.rar"), (b"\x7fELF", "application/x-executable"),
+    (b"MZ\x90\0", "application/x-msdownload"), (b"SQLite format 3\0", "application/vnd.sqlite3"),
+    (b"II*\0", "image/tiff"), (b"MM\0*", "image/tiff"),
+)  # fmt: skip
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+
+def detect(data: bytes, *, filename: str | None = None, declared: str | None = None) -> str:
+    """Media type of `data`, one of ACCEPTED.
+
+    The content decides. Among text formats, which look alike, the declared type decides, then the file's extension.
+    Raises EmptyText (no bytes), UnsupportedMediaType, and MediaTypeMismatch where extension or declaration contradict
+    the content.
+    """
+    if not data:
+        raise EmptyText("The document is empty: it has zero bytes.")
+    extension = PurePath(filename or "").suffix[1:].lower()
+    by_name = _EXTENSIONS.get(extension)
+    stated = (declared or "").partition(";")[0].strip().lower()
+    by_declaration = None if stated in _UNDECLARED else _ALIASES.get(stated, stated)
+    claims = [claim for claim in (by_declaration, by_name) if claim]
+
+    found = _of_content(data, claims)
+    if found not in ACCEPTED:
+        raise UnsupportedMediaType(
+            f"The document is {found}, which is not read here. Accepted are {_NAMES}.",
+            found=found,
+            accepted=list(ACCEPTED),
+        )
+    for claim in claims:
+        if not _compatible(claim, found):
+            source = f"declared as {claim}" if claim == by_declaration else f"named .{extension}"
+            raise MediaTypeMismatch(
+                f"The document is {source}, but its content is {found}. Correct the name or the type.",
+                found=found,
+                claimed=claim,
+            )
+    return found
+
+
+def _compatible(claim: str, found: str) -> bool:
+    if claim == found or (found in _ZIP_FAMILY and claim == "application/zip"):
+        return True
+    if found in _TEXT_FAMILY:
+        return claim in _TEXT_FAMILY or (claim not in ACCEPTED and claim.startswith("text/"))
+    # Word has always written RTF under the name .doc, and RTF is sent as text.
+    return found == RTF and claim in (DOC, TEXT)
+
+
+def _of_content(data: bytes, claims: list[str]) -> str:
+    if data[:1024].lstrip().startswith(b"%PDF-") or (b"%PDF-" in data[:1024] and b"%%EOF" in data[-2048:]):
+        return PDF
+    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _of_zip(data, claims)
+    if data.startswith(_OLE):
+        return _of_ole(data, claims)
+    if data.lstrip()[:5] == b"{\\rtf":
+        return RTF
+    for magic, media_type in _MAGIC:
+        if data.startswith(magic):
+            return media_type
+    if data[:4] == b"RIFF":
+        return "image/webp" if data[8:12] == b"WEBP" else "audio/wav"
+    if data[4:8] == b"ftyp":
+        return "video/mp4"
+    return _of_text(data, claims)
+
+
+def _of_text(data: bytes, claims: list[str]) -> str:
+    head = data[:65536]
+    text = decode_unicode(head)
+    if not (_is_legacy(head) if text is None else is_readable(text)):
+        return "application/octet-stream"
+    for claim in claims:
+        if claim in _TEXT_FAMILY and claim != TEXT:
+            return claim
+    start = (text or head.decode("latin-1")).lstrip("\ufeff \t\r\n")[:256].lower()
+    if TEXT not in claims and start.startswith(("<!doctype html", "<html", "<head", "<body")):
+        return HTML
+    return TEXT
+
+
+def _is_legacy(head: bytes) -> bool:
+    """Whether bytes that are no Unicode may be text of an older encoding: none of those uses the control bytes."""
+    return not any(byte < 0x20 and byte not in b"\t\n\r\f\x1a\x1b" for byte in head[:8192])
+
+
+def _of_zip(data: bytes, claims: list[str]) -> str:
+    names = _zip_names(data)
+    if names is None:
+        # Damaged: the parser will say so where the sender says what it was meant to be.
+        return next((claim for claim in claims if claim in _ZIP_FAMILY), "application/zip")
+    for part, media_type in (("word/document.xml", DOCX), ("ppt/presentation.xml", PPTX), ("xl/workbook.xml", XLSX)):
+        if part in names:
+            return media_type
+    if data[30:38] == b"mimetype":
+        declared = data[38:120]
+        for media_type in (EPUB, ODT):
+            if declared.startswith(media_type.encode()):
+                return media_type
+        if declared.startswith(b"application/vnd.oasis.opendocument."):
+            return declared.partition(b"PK")[0].decode("ascii", errors="replace")
+    return EPUB if "META-INF/container.xml" in names else "application/zip"
+
+
+def _zip_names(data: bytes, limit: int = 10_000) -> set[str] | None:
+    """Names in the archive's directory, at most `limit` of them; None where there is no whole directory.
+
+    Read by hand, since zipfile builds an object for each of the millions of entries that a hostile file may have.
+    """
+    end = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
+    if end < 0 or end + 22 > len(data):
+        return None
+    entries, size, offset = struct.unpack_from("<HII", data, end + 10)
+    if offset + size > end:
+        return None
+    names: set[str] = set()
+    position = offset
+    for _ in range(min(entries, limit)):
+        if data[position : position + 4] != b"PK\x01\x02" or position + 46 > end:
+            return None
+        name, extra, comment = struct.unpack_from("<HHH", data, position + 28)
+        names.add(data[position + 46 : position + 46 + name].decode("utf-8", errors="replace"))
+        position += 46 + name + extra + comment
+    return names
+
+
+def _of_ole(data: bytes, claims: list[str]) -> str:
+    """OLE containers by the names of their streams, which are UTF-16."""
+
+    def holds(stream: str) -> bool:
+        return stream.encode("utf-16-le") in data
+
+    if holds("EncryptedPackage"):
+        # An office file under a password. The parser says so; here it counts as what it was before.
+        return next((claim for claim in claims if claim in _ENCRYPTABLE), DOCX)
+    if holds("WordDocument"):
+        return DOC
+    if holds("PowerPoint Document"):
+        return "application/vnd.ms-powerpoint"
+    if holds("Workbook"):
+        return "application/vnd.ms-excel"
+    return "application/x-ole-storage"

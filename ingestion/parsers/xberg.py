@@ -1,0 +1,181 @@
+"""Extraction with xberg. Runs in the child process only (ingestion.parsers.child), on bytes only."""
+
+import codecs
+import html
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import xberg
+
+from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
+from ingestion.parsers.detect import DOCX, EPUB, HTML, JSON, JSONL, PDF, PLAIN, PPTX, TEXT, XLSX, XML
+from ingestion.parsers.text import decode_unicode, normalize
+
+_MARKUP = frozenset({HTML, XML, JSON, JSONL})
+_PAGED = frozenset({PDF, PPTX, XLSX})
+
+_MIB = 2**20
+_OLE = b"\xd0\xcf\x11\xe0"
+_ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+_TITLE = re.compile(r"<title[^>]*>([^<]{1,2000})</title", re.IGNORECASE)
+_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([A-Za-z0-9_.:-]{2,32})""", re.IGNORECASE)
+_IMAGE = re.compile(r"!\[([^\[\]\n]*)\]\([^()\n]*\)")
+# A target without scheme means nothing outside its site or book. One pair of parentheses inside is usual (Wikipedia).
+_RELATIVE_LINK = re.compile(r"\[([^\[\]\n]*)\]\((?![a-z]+:)[^()\n]*(?:\([^()\n]*\)[^()\n]*){0,2}\)")
+# Titles that producing programs put into files that have none.
+_NO_TITLE = frozenset({"untitled", "(anonymous)", "(unspecified)", "powerpoint presentation", "slide 1"})
+# Looked up here because the child cannot open files later, not even those of Python's codecs.
+_CODECS = {
+    name: codecs.lookup(name)
+    for name in ("gb18030", "big5hkscs", "shift_jis", "euc_kr", "cp1252", "utf-8-sig")
+    + ("utf-16", "utf-16-le", "utf-16-be", "utf-32")
+}
+# What pages call their encoding, and the superset of it that they really use.
+_CHARSETS = {
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "gb18030": "gb18030",
+    "big5": "big5hkscs",
+    "big5-hkscs": "big5hkscs",
+    "shift_jis": "shift_jis",
+    "euc-kr": "euc_kr",
+    "windows-1252": "cp1252",
+    "iso-8859-1": "cp1252",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    text: str
+    """As ParsedDocument.text."""
+    title: str
+    pages: tuple[tuple[int, int], ...]
+    """Number of the page, slide or sheet, and the offset in characters where it begins."""
+
+
+def configuration(*, seconds: int, max_chars: int) -> xberg.ExtractionConfig:
+    """Extraction without OCR, cache, models, embedded archives or network."""
+    return xberg.ExtractionConfig(
+        use_cache=False,
+        disable_ocr=True,
+        enable_quality_processing=False,
+        escape_markdown=False,
+        output_format="markdown",
+        extraction_timeout_secs=seconds,
+        max_archive_depth=0,
+        pages=xberg.PageConfig(extract_pages=True),
+        content_filter=xberg.ContentFilterConfig(include_footnotes=True, strip_repeating_text=False),
+        # Metadata of HTML would come as a heading at the start of the text; the title is read below instead.
+        html_options=xberg.ConversionOptions(extract_metadata=False, compact_tables=True, skip_images=True),
+        security_limits=xberg.SecurityLimits(
+            max_archive_size=512 * _MIB, max_content_size=min(max_chars * 4, 256 * _MIB), max_table_cells=1_000_000
+        ),
+        concurrency=xberg.ConcurrencyConfig(max_threads=1),
+    )
+
+
+async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) -> Extraction:
+    """Reads `data`. Raises EncryptedDocument, ParseLimit, NoText, ParseFailed."""
+    title = ""
+    if media_type in PLAIN:
+        text = decode_unicode(data) or (await _call(data, TEXT, config, plain=True)).content
+        return _assemble([text], title)
+    if media_type in _MARKUP:
+        source = await _decode_markup(data, config)
+        if media_type == HTML and (match := _TITLE.search(source)):
+            title = html.unescape(match[1])
+        elif media_type == JSON:
+            source = _unescape_json(source)
+        data = source.encode(errors="replace")
+    elif data.startswith(_OLE) and _ENCRYPTED_PACKAGE in data:
+        raise EncryptedDocument("The document is protected by a password. Remove the password and send it again.")
+    document = await _call(data, media_type, config)
+    title = title or _document_title(document)
+    if media_type in _PAGED and document.pages:
+        parts = [_page_text(page.content, page.sheet_name, page.speaker_notes) for page in document.pages]
+        return _assemble([_tidy(part, media_type) for part in parts], title, [p.page_number for p in document.pages])
+    return _assemble([_tidy(document.content, media_type)], title)
+
+
+async def _call(
+    data: bytes, media_type: str, config: xberg.ExtractionConfig, *, plain: bool = False
+) -> xberg.ExtractedDocument:
+    override = xberg.FileExtractionConfig(output_format="plain") if plain else None
+    source = xberg.ExtractInput(kind="bytes", bytes=data, mime_type=media_type, config=override)
+    try:
+        result = await xberg.extract(source, config)
+    except RuntimeError as error:  # what xberg raises for every failure of a document
+        raise _translated(str(error)) from error
+    except MemoryError as error:
+        raise ParseLimit("Reading the document takes more memory than allowed.") from error
+    if not result.results:
+        raise _translated(result.errors[0].message if result.errors else "no result")
+    return result.results[0]
+
+
+def _translated(message: str) -> ParseFailed:
+    lowered = message.lower()
+    if "encrypted" in lowered or "password" in lowered:
+        return EncryptedDocument("The document is protected by a password. Remove the password and send it again.")
+    if any(word in lowered for word in ("limit", "timed out", "timeout", "too large", "exceed", "bomb")):
+        return ParseLimit(f"Reading the document takes more than allowed: {message[:200]}")
+    return ParseFailed(f"The document is damaged: {message[:200]}")
+
+
+async def _decode_markup(data: bytes, config: xberg.ExtractionConfig) -> str:
+    """Markup as text: by byte order mark and UTF-8, then by what it declares of itself, then by xberg's detection."""
+    text = decode_unicode(data)
+    if text is not None:
+        return text
+    declared = _CHARSET.search(data[:4096])
+    if declared and (name := _CHARSETS.get(declared[1].decode().lower())):
+        return _CODECS[name].decode(data, "replace")[0]
+    return (await _call(data, TEXT, config, plain=True)).content
+
+
+def _unescape_json(source: str) -> str:
+    """`\\uXXXX` escapes resolved, a lone surrogate among them replaced: xberg would leave the whole text escaped."""
+    if "\\u" not in source:
+        return source
+    try:
+        return json.dumps(json.loads(source), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return source
+
+
+def _document_title(document: xberg.ExtractedDocument) -> str:
+    title = document.metadata.title or ""
+    # The extractor of RTF leaves escapes in the title.
+    return "" if title.strip().lower() in _NO_TITLE or "\\'" in title else title
+
+
+def _page_text(content: str, sheet_name: str | None, speaker_notes: str | None) -> str:
+    if sheet_name and content.strip():
+        content = f"## {sheet_name}\n\n{content}"
+    return f"{content}\n\n{speaker_notes}" if speaker_notes else content
+
+
+def _tidy(text: str, media_type: str) -> str:
+    """Markdown without what only the original's place gives a meaning."""
+    if media_type in (DOCX, PPTX, HTML, EPUB):
+        text = _IMAGE.sub(r"\1", text)
+    return _RELATIVE_LINK.sub(r"\1", text) if media_type in (HTML, EPUB) else text
+
+
+def _assemble(parts: Sequence[str], title: str, numbers: Sequence[int] = ()) -> Extraction:
+    texts: list[str] = []
+    pages: list[tuple[int, int]] = []
+    length = 0
+    for index, part in enumerate(parts):
+        text = normalize(part)
+        if not text:
+            continue
+        if numbers:
+            pages.append((numbers[index], length))
+        texts.append(text)
+        length += len(text) + 2
+    if not texts:
+        raise NoText("The document holds no text. Scanned pages have to go through OCR first.")
+    return Extraction("\n\n".join(texts), normalize(title)[:500], tuple(pages))
