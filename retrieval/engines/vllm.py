@@ -1,0 +1,204 @@
+"""A vLLM engine inside this process's control: started, watched, restarted when it dies, and closed without a trace.
+
+Its errors are Tandem's. Of one engine's requests the more urgent lane goes first; what two engines on one device do to
+each other is not decided here.
+"""
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from retrieval.engines.vllm_process import EngineLaunch, EngineOptions, EngineProcess, Output
+from retrieval.errors import EngineDead, NotReady, TandemError
+from retrieval.types import Lane, TokenIds
+
+log = structlog.get_logger()
+
+RESTART_DELAYS = (1.0, 5.0, 15.0, 60.0)
+"""Seconds before each attempt in a row to restart a dead engine; after the last one it stays dead."""
+_STABLE_SECONDS = 300.0
+"""An engine that served this long has paid for its earlier restarts."""
+_WATCH_SECONDS = 0.25
+
+
+class VllmEngine:
+    """One model in one engine process. `start` and `encode` belong to the same event loop."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        on_restart: Callable[[], Awaitable[None]] | None = None,
+        restart_delays: Sequence[float] = RESTART_DELAYS,
+    ) -> None:
+        """`on_restart` runs after each restart, when `encode` works again and before `failure` clears; what it raises
+        of TandemError becomes the failure."""
+        self.options = options
+        self._on_restart = on_restart
+        self._restart_delays = restart_delays
+        self._name = options.name
+        self._failure: str | None = "The engine was not started"
+        self._process: EngineProcess | None = None
+        self._died: asyncio.Future[None] | None = None
+        self._launch: EngineLaunch | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+        self._closed = False
+        self.restarts = 0
+        """Completed restarts since `start`."""
+
+    @property
+    def failure(self) -> str | None:
+        return self._failure
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the engine's own process; empty while there is none."""
+        return self._process.pids if self._process else ()
+
+    @property
+    def unfinished(self) -> int:
+        """Requests the engine holds."""
+        return self._process.unfinished if self._process else 0
+
+    async def start(self) -> None:
+        """Returns when the engine serves. Raises EngineFailed, ConfigurationError; EngineDead if closed meanwhile."""
+        try:
+            await self._start_process()
+        except TandemError as error:
+            self._failure = error.message
+            raise
+        self._failure = None
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"engine {self._name}")
+
+    async def close(self) -> None:
+        """Fails every waiter and ends the processes, those of a start in progress included."""
+        self._closed = True
+        self._fail_waiters("The engine was closed")
+        if self._launch is not None:
+            await asyncio.to_thread(self._launch.cancel)
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._supervisor
+            self._supervisor = None
+        async with self._changing:
+            await self._stop_process()
+
+    async def encode(self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None) -> list[Output]:
+        """One output per prompt, in order; a prompt holds at least one token.
+
+        `dimensions` needs a model started with `is_matryoshka`. Cancelling the caller aborts its requests; if one
+        fails, the call's other requests are aborted. Raises EngineDead, EngineFailed, NotReady.
+        """
+        process, died = self._process, self._died
+        if process is None or died is None or died.done():
+            raise (NotReady if self._supervisor is None and not self._closed else EngineDead)(str(self._failure))
+        work = asyncio.create_task(process.encode(token_ids, lane, dimensions))
+        first: list[asyncio.Future[Any]] = [work, died]
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+        except EngineDead as error:
+            if not died.done():
+                self._fail_waiters(error.message)
+            raise
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.wait([work])
+        raise EngineDead(str(self._failure))
+
+    def _fail_waiters(self, failure: str) -> None:
+        if self._died is not None and not self._died.done():
+            self._died.set_result(None)
+        self._failure = failure
+
+    async def _start_process(self) -> None:
+        async with self._changing:
+            if self._closed:
+                raise EngineDead("The engine was closed")
+            self._launch = EngineLaunch(self.options)
+            run = asyncio.ensure_future(asyncio.to_thread(self._launch.run))
+            try:
+                process = await asyncio.shield(run)
+            except asyncio.CancelledError:
+                await asyncio.to_thread(self._launch.cancel)
+                await self._discard(run)
+                raise
+            finally:
+                self._launch = None
+            self._process = process
+            try:
+                if self._closed:
+                    raise EngineDead("The engine was closed while it started")
+                await process.attach()
+            except TandemError:
+                await self._stop_process()
+                raise
+            self._died = asyncio.get_running_loop().create_future()
+
+    async def _discard(self, run: "asyncio.Future[EngineProcess]") -> None:
+        """The result of a start that nobody waits for any more: almost always EngineDead, for it was cancelled."""
+        with suppress(TandemError):
+            await asyncio.to_thread((await run).stop)
+
+    async def _stop_process(self) -> None:
+        if self._process is not None:
+            await asyncio.to_thread(self._process.stop)
+            self._process = None
+            # vLLM's objects refer to each other in a circle; left to the interpreter's exit they complain.
+            await asyncio.to_thread(gc.collect)
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            served_since = loop.time()
+            await self._death()
+            log.error("engine died", model=self._name)
+            self._fail_waiters(f"The engine of {self._name} died; it is being restarted")
+            async with self._changing:
+                await self._stop_process()
+            attempt = 0 if loop.time() - served_since > _STABLE_SECONDS else attempt
+            while True:
+                if attempt == len(self._restart_delays):
+                    self._failure = f"The engine of {self._name} died and {attempt} restarts in a row did not help"
+                    log.error("engine given up", model=self._name, restarts=attempt)
+                    return
+                await asyncio.sleep(self._restart_delays[attempt])
+                attempt += 1
+                if await self._restarted(attempt):
+                    break
+
+    async def _death(self) -> None:
+        """Returns when the engine is dead, also while it is idle."""
+        process, died = self._process, self._died
+        assert process is not None
+        assert died is not None
+        while not died.done() and not process.dead:
+            await asyncio.wait([died], timeout=_WATCH_SECONDS)
+
+    async def _restarted(self, attempt: int) -> bool:
+        try:
+            await self._start_process()
+        except TandemError as error:
+            log.warning("engine did not restart", model=self._name, attempt=attempt, reason=error.message)
+            self._failure = f"The engine of {self._name} died and does not restart: {error.message}"
+            return False
+        failure = None
+        if self._on_restart is not None:
+            try:
+                await self._on_restart()
+            except TandemError as error:
+                failure = error.message
+        self.restarts += 1
+        if self._died is not None and not self._died.done():
+            self._failure = failure
+        log.info("engine restarted", model=self._name, attempt=attempt, failure=failure)
+        return True
