@@ -1,4 +1,4 @@
-"""What ingestion needs from the outside. Every implementation passes the contract suite of its port (tests/contract)."""
+"""What ingestion needs from outside. Every implementation passes the contract suite of its port (tests/contract)."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -47,7 +47,7 @@ class BlobStore(Lifecycle, Protocol):
 
 
 class Catalog(Lifecycle, Protocol):
-    """Each method is one transaction, committed when it returns. Raises CatalogUnavailable where the database is away."""
+    """Every method is one transaction, committed on return. Raises CatalogUnavailable while the database is away."""
 
     # Collections
     async def add_collection(self, collection: Collection) -> None:
@@ -69,9 +69,10 @@ class Catalog(Lifecycle, Protocol):
         """Records a job and queues its documents; returns their first receipts, in order.
 
         A document that is `ready` with the same bytes, title, media type, partition, metadata and chunking becomes
-        `unchanged` and is not queued. Any other gets the next version and is `queued`, also while an older version is being
-        processed: that work keeps its lease, and the new version is claimed after it. A document named twice
-        in one call keeps the last one; the earlier receipt ends as `replaced`. Raises CollectionNotFound.
+        `unchanged` and is not queued. Any other gets the next version and is `queued`, also while an older version is
+        being processed: that work keeps its lease, and the new version is claimed after it. A document named twice in
+        one call keeps the last one; the earlier receipt ends as `replaced`. Raises CollectionNotFound, InvalidRequest
+        (the job's id is taken, or the database cannot hold a value).
         """
         ...
 
@@ -134,9 +135,9 @@ class Catalog(Lifecycle, Protocol):
         """Closes claims in one transaction. An outcome whose lease was lost changes nothing.
 
         Success: document `ready`, the receipts of this version end as `ready` (or `replaced` where an earlier version
-        had been searchable). Failure: `failed` with the error; with `retry_at`, back to `queued`. If a newer version was
-        accepted meanwhile the receipts of this version end all the same, the lease is released and the document stays
-        queued. Receipts of versions that were superseded before anybody processed them end together with the next
+        had been searchable). Failure: `failed` with the error; with `retry_at`, back to `queued`. If a newer version
+        was accepted meanwhile, the receipts of this version end all the same, the lease is released and the document
+        stays queued. Receipts of versions that were superseded before anybody processed them end together with the next
         version that is, as failed with code `superseded`.
         """
         ...

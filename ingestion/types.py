@@ -119,7 +119,7 @@ class Claim:
     worker: WorkerId
     lease_until: datetime
     token: str
-    """New with every claim: the fence that keeps a worker whose lease ran out from closing a later claim, also its own."""
+    """New with every claim: keeps a worker whose lease ran out from closing a later claim, even one of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,6 @@
+"""Fixtures that tests share."""
+
+pytest_plugins = [
+    "tests.support.hub",
+    "tests.support.databases",
+]
