@@ -5,24 +5,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, event, make_url, select
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
     DBAPIError,
     IntegrityError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
+    NotSupportedError,
     PendingRollbackError,
     ProgrammingError,
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from structlog import get_logger
 
+from ingestion.catalog import migrations
 from ingestion.catalog.tables import collections
 from ingestion.errors import CatalogUnavailable
 from retrieval.errors import ConfigurationError, InvalidRequest, TandemError
@@ -67,7 +67,18 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = parse_url(url)
-        self._engine, self._writer = _engines(self._url)
+        self._engine = create_async_engine(
+            self._url,
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=WAIT_SECONDS,
+            # A connection that the server dropped is replaced instead of failing the first who uses it.
+            pool_pre_ping=True,
+            connect_args=_connect_args(self._url),
+        )
+        _prepare(self._engine.sync_engine)
+        # The same pool; only SQLite makes a difference.
+        self._writer = self._engine.execution_options(begin="IMMEDIATE")
         # SQLite has one writer at a time. Waiting here is fair and wakes at once; its own waiting polls.
         self._writing = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
         self._probe: asyncio.Task[None] | None = None
@@ -78,12 +89,18 @@ class Database:
         return self._url.get_backend_name() == "sqlite"
 
     async def start(self) -> None:
+        """Makes what is missing, brings the schema to the newest version and watches from then on.
+
+        Raises CatalogUnavailable, ConfigurationError (no such folder can be made; the database is of a newer release).
+        """
         if self.is_sqlite:
             folder = Path(str(self._url.database)).parent
             try:
                 await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             except OSError as error:
                 raise ConfigurationError(f"The folder of the database, {folder}, cannot be made: {error}.") from error
+        async with self._translated():
+            await asyncio.to_thread(_migrate, self._url)
         self._probe = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
@@ -110,14 +127,16 @@ class Database:
         try:
             async with asyncio.timeout(TRANSACTION_SECONDS):
                 yield
-        except (OperationalError, InterfaceError, InternalError, PendingRollbackError, PoolTimeout, OSError) as error:
-            # OSError holds TimeoutError. InternalError is what a server in recovery says to a write.
-            self.failure = f"The database does not answer ({_reason(error)})."
-            raise CatalogUnavailable(self.failure) from error
         except DataError as error:
             raise InvalidRequest(f"The database cannot hold a value ({_reason(error)}).") from error
-        except (IntegrityError, ProgrammingError, SQLAlchemyError) as error:
+        except (IntegrityError, ProgrammingError, NotSupportedError) as error:
             raise TandemError(f"The database refused a statement ({_reason(error)}).") from error
+        except (DBAPIError, PendingRollbackError, PoolTimeout, OSError) as error:
+            # TimeoutError is an OSError. Whatever else a driver raises tells of the server, the line or the file.
+            self.failure = f"The database does not answer ({_reason(error)})."
+            raise CatalogUnavailable(self.failure) from error
+        except SQLAlchemyError as error:
+            raise TandemError(f"The catalog cannot use the database so ({_reason(error)}).") from error
         self.failure = None
 
     async def _watch(self) -> None:
@@ -138,29 +157,31 @@ def _reason(error: BaseException) -> str:
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]
 
 
-def _engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
-    """One pool behind two engines: for transactions that read, and for those that write."""
+def _migrate(url: URL) -> None:
+    """Alembic has no asynchronous face: this has a short-lived connection of its own, and runs in a thread."""
+    driver = "sqlite+pysqlite" if url.get_backend_name() == "sqlite" else url.drivername
+    engine = create_engine(url.set(drivername=driver), poolclass=NullPool, connect_args=_connect_args(url))
+    try:
+        _prepare(engine)
+        with engine.execution_options(begin="IMMEDIATE").begin() as connection:
+            migrations.upgrade(connection)
+    except CommandError as error:
+        raise ConfigurationError(f"The database does not fit this release: {error}") from error
+    finally:
+        engine.dispose()
+
+
+def _connect_args(url: URL) -> dict[str, object]:
     if url.get_backend_name() == "postgresql":
-        engine = create_async_engine(
-            url,
-            pool_size=POOL_SIZE,
-            max_overflow=0,
-            pool_timeout=WAIT_SECONDS,
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "tandem"},
-        )
-        return engine, engine
-    engine = create_async_engine(
-        url,
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=WAIT_SECONDS,
-        # No implicit transactions of the driver: it would begin them late and never for a SELECT.
-        connect_args={"isolation_level": None, "timeout": WAIT_SECONDS},
-    )
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    return engine, engine.execution_options(begin="IMMEDIATE")
+        return {"connect_timeout": CONNECT_SECONDS, "application_name": "tandem"}
+    # No implicit transactions of the driver: it would begin them late, and never for a SELECT.
+    return {"isolation_level": None, "timeout": WAIT_SECONDS}
+
+
+def _prepare(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from alembic.util import CommandError
 from sqlalchemy import exists, func, select
 from sqlalchemy.exc import IntegrityError
 
-from ingestion.catalog import documents, leases, migrations, records, tables
+from ingestion.catalog import documents, leases, records, tables
 from ingestion.catalog.database import Database
 from ingestion.types import (
     Claim,
@@ -20,7 +19,7 @@ from ingestion.types import (
     Receipt,
     WorkerId,
 )
-from retrieval.errors import CollectionExists, CollectionNotFound, ConfigurationError
+from retrieval.errors import CollectionExists, CollectionNotFound
 from retrieval.types import DocumentId
 
 
@@ -38,13 +37,8 @@ class SqlCatalog:
         return self._database.failure
 
     async def start(self) -> None:
-        """Raises CatalogUnavailable, ConfigurationError (the database belongs to a newer release)."""
+        """Raises CatalogUnavailable, ConfigurationError (no such folder; the database is of a newer release)."""
         await self._database.start()
-        try:
-            async with self._database.writing() as connection:
-                await connection.run_sync(migrations.upgrade)
-        except CommandError as error:
-            raise ConfigurationError(f"The database does not fit this release: {error}") from error
 
     async def close(self) -> None:
         await self._database.close()

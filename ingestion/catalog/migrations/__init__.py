@@ -1,6 +1,7 @@
 """The catalog's schema, version by version, applied when a node starts."""
 
 from pathlib import Path
+from threading import Lock
 
 from alembic import command
 from alembic.config import Config
@@ -8,6 +9,9 @@ from sqlalchemy import Connection, text
 
 # Any number of nodes may start at once: the first one migrates, the others wait here and find it done.
 ADVISORY_LOCK = 0x7A6E_DE41
+WAIT = "120s"
+# Alembic keeps the migration that is running in globals of the process.
+ONE_AT_A_TIME = Lock()
 
 
 def upgrade(connection: Connection) -> None:
@@ -16,10 +20,12 @@ def upgrade(connection: Connection) -> None:
     Raises alembic.util.CommandError where the database was migrated by a newer release.
     """
     if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT}'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
     config = Config()
     # The parser of the configuration takes % for a placeholder.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with ONE_AT_A_TIME:
+        command.upgrade(config, "head")
