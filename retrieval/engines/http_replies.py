@@ -16,8 +16,8 @@ from retrieval.types import Vector
 
 
 def outputs_of(task: Literal["embed", "classify"], content: bytes, count: int) -> list[Vector]:
-    """One finite float32 array per input, in the order of the inputs: a vector for `embed`, one probability in [0, 1],
-    shape (1,), for `classify`. Raises EngineFailed."""
+    """One finite float32 array per input, in the order of the inputs: a vector of unit length for `embed`, one
+    probability in [0, 1], shape (1,), for `classify`. Raises EngineFailed."""
     outputs = [_vector(item) if task == "embed" else _probability(item) for item in _ordered(content, count)]
     if len({output.shape for output in outputs}) > 1:
         raise EngineFailed("The server answered vectors of different dimensions")
@@ -46,9 +46,10 @@ def _vector(item: Mapping[str, object]) -> Vector:
             vector = np.array(embedding, dtype=np.float32)
     except (ValueError, TypeError) as error:
         raise EngineFailed("The server answered an embedding that is neither base64 nor numbers") from error
-    if vector.ndim != 1 or vector.size == 0:
-        raise EngineFailed(f"The server answered an embedding of shape {vector.shape}")
-    return vector
+    if vector.ndim != 1 or not vector.any():
+        raise EngineFailed(f"The server answered an embedding of shape {vector.shape} without a direction")
+    unit: Vector = vector / np.linalg.norm(vector)  # some servers leave that to the caller
+    return unit
 
 
 def _probability(item: Mapping[str, object]) -> Vector:

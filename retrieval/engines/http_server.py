@@ -36,6 +36,9 @@ class HttpServerOptions:
     task: HttpTask
     api_key: str | None = field(default=None, repr=False)
     """Sent as a bearer token."""
+    max_model_len: int = 8192
+    """Window that the server was started with, in tokens, special tokens included. Longer prompts are cut here: a
+    server would refuse the whole request, or cut off what a prompt ends with."""
     send_priority: bool = False
     """Whether bulk work is marked by a `priority` field. Other servers than vLLM refuse the field; vLLM heeds it when
     started with `--scheduling-policy priority`."""

@@ -1,0 +1,83 @@
+"""Late interaction as the second stage: an embedding model's token vectors compared one by one (MaxSim), which needs no
+second set of weights. Source: Khattab and Zaharia, ColBERT, 2020."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.engines.model_folder import read_tokenizer
+from retrieval.engines.token_models import EngineModel
+from retrieval.engines.vllm import VllmEngine
+from retrieval.engines.vllm_process import EngineOptions
+from retrieval.errors import ConfigurationError
+from retrieval.prompts import EmbeddingPrompts
+from retrieval.types import Lane, RerankScores, Vectors
+
+
+class LateInteractionReranker(EngineModel[VllmEngine]):
+    """Port Reranker: the mean over the query's tokens of the highest cosine with any token of the passage, mapped from
+    [-1, 1] to [0, 1] by (1 + x) / 2, which keeps the order. Only the text's own tokens count: `[CLS]` and `[SEP]` say
+    much the same in every passage, and ranking is better without them.
+
+    These scores are not probabilities. They lie close together (unrelated passages often above 0.6), so thresholds of a
+    cross-encoder do not carry over. `instruction` has no effect.
+    """
+
+    def __init__(self, options: EngineOptions, *, on_restart: Callable[[], Awaitable[None]] | None = None) -> None:
+        """`options.task` must be `token_embed`. Raises ModelUnavailable, ConfigurationError."""
+        if options.task != "token_embed":
+            raise ConfigurationError(f"Late interaction needs an engine with the task token_embed, not {options.task}")
+        super().__init__(VllmEngine(options, on_restart=on_restart))
+        self._model = options.name
+        self._prompts = EmbeddingPrompts(
+            read_tokenizer(options.model), max_model_len=options.max_model_len, query_format="plain"
+        )
+
+    @property
+    def model(self) -> str:
+        return self._model
+
+    async def rerank(
+        self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
+    ) -> RerankScores:
+        """Query and passages are cut at their end to the model's window. A passage without tokens scores 0."""
+        del instruction  # part of the port
+        prompts = await asyncio.to_thread(self._prompts.documents, [query, *passages])
+        submitted = prompts if passages else []
+        outputs = await self.engine.encode([prompt.ids for prompt in submitted], lane=lane)
+        scores = await asyncio.to_thread(self._scores, outputs) if passages else ()
+        return RerankScores(
+            scores=scores,
+            tokens=sum(len(prompt.ids) for prompt in submitted),
+            truncated_tokens=tuple(prompt.truncated_tokens for prompt in prompts[1:]),
+            truncated_query_tokens=prompts[0].truncated_tokens,
+            model=self._model,
+        )
+
+    def _scores(self, outputs: Sequence[Vectors]) -> tuple[float, ...]:
+        query, *passages = [output[self._prompts.text_of(len(output))] for output in outputs]
+        return tuple(((1 + maxsim(query, passages)) / 2).tolist())
+
+
+def maxsim(query: Vectors, passages: Sequence[Vectors]) -> npt.NDArray[np.float32]:
+    """Shape (passages,): for each, the mean over the rows of `query`, (tokens, dimension), of the highest cosine with
+    any row of the passage. -1 where either side has no rows. Rows need not be of unit length."""
+    means = np.full(len(passages), -1, dtype=np.float32)
+    filled = [number for number, passage in enumerate(passages) if len(passage)]
+    if not filled or not len(query):
+        return means
+    tokens = np.concatenate([passages[number] for number in filled])
+    # Dividing the few similarities is cheaper than normalising the many vectors.
+    cosines = _normalized(query) @ tokens.T
+    cosines /= np.maximum(np.sqrt(np.einsum("ij,ij->i", tokens, tokens)), np.finfo(np.float32).tiny)
+    starts = np.cumsum([0, *(len(passages[number]) for number in filled[:-1])])
+    means[filled] = np.maximum.reduceat(cosines, starts, axis=1).mean(axis=0)
+    return np.clip(means, -1, 1)
+
+
+def _normalized(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit

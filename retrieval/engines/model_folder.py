@@ -1,0 +1,73 @@
+"""What the adapters need of a model's folder besides its weights: configuration, tokenizer, identity."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from json import loads
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from retrieval.errors import ConfigurationError, ModelUnavailable
+
+
+def read_config(model: Path) -> Mapping[str, object]:
+    """The model's config.json. Raises ModelUnavailable."""
+    try:
+        config = loads((model / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"The model folder {model.name} has no readable config.json") from error
+    assert isinstance(config, dict)
+    return config
+
+
+def read_tokenizer(model: Path) -> Tokenizer:
+    """The model's tokenizer, truncation and padding off. Raises ModelUnavailable."""
+    file = model / "tokenizer.json"
+    if not file.is_file():
+        raise ModelUnavailable(f"The model folder {model.name} has no tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def revision(model: Path) -> str:
+    """12 hexadecimal digits over the model's configuration and its weight files' names and sizes. The weights
+    themselves take minutes to read; their sizes and the index of tensors change with any realistic exchange."""
+    digest = sha256()
+    for name in ("config.json", "model.safetensors.index.json"):
+        if (model / name).is_file():
+            digest.update((model / name).read_bytes())
+    for file in sorted(model.glob("*.safetensors")):
+        digest.update(f"{file.name}:{file.stat().st_size};".encode())
+    return digest.hexdigest()[:12]
+
+
+def whole_dimension(model: Path) -> int:
+    """Components of the model's vectors as it is trained. Raises ModelUnavailable."""
+    size = read_config(model).get("hidden_size")
+    if not isinstance(size, int):
+        raise ModelUnavailable(f"config.json of {model.name} states no hidden_size")
+    return size
+
+
+def reduced_dimension(model: Path, dimension: int | None) -> int | None:
+    """`dimension` where it asks for less than the whole vector, else None. Raises ModelUnavailable,
+    ConfigurationError (more than there is)."""
+    whole = whole_dimension(model)
+    if dimension is not None and not 0 < dimension <= whole:
+        raise ConfigurationError(f"dimension is {dimension}; {model.name} has {whole}")
+    return None if dimension == whole else dimension
+
+
+def require_reranker(model: Path) -> None:
+    """Raises ConfigurationError for a model of another family than Qwen3-Reranker's, whose prompt it would not know."""
+    model_type = read_config(model).get("model_type")
+    if model_type != "qwen3":
+        raise ConfigurationError(f"{model.name} is a model of type {model_type}; the reranker must be a Qwen3-Reranker")
+
+
+def is_causal_model(model: Path) -> bool:
+    """Whether the weights are a language model's, as Qwen3-Reranker is published, and not a classifier's."""
+    architectures = read_config(model).get("architectures")
+    return isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures
