@@ -1,0 +1,98 @@
+"""How a collection is laid out on a given Milvus server: fields, BM25 function and indexes."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
+
+from retrieval.errors import StoreFailed
+from retrieval.stores.milvus_rows import DENSE, MAX_BYTES, SPARSE
+from retrieval.types import CollectionSpec, Language, StoreCapabilities
+
+# Lite knows the tokenizers and passes over the filters that it does not have (stemmer, the named stop words).
+_ANALYZERS: Final[dict[Language, dict[str, Any]]] = {
+    "en": {
+        "tokenizer": "standard",
+        "filter": [
+            "lowercase",
+            {"type": "stop", "stop_words": ["_english_"]},
+            {"type": "stemmer", "language": "english"},
+        ],
+    },
+    "zh": {"tokenizer": "jieba", "filter": ["lowercase"]},
+    "mixed": {"tokenizer": "jieba", "filter": ["lowercase"]},
+}
+_INDEXES: Final[dict[str, dict[str, Any]]] = {
+    DENSE: {"index_type": "HNSW", "metric_type": "COSINE", "params": {"M": 16, "efConstruction": 200}},
+    SPARSE: {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {"bm25_k1": 1.2, "bm25_b": 0.75}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTraits:
+    """What differs between servers, decided once from the version they tell."""
+
+    capabilities: StoreCapabilities
+    templates: bool
+    """Takes values beside a filter expression instead of inside it."""
+    partition_key: bool
+    """Upserts honour the partition key. Milvus 2.3 files upserted rows by another field and then misses them in
+    every search that names a partition: there `partition` is a plain field."""
+    concurrent_writes: bool
+
+
+def server_traits(version: str) -> ServerTraits:
+    """From what GetVersion answers: `milvus_lite-3.2.2`, `2.6.1`, or `v2.3.5-lite` (a full server all the same)."""
+    match = re.search(r"\d+\.\d+[.\w]*", version)
+    if match is None:
+        raise StoreFailed(f"Milvus tells a version that cannot be read: {version!r}.")
+    number = match[0]
+    if version.startswith("milvus_lite"):
+        return ServerTraits(
+            StoreCapabilities(server="milvus-lite", version=number, sparse=True),
+            templates=False,
+            partition_key=True,
+            concurrent_writes=False,
+        )
+    major, minor = (int(part) for part in number.split(".")[:2])
+    modern = (major, minor) >= (2, 5)
+    missing = f"Milvus {number} has no BM25 of its own; use Milvus 2.5 or newer, or the embedded Milvus Lite."
+    return ServerTraits(
+        StoreCapabilities(server="milvus", version=number, sparse=modern, sparse_missing="" if modern else missing),
+        templates=modern,
+        partition_key=modern,
+        concurrent_writes=True,
+    )
+
+
+def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionSchema:
+    sparse = traits.capabilities.sparse
+    analyzed = {"enable_analyzer": True, "analyzer_params": _ANALYZERS[spec.language]} if sparse else {}
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MAX_BYTES["id"])
+    schema.add_field(
+        "partition", DataType.VARCHAR, max_length=MAX_BYTES["partition"], is_partition_key=traits.partition_key
+    )
+    schema.add_field("document_id", DataType.VARCHAR, max_length=MAX_BYTES["document_id"])
+    schema.add_field("text", DataType.VARCHAR, max_length=MAX_BYTES["text"], **analyzed)
+    schema.add_field("title", DataType.VARCHAR, max_length=MAX_BYTES["title"])
+    schema.add_field("media_type", DataType.VARCHAR, max_length=MAX_BYTES["media_type"])
+    for name in ("ordinal", "start", "end", "page", "tokens", "ingested_at"):
+        schema.add_field(name, DataType.INT64)
+    schema.add_field("metadata", DataType.JSON)
+    schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=spec.dimension)
+    if sparse:
+        schema.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
+        schema.add_function(Function("bm25", FunctionType.BM25, ["text"], [SPARSE]))
+    return schema
+
+
+def index_params(field: str) -> Any:
+    params = MilvusClient.prepare_index_params()
+    params.add_index(field, index_name=field, **_INDEXES[field])
+    return params
+
+
+def indexed_fields(traits: ServerTraits) -> tuple[str, ...]:
+    return (DENSE, SPARSE) if traits.capabilities.sparse else (DENSE,)
