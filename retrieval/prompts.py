@@ -77,14 +77,14 @@ class EmbeddingPrompts:
 
     def documents(self, texts: Sequence[str]) -> list[Prompt]:
         """One prompt per text, in order. Raises InvalidText."""
-        return [self._fit(encoding.ids) for encoding in _encode(self._tokenizer, texts)]
+        return [self._fit(encoding.ids) for encoding in encode_texts(self._tokenizer, texts)]
 
     def queries(self, texts: Sequence[str], instruction: str | None = None) -> list[Prompt]:
         """One prompt per query, in order. Raises InvalidText, InvalidRequest (instruction too long)."""
         if self.query_format == "plain":
             return self.documents(texts)
         instruction = instruction or DEFAULT_QUERY_INSTRUCTION
-        [around] = _encode(self._tokenizer, [format_query("", instruction)])
+        [around] = encode_texts(self._tokenizer, [format_query("", instruction)])
         _check_room(self.max_tokens - len(around.ids), instruction)
         return self.documents([format_query(text, instruction) for text in texts])
 
@@ -129,11 +129,11 @@ class RerankPromptBuilder:
         """
         instruction = instruction or DEFAULT_RERANK_INSTRUCTION
         query, cut = self._cut_query(query.strip(), int(self._room(instruction) * QUERY_SHARE))
-        [asked] = _encode(self._untrusted, [_question(query, instruction)])
+        [asked] = encode_texts(self._untrusted, [_question(query, instruction)])
         head = [*self._head, *asked.ids]
         room = self._window - len(head) - len(self._tail)
         prompts = []
-        for encoding in _encode(self._untrusted, [f" {passage.strip()}" for passage in passages]):
+        for encoding in encode_texts(self._untrusted, [f" {passage.strip()}" for passage in passages]):
             kept = encoding.ids[:room]
             prompts.append(Prompt([*head, *kept, *self._tail], len(encoding.ids) - len(kept)))
         return RerankPrompts(tuple(prompts), cut)
@@ -141,14 +141,14 @@ class RerankPromptBuilder:
     def _cut_query(self, query: str, limit: int) -> tuple[str, int]:
         """The query and the number of tokens cut from it. Cut as text and tokenised again, so that its joint with the
         texts around it stays the tokenizer's own; characters of several tokens can make it a few tokens longer."""
-        [encoding] = _encode(self._untrusted, [query])
+        [encoding] = encode_texts(self._untrusted, [query])
         if len(encoding.ids) <= limit:
             return query, 0
         return query[: encoding.offsets[limit - 1][1]], len(encoding.ids) - limit
 
     def _room(self, instruction: str) -> int:
         """Tokens left for query and passage together."""
-        [asked] = _encode(self._untrusted, [_question("", instruction)])
+        [asked] = encode_texts(self._untrusted, [_question("", instruction)])
         room = self._window - len(self._head) - len(asked.ids) - len(self._tail)
         _check_room(room, instruction)
         return room
@@ -170,7 +170,8 @@ def _check_room(room: int, instruction: str) -> None:
         )
 
 
-def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
+    """One encoding per text, without special tokens. Raises InvalidText."""
     try:
         return tokenizer.encode_batch(list(texts), add_special_tokens=False)
     except (TypeError, UnicodeEncodeError) as error:

@@ -7,12 +7,16 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from retrieval.errors import EngineDead, TandemError
+from retrieval.prompts import encode_texts
 from retrieval.types import Embeddings, Fingerprint, Lane, RerankScores, TextKind, Vector
 
 UNKNOWN = "[UNK]"
 
 INSTRUCTION_WEIGHT = 0.1
 """Weight of an instruction's words in a query's vector: enough to move it, too little to outweigh the query's own."""
+
+LENGTH_WEIGHT = 0.01
+"""Of a passage's shortness in its score: settles ties and nothing else."""
 
 
 def word_tokenizer() -> Tokenizer:
@@ -24,8 +28,9 @@ def word_tokenizer() -> Tokenizer:
 
 
 def _words(tokenizer: Tokenizer, text: str, limit: int) -> tuple[list[str], int]:
-    """The first `limit` tokens as lower-case text, and how many more there were."""
-    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+    """The first `limit` tokens as lower-case text, and how many more there were. Raises InvalidText."""
+    [encoding] = encode_texts(tokenizer, [text])
+    offsets = encoding.offsets
     return [text[start:end].strip().lower() for start, end in offsets[:limit]], max(0, len(offsets) - limit)
 
 
@@ -103,7 +108,8 @@ class FakeEmbedder:
 
 
 class FakeReranker:
-    """Port Reranker: the share of the query's distinct words that the passage holds.
+    """Port Reranker: the share of the query's distinct words that the passage holds; of equals, the shorter passage
+    is a little better.
 
     `max_tokens` bounds query and passage together; a query gets at most half of it. `fail_with` as in FakeEmbedder.
     """
@@ -140,7 +146,8 @@ class FakeReranker:
         tokens = 0
         for passage in passages:
             words, cut = _words(self._tokenizer, passage, self._max_tokens - len(query_words))
-            scores.append(len(wanted.intersection(words)) / len(wanted) if wanted else 0.0)
+            share = len(wanted.intersection(words)) / len(wanted) if wanted else 0.0
+            scores.append((1 - LENGTH_WEIGHT) * share + LENGTH_WEIGHT / (1 + len(words)))
             truncated.append(cut)
             tokens += len(query_words) + len(words)
         return RerankScores(tuple(scores), tokens, tuple(truncated), query_cut, self.model)

@@ -37,7 +37,8 @@ async def test_score_is_the_share_of_the_query_s_words() -> None:
     reranker = FakeReranker()
     await reranker.start()
     result = await reranker.rerank("cat mat", ["a CAT on a mat", "the mat", "", "dogs"], lane=Lane.BULK)
-    assert result.scores == (1.0, 0.5, 0.0, 0.0)
+    assert result.scores == pytest.approx((1.0, 0.5, 0.0, 0.0), abs=0.011)
+    assert result.scores[2] > result.scores[3]  # empty before "dogs": the shorter of two without a match
 
 
 @pytest.mark.parametrize("error", [EngineDead("The engine ended."), EngineFailed("A vector is not finite.")])
