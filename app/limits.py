@@ -14,7 +14,7 @@ from ingestion.errors import Overloaded, TooLarge
 
 
 class BodyLimit:
-    """ASGI middleware that ends a request with 413 as soon as its body is known to be too large, without reading it all."""
+    """ASGI middleware: 413 as soon as a body is known to be too large, without reading it all."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app = app
@@ -90,7 +90,8 @@ class Admission:
         """Raises Overloaded where `candidates` more would pass the bound; a single search always fits an idle node."""
         if self._used and self._used + candidates > self._capacity:
             raise Overloaded(
-                f"{self._used} candidates are being ranked; {candidates} more would pass the bound of {self._capacity}. "
+                f"{self._used} candidates are being ranked; {candidates} more would pass the bound of "
+                f"{self._capacity}. "
                 "Try again shortly, or ask for fewer candidates.",
                 retry_after_s=1,
             )

@@ -1,10 +1,9 @@
-"""One process that owns the accelerator: starts its parts in order, says whether it may serve, stops them in reverse."""
+"""The parts of one process that owns an accelerator: started in order, watched, stopped in reverse."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
 from uuid import uuid4
 
 import structlog
@@ -16,13 +15,16 @@ from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.service import IngestionService, Limits
 from ingestion.types import WorkerId
 from ingestion.worker import Worker, WorkerOptions
-from retrieval.errors import NotReady, TandemError, Unavailable
+from retrieval.errors import TandemError, Unavailable
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
 from retrieval.search import SearchService
 from retrieval.selftest import run_selftest
 from retrieval.types import Language, SelfTestReport, StoreCapabilities
 
 log = structlog.get_logger()
+
+OnStep = Callable[[str], None]
+"""Told what the node is doing, as the end of a sentence that begins with "The node is"."""
 
 DEFAULT_COLLECTION = "docs"
 WATCH_SECONDS = 1.0
@@ -78,13 +80,11 @@ class Node:
         ]
         self._working: list[asyncio.Task[None]] = []
         self._watching: asyncio.Task[None] | None = None
-        self.phase: Literal["starting", "serving", "stopping"] = "starting"
-        self.step = "not started"
         self.selftest: SelfTestReport | None = None
         self.capabilities: StoreCapabilities | None = None
 
     @property
-    def _lifecycles(self) -> Mapping[str, Lifecycle]:
+    def parts(self) -> Mapping[str, Lifecycle]:
         """In the order of their start. The engines come last and one after the other: on a GPU an engine that starts
         while another allocates miscounts its memory."""
         parts = self.components
@@ -97,26 +97,21 @@ class Node:
             "reranker": parts.reranker,
         }
 
-    async def start(self) -> None:
+    async def start(self, on_step: OnStep) -> None:
         """Brings everything up and leaves the workers running. Raises what no waiting mends (a wrong setting, a
-        model that is not there); what may come back, a database or a store, is waited for."""
-        for name, part in self._lifecycles.items():
-            self.step = f"starting the {name}"
-            log.info(self.step)
-            await self._until_available(part)
-        self.step = "testing the models"
+        model that does not load); what may come back, a database or a store, is waited for."""
+        for name, part in self.parts.items():
+            await _until_available(part, f"starting the {name}", on_step)
+        on_step("testing the models")
         await self._test_models()
-        self.step = "preparing the default collection"
+        on_step("preparing the default collection")
         self.capabilities = await self.components.store.capabilities()
         await self.collections.ensure(DEFAULT_COLLECTION, self.components.embedder.fingerprint)
         self._working = [asyncio.create_task(worker.run()) for worker in self._workers]
         self._watching = asyncio.create_task(self._watch())
-        self.phase = "serving"
-        log.info("ready" if not self.problems() else "not ready", problems=self.problems() or None)
 
     async def stop(self) -> None:
         """Lets work under way finish within the drain time, gives the rest back, and ends every part."""
-        self.phase = "stopping"
         for worker in self._workers:
             worker.stop()
         if self._working:
@@ -126,7 +121,7 @@ class Node:
             await asyncio.gather(*self._working, return_exceptions=True)
         if self._watching:
             self._watching.cancel()
-        for name, part in reversed(self._lifecycles.items()):
+        for name, part in reversed(list(self.parts.items())):
             try:
                 await part.close()
             except TandemError as error:
@@ -134,32 +129,11 @@ class Node:
 
     def problems(self) -> dict[str, str]:
         """What keeps the node from being ready, by component; empty while it is ready."""
-        found = {name: part.failure for name, part in self._lifecycles.items()}
-        if self.phase == "starting":
-            found = {"node": f"The node is {self.step}."}
-        elif self.phase == "stopping":
-            found = {"node": "The node is stopping."}
+        found = {name: part.failure for name, part in self.parts.items()}
         if self.selftest and not self.selftest.passed:
             failed = [f"{check.name}: {check.detail}" for check in self.selftest.checks if not check.passed]
             found["self_test"] = "The models do not behave as they must. " + "; ".join(failed)
         return {name: reason for name, reason in found.items() if reason}
-
-    def check_serving(self) -> None:
-        """Raises NotReady while the node starts or stops, or when a model failed its self-test: wrong answers are worse
-        than none. A component that is away raises its own error when it is asked."""
-        problems = self.problems()
-        if self.phase != "serving" or "self_test" in problems:
-            name, reason = next(iter(problems.items()))
-            raise NotReady(f"{reason} See /health/ready.", component=name)
-
-    async def _until_available(self, part: Lifecycle) -> None:
-        while True:
-            try:
-                return await part.start()
-            except Unavailable as error:
-                log.warning("waiting", step=self.step, code=error.code, reason=error.message)
-                self.step = f"{self.step.partition(';')[0]}; waiting, since {error.message}"
-                await asyncio.sleep(RETRY_SECONDS)
 
     async def _test_models(self) -> None:
         parts = self.components
@@ -184,3 +158,14 @@ class Node:
                 except Unavailable:
                     continue
             was_failing = failing
+
+
+async def _until_available(part: Lifecycle, step: str, on_step: OnStep) -> None:
+    on_step(step)
+    while True:
+        try:
+            return await part.start()
+        except Unavailable as error:
+            log.warning("waiting", step=step, code=error.code, reason=error.message)
+            on_step(f"{step}, and waits: {error.message}")
+            await asyncio.sleep(RETRY_SECONDS)

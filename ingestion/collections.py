@@ -95,7 +95,8 @@ def check_fingerprint(collection: Collection, fingerprint: Fingerprint) -> None:
         raise FingerprintMismatch(
             f"Collection {collection.name!r} was made with {made.model} ({made.dimension} dimensions, {made.engine}, "
             f"fingerprint {made.digest}), this node runs {running.model} ({running.dimension} dimensions, "
-            f"{running.engine}, fingerprint {running.digest}). Start the node with the first model, or ingest into a new collection.",
+            f"{running.engine}, fingerprint {running.digest}). Start the node with the first model, or ingest into a "
+            "new collection.",
             collection=collection.name,
             stored=made.digest,
             running=running.digest,

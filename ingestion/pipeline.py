@@ -15,8 +15,9 @@ import structlog
 
 from ingestion.chunking import chunk_id, chunk_spans
 from ingestion.collections import check_fingerprint
+from ingestion.errors import NoText
 from ingestion.ports import BlobStore, Catalog, Parser
-from ingestion.types import Claim, Collection, DocumentError, Outcome, ParsedDocument
+from ingestion.types import Claim, Collection, Document, DocumentError, Outcome, ParsedDocument
 from retrieval.errors import EngineFailed, TandemError, Unavailable
 from retrieval.passages import fit_title, passage
 from retrieval.ports import Embedder, VectorStore
@@ -94,35 +95,9 @@ class Pipeline:
             return failure(claim, error)
 
     def _chunk(self, collection: Collection, claim: Claim, parsed: ParsedDocument) -> _Work:
-        document = claim.record.document
-        title, title_tokens = fit_title(document.title or parsed.title, self._embedder.tokenizer)
-        room = self._embedder.max_tokens - title_tokens
-        spans = chunk_spans(
-            parsed.text,
-            tokenizer=self._embedder.tokenizer,
-            max_tokens=min(document.chunking.max_tokens, room),
-            overlap=min(document.chunking.overlap, room // 2),
-            media_type=parsed.media_type,
-        )
-        starts = [page.start for page in parsed.pages]
-        chunks = []
-        for ordinal, span in enumerate(spans):
-            text = parsed.text[span.start : span.end]
-            page = None
-            if starts:
-                page = parsed.pages[max(bisect_right(starts, span.start) - 1, 0)].number
-            chunks.append(
-                Chunk(
-                    id=chunk_id(document.id, ordinal, text, collection.fingerprint.digest),
-                    document_id=document.id,
-                    ordinal=ordinal,
-                    text=text,
-                    start=span.start,
-                    end=span.end,
-                    tokens=span.tokens,
-                    page=page,
-                )
-            )
+        title, chunks = cut(claim.record.document, parsed, self._embedder, collection.fingerprint.digest)
+        if not chunks:
+            raise NoText("The document holds no text.")
         return _Work(claim, title, chunks, ids={chunk.id for chunk in chunks})
 
     async def _write(self, collection: Collection, works: Sequence[_Work]) -> list[Outcome]:
@@ -209,6 +184,40 @@ class Pipeline:
         return outcomes
 
 
+def cut(
+    document: Document, parsed: ParsedDocument, embedder: Embedder, fingerprint_digest: str
+) -> tuple[str, list[Chunk]]:
+    """The title that every chunk is embedded with, and the chunks, sized so that both fit the embedder's window."""
+    title, title_tokens = fit_title(document.title or parsed.title, embedder.tokenizer)
+    room = embedder.max_tokens - title_tokens
+    max_tokens = min(document.chunking.max_tokens, room)
+    spans = chunk_spans(
+        parsed.text,
+        tokenizer=embedder.tokenizer,
+        max_tokens=max_tokens,
+        overlap=min(document.chunking.overlap, max_tokens // 2),
+        media_type=parsed.media_type,
+    )
+    starts = [page.start for page in parsed.pages]
+    chunks = []
+    for ordinal, span in enumerate(spans):
+        text = parsed.text[span.start : span.end]
+        page = max(bisect_right(starts, span.start) - 1, 0) if starts else None
+        chunks.append(
+            Chunk(
+                id=chunk_id(document.id, ordinal, text, fingerprint_digest),
+                document_id=document.id,
+                ordinal=ordinal,
+                text=text,
+                start=span.start,
+                end=span.end,
+                tokens=span.tokens,
+                page=None if page is None else parsed.pages[page].number,
+            )
+        )
+    return title, chunks
+
+
 def _portions(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
     portion: list[Claim] = []
     size = 0
@@ -223,7 +232,7 @@ def _portions(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
 
 
 def failure(claim: Claim, error: TandemError) -> Outcome:
-    """The outcome of a claim that `error` ended. A retryable one carries a `retry_at` of now, for the worker to move."""
+    """The outcome of a claim that `error` ended. A retryable one has a `retry_at` of now, for the worker to move."""
     log.info("document failed", collection=claim.record.document.collection, code=error.code, retryable=error.retryable)
     return Outcome(
         claim,

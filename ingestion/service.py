@@ -75,7 +75,8 @@ class IngestionService:
             raise InvalidRequest("The request names no document: send at least one in 'documents' or 'files'.")
         if len(uploads) > self._limits.documents:
             raise TooLarge(
-                f"{len(uploads)} documents in one request; at most {self._limits.documents} are taken. Send several requests.",
+                f"{len(uploads)} documents in one request; at most {self._limits.documents} are taken. "
+                "Send several requests.",
                 limit=self._limits.documents,
             )
         await self._refuse_when_full(len(uploads))
@@ -109,14 +110,16 @@ class IngestionService:
         try:
             await self._store.prune(collection.store_name, {document_id: ()})
             left = await self._store.count(collection.store_name, document_id)
-            if left or not await self._catalog.remove_document(claim):
-                raise DocumentBusy(
-                    f"Document {document_id!r} was written again while it was being deleted. Delete it once more.",
-                    chunks_left=left,
-                )
+            removed = not left and await self._catalog.remove_document(claim)
         except BaseException:
             await self._catalog.release([claim])
             raise
+        if not removed:
+            await self._catalog.release([claim])
+            raise DocumentBusy(
+                f"Document {document_id!r} was written again while it was being deleted. Delete it once more.",
+                chunks_left=left,
+            )
         await self._originals.retire([claim.record.document.sha256])
 
     async def _refuse_when_full(self, arriving: int) -> None:
@@ -129,11 +132,6 @@ class IngestionService:
             )
 
     def _check(self, collection: Collection, uploads: Sequence[Upload], chunking: Chunking) -> Sequence[Document]:
-        if not 0 <= chunking.overlap < chunking.max_tokens:
-            raise InvalidRequest(
-                f"chunking.overlap is {chunking.overlap}; it must be at least 0 and below chunking.max_tokens, "
-                f"{chunking.max_tokens}.",
-            )
         return [self._document(collection, upload, chunking, place) for place, upload in enumerate(uploads)]
 
     def _document(self, collection: Collection, upload: Upload, chunking: Chunking, place: int) -> Document:
@@ -141,7 +139,8 @@ class IngestionService:
         shown = name if len(name) <= 80 else name[:77] + "..."
         if len(upload.data) > self._limits.document_bytes:
             raise TooLarge(
-                f"Document {shown!r} has {len(upload.data):,} bytes; at most {self._limits.document_bytes:,} are taken.",
+                f"Document {shown!r} has {len(upload.data):,} bytes; at most {self._limits.document_bytes:,} are "
+                "taken.",
                 document=place,
                 limit=self._limits.document_bytes,
             )

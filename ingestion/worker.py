@@ -40,9 +40,14 @@ class Worker:
     """One slot of ingestion. Several may run side by side, here or in other processes."""
 
     def __init__(
-        self, id: WorkerId, catalog: Catalog, pipeline: Pipeline, options: WorkerOptions, work_arrived: asyncio.Event
+        self,
+        worker_id: WorkerId,
+        catalog: Catalog,
+        pipeline: Pipeline,
+        options: WorkerOptions,
+        work_arrived: asyncio.Event,
     ) -> None:
-        self._id = id
+        self._id = worker_id
         self._catalog = catalog
         self._pipeline = pipeline
         self._options = options

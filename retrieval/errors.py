@@ -1,4 +1,4 @@
-"""The one tree of errors. Adapters translate into it; a `code` is part of the wire contract and never changes meaning."""
+"""The one tree of errors. Adapters translate into it; a `code` is part of the wire and never changes its meaning."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""What the kernel needs from the outside. Every implementation passes the contract suite of its port (tests/contract)."""
+"""What the kernel needs from outside. Every implementation passes the contract suite of its port (tests/contract)."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -78,7 +78,7 @@ class VectorStore(Lifecycle, Protocol):
     async def capabilities(self) -> StoreCapabilities: ...
 
     async def create_collection(self, name: StoreName, spec: CollectionSpec) -> None:
-        """Creates, indexes and loads. Does nothing where `name` exists with the same dimension; StoreFailed otherwise."""
+        """Creates, indexes and loads. Does nothing where `name` exists with this dimension; StoreFailed otherwise."""
         ...
 
     async def drop_collection(self, name: StoreName) -> None:

@@ -1,4 +1,4 @@
-"""What routes take from the application: the node, and the caller's right to use it."""
+"""What routes take from the application."""
 
 from typing import Annotated
 
@@ -6,19 +6,19 @@ from fastapi import Depends, Header, Request
 
 from app.limits import Admission, ApiKeys
 from app.node import Node
+from app.runner import Runner
 from app.settings import Settings
 from app.telemetry import Metrics
 
 
-def node(request: Request) -> Node:
-    found = request.app.state.node
-    assert isinstance(found, Node)
+def runner(request: Request) -> Runner:
+    found = request.app.state.runner
+    assert isinstance(found, Runner)
     return found
 
 
-def serving_node(node: Annotated[Node, Depends(node)]) -> Node:
-    node.check_serving()
-    return node
+def serving_node(runner: Annotated[Runner, Depends(runner)]) -> Node:
+    return runner.serving()
 
 
 def settings(request: Request) -> Settings:
@@ -45,8 +45,8 @@ def authorized(request: Request, authorization: Annotated[str | None, Header(inc
     keys.check(authorization)
 
 
-AnyNode = Annotated[Node, Depends(node)]
-"""The node in whatever phase: for the routes that tell of it."""
+NodeRunner = Annotated[Runner, Depends(runner)]
+"""For the routes that tell of the node in whatever phase."""
 ServingNode = Annotated[Node, Depends(serving_node)]
 NodeSettings = Annotated[Settings, Depends(settings)]
 NodeMetrics = Annotated[Metrics, Depends(metrics)]

@@ -1,10 +1,12 @@
 """Liveness, readiness and metrics."""
 
+from math import nan
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app.routes.dependencies import AnyNode, NodeMetrics
+from app.routes.dependencies import NodeMetrics, NodeRunner
 from app.schemas.health import CheckOut, ReadyOut
 from app.schemas.search import ModelsOut
 from retrieval.errors import Unavailable
@@ -18,37 +20,33 @@ async def live() -> dict[str, bool]:
     return {"live": True}
 
 
-@router.get("/health/ready", responses={503: {"model": ReadyOut}})
-async def ready(node: AnyNode) -> JSONResponse:
+@router.get("/health/ready", response_model=ReadyOut, responses={503: {"model": ReadyOut}})
+async def ready(runner: NodeRunner) -> JSONResponse:
     """200 while every part works and the models passed their self-test, otherwise 503 with the reasons."""
-    problems = node.problems()
-    parts = node.components
-    serving = node.phase == "serving"
-    names = ["catalog", "blobs", "parser", "store", "embedder", "reranker", "self_test"] if serving else []
-    checks = {name: CheckOut(ok=True, detail="ok") for name in names}
-    checks |= {name: CheckOut(ok=False, detail=reason) for name, reason in problems.items()}
-    found = node.capabilities
-    body = ReadyOut(
-        ready=not problems,
-        phase=node.phase,
-        checks=checks,
-        models=ModelsOut(embed=parts.embedder.fingerprint.model, rerank=parts.reranker.model) if serving else None,
-        store=f"{found.server} {found.version}. {found.sparse_missing}".rstrip(". ") if found else None,
-        self_test=[
+    problems = runner.problems()
+    checks = {name: CheckOut(ok=False, detail=reason) for name, reason in problems.items()}
+    body = ReadyOut(ready=not problems, phase=runner.phase, checks=checks)
+    node = runner.node
+    if node:
+        body.self_test = [
             CheckOut(ok=check.passed, detail=f"{check.name}: {check.detail}")
             for check in (node.selftest.checks if node.selftest else ())
-        ],
-    )
+        ]
+    if node and runner.phase == "serving":
+        body.checks = {name: CheckOut(ok=True, detail="ok") for name in (*node.parts, "self_test")} | checks
+        body.models = ModelsOut(embed=node.components.embedder.fingerprint.model, rerank=node.components.reranker.model)
+        found = node.capabilities
+        body.store = f"{found.server} {found.version}. {found.sparse_missing}".rstrip(". ") if found else None
     return JSONResponse(body.model_dump(mode="json"), 503 if problems else 200)
 
 
 @router.get("/metrics")
-async def metrics(node: AnyNode, metrics: NodeMetrics) -> Response:
+async def metrics(runner: NodeRunner, metrics: NodeMetrics) -> Response:
     """For Prometheus."""
-    metrics.ready.set(0 if node.problems() else 1)
-    if node.phase == "serving":
+    metrics.ready.set(0 if runner.problems() else 1)
+    if runner.node and runner.phase == "serving":
         try:
-            metrics.queue_depth.set(await node.components.catalog.queue_depth())
+            metrics.queue_depth.set(await runner.node.components.catalog.queue_depth())
         except Unavailable:
-            metrics.queue_depth.set(float("nan"))
+            metrics.queue_depth.set(nan)
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

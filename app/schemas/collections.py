@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.schemas.wire import CollectionName, Wire
 from ingestion.types import Chunking, Collection
@@ -12,10 +13,18 @@ from retrieval.types import Language
 
 class ChunkingIn(Wire):
     max_tokens: int = Field(512, ge=16, le=32_768, description="Longest chunk, in tokens of the embedding model.")
-    overlap: int = Field(64, ge=0, description="Tokens that neighbouring chunks may share.")
+    overlap: int | None = Field(
+        None, ge=0, description="Tokens that neighbouring chunks may share; default: an eighth of max_tokens."
+    )
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> Self:
+        if self.overlap is not None and self.overlap >= self.max_tokens:
+            raise PydanticCustomError("overlap", "overlap must be below max_tokens")
+        return self
 
     def to_chunking(self) -> Chunking:
-        return Chunking(self.max_tokens, self.overlap)
+        return Chunking(self.max_tokens, self.max_tokens // 8 if self.overlap is None else self.overlap)
 
 
 class CollectionIn(Wire):

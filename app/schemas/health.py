@@ -17,6 +17,6 @@ class ReadyOut(Wire):
     ready: bool
     phase: Literal["starting", "serving", "stopping"]
     checks: dict[str, CheckOut] = Field(description="By component: embedder, reranker, store, catalog, self_test…")
-    models: ModelsOut | None
-    store: str | None = Field(description="Server and version, and what it lacks.")
-    self_test: list[CheckOut]
+    models: ModelsOut | None = None
+    store: str | None = Field(None, description="Server and version, and what it lacks.")
+    self_test: list[CheckOut] = Field(default_factory=list)

@@ -3,18 +3,18 @@
 from datetime import datetime
 from typing import Self
 
-from pydantic import Base64Bytes, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.collections import ChunkingIn
-from app.schemas.wire import CollectionName, ErrorOut, FilledText, Metadata, Text, Wire
+from app.schemas.wire import Base64Content, CollectionName, ErrorOut, FilledText, Metadata, Text, Wire
 from ingestion.types import Job, JobState, Receipt, ReceiptStatus
 
 
 class DocumentIn(Wire):
     id: FilledText | None = Field(None, description="Yours. Without one it is derived from the content.")
     text: Text | None = None
-    content_base64: Base64Bytes | None = Field(None, description="Bytes of a file, instead of `text`.")
+    content_base64: Base64Content | None = Field(None, description="Bytes of a file, instead of `text`.")
     filename: Text | None = Field(None, description="With `content_base64`: its extension helps to tell the type.")
     title: Text = ""
     media_type: Text | None = Field(None, description="Found out from the content where absent.")

@@ -1,9 +1,19 @@
 """What all of the wire has in common: texts that can be stored, names, and the refusal of unknown fields."""
 
 import json
+from base64 import b64decode
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Base64Encoder,
+    BaseModel,
+    ConfigDict,
+    EncodedBytes,
+    Field,
+    JsonValue,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 from app.errors import EMPTY_TEXT, INVALID_TEXT
@@ -49,9 +59,33 @@ def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return metadata
 
 
+class _StrictBase64(Base64Encoder):
+    """Line breaks are taken, as many tools make them; any other stray character would silently lose content."""
+
+    @classmethod
+    def decode(cls, data: bytes) -> bytes:
+        try:
+            return b64decode(b"".join(data.split()), validate=True)
+        except ValueError as error:
+            raise PydanticCustomError("base64", f"is not base64: {error}") from None
+
+
+Base64Content = Annotated[bytes, EncodedBytes(encoder=_StrictBase64)]
 Text = Annotated[str, AfterValidator(_clean)]
 """Text without NUL; lone surrogates pydantic refuses by itself."""
-FilledText = Annotated[Text, AfterValidator(_not_blank)]
+Filledclass _StrictBase64(Base64Encoder):
+    """Line breaks are taken, as many tools make them; any other stray character would silently lose content."""
+
+    @classmethod
+    def decode(cls, data: bytes) -> bytes:
+        try:
+            return b64decode(b"".join(data.split()), validate=True)
+        except ValueError as error:
+            raise PydanticCustomError("base64", f"is not base64: {error}") from None
+
+
+Base64Content = Annotated[bytes, EncodedBytes(encoder=_StrictBase64)]
+Text = Annotated[Text, AfterValidator(_not_blank)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
 CollectionName = Annotated[
     str,

@@ -1,0 +1,147 @@
+"""The `tandem` command."""
+
+import asyncio
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from app.client import Client
+from app.commands.bench import bench as run_bench
+from app.commands.demo import demo as run_demo
+from app.commands.doctor import doctor as run_doctor
+from app.commands.evaluate import evaluate_folder
+from app.commands.ingest import find_files, ingest_files, summarise
+from app.commands.models import list_models, pull_models
+from app.commands.search import show_hits
+from app.commands.serve import serve as run_serve
+from app.settings import load_settings
+from retrieval.errors import TandemError
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_show_locals=False, help=__doc__)
+models_app = typer.Typer(no_args_is_help=True, help="The models that can serve, and those that are here.")
+app.add_typer(models_app, name="models")
+
+console = Console()
+
+Url = Annotated[str, typer.Option("--url", envvar="TANDEM_URL", help="The node to talk to.")]
+ApiKey = Annotated[str | None, typer.Option("--api-key", envvar="TANDEM_API_KEY", help="Where the node wants one.")]
+CollectionName = Annotated[str, typer.Option("--collection", "-c", help="Collection to use.")]
+NODE = "http://127.0.0.1:8080"
+"""Where `tandem serve` listens unless told otherwise."""
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if show_version:
+        console.print(version("tandem-rag"))
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (TANDEM_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (TANDEM_PORT).")] = None,
+) -> None:
+    """Run a node: both models, the stores and the HTTP interface."""
+    overrides = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    raise typer.Exit(run_serve(load_settings(**overrides)))
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.")],
+    collection: CollectionName = "docs",
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Send files to a node and wait until they can be searched."""
+    files = find_files(paths)
+    with Client(url, api_key) as client:
+        receipts = ingest_files(client, collection, files, console)
+    if not summarise(receipts, console):
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="The question.")],
+    collection: CollectionName = "docs",
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Hits to show.")] = 10,
+    candidates: Annotated[int, typer.Option(help="Pool that is reranked.")] = 50,
+    rerank: Annotated[bool, typer.Option(help="Rank the pool by the reranker.")] = True,
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Ask a node."""
+    with Client(url, api_key) as client:
+        answer = client.search(query=query, collection=collection, top_k=top_k, candidates=candidates, rerank=rerank)
+    show_hits(answer, console)
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine and the settings, and say what to mend."""
+    raise typer.Exit(0 if asyncio.run(run_doctor(load_settings(), console)) else 1)
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Show the model pairs, and which models are here."""
+    list_models(load_settings(), console)
+
+
+@models_app.command("pull")
+def models_pull(name: Annotated[str, typer.Argument(help="A pair such as qwen3-0.6b, or a model's id.")]) -> None:
+    """Download models: ModelScope first. Broken off, it resumes."""
+    asyncio.run(pull_models(load_settings(), name, console))
+
+
+@app.command()
+def demo() -> None:
+    """Start a node, ingest the handbook and ask it three questions."""
+    raise typer.Exit(run_demo(load_settings(), console))
+
+
+@app.command("eval")
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Judged collection: corpus.jsonl, queries.jsonl, qrels.tsv.")],
+    queries: Annotated[str | None, typer.Option(help="Its name; default: queries.small.jsonl, if any.")] = None,
+    candidates: Annotated[int, typer.Option(help="Pool that is reranked.")] = 50,
+    url: Annotated[str | None, typer.Option("--url", envvar="TANDEM_URL", help="Default: a node of its own.")] = None,
+    api_key: ApiKey = None,
+    output: Annotated[Path | None, typer.Option("--json", help="Write the figures there, too.")] = None,
+) -> None:
+    """Measure recall and reranking on a judged collection."""
+    evaluate_folder(folder, queries, console, pool=candidates, url=url, api_key=api_key, output=output)
+
+
+@app.command()
+def bench(
+    folder: Annotated[Path, typer.Argument(help="Judged collection, as for `tandem eval`.")],
+    rounds: Annotated[int, typer.Option(min=1, help="Times that the engine and the service are measured.")] = 2,
+    langchain: Annotated[bool, typer.Option(help="Measure LangChain's usual way beside it.")] = True,
+    output: Annotated[Path | None, typer.Option("--json", help="Write the figures there, too.")] = None,
+) -> None:
+    """Measure quality, ingestion and search in one run, with the bare engine beside the service."""
+    run_bench(folder, console, rounds=rounds, langchain=langchain, output=output)
+
+
+def main() -> NoReturn:
+    """Expected failures end with one line on standard error and status 1."""
+    try:
+        app()
+    except TandemError as error:
+        Console(stderr=True).print(f"tandem: {error.message}", markup=False, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

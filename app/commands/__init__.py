@@ -1,0 +1,1 @@
+"""What the `tandem` command does, one module per subcommand."""

@@ -1,0 +1,54 @@
+"""tandem demo: a node of its own, the handbook in it, three questions."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.rule import Rule
+
+from app.client import Client
+from app.commands.ingest import find_files, ingest_files, summarise
+from app.commands.search import show_hits
+from app.commands.terminal import step_teller, wait_for_interrupt
+from app.node import DEFAULT_COLLECTION
+from app.settings import Settings
+from app.spawn import running_node
+
+SAMPLES = Path(__file__).parents[2] / "deploy" / "samples"
+QUESTIONS = (
+    "How do I delete a document so that searches no longer find it?",
+    "The node says 429, what should my client do?",
+    "Which setting points the service at a Milvus server?",
+)
+TOP_K = 4
+
+
+def demo(settings: Settings, console: Console) -> int:
+    """Returns the exit status. On a terminal the node stays up until Ctrl-C; elsewhere it is ended at once."""
+    models = settings.models or "minilm"
+    console.print(f"Starting a node with the models [bold]{models}[/bold]: two engines, one after the other.")
+    environment = {"TANDEM_MODELS": models}
+    with (
+        console.status("Starting") as status,
+        running_node(settings, environment, on_step=step_teller(console, status)) as client,
+    ):
+        status.stop()
+        healthy = _show(client, console)
+        console.print(f"\nThe node answers at [bold]{client.url}[/bold] (API: {client.url}/docs)")
+        console.print(f'Ask it yourself: tandem search "…" --url {client.url}', markup=False)
+        if console.is_terminal:
+            console.print("Ctrl-C stops it.")
+            wait_for_interrupt()
+    return 0 if healthy else 1
+
+
+def _show(client: Client, console: Console) -> bool:
+    files = find_files([SAMPLES])
+    console.print(f"Ingesting {len(files)} documents from {SAMPLES}")
+    healthy = summarise(ingest_files(client, DEFAULT_COLLECTION, files, console), console)
+    for question in QUESTIONS:
+        console.print()
+        console.print(Rule(question, align="left"))
+        answer = client.search(query=question, collection=DEFAULT_COLLECTION, top_k=TOP_K)
+        show_hits(answer, console)
+        healthy = healthy and answer["rerank"]["applied"] and bool(answer["hits"])
+    return healthy

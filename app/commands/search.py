@@ -1,0 +1,58 @@
+"""tandem search: the hits as a table, with their move from recall to rerank."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+EXCERPT_CHARACTERS = 160
+
+
+def show_hits(answer: dict[str, Any], console: Console) -> None:
+    hits = answer["hits"]
+    reranked = answer["rerank"]["applied"]
+    if not hits:
+        console.print("No hit.")
+    else:
+        table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+        table.add_column("#", justify="right")
+        table.add_column(answer["score_name"], justify="right")
+        table.add_column("recall", justify="right")
+        table.add_column("document", overflow="fold", max_width=32)
+        table.add_column("excerpt", overflow="fold")
+        for place, hit in enumerate(hits, start=1):
+            recalled = hit["ranks"]["dense"]
+            table.add_row(
+                str(place),
+                f"{hit['score']:.3f}",
+                _move(place, recalled) if reranked else str(recalled),
+                Text(hit["title"] or hit["document_id"]),
+                Text(_excerpt(hit["text"])),
+            )
+        console.print(table)
+    console.print(Text(_footer(answer), style="dim"))
+
+
+def _move(place: int, recalled: int) -> Text:
+    """The rank in recall, and how far reranking has moved the hit."""
+    moved = recalled - place
+    if moved == 0:
+        return Text(f"{recalled}  =")
+    return Text(f"{recalled} {'↑' if moved > 0 else '↓'}{abs(moved)}", style="green" if moved > 0 else "red")
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT_CHARACTERS else line[:EXCERPT_CHARACTERS].rstrip() + "…"
+
+
+def _footer(answer: dict[str, Any]) -> str:
+    timings, rerank = answer["timings_ms"], answer["rerank"]
+    stages = f"embed {timings['embed']:.0f} ms, recall {timings['recall']:.0f} ms"
+    if rerank["applied"]:
+        stages += f", rerank of {rerank['scored']} {timings['rerank']:.0f} ms"
+    else:
+        stages += f"; not reranked: {rerank['reason']}"
+    cut = answer["truncated_query_tokens"]
+    return stages + (f"; the query was cut by {cut} tokens" if cut else "")

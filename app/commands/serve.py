@@ -1,0 +1,62 @@
+"""tandem serve: the node, until it is told to stop."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from app.main import create_app
+from app.settings import Settings
+from app.telemetry import configure_logging
+from retrieval.errors import ConfigurationError, TandemError
+
+log = structlog.get_logger()
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(settings: Settings) -> int:
+    """Returns the exit status: 0 after a stop that was asked for, 1 where the node could not start."""
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    _prepare(settings.data_dir)
+    listener = _listen(settings)
+    if settings.host not in LOOPBACK and not settings.api_keys:
+        log.warning("anybody who reaches this address may read and delete documents: set TANDEM_API_KEYS")
+    failures: list[TandemError] = []
+
+    def stop(error: TandemError) -> None:
+        failures.append(error)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    config = uvicorn.Config(
+        create_app(settings, on_failure=stop),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
+    )
+    log.info("listening", url=f"http://{settings.host}:{listener.getsockname()[1]}", data=str(settings.data_dir))
+    uvicorn.Server(config).run(sockets=[listener])
+    return 1 if failures else 0
+
+
+def _prepare(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"TANDEM_DATA_DIR={data_dir}: cannot be created ({error.strerror}).") from error
+    if not os.access(data_dir, os.W_OK):
+        raise ConfigurationError(f"TANDEM_DATA_DIR={data_dir}: cannot be written to.")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Taken before anything else is started: a second node on the port should fail at once."""
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(
+            f"TANDEM_PORT={settings.port}: {settings.host}:{settings.port} cannot be listened on ({error.strerror})."
+        ) from error

@@ -1,0 +1,166 @@
+"""The only constructor of adapters: from settings to components."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from retrieval.engines.http import HttpEmbedder, HttpReranker
+
+from app.node import Components, NodeOptions, OnStep
+from app.settings import Settings
+from ingestion.blobs import FolderBlobStore
+from ingestion.catalog.sql import SqlCatalog
+from ingestion.parsers.process import ProcessParser
+from ingestion.ports import Catalog
+from ingestion.service import Limits
+from ingestion.worker import WorkerOptions
+from retrieval.engines.devices import Device, find_device
+from retrieval.engines.http_server import HttpServerOptions, HttpTask
+from retrieval.engines.late_interaction import LateInteractionReranker
+from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm_process import EngineOptions
+from retrieval.model_hub import ModelHub
+from retrieval.model_sources import Progress
+from retrieval.models import Model, ModelProfile, profile, with_facts
+from retrieval.ports import Embedder, Reranker, VectorStore
+from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.types import Language
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDefaults:
+    """What an engine is given where the settings do not say. Both engines together leave room for the rest."""
+
+    memory_share: float
+    kv_cache_bytes: int | None
+    max_num_batched_tokens: int
+
+
+ENGINE_DEFAULTS: dict[Device, EngineDefaults] = {
+    "cuda": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=16384),
+    "npu": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=8192),
+    # On a CPU the share is of main memory, which others use too. Small steps keep searches from waiting for ingestion.
+    "cpu": EngineDefaults(memory_share=0.2, kv_cache_bytes=2 * 2**30, max_num_batched_tokens=2048),
+}
+
+
+async def build_components(settings: Settings, on_step: OnStep) -> Components:
+    """Resolves the models, which may download them, and constructs every adapter; starts none.
+
+    Raises ModelUnavailable, ConfigurationError, Unsupported.
+    """
+    embedder, reranker = await _build_models(settings, on_step)
+    return Components(
+        embedder=embedder,
+        reranker=reranker,
+        store=build_store(settings),
+        catalog=build_catalog(settings),
+        blobs=FolderBlobStore(settings.data_dir / "originals"),
+        parser=ProcessParser(processes=settings.parser_processes),
+    )
+
+
+def build_store(settings: Settings) -> VectorStore:
+    if not settings.milvus_uri:
+        return MilvusStore(MilvusLiteServer(settings.data_dir / "milvus"))
+    token = settings.milvus_token
+    return MilvusStore(settings.milvus_uri, token.get_secret_value() if token else "")
+
+
+def build_catalog(settings: Settings) -> Catalog:
+    url = settings.database_url
+    return SqlCatalog(url.get_secret_value() if url else f"sqlite:///{settings.data_dir / 'catalog.sqlite'}")
+
+
+def build_profile(settings: Settings) -> ModelProfile:
+    """The model pair that the settings name, or the one that suits the device. Raises ConfigurationError."""
+    name = settings.models or ("minilm" if find_device() == "cpu" else "qwen3-0.6b")
+    return profile(name, embed=settings.embed_model, rerank=settings.rerank_model)
+
+
+def engine_options(settings: Settings, model: Model, folder: Path, share: float | None) -> EngineOptions:
+    """For the embedder's engine; the others change its task."""
+    defaults = ENGINE_DEFAULTS[find_device()]
+    known = with_facts(model, folder)
+    assert known.max_model_len is not None
+    return EngineOptions(
+        model=folder,
+        name=known.name,
+        task="embed",
+        max_model_len=settings.max_model_len or known.max_model_len,
+        memory_share=share or defaults.memory_share,
+        kv_cache_bytes=defaults.kv_cache_bytes,
+        max_num_batched_tokens=defaults.max_num_batched_tokens,
+    )
+
+
+def node_options(settings: Settings) -> NodeOptions:
+    return NodeOptions(
+        limits=Limits(
+            document_bytes=settings.max_document_mb * 2**20,
+            documents=settings.max_documents,
+            queued=settings.max_queued,
+        ),
+        worker=WorkerOptions(
+            batch=settings.worker_batch,
+            lease=timedelta(seconds=settings.lease_seconds),
+            max_attempts=settings.max_attempts,
+        ),
+        workers=settings.workers,
+        drain=timedelta(seconds=settings.drain_seconds),
+        selftest_margin=settings.selftest_margin,
+        languages=_languages(build_profile(settings)),
+    )
+
+
+async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, Reranker]:
+    chosen = build_profile(settings)
+    hub = ModelHub(settings.models_dir)
+    tell = _download_teller(on_step)
+    on_step(f"looking for the model {chosen.embed.name}")
+    embed_folder = await hub.resolve(chosen.embed.id, tell)
+    on_step(f"looking for the model {chosen.rerank.name}")
+    rerank_folder = await hub.resolve(chosen.rerank.id, tell)
+    if settings.engine == "http":
+        assert settings.embed_url is not None
+        assert settings.rerank_url is not None
+        return (
+            HttpEmbedder(
+                embed_folder,
+                _server(settings, settings.embed_url, chosen.embed, "embed"),
+                dimension=settings.embed_dimension,
+            ),
+            HttpReranker(rerank_folder, _server(settings, settings.rerank_url, chosen.rerank, "classify")),
+        )
+    embed = engine_options(settings, chosen.embed, embed_folder, settings.embed_memory_share)
+    rerank = engine_options(settings, chosen.rerank, rerank_folder, settings.rerank_memory_share)
+    second_stage: Reranker
+    if chosen.second_stage == "late_interaction":
+        second_stage = LateInteractionReranker(replace(rerank, task="token_embed"))
+    else:
+        second_stage = VllmReranker(replace(rerank, task="classify"))
+    return VllmEmbedder(embed, dimension=settings.embed_dimension), second_stage
+
+
+def _server(settings: Settings, url: str, model: Model, task: HttpTask) -> HttpServerOptions:
+    key = settings.engine_api_key
+    return HttpServerOptions(url=url, model=model.name, task=task, api_key=key.get_secret_value() if key else None)
+
+
+def _languages(chosen: ModelProfile) -> tuple[Language, ...]:
+    return ("en",) if chosen.embed.family == "bert" else ("en", "zh")
+
+
+def _download_teller(on_step: OnStep) -> Progress:
+    """Progress of a download as a step, told in whole percents of a file."""
+    told = ""
+
+    def tell(file: str, done: int, total: int) -> None:
+        nonlocal told
+        step = f"downloading {file}, {100 * done // max(total, 1)} % of {total / 1e9:.1f} GB"
+        if step != told:
+            told = step
+            on_step(step)
+
+    return tell
