@@ -18,7 +18,7 @@ import structlog
 
 from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
 from ingestion.parsers.detect import PLAIN
-from ingestion.parsers.text import decode_unicode, normalize
+from ingestion.parsers.text import decode, normalize
 from ingestion.types import Page, ParsedDocument
 from retrieval.errors import Unavailable
 
@@ -101,7 +101,7 @@ class ProcessParser:
         if media_type in PLAIN:
             # No parser is needed, and none can be harmed: thousands of short texts go this way.
             inline = len(data) <= _INLINE_BYTES
-            text = _read_unicode(data) if inline else await asyncio.to_thread(_read_unicode, data)
+            text = _read_text(data) if inline else await asyncio.to_thread(_read_text, data)
             if text is not None:
                 return self._checked(ParsedDocument(text, media_type))
         reply, body = await self._ask(data, media_type)
@@ -200,7 +200,11 @@ class _Child:
 
     @property
     def ended(self) -> bool:
-        return self._process.returncode is not None
+        """Asks the system: the event loop learns of a child's end a little later, and a document would be lost."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
 
     async def ask(self, data: bytes, media_type: str) -> tuple[dict[str, Any], bytes]:
         self.documents += 1
@@ -242,6 +246,6 @@ async def _spawn(limits: ParserLimits) -> Process:
     )
 
 
-def _read_unicode(data: bytes) -> str | None:
-    text = decode_unicode(data)
+def _read_text(data: bytes) -> str | None:
+    text = decode(data)
     return None if text is None else normalize(text)

@@ -4,6 +4,7 @@ import codecs
 import html
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,27 +12,23 @@ import xberg
 
 from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
 from ingestion.parsers.detect import DOCX, EPUB, HTML, JSON, JSONL, PDF, PLAIN, PPTX, TEXT, XLSX, XML
-from ingestion.parsers.text import decode_unicode, normalize
+from ingestion.parsers.text import decode, decode_unicode, normalize
 
 _MARKUP = frozenset({HTML, XML, JSON, JSONL})
-_PAGED = frozenset({PDF, PPTX, XLSX})
+# Read page by page: there the structure outlives the composing of characters. Pages of DOCX are a guess, not numbered.
+_BY_PAGE = frozenset({PDF, PPTX, XLSX, DOCX})
 
 _MIB = 2**20
 _OLE = b"\xd0\xcf\x11\xe0"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,2000})</title", re.IGNORECASE)
 _CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([A-Za-z0-9_.:-]{2,32})""", re.IGNORECASE)
+_XML_ENCODING = re.compile(r"""\A(\s*<\?xml[^>]{0,200}?)\s+encoding=["'][^"']{0,40}["']""")
 _IMAGE = re.compile(r"!\[([^\[\]\n]*)\]\([^()\n]*\)")
 # A target without scheme means nothing outside its site or book. One pair of parentheses inside is usual (Wikipedia).
 _RELATIVE_LINK = re.compile(r"\[([^\[\]\n]*)\]\((?![a-z]+:)[^()\n]*(?:\([^()\n]*\)[^()\n]*){0,2}\)")
 # Titles that producing programs put into files that have none.
 _NO_TITLE = frozenset({"untitled", "(anonymous)", "(unspecified)", "powerpoint presentation", "slide 1"})
-# Looked up here because the child cannot open files later, not even those of Python's codecs.
-_CODECS = {
-    name: codecs.lookup(name)
-    for name in ("gb18030", "big5hkscs", "shift_jis", "euc_kr", "cp1252", "utf-8-sig")
-    + ("utf-16", "utf-16-le", "utf-16-be", "utf-32")
-}
 # What pages call their encoding, and the superset of it that they really use.
 _CHARSETS = {
     "gb2312": "gb18030",
@@ -44,6 +41,9 @@ _CHARSETS = {
     "windows-1252": "cp1252",
     "iso-8859-1": "cp1252",
 }
+_UNICODE = ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
+# Looked up here because the child cannot open files later, not even those of Python's codecs.
+_CODECS = {name: codecs.lookup(name) for name in (*_CHARSETS.values(), *_UNICODE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) 
     """Reads `data`. Raises EncryptedDocument, ParseLimit, NoText, ParseFailed."""
     title = ""
     if media_type in PLAIN:
-        text = decode_unicode(data) or (await _call(data, TEXT, config, plain=True)).content
+        text = decode(data) or (await _call(data, TEXT, config, plain=True)).content
         return _assemble([text], title)
     if media_type in _MARKUP:
         source = await _decode_markup(data, config)
@@ -88,14 +88,18 @@ async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) 
             title = html.unescape(match[1])
         elif media_type == JSON:
             source = _unescape_json(source)
-        data = source.encode(errors="replace")
+        elif media_type == XML:
+            source = _XML_ENCODING.sub(r"\1", source, count=1)
+        # Where xberg has to compose characters itself it drops all structure.
+        data = unicodedata.normalize("NFC", source).encode(errors="replace")
     elif data.startswith(_OLE) and _ENCRYPTED_PACKAGE in data:
         raise EncryptedDocument("The document is protected by a password. Remove the password and send it again.")
     document = await _call(data, media_type, config)
     title = title or _document_title(document)
-    if media_type in _PAGED and document.pages:
+    if media_type in _BY_PAGE and document.pages:
         parts = [_page_text(page.content, page.sheet_name, page.speaker_notes) for page in document.pages]
-        return _assemble([_tidy(part, media_type) for part in parts], title, [p.page_number for p in document.pages])
+        numbers = () if media_type == DOCX else [page.page_number for page in document.pages]
+        return _assemble([_tidy(part, media_type) for part in parts], title, numbers)
     return _assemble([_tidy(document.content, media_type)], title)
 
 
@@ -132,7 +136,7 @@ async def _decode_markup(data: bytes, config: xberg.ExtractionConfig) -> str:
     declared = _CHARSET.search(data[:4096])
     if declared and (name := _CHARSETS.get(declared[1].decode().lower())):
         return _CODECS[name].decode(data, "replace")[0]
-    return (await _call(data, TEXT, config, plain=True)).content
+    return decode(data) or (await _call(data, TEXT, config, plain=True)).content
 
 
 def _unescape_json(source: str) -> str:
@@ -152,8 +156,10 @@ def _document_title(document: xberg.ExtractedDocument) -> str:
 
 
 def _page_text(content: str, sheet_name: str | None, speaker_notes: str | None) -> str:
-    if sheet_name and content.strip():
-        content = f"## {sheet_name}\n\n{content}"
+    if sheet_name:
+        heading = f"## {sheet_name}"
+        # Of a sheet without cells xberg gives the heading alone, which is no text.
+        content = content.strip().removeprefix(heading).strip() and f"{heading}\n\n{content}"
     return f"{content}\n\n{speaker_notes}" if speaker_notes else content
 
 

@@ -1,0 +1,147 @@
+"""Cutting text into chunks that are exact in tokens and in character offsets (pure)."""
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from hashlib import sha256
+
+from semantic_text_splitter import MarkdownSplitter, TextSplitter
+from tokenizers import Tokenizer
+
+from ingestion.parsers.detect import MARKDOWN, PLAIN
+from ingestion.types import ChunkSpan
+from retrieval.types import ChunkId, DocumentId
+
+MAX_CHUNK_BYTES = 60_000
+"""UTF-8 bytes of a chunk; the store's text field holds little more."""
+
+# A text of at most so many characters per token allowed may fit into one chunk: worth one look before splitting.
+_ONE_CHUNK_CHARS_PER_TOKEN = 8
+# The splitter's time grows with the square of a line's length, so longer lines are cut here, in linear time.
+_LONG_LINE = re.compile(r"[^\n]{8192,}")
+_BLOCK_CHARS = 16_384
+# Encodings are large; only so many are held at a time.
+_BATCH = 256
+_SENTENCE_END = re.compile(r"[。！？；…!?;]+[”’」』）)\"']*|\.(?=\s)")
+_SPACE = re.compile(r"\s+")
+
+_Span = tuple[int, int]
+
+
+def chunk_id(document_id: DocumentId, ordinal: int, text: str, fingerprint_digest: str) -> ChunkId:
+    """32 hexadecimal digits: the same chunk of the same document and model has the same id, in every run."""
+    identity = json.dumps([document_id, ordinal, text, fingerprint_digest])
+    return ChunkId(sha256(identity.encode()).hexdigest()[:32])
+
+
+def chunk_spans(text: str, *, tokenizer: Tokenizer, max_tokens: int, overlap: int, media_type: str) -> list[ChunkSpan]:
+    """Spans of chunks in order, none of them blank; together they hold everything of `text` but white space.
+
+    A chunk has at most `max_tokens` tokens (special tokens not counted) and MAX_CHUNK_BYTES bytes, and repeats at
+    most `overlap` tokens of the one before. Cuts follow the structure: headings, paragraphs, table rows and sentences,
+    for plain text of `media_type` paragraphs, lines and sentences. Only a single character that has more tokens than
+    `max_tokens` can exceed it. Raises ValueError on impossible limits, or where `tokenizer` truncates or pads.
+    """
+    if not 0 <= overlap < max_tokens:
+        raise ValueError(f"overlap must be at least 0 and less than max_tokens, got {overlap} and {max_tokens}")
+    if tokenizer.truncation is not None or tokenizer.padding is not None:
+        raise ValueError("the tokenizer must neither truncate nor pad: its counts would be wrong")
+    whole = _stripped(text, 0, len(text))
+    if whole is None:
+        return []
+    if whole[1] - whole[0] <= max_tokens * _ONE_CHUNK_CHARS_PER_TOKEN:
+        ((_, tokens, size),) = _measured(text, [whole], tokenizer)
+        if tokens <= max_tokens and size <= MAX_CHUNK_BYTES:
+            return [ChunkSpan(*whole, tokens)]
+    markdown = media_type == MARKDOWN or media_type not in PLAIN
+    spans: list[_Span] = []
+    position = 0
+    for line in _LONG_LINE.finditer(text):
+        spans += _split(text, position, line.start(), _splitter(tokenizer, max_tokens, overlap, markdown))
+        for start in range(line.start(), line.end(), _BLOCK_CHARS):
+            spans += _windows(text, start, min(start + _BLOCK_CHARS, line.end()), tokenizer, max_tokens, overlap)
+        position = line.end()
+    spans += _split(text, position, len(text), _splitter(tokenizer, max_tokens, overlap, markdown))
+    return _fitted(text, spans, tokenizer, max_tokens)
+
+
+# Building a splitter copies the whole vocabulary, which takes longer than chunking a short document.
+@lru_cache(maxsize=16)
+def _splitter(tokenizer: Tokenizer, max_tokens: int, overlap: int, markdown: bool) -> MarkdownSplitter | TextSplitter:
+    kind = MarkdownSplitter if markdown else TextSplitter
+    return kind.from_huggingface_tokenizer(tokenizer, max_tokens, overlap)
+
+
+def _split(text: str, start: int, end: int, splitter: MarkdownSplitter | TextSplitter) -> Iterator[_Span]:
+    if text[start:end].isspace():
+        return
+    for offset, chunk in splitter.chunk_indices(text[start:end]):
+        yield start + offset, start + offset + len(chunk)
+
+
+def _windows(text: str, start: int, end: int, tokenizer: Tokenizer, max_tokens: int, overlap: int) -> Iterator[_Span]:
+    """Windows over the tokens of one piece of a long line, cut after a sentence or a word where there is one."""
+    offsets = tokenizer.encode(text[start:end], add_special_tokens=False).offsets
+    begins = [start + offset[0] for offset in offsets]
+    first, begin, covered = 0, start, start
+    while True:
+        last = first + max_tokens
+        # Tokens of one character (bytes of it, in byte-level vocabularies) stay together.
+        while first + 1 < last < len(begins) and begins[last] < start + offsets[last - 1][1]:
+            last -= 1
+        if last >= len(begins):
+            yield begin, end
+            return
+        covered = _break_before(text, max(covered, (begin + begins[last]) // 2), begins[last])
+        yield begin, covered
+        after = bisect_left(begins, covered)
+        first = max(after - overlap, first + 1)
+        while (
+            first < after and len(tokenizer.encode(text[begins[first] : covered], add_special_tokens=False)) > overlap
+        ):
+            first += 1
+        begin = min(begins[first], covered)
+
+
+def _break_before(text: str, low: int, high: int) -> int:
+    """The best place to cut in (low, high]: after the last sentence, else after the last word, else at `high`."""
+    for pattern in (_SENTENCE_END, _SPACE):
+        ends = [match.end() for match in pattern.finditer(text, low, high)]
+        if ends and low < ends[-1]:
+            return ends[-1]
+    return high
+
+
+def _fitted(text: str, spans: Sequence[_Span], tokenizer: Tokenizer, max_tokens: int) -> list[ChunkSpan]:
+    """Counts every chunk, and halves the few that are too large: tokens of a part can differ from those in context."""
+    fitted: list[ChunkSpan] = []
+    for start in range(0, len(spans), _BATCH):
+        batch = [span for span in (_stripped(text, *span) for span in spans[start : start + _BATCH]) if span]
+        for (begin, end), tokens, size in _measured(text, batch, tokenizer):
+            if end - begin > 1 and (tokens > max_tokens or size > MAX_CHUNK_BYTES):
+                middle = _break_before(text, begin + (end - begin) // 4, begin + (end - begin + 1) // 2)
+                fitted += _fitted(text, [(begin, middle), (middle, end)], tokenizer, max_tokens)
+            else:
+                fitted.append(ChunkSpan(begin, end, tokens))
+    return fitted
+
+
+def _measured(text: str, spans: Sequence[_Span], tokenizer: Tokenizer) -> list[tuple[_Span, int, int]]:
+    """Each span with its tokens and its UTF-8 bytes."""
+    chunks = [text[start:end] for start, end in spans]
+    encodings = tokenizer.encode_batch_fast(chunks, add_special_tokens=False)
+    return [
+        (span, len(encoding), len(chunk.encode()))
+        for span, chunk, encoding in zip(spans, chunks, encodings, strict=True)
+    ]
+
+
+def _stripped(text: str, start: int, end: int) -> _Span | None:
+    piece = text[start:end]
+    body = piece.strip()
+    if not body:
+        return None
+    start += len(piece) - len(piece.lstrip())
+    return start, start + len(body)

@@ -1,0 +1,374 @@
+"""Parsing in real child processes: documents of every type, limits, crashes, and the end of the parent."""
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import unicodedata
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from ingestion.errors import EncryptedDocument, MediaTypeMismatch, NoText, ParseFailed, ParseLimit, UnsupportedMediaType
+from ingestion.parsers import detect as types
+from ingestion.parsers.detect import detect
+from ingestion.parsers.process import ParserLimits, ProcessParser
+from ingestion.types import Page, ParsedDocument
+from retrieval.errors import EmptyText, TandemError, Unavailable
+from tests.support import documents
+
+SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "docs"
+EXPECTED = json.loads((SAMPLES / "expect.json").read_text()) if SAMPLES.is_dir() else {}
+GOOD = sorted(name for name in EXPECTED if name.startswith("good/"))
+BAD = sorted(name for name in EXPECTED if name.startswith("bad/"))
+LIMITS = ParserLimits(seconds=30, memory_bytes=2**30)
+PAGES = documents.pdf(["The first page tells of apples.", "The second page tells of pears."], title="Fruit")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def parser() -> AsyncIterator[ProcessParser]:
+    parser = ProcessParser(LIMITS, processes=1)
+    await parser.start()
+    yield parser
+    await parser.close()
+
+
+@pytest_asyncio.fixture
+async def fresh() -> AsyncIterator[ProcessParser]:
+    """A pool of one, to be mistreated."""
+    parser = ProcessParser(replace(LIMITS, seconds=2), processes=1)
+    await parser.start()
+    yield parser
+    await parser.close()
+
+
+def squeezed(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFKC", text) if char.isalnum())
+
+
+def proc(pid: int, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text()
+
+
+def descriptors(pid: int) -> set[int]:
+    return {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def alive(pid: int) -> bool:
+    try:
+        status = proc(pid, "stat")
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+async def until_gone(pids: list[int]) -> None:
+    for _ in range(500):
+        if not any(map(alive, pids)):
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail(f"still running: {pids}")
+
+
+class TestTypes:
+    async def test_pdf_with_pages_and_title(self, parser: ProcessParser) -> None:
+        document = await parser.parse(PAGES, types.PDF)
+        assert document.title == "Fruit"
+        assert [page.number for page in document.pages] == [1, 2]
+        assert document.text[: document.pages[1].start].strip() == "The first page tells of apples."
+        assert document.text[document.pages[1].start :] == "The second page tells of pears."
+
+    async def test_word(self, parser: ProcessParser) -> None:
+        data = documents.word(["段落一。", "cafe\u0301"], heading="Heading", title="Properties' title")
+        document = await parser.parse(data, types.DOCX)
+        assert document == ParsedDocument("# Heading\n\n段落一。\n\ncafé", types.DOCX, "Properties' title")
+
+    async def test_slides_come_once_each_with_its_number(self, parser: ProcessParser) -> None:
+        document = await parser.parse(documents.slides(["Alpha", "Beta"]), types.PPTX)
+        assert document.text.count("Alpha") == document.text.count("Beta") == 1
+        assert [page.number for page in document.pages] == [1, 2]
+        assert "Beta" in document.text[document.pages[1].start :]
+
+    async def test_sheets_come_once_each_under_its_name(self, parser: ProcessParser) -> None:
+        data = documents.workbook({"One": [["name", "size"], ["apple", "3"]], "Two": [["pear"]], "Empty": []})
+        document = await parser.parse(data, types.XLSX)
+        assert document.text == (
+            "## One\n\n| name | size |\n| --- | --- |\n| apple | 3 |\n\n## Two\n\n| pear |\n| --- |"
+        )
+        assert document.pages == (Page(1, 0), Page(2, document.text.index("## Two")))
+
+    async def test_epub(self, parser: ProcessParser) -> None:
+        document = await parser.parse(documents.book(["It was a dark night.", "The end."], title="Novel"), types.EPUB)
+        assert document.title == "Novel"
+        assert document.text.index("It was a dark night.") < document.text.index("The end.")
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "gb18030", "big5"])
+    async def test_html_in_any_encoding(self, parser: ProcessParser, encoding: str) -> None:
+        source = (
+            f'<html><head><meta charset="{encoding}"><title>標題 &amp; more</title></head><body><h1>Heading</h1>'
+            '<script>x()</script><p>正文 <a href="/there">here</a> <a href="https://example.org">there</a></p></body>'
+        )
+        document = await parser.parse(source.encode(encoding), types.HTML)
+        assert document.title == "標題 & more"
+        assert document.text == "# Heading\n\n正文 here [there](https://example.org)"
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gb18030"])
+    @pytest.mark.parametrize("media_type", [types.TEXT, types.CSV, types.MARKDOWN])
+    async def test_text_in_any_encoding(self, parser: ProcessParser, encoding: str, media_type: str) -> None:
+        text = "部门,问题\n心血管科,高血压患者能吃党参吗？\n"
+        document = await parser.parse(text.encode(encoding), media_type)
+        assert document == ParsedDocument(text.strip(), media_type)
+
+    async def test_big5_text(self, parser: ProcessParser) -> None:
+        text = "通用領域繁體中文機器閱讀理解資料集"
+        assert (await parser.parse(text.encode("big5"), types.TEXT)).text == text
+
+    async def test_text_is_normalized_alike_in_the_child_and_without_it(self, parser: ProcessParser) -> None:
+        text = "一行\r\n\0二行 \t\n\n\n\n\n\n三\x1b行\u2028e\u0301\n"
+        ways = [await parser.parse(text.encode(encoding), types.TEXT) for encoding in ("utf-8", "utf-16")]
+        assert {way.text for way in ways} == {"一行\n二行\n\n\n三行\né"}
+        in_child = await parser.parse("Über\r\n\x1bétage \t\nnaïve\n".encode("cp1252"), types.TEXT)
+        assert in_child.text == "Über\nétage\nnaïve"
+
+    @pytest.mark.parametrize(
+        ("data", "media_type", "text"),
+        [
+            (b'{"t": "\\u4e2d\\u6587 \\ud800"}', types.JSON, "t: 中文 ?"),
+            (b'{"a": 1}\n{"a": 2}\n', types.JSONL, "# Item 1\n\na: 1\n\n# Item 2\n\na: 2"),
+            ('<?xml version="1.0" encoding="gbk"?><a><b>正文</b></a>'.encode("gbk"), types.XML, "# a\n\n## b\n\n正文"),
+            (b"{\\rtf1\\ansi Plain words.\\par}", types.RTF, "Plain words."),
+            (b"From: a@example.org\r\nSubject: Hello\r\n\r\nThe body.\r\n", types.EML, None),
+        ],
+    )  # fmt: skip
+    async def test_other_text_formats(
+        self, parser: ProcessParser, data: bytes, media_type: str, text: str | None
+    ) -> None:
+        document = await parser.parse(data, media_type)
+        assert document.text == text if text else "The body." in document.text
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("data", "media_type", "error"),
+        [
+            (b" \n\t ", types.TEXT, NoText),
+            (documents.workbook({"Empty": []}), types.XLSX, NoText),
+            (documents.pdf_of_streams([b"0 0 100 100 re f"]), types.PDF, NoText),
+            (documents.protected_office(), types.DOCX, EncryptedDocument),
+            (PAGES[:300], types.PDF, ParseFailed),
+            (documents.word(["x"])[:5000], types.DOCX, ParseFailed),
+            (b"not a zip", types.ODT, ParseFailed),
+            (documents.archive({"word/document.xml": bytes(300_000_000)}), types.DOCX, ParseLimit),
+        ],
+        ids=["blank", "empty sheet", "picture", "password", "cut pdf", "cut docx", "no zip", "bomb"],
+    )
+    async def test_documents_without_readable_text(
+        self, parser: ProcessParser, data: bytes, media_type: str, error: type[ParseFailed]
+    ) -> None:
+        with pytest.raises(ParseFailed) as caught:
+            await parser.parse(data, media_type)
+        assert type(caught.value) is error
+        assert (await parser.parse(PAGES, types.PDF)).title == "Fruit"
+
+    async def test_text_beyond_the_limit(self) -> None:
+        parser = ProcessParser(replace(LIMITS, text_chars=100), processes=1)
+        await parser.start()
+        try:
+            for data, media_type in ((b"word " * 50, types.TEXT), (documents.word(["word " * 50]), types.DOCX)):
+                with pytest.raises(ParseLimit, match="100 characters"):
+                    await parser.parse(data, media_type)
+        finally:
+            await parser.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+class TestProcesses:
+    async def test_a_killed_child_costs_one_document(self, fresh: ProcessParser) -> None:
+        (pid,) = fresh.pids
+        os.kill(pid, signal.SIGSTOP)
+        parsing = asyncio.create_task(fresh.parse(PAGES, types.PDF))
+        await asyncio.sleep(0)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ParseFailed, match="crashed"):
+            await parsing
+        assert (await fresh.parse(PAGES, types.PDF)).title == "Fruit"
+        assert pid not in fresh.pids
+
+    async def test_a_hung_child_is_killed_in_time(self, fresh: ProcessParser) -> None:
+        (pid,) = fresh.pids
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(ParseLimit, match="2 seconds"):
+            await fresh.parse(PAGES, types.PDF)
+        assert (await fresh.parse(PAGES, types.PDF)).title == "Fruit"
+        await until_gone([pid])
+
+    async def test_a_child_that_died_idle_costs_nothing(self, fresh: ProcessParser) -> None:
+        (pid,) = fresh.pids
+        os.kill(pid, signal.SIGKILL)
+        await until_gone([pid])
+        assert (await fresh.parse(PAGES, types.PDF)).title == "Fruit"
+
+    async def test_a_cancelled_document_does_not_answer_the_next(self, fresh: ProcessParser) -> None:
+        other = documents.pdf(["Another text."], title="Other")
+        parsing = asyncio.create_task(fresh.parse(other, types.PDF))
+        await asyncio.sleep(0)
+        parsing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await parsing
+        assert (await fresh.parse(PAGES, types.PDF)).title == "Fruit"
+
+    async def test_memory_is_limited(self) -> None:
+        parser = ProcessParser(replace(LIMITS, memory_bytes=300 * 2**20), processes=1)
+        await parser.start()
+        bomb = documents.pdf_of_streams([b"BT /F1 12 Tf 72 720 Td (hello) Tj ET " * 6_000_000])
+        try:
+            with pytest.raises(ParseLimit, match="memory"):
+                await parser.parse(bomb, types.PDF)
+            assert (await parser.parse(PAGES, types.PDF)).title == "Fruit"
+        finally:
+            await parser.close()
+
+    async def test_children_are_reused_and_replaced(self) -> None:
+        parser = ProcessParser(replace(LIMITS, documents_per_process=2), processes=1)
+        await parser.start()
+        pids = []
+        try:
+            for _ in range(4):
+                pids.append(list(parser.pids))
+                await parser.parse(PAGES, types.PDF)
+        finally:
+            await parser.close()
+        assert pids[0] == pids[1] != []
+        assert pids[2] == []
+        assert pids[3] not in ([], pids[0])
+
+    async def test_more_documents_than_children(self) -> None:
+        parser = ProcessParser(LIMITS, processes=2)
+        await parser.start()
+        try:
+            many = [documents.pdf([f"Text number {number}."]) for number in range(20)]
+            parsed = await asyncio.gather(*(parser.parse(data, types.PDF) for data in many))
+            assert [document.text for document in parsed] == [f"Text number {number}." for number in range(20)]
+            assert len(parser.pids) == 2
+        finally:
+            await parser.close()
+
+    async def test_closing_ends_children_and_documents(self) -> None:
+        parser = ProcessParser(LIMITS, processes=1)
+        assert parser.failure
+        await parser.start()
+        assert parser.failure is None
+        (pid,) = parser.pids
+        os.kill(pid, signal.SIGSTOP)
+        parsing = [asyncio.create_task(parser.parse(PAGES, types.PDF)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await parser.close()
+        await parser.close()
+        assert [type(error) for error in await asyncio.gather(*parsing, return_exceptions=True)] == [Unavailable] * 2
+        assert not alive(pid)
+        assert parser.failure
+        with pytest.raises(Unavailable):
+            await parser.parse(PAGES, types.PDF)
+
+    async def test_children_end_with_a_killed_parent(self) -> None:
+        program = (
+            "import asyncio\n"
+            "from ingestion.parsers.process import ProcessParser\n"
+            "async def main():\n"
+            "    parser = ProcessParser(processes=2)\n"
+            "    await parser.start()\n"
+            "    print(*parser.pids, flush=True)\n"
+            "    await asyncio.Event().wait()\n"
+            "asyncio.run(main())\n"
+        )
+        parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+        assert parent.stdout
+        pids = [int(pid) for pid in (await parent.stdout.readline()).split()]
+        assert len(pids) == 2
+        os.kill(pids[0], signal.SIGSTOP)  # one that cannot notice that its input ended
+        parent.kill()
+        await parent.wait()
+        await until_gone(pids)
+
+    async def test_a_child_opens_neither_files_nor_connections(self, parser: ProcessParser) -> None:
+        (pid,) = parser.pids
+        limit, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        assert set(range(limit)) <= descriptors(pid)
+        assert resource.prlimit(pid, resource.RLIMIT_FSIZE) == (0, 0)
+
+    async def test_a_child_sees_nothing_of_the_environment(self, parser: ProcessParser) -> None:
+        (pid,) = parser.pids
+        names = {entry.partition("=")[0] for entry in proc(pid, "environ").split("\0") if entry}
+        assert names == {"PYTHONPATH", "PYTHONUTF8", "MALLOC_ARENA_MAX"}
+
+    async def test_an_external_entity_is_not_fetched(self, parser: ProcessParser) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+            body = "<w:p><w:r><w:t>before &file; &web; after</w:t></w:r></w:p>"
+            data = documents.archive(
+                {
+                    "word/document.xml": (
+                        f'<!DOCTYPE d [<!ENTITY file SYSTEM "file:///etc/passwd"><!ENTITY web SYSTEM "{address}">]>'
+                        '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
+                        f"<w:body>{body}</w:body></w:document>"
+                    )
+                }
+            )
+            document = await parser.parse(data, types.DOCX)
+            page = f'<p>Text <img src="{address}a.png"> <iframe src="{address}"></iframe></p>'
+            await parser.parse(page.encode(), types.HTML)
+            with pytest.raises(BlockingIOError):
+                server.accept()
+        assert "before" in document.text
+        assert "root:" not in document.text
+
+
+@pytest.mark.skipif(not EXPECTED, reason="the sample documents are not here")
+class TestSamples:
+    @pytest.mark.parametrize("name", GOOD)
+    async def test_good_documents_hold_what_they_must(self, parser: ProcessParser, name: str) -> None:
+        data = (SAMPLES / name).read_bytes()
+        document = await parser.parse(data, detect(data, filename=Path(name).name, declared=None))
+        text = squeezed(f"{document.title} {document.text}")
+        assert [phrase for phrase in EXPECTED[name]["must_contain"] if squeezed(phrase) not in text] == []
+        assert unicodedata.is_normalized("NFC", document.text)
+        assert "\0" not in document.text
+
+    @pytest.mark.parametrize("name", BAD)
+    async def test_bad_documents_fail_cleanly_or_give_bounded_text(self, parser: ProcessParser, name: str) -> None:
+        data = (SAMPLES / name).read_bytes()
+        refusal: TandemError | None = None
+        try:
+            document = await parser.parse(data, detect(data, filename=Path(name).name, declared=None))
+            assert 0 < len(document.text) <= 10 * len(data)
+            document.text.encode()
+        except TandemError as error:
+            refusal = error
+        # A crash of the child would be survived, but is not what these files bring about.
+        assert "crashed" not in str(refusal)
+        expected = {
+            "pdf_user_password_aes256.pdf": EncryptedDocument,
+            "pdf_user_password_libreoffice.pdf": EncryptedDocument,
+            "docx_password_agile.docx": EncryptedDocument,
+            "syn_docx_zip_bomb_512MB.docx": ParseLimit,
+            "docx_truncated.docx": ParseFailed,
+            "syn_epub_truncated.epub": ParseFailed,
+            "zip_droste_recursive.zip": UnsupportedMediaType,
+            "odt_not_a_zip.odt": MediaTypeMismatch,
+            "syn_docx_named.pdf": MediaTypeMismatch,
+            "syn_empty.pdf": EmptyText,
+            "syn_whitespace.txt": NoText,
+            "docx_external_image_ssrf.docx": type(None),
+            "syn_docx_xxe.docx": type(None),
+            "html_bad_tags.html": type(None),
+            "syn_long_line_zh.txt": type(None),
+        }
+        assert type(refusal) is expected.get(Path(name).name, type(refusal))
+        assert (await parser.parse(PAGES, types.PDF)).title == "Fruit"
