@@ -2,8 +2,12 @@
 
 pytest_plugins = [
     "tests.support.engines",
+    "tests.support.fakes",
+    "tests.support.late_interaction",
+    "tests.support.vllm_serve",
     "tests.support.qwen3_tokenizer",
     "tests.support.hub",
     "tests.support.databases",
     "tests.support.node",
+    "tests.support.stores",
 ]

@@ -73,19 +73,7 @@ class _StrictBase64(Base64Encoder):
 Base64Content = Annotated[bytes, EncodedBytes(encoder=_StrictBase64)]
 Text = Annotated[str, AfterValidator(_clean)]
 """Text without NUL; lone surrogates pydantic refuses by itself."""
-Filledclass _StrictBase64(Base64Encoder):
-    """Line breaks are taken, as many tools make them; any other stray character would silently lose content."""
-
-    @classmethod
-    def decode(cls, data: bytes) -> bytes:
-        try:
-            return b64decode(b"".join(data.split()), validate=True)
-        except ValueError as error:
-            raise PydanticCustomError("base64", f"is not base64: {error}") from None
-
-
-Base64Content = Annotated[bytes, EncodedBytes(encoder=_StrictBase64)]
-Text = Annotated[Text, AfterValidator(_not_blank)]
+FilledText = Annotated[Text, AfterValidator(_not_blank)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
 CollectionName = Annotated[
     str,

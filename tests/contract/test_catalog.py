@@ -126,7 +126,7 @@ class TestAccept:
     async def test_ignores_the_order_of_keys_in_metadata(self, catalog: SqlCatalog) -> None:
         document = a_document("a")
         await ingest(catalog, document, job=JOB)
-        turned = replace(document, metadata=dict(reversed(document.metadata.items())))
+        turned = replace(document, metadata=dict(reversed(list(document.metadata.items()))))
         (receipt,) = await catalog.accept(OTHER, "docs", [turned])
         assert receipt.status == "unchanged"
 
