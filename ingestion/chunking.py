@@ -99,7 +99,7 @@ def _windows(text: str, start: int, end: int, tokenizer: Tokenizer, max_tokens: 
         after = bisect_left(begins, covered)
         first = max(after - overlap, first + 1)
         while (
-            first < after and len(tokenizer.encode(text[begins[first] : covered], add_special_tokens=False)) > overlap + 3
+            first < after and len(tokenizer.encode(text[begins[first] : covered], add_special_tokens=False)) > overlap
         ):
             first += 1
         begin = min(begins[first], covered)

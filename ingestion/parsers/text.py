@@ -48,16 +48,17 @@ def decode_unicode(data: bytes) -> str | None:
 
 
 def _decode_unmarked_utf16(data: bytes) -> str | None:
-    candidates = []
+    # The right byte order is the one in which line ends, blanks, digits and Latin letters turn up.
+    best, text = 0, None
     for encoding in ("utf-16-le", "utf-16-be"):
         try:
-            text = data.decode(encoding)
+            candidate = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if is_readable(text):
-            candidates.append(text)
-    # The right byte order is the one in which line ends, blanks, digits and Latin letters turn up.
-    return max(candidates, key=lambda text: sum(char < "\x7f" for char in text[:65536]), default=None)
+        latin = sum("\t" <= char < "\x7f" for char in candidate[:65536])
+        if latin > best and is_readable(candidate):
+            best, text = latin, candidate
+    return text
 
 
 def _decode_chinese(data: bytes) -> str | None:
