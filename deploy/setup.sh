@@ -6,16 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
 shift
-locks=()
-for name in "$@"; do locks+=("deploy/requirements/$name.txt"); done
-supported='import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'
-
-stamp=$venv/.installed-$*
 unfinished=$venv/.unfinished
-wanted=$(cat "${locks[@]}" pyproject.toml | sha256sum | cut -d' ' -f1)
-if [ ! -e "$unfinished" ] && [ "$(cat "$stamp" 2> /dev/null)" = "$wanted" ] && "$venv/bin/python" -c "$supported"; then
-  exit 0
-fi
+supported='import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'
 
 if [ -e "$unfinished" ]; then
   echo "An installation into $venv was interrupted: starting afresh."
@@ -35,23 +27,32 @@ if ! "$venv/bin/python" -c "$supported" 2> /dev/null; then
   rm -rf "$venv"
   "$python" -m venv "$venv"
 fi
+
+digest() { cat "deploy/requirements/$1.txt" pyproject.toml | sha256sum | cut -d' ' -f1; }
+names=()
+for name in "$@"; do
+  [ "$(cat "$venv/.installed-$name" 2> /dev/null)" = "$(digest "$name")" ] || names+=("$name")
+done
+[ ${#names[@]} -gt 0 ] || exit 0
+locks=("${names[@]/#/deploy/requirements/}")
+locks=("${locks[@]/%/.txt}")
 touch "$unfinished"
 
 packages=$(cat "${locks[@]}" | grep -c ==)
-case "${locks[0]}" in
-  *cpu.txt) volume="about 0.9 GB to download, 3.5 GB on disk" ;;
-  *) volume="about 5 GB to download, 12 GB on disk" ;;
+case "${names[0]}" in
+  cpu) volume="1.2 GB to download, 4.5 GB on disk" ;;
+  dev) volume="0.2 GB to download, 0.5 GB on disk" ;;
+  *) volume="5 GB to download, 12 GB on disk" ;;
 esac
-echo "Installing $packages packages into $venv ($volume where nothing is there yet)."
+echo "Installing $packages packages into $venv (about $volume where nothing is there yet)."
 
 # pip is silent while it unpacks: tell how many packages are there.
 report() {
-  local started=$SECONDS end=$'\n' pause=10
+  local there end=$'\n' pause=10
   if [ -t 1 ]; then end=$'\r' pause=1; fi
   while sleep "$pause" > /dev/null 2>&1; do
-    printf '  %d of %d packages, %d s  %s' \
-      "$(find "$venv"/lib/python3*/site-packages -maxdepth 1 -name '*.dist-info' | wc -l)" "$packages" \
-      "$((SECONDS - started))" "$end"
+    there=$(find "$venv"/lib/python3*/site-packages -maxdepth 1 -name '*.dist-info' -newer "$unfinished" | wc -l)
+    printf '  %d of %d packages installed, %d s  %s' "$((there > packages ? packages : there))" "$packages" "$SECONDS" "$end"
   done
 }
 report &
@@ -67,6 +68,6 @@ fi
 pip install --quiet --no-deps "${locks[@]/#/--requirement=}"
 pip install --quiet --no-deps --editable .
 
-echo "$wanted" > "$stamp"
+for name in "${names[@]}"; do digest "$name" > "$venv/.installed-$name"; done
 rm "$unfinished"
 echo "Done: $venv is ready ($SECONDS s)."

@@ -1,0 +1,125 @@
+"""What is shipped and what is pinned, read from the files and from the wheel itself."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from subprocess import run
+from sys import executable
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCKS = ("cpu", "cuda", "ascend", "dev")
+CUDA_BUILDS = ("torchvision", "torchaudio", "torchcodec")
+
+
+def pins(lock: str) -> Iterator[Requirement]:
+    for line in (ROOT / "deploy" / "requirements" / f"{lock}.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            yield Requirement(line)
+
+
+def pinned(*locks: str) -> dict[str, set[Version]]:
+    versions: dict[str, set[Version]] = {}
+    for lock in locks:
+        for pin in pins(lock):
+            (specifier,) = pin.specifier
+            assert specifier.operator == "=="
+            versions.setdefault(canonicalize_name(pin.name), set()).add(Version(specifier.version))
+    return versions
+
+
+def requirements(group: str) -> list[Requirement]:
+    named = PYPROJECT["project"]["dependencies"] + PYPROJECT["dependency-groups"][group]
+    return [
+        requirement
+        for requirement in map(Requirement, named)
+        if not requirement.marker or requirement.marker.evaluate()
+    ]
+
+
+@pytest.mark.parametrize("group", LOCKS)
+def test_locks_satisfy_what_pyproject_asks(group: str) -> None:
+    versions = pinned("cpu", "dev") if group == "dev" else pinned(group)
+    for requirement in requirements(group):
+        found = versions.get(canonicalize_name(requirement.name))
+        assert found, f"{requirement} is not in the lock file: run `make lock`"
+        assert all(requirement.specifier.contains(version, prereleases=True) for version in found), requirement
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_locks_name_versions_only(lock: str) -> None:
+    for pin in pins(lock):
+        assert pin.url is None
+    text = (ROOT / "deploy" / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
+    assert not re.search(r"://|^-|^/|\s/\w+/|file:|@", text, re.MULTILINE)
+
+
+def test_dev_adds_to_cpu_without_changing_it() -> None:
+    assert not pinned("cpu").keys() & pinned("dev").keys()
+
+
+@pytest.mark.parametrize("package", CUDA_BUILDS)
+def test_packages_that_break_vllm_beside_a_cpu_torch_stay_out(package: str) -> None:
+    assert find_spec(package) is None, f"{package} is a CUDA build here and breaks `import vllm`: uninstall it"
+    assert package not in pinned("cpu", "dev")
+
+
+@pytest.mark.parametrize("lock", ["cpu", "cuda", "ascend"])
+def test_what_serves_needs_no_sentence_transformers(lock: str) -> None:
+    assert "sentence-transformers" not in pinned(lock)
+
+
+def test_the_cpu_lock_holds_the_cpu_torch_and_the_others_do_not() -> None:
+    assert {version.local for version in pinned("cpu")["torch"]} == {"cpu"}
+    assert {version.local for version in pinned("cuda", "ascend")["torch"]} == {None}
+
+
+def test_the_wheel_is_kept_off_public_indexes() -> None:
+    assert "Private :: Do Not Upload" in PYPROJECT["project"]["classifiers"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The names of the files in the wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = run(
+        [executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert build.returncode == 0, build.stderr
+    (built,) = folder.glob("*.whl")
+    with ZipFile(built) as archive:
+        return archive.namelist()
+
+
+def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: list[str]) -> None:
+    assert {name.split("/")[0] for name in wheel if ".dist-info/" not in name} == {"app", "ingestion", "retrieval"}
+    assert not [name for name in wheel if name.startswith("retrieval/langchain-plugin/")]
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: list[str]) -> None:
+    """Migrations, templates and other data are easily forgotten: no import misses them."""
+    files = {
+        str(path.relative_to(ROOT))
+        for package in PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {name for name in files if not name.startswith("retrieval/langchain-plugin/")} <= set(wheel)
+
+
+def test_the_wheel_holds_its_licence(wheel: list[str]) -> None:
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel)
