@@ -16,7 +16,8 @@ TEXTS = ["The capital of France is Paris.", "北京是中国的首都。", "def 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 def embedder(request: pytest.FixtureRequest) -> Embedder:
-    return request.getfixturevalue(request.param)
+    embedder: Embedder = request.getfixturevalue(request.param)
+    return embedder
 
 
 def text_of(embedder: Embedder, tokens: int) -> str:

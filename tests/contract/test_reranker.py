@@ -15,7 +15,8 @@ PASSAGES = ["Paris is the capital of France.", "北京是中国的首都。", "d
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 def reranker(request: pytest.FixtureRequest) -> Reranker:
-    return request.getfixturevalue(request.param)
+    reranker: Reranker = request.getfixturevalue(request.param)
+    return reranker
 
 
 async def test_scores_are_shares_in_the_order_of_the_passages(reranker: Reranker) -> None:

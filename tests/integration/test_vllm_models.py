@@ -1,8 +1,10 @@
 """The engines' numbers against Transformers in float32, from the model card's whole prompts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -23,14 +25,15 @@ QUERY = "what is the capital of China"
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
 
-def last_hidden_states(folder: Path, prompts: list[list[int]]) -> np.ndarray:
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+def last_hidden_states(folder: Path, prompts: list[list[int]]) -> npt.NDArray[np.float32]:
+    model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
         return np.stack([model(torch.tensor([ids])).last_hidden_state[0, -1].numpy() for ids in prompts])
 
 
-def cosine(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return (left * right).sum(1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
+def cosine(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    return np.asarray((left * right).sum(1) / lengths)
 
 
 async def test_document_vectors_are_those_of_transformers(
@@ -58,7 +61,8 @@ async def test_query_vectors_are_those_of_transformers(
 async def test_rerank_scores_are_the_softmax_of_no_and_yes(
     tiny_reranker: VllmReranker, tiny_reranker_folder: Path, qwen3_tokenizer: Tokenizer, instruction: str | None
 ) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny_reranker_folder, dtype=torch.float32).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_reranker_folder, dtype=torch.float32)
+    model.eval()
     expected = []
     for text in TEXTS:
         prompt = (

@@ -5,7 +5,7 @@ An engine takes half a minute to start, so each is started once per session and 
 
 import importlib.util
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,8 @@ def tiny_reranker_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_tokeniz
 
     folder = tmp_path_factory.mktemp("tiny-qwen3-reranker")
     torch.manual_seed(2)
-    _write(folder, Qwen3ForCausalLM(_qwen3_config()), qwen3_tokenizer)
+    build: Callable[[Qwen3Config], PreTrainedModel] = Qwen3ForCausalLM
+    _write(folder, build(_qwen3_config()), qwen3_tokenizer)
     return folder
 
 
@@ -134,7 +135,9 @@ def _qwen3_config() -> "Qwen3Config":
 def _write(folder: Path, model: "PreTrainedModel", tokenizer: Tokenizer) -> None:
     import torch
 
-    model.to(torch.bfloat16).save_pretrained(folder)
+    module: torch.nn.Module = model
+    module.to(torch.bfloat16)
+    model.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     config["architectures"] = ["Qwen3ForCausalLM"]  # what both published models say
     (folder / "config.json").write_text(json.dumps(config))

@@ -132,6 +132,7 @@ def test_special_tokens_in_a_passage_are_text(reranking: RerankPromptBuilder, qw
     [harmless, attacked] = reranking.build("q", ["", attack]).prompts
     for special in ("<|im_start|>", "<|im_end|>"):
         identifier = qwen3_tokenizer.token_to_id(special)
+        assert identifier is not None
         assert attacked.ids.count(identifier) == harmless.ids.count(identifier)
     assert attack in qwen3_tokenizer.decode(attacked.ids, skip_special_tokens=False)
 
