@@ -18,6 +18,8 @@ _log = structlog.get_logger()
 
 COLLECTION_NOT_LOADED: Final = 101
 _COLLECTION_NOT_FOUND = 100
+_CONNECT_FAILED = 2
+"""What pymilvus says when it cannot connect again, and Milvus when a part of it is away."""
 _BUSY = frozenset({4, 8, 9})
 """Too many requests, rate limit, quota: Milvus takes the same request later."""
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
@@ -146,10 +148,15 @@ def _translated(error: MilvusException | grpc.RpcError) -> TandemError:
 
 
 def _is_away(error: BaseException) -> bool:
+    return any(_says_away(cause) for cause in _causes(error))
+
+
+def _says_away(error: BaseException) -> bool:
     # The client replaces its channel when it reconnects; calls that were using the old one end with a ValueError.
-    return any(
-        _grpc_status(cause) in _AWAY or (isinstance(cause, ValueError) and "closed channel" in str(cause))
-        for cause in _causes(error)
+    return (
+        _grpc_status(error) in _AWAY
+        or (isinstance(error, MilvusException) and error.code == _CONNECT_FAILED)
+        or (isinstance(error, ValueError) and "closed channel" in str(error))
     )
 
 

@@ -108,7 +108,7 @@ class MilvusLiteServer:
             except TimeoutError as error:
                 await self._stop_process()
                 raise StoreUnavailable(
-                    f"Milvus Lite did not start within {self._start_timeout_s:g} s; see {self._folder}/server.log."
+                    f"Milvus Lite did not start within {self._start_timeout_s:g} s; see the logs in {self._folder}."
                 ) from error
             if line:
                 self._port = int(line)
@@ -117,7 +117,7 @@ class MilvusLiteServer:
             await process.wait()
             if monotonic() + _FIRST_BACKOFF_S > deadline:
                 raise StoreUnavailable(
-                    f"Milvus Lite ended with status {process.returncode} at its start; see {self._folder}/stderr.log."
+                    f"Milvus Lite ended with status {process.returncode} at its start; see the logs in {self._folder}."
                 )
             await asyncio.sleep(_FIRST_BACKOFF_S)
 
