@@ -1,9 +1,10 @@
 """One database, SQLite or PostgreSQL: connections, transactions, and its errors in the service's words."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, select
@@ -19,7 +20,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from structlog import get_logger
 
 from ingestion.catalog import migrations
@@ -28,6 +29,8 @@ from ingestion.errors import CatalogUnavailable
 from retrieval.errors import ConfigurationError, InvalidRequest, TandemError
 
 logger = get_logger()
+
+Result = TypeVar("Result")
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -81,6 +84,8 @@ class Database:
         self._writer = self._engine.execution_options(begin="IMMEDIATE")
         # SQLite has one writer at a time. Waiting here is fair and wakes at once; its own waiting polls.
         self._writing = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
+        self._transactions: set[asyncio.Task[Any]] = set()
+        self._given_up: set[asyncio.Task[Any]] = set()
         self._probe: asyncio.Task[None] | None = None
         self.failure: str | None = None
 
@@ -108,19 +113,52 @@ class Database:
             self._probe.cancel()
             await asyncio.gather(self._probe, return_exceptions=True)
             self._probe = None
+        if self._transactions:
+            await asyncio.wait(self._transactions, timeout=WAIT_SECONDS)
         await self._engine.dispose()
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that only reads."""
-        async with self._translated(), self._engine.begin() as connection:
-            yield connection
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        """Runs `work` in a transaction that only reads."""
+        return await self._run(self._transaction(self._engine, work))
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that writes, committed when the block ends without an error."""
-        async with self._translated(), self._writing, self._writer.begin() as connection:
-            yield connection
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        """Runs `work` in a transaction that is committed when it returns."""
+
+        async def in_turn() -> Result:
+            async with self._writing:
+                return await self._transaction(self._writer, work)
+
+        return await self._run(in_turn())
+
+    async def _transaction(self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        # Left without a commit, the connection rolls back.
+        async with engine.connect() as connection:
+            result = await work(connection)
+            task = asyncio.current_task()
+            if task not in self._given_up:
+                await connection.commit()
+            return result
+
+    async def _run(self, transaction: Coroutine[None, None, Result]) -> Result:
+        # A statement of SQLite runs in a thread, which nothing can cancel: cut off, it would leave the lock with a
+        # connection that nobody knows of. So a transaction whose caller has gone runs to its end and is rolled back.
+        async with self._translated():
+            task = asyncio.create_task(transaction)
+            self._transactions.add(task)
+            task.add_done_callback(self._forget)
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if not task.done():
+                    self._given_up.add(task)
+                raise
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._transactions.discard(task)
+        self._given_up.discard(task)
+        if not task.cancelled():
+            # Looked at, so that asyncio does not report what nobody waits for any more.
+            task.exception()
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
@@ -144,11 +182,14 @@ class Database:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             try:
-                async with self.reading() as connection:
-                    await connection.execute(select(collections.c.name).limit(1))
+                await self.read(_probe)
             except TandemError as error:
                 self.failure = error.message
                 logger.warning("catalog_away", reason=error.message)
+
+
+async def _probe(connection: AsyncConnection) -> None:
+    await connection.execute(select(collections.c.name).limit(1))
 
 
 def _reason(error: BaseException) -> str:
@@ -173,7 +214,15 @@ def _migrate(url: URL) -> None:
 
 def _connect_args(url: URL) -> dict[str, object]:
     if url.get_backend_name() == "postgresql":
-        return {"connect_timeout": CONNECT_SECONDS, "application_name": "tandem"}
+        return {
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "tandem",
+            # A server that vanished without a word is noticed within half a minute.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 4,
+            "tcp_user_timeout": 30_000,
+        }
     # No implicit transactions of the driver: it would begin them late, and never for a SELECT.
     return {"isolation_level": None, "timeout": WAIT_SECONDS}
 

@@ -8,11 +8,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.catalog import records
-from ingestion.catalog.tables import collections, documents, jobs, receipts
+from ingestion.catalog import collections, records
+from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import DocumentNotFound, JobNotFound
 from ingestion.types import Document, DocumentRecord, Job, JobId, JobState, Progress, Receipt
-from retrieval.errors import CollectionNotFound, InvalidRequest
+from retrieval.errors import InvalidRequest
 from retrieval.types import DocumentId
 
 BATCH = 5000
@@ -24,7 +24,7 @@ async def accept(
 ) -> Sequence[Receipt]:
     """See Catalog.accept."""
     now = datetime.now(UTC)
-    await require_collection(connection, collection, lock=True)
+    await collections.require(connection, collection, lock=True)
     try:
         await connection.execute(jobs.insert().values(id=job_id, collection=collection, created_at=now))
     except IntegrityError as error:
@@ -104,30 +104,12 @@ async def _current(
     return found
 
 
-async def require_collection(connection: AsyncConnection, name: str, *, lock: bool = False) -> None:
-    """Raises CollectionNotFound. With `lock`, nobody removes the collection before the transaction ends."""
-    query = select(collections.c.name).where(collections.c.name == name)
-    if lock:
-        query = query.with_for_update(read=True, key_share=True)
-    if (await connection.execute(query)).first() is None:
-        raise CollectionNotFound(f"There is no collection {name!r}.", collection=name)
-
-
-async def remove_collection(connection: AsyncConnection, name: str) -> None:
-    """See Catalog.remove_collection."""
-    await connection.execute(select(collections.c.name).where(collections.c.name == name).with_for_update())
-    # Locked in order before the cascade, which follows none.
-    rows = select(documents.c.id).where(documents.c.collection == name).order_by(documents.c.id).with_for_update()
-    await connection.execute(select(func.count()).select_from(rows.subquery()))
-    await connection.execute(collections.delete().where(collections.c.name == name))
-
-
 async def document(connection: AsyncConnection, collection: str, document_id: DocumentId) -> DocumentRecord:
     """See Catalog.document."""
     query = select(documents).where(documents.c.collection == collection, documents.c.id == document_id)
     row = (await connection.execute(query)).first()
     if row is None:
-        await require_collection(connection, collection)
+        await collections.require(connection, collection)
         raise DocumentNotFound(
             f"There is no document {document_id!r} in collection {collection!r}.",
             collection=collection,
@@ -145,7 +127,7 @@ async def page(
         query = query.where(documents.c.id > after)
     rows = (await connection.execute(query)).all()
     if not rows:
-        await require_collection(connection, collection)
+        await collections.require(connection, collection)
     return [records.record(row) for row in rows]
 
 
@@ -199,3 +181,15 @@ async def job_receipts(connection: AsyncConnection, job_id: JobId, after: int, l
     if not rows and (await connection.execute(select(jobs.c.id).where(jobs.c.id == job_id))).first() is None:
         raise JobNotFound(f"There is no job {job_id!r}.", job_id=job_id)
     return [records.receipt(row) for row in rows]
+
+
+async def blob_in_use(connection: AsyncConnection, sha256: str) -> bool:
+    """See Catalog.blob_in_use."""
+    return bool(await connection.scalar(select(exists().where(documents.c.sha256 == sha256))))
+
+
+async def queue_depth(connection: AsyncConnection) -> int:
+    """See Catalog.queue_depth."""
+    # `due_at` is set exactly while a document is queued or leased.
+    query = select(func.count()).select_from(documents).where(documents.c.due_at.is_not(None))
+    return int(await connection.scalar(query) or 0)

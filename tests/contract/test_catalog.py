@@ -182,6 +182,8 @@ class TestAccept:
             await catalog.accept(JOB, "docs", [replace(a_document("a"), metadata={"x": float("nan")})])
         assert await catalog.queue_depth() == 0
         assert catalog.failure is None
+        with pytest.raises(JobNotFound):
+            await catalog.job(JOB)
 
     async def test_of_thousands(self, catalog: SqlCatalog) -> None:
         documents = [a_document(f"{number:05}") for number in range(5000)]

@@ -2,15 +2,18 @@
 
 import asyncio
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from ingestion.catalog import migrations
 from ingestion.catalog.database import parse_url
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.catalog.tables import metadata
+from ingestion.errors import CatalogUnavailable
 from retrieval.errors import ConfigurationError
 from tests.support.catalog import a_collection
 
@@ -43,6 +46,17 @@ async def test_of_many_nodes_at_once(database_url: str) -> None:
     assert await nodes[7].collections() == [a_collection()]
     for node in nodes:
         await node.close()
+
+
+async def test_wait_for_the_node_that_migrates(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "WAIT", "10ms")
+    node = SqlCatalog(postgres_url)
+    with psycopg.connect(postgres_url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [migrations.ADVISORY_LOCK])
+        with pytest.raises(CatalogUnavailable, match="lock timeout"):
+            await node.start()
+    await node.start()
+    await node.close()
 
 
 async def test_of_a_newer_release_stop_the_start(catalog: SqlCatalog, database_url: str) -> None:
