@@ -1,6 +1,7 @@
 """Parsing in real child processes: documents of every type, limits, crashes, and the end of the parent."""
 
 import asyncio
+import base64
 import json
 import os
 import resource
@@ -107,6 +108,33 @@ class TestTypes:
         document = await parser.parse(documents.book(["It was a dark night.", "The end."], title="Novel"), types.EPUB)
         assert document.title == "Novel"
         assert document.text.index("It was a dark night.") < document.text.index("The end.")
+
+    @pytest.mark.parametrize(
+        ("data", "media_type", "text"),
+        [
+            (documents.word(["cafe\u0301"], heading="Heading"), types.DOCX, "# Heading\n\ncafé"),
+            (documents.slides(["cafe\u0301"]), types.PPTX, "## café"),
+            (documents.workbook({"S": [["cafe\u0301"]]}), types.XLSX, "## S\n\n| café |\n| --- |"),
+            ("<h1>Heading</h1><p>cafe\u0301</p>".encode(), types.HTML, "# Heading\n\ncafé"),
+        ],
+        ids=["docx", "pptx", "xlsx", "html"],
+    )
+    async def test_characters_are_composed_and_the_structure_stays(
+        self, parser: ProcessParser, data: bytes, media_type: str, text: str
+    ) -> None:
+        assert (await parser.parse(data, media_type)).text == text
+
+    async def test_attached_archives_are_not_opened(self, parser: ProcessParser) -> None:
+        attached = base64.encodebytes(documents.archive({"inner.txt": "hidden words"})).decode()
+        mail = (
+            "From: a@example.org\nSubject: Hello\nMIME-Version: 1.0\n"
+            'Content-Type: multipart/mixed; boundary="b"\n\n--b\nContent-Type: text/plain\n\nThe body.\n--b\n'
+            'Content-Type: application/zip\nContent-Disposition: attachment; filename="a.zip"\n'
+            f"Content-Transfer-Encoding: base64\n\n{attached}\n--b--\n"
+        )
+        document = await parser.parse(mail.encode(), types.EML)
+        assert "The body." in document.text
+        assert "hidden words" not in document.text
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "gb18030", "big5"])
     async def test_html_in_any_encoding(self, parser: ProcessParser, encoding: str) -> None:
@@ -247,6 +275,19 @@ class TestProcesses:
         assert pids[0] == pids[1] != []
         assert pids[2] == []
         assert pids[3] not in ([], pids[0])
+
+    async def test_a_child_that_has_grown_is_replaced(self) -> None:
+        parser = ProcessParser(replace(LIMITS, memory_bytes=400 * 2**20), processes=1)
+        await parser.start()
+        try:
+            await parser.parse(PAGES, types.PDF)
+            assert len(parser.pids) == 1
+            heavy = documents.pdf_of_streams([b"BT /F1 12 Tf 72 720 Td (hello) Tj ET " + b"0 0 m " * 15_000_000])
+            with pytest.raises(NoText):
+                await parser.parse(heavy, types.PDF)
+            assert len(parser.pids) == 0
+        finally:
+            await parser.close()
 
     async def test_more_documents_than_children(self) -> None:
         parser = ProcessParser(LIMITS, processes=2)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from ingestion.chunking import MAX_CHUNK_BYTES, chunk_id, chunk_spans
 from ingestion.types import ChunkSpan
@@ -154,6 +154,22 @@ def test_a_line_without_any_break_is_cut_by_size(wordpiece: Tokenizer, text: str
     assert (spans[0].start, spans[-1].end) == (0, len(text))
     assert all(span.tokens <= 512 for span in spans)
     assert all(len(text[span.start : span.end].encode()) <= MAX_CHUNK_BYTES for span in spans)
+
+
+def test_characters_without_tokens_are_kept(wordpiece: Tokenizer) -> None:
+    text = "word \u200bzero " * 2000
+    spans = chunk_spans(text, tokenizer=wordpiece, max_tokens=64, overlap=0, media_type="text/plain")
+    check(text, spans, wordpiece, 64, 0)
+    assert len(spans) > 50
+
+
+def test_tokens_that_come_with_the_cut_are_counted() -> None:
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.normalizer = normalizers.Prepend("begins with four ")
+    text = "word " * 4000
+    spans = chunk_spans(text, tokenizer=tokenizer, max_tokens=16, overlap=0, media_type="text/plain")
+    check(text, spans, tokenizer, 16, 0)
 
 
 def test_few_tokens_with_many_bytes_are_cut_for_the_store(wordpiece: Tokenizer) -> None:
