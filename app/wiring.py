@@ -18,7 +18,7 @@ from retrieval.engines.devices import Device, find_device
 from retrieval.engines.http_server import HttpServerOptions, HttpTask
 from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
-from retrieval.engines.vllm_process import EngineOptions
+from retrieval.engines.vllm_options import EngineOptions
 from retrieval.model_hub import ModelHub
 from retrieval.model_sources import Progress
 from retrieval.models import Model, ModelProfile, profile, with_facts

@@ -12,7 +12,8 @@ from typing import Any
 
 import structlog
 
-from retrieval.engines.vllm_process import EngineLaunch, EngineOptions, EngineProcess, Output
+from retrieval.engines.vllm_options import EngineOptions
+from retrieval.engines.vllm_process import EngineLaunch, EngineProcess, Output
 from retrieval.errors import EngineDead, NotReady, TandemError
 from retrieval.types import Lane, TokenIds
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from retrieval.engines.model_folder import is_causal_model, reduced_dimension
 from retrieval.engines.token_models import TokenEmbedder, TokenReranker
 from retrieval.engines.vllm import VllmEngine
-from retrieval.engines.vllm_process import EngineOptions
+from retrieval.engines.vllm_options import EngineOptions
 from retrieval.errors import ConfigurationError
 
 QWEN3_RERANKER_OVERRIDES: Mapping[str, object] = {

@@ -1,31 +1,28 @@
-"""One vLLM engine process: how it is started, asked and stopped. Every import of vLLM, and every environment variable
-of its, is here; both wait until an engine starts, because the import alone takes seconds."""
+"""One vLLM engine process: how it is started, asked and stopped. vLLM is imported when an engine starts and not before:
+the import alone takes seconds, and must find its environment variables set."""
 
 import asyncio
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.engines.vllm_options import EngineOptions, EngineTask, engine_arguments, engine_environment
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, TandemError
 from retrieval.types import Lane, TokenIds
 
 if TYPE_CHECKING:
     import psutil
-    from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.outputs import PoolingRequestOutput, RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
-EngineTask = Literal["embed", "classify", "token_embed"]
 Output = npt.NDArray[np.float32]
 """`embed`: (dimension,). `classify`: (1,). `token_embed`: (tokens, dimension)."""
 
@@ -34,41 +31,6 @@ _STARTING = threading.Lock()
 meanwhile spoils the measurement; the environment variables below are the whole process's, too."""
 _STOP_SECONDS = 10.0
 _SUBMITTED_AT_ONCE = 16
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """What one engine is started with. Memory is stated, never guessed: two engines share one device."""
-
-    name: str
-    """Public name of the model, for logs and errors."""
-    model: Path
-    """Folder with config.json, weights and tokenizer."""
-    task: EngineTask
-    max_model_len: int
-    memory_share: float
-    """Share of the device's whole memory in (0, 1]; on a CPU, of the memory of its NUMA node."""
-    kv_cache_bytes: int | None = None
-    """Size of the KV cache; None: what `memory_share` leaves after weights and activations."""
-    max_num_batched_tokens: int = 8192
-    """Tokens of one step. Raised to `max_model_len`: no prompt is ever computed in pieces."""
-    max_num_seqs: int = 256
-    dtype: Literal["bfloat16", "float32"] | None = None
-    """None: bfloat16 where the hardware computes in it, else float32. Never float16: Qwen3-Embedding-8B overflows in
-    it, and CPUs emulate it."""
-    prefix_caching: bool = True
-    """Used where it is right (causal models that pool the last token); False switches it off there as well."""
-    enforce_eager: bool = False
-    """No compilation: starts sooner, computes slower."""
-    load_format: Literal["auto", "dummy"] = "auto"
-    """`dummy`: random weights of the right shape, to measure a device without a download."""
-    cpu_cores: str | None = None
-    """Cores for the threads of a CPU engine, for instance `0-3`. None: all that this process may use."""
-    hf_overrides: Mapping[str, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.memory_share <= 1:
-            raise ConfigurationError(f"memory_share is {self.memory_share}; it must be in (0, 1]")
 
 
 class EngineProcess:
@@ -169,7 +131,8 @@ class EngineLaunch:
                 except ImportError as error:
                     raise ConfigurationError(f"The engine vllm needs the package vllm: {error}") from error
                 except (RuntimeError, ValueError, OSError, AssertionError) as error:
-                    raise EngineFailed(f"vLLM could not start {self._options.model.name}: {_told(error)}") from error
+                    self._check()
+                    raise EngineFailed(f"vLLM could not start {self._options.name}: {_told(error)}") from error
                 process = EngineProcess(llm, self._options, self._processes())
                 if self._cancelled.is_set():
                     process.stop()
@@ -211,73 +174,18 @@ def _engine_cores() -> list[BaseProcess]:
 def _children(processes: Sequence[BaseProcess]) -> "list[psutil.Process]":
     import psutil
 
-    return [child for process in processes for child in psutil.Process(process.pid).children(recursive=True)]
+    children: list[psutil.Process] = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            children += psutil.Process(process.pid).children(recursive=True)
+    return children
 
 
 def _construct(options: EngineOptions) -> "AsyncLLM":
-    os.environ.update(_environment(options))
+    os.environ.update(engine_environment(options))
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    return AsyncLLM.from_engine_args(_arguments(options))
-
-
-def _environment(options: EngineOptions) -> dict[str, str]:
-    """Inherited by the engine's processes."""
-    return {
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_CPU_OMP_THREADS_BIND": options.cpu_cores or _own_cores(),
-    }
-
-
-def _own_cores() -> str:
-    """All cores that this process may use; by default vLLM keeps one back, which halves a machine of two. On several
-    NUMA nodes vLLM's own choice stays, since threads across nodes slow each other down."""
-    if len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) > 1:
-        return "auto"
-    return ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
-
-
-def _arguments(options: EngineOptions) -> "AsyncEngineArgs":
-    from vllm.config import PoolerConfig
-    from vllm.engine.arg_utils import AsyncEngineArgs
-
-    token_wise = options.task == "token_embed"
-    return AsyncEngineArgs(
-        model=str(options.model),
-        served_model_name=options.name,
-        runner="pooling",
-        dtype=options.dtype or _dtype(),
-        max_model_len=options.max_model_len,
-        max_num_batched_tokens=max(options.max_num_batched_tokens, options.max_model_len),
-        max_num_seqs=options.max_num_seqs,
-        gpu_memory_utilization=options.memory_share,
-        kv_cache_memory_bytes=options.kv_cache_bytes,
-        # None leaves it to vLLM, which caches for causal models that pool the last token and for no other.
-        enable_prefix_caching=None if options.prefix_caching and not token_wise else False,
-        scheduling_policy="priority",
-        pooler_config=PoolerConfig(task="token_embed") if token_wise else None,
-        hf_overrides=dict(options.hf_overrides),
-        load_format=options.load_format,
-        enforce_eager=options.enforce_eager,
-        disable_log_stats=True,
-        use_tqdm_on_load=False,
-    )
-
-
-def _dtype() -> Literal["bfloat16", "float32"]:
-    from vllm.platforms import current_platform
-
-    if not current_platform.is_cpu():
-        return "bfloat16"
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
-    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"  # the last one is ARM's name
+    return AsyncLLM.from_engine_args(engine_arguments(options))
 
 
 def _checked(output: "PoolingRequestOutput | RequestOutput") -> Output:

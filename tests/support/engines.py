@@ -14,7 +14,7 @@ import pytest_asyncio
 from tokenizers import Tokenizer
 
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
-from retrieval.engines.vllm_process import EngineOptions, EngineTask
+from retrieval.engines.vllm_options import EngineOptions, EngineTask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Qwen3Config

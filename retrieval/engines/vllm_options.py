@@ -1,0 +1,108 @@
+"""What one vLLM engine is started with, and what that is in vLLM's own arguments and environment variables."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from retrieval.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+EngineTask = Literal["embed", "classify", "token_embed"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What one engine is started with. Memory is stated, never guessed: two engines share one device."""
+
+    name: str
+    """Public name of the model, for logs and errors."""
+    model: Path
+    """Folder with config.json, weights and tokenizer."""
+    task: EngineTask
+    max_model_len: int
+    memory_share: float
+    """Share of the device's whole memory in (0, 1]; on a CPU, of the memory of its NUMA node."""
+    kv_cache_bytes: int | None = None
+    """Size of the KV cache; None: what `memory_share` leaves after weights and activations."""
+    max_num_batched_tokens: int = 8192
+    """Tokens of one step. Raised to `max_model_len`: no prompt is ever computed in pieces."""
+    max_num_seqs: int = 256
+    dtype: Literal["bfloat16", "float32"] | None = None
+    """None: bfloat16 where the hardware computes in it, else float32. Never float16: Qwen3-Embedding-8B overflows in
+    it, and CPUs emulate it."""
+    prefix_caching: bool = True
+    """Used where it is right (causal models that pool the last token); False switches it off there as well."""
+    enforce_eager: bool = False
+    """No compilation: starts sooner, computes slower."""
+    load_format: Literal["auto", "dummy"] = "auto"
+    """`dummy`: random weights of the right shape, to measure a device without a download."""
+    cpu_cores: str | None = None
+    """Cores for the threads of a CPU engine, for instance `0-3`. None: all that this process may use."""
+    hf_overrides: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.memory_share <= 1:
+            raise ConfigurationError(f"memory_share is {self.memory_share}; it must be in (0, 1]")
+
+
+def engine_environment(options: EngineOptions) -> dict[str, str]:
+    """Inherited by the engine's processes."""
+    return {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_CPU_OMP_THREADS_BIND": options.cpu_cores or _own_cores(),
+    }
+
+
+def _own_cores() -> str:
+    """All cores that this process may use; by default vLLM keeps one back, which halves a machine of two. On several
+    NUMA nodes vLLM's own choice stays, since threads across nodes slow each other down."""
+    if len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) > 1:
+        return "auto"
+    return ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
+
+
+def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
+    from vllm.config import PoolerConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    token_wise = options.task == "token_embed"
+    return AsyncEngineArgs(
+        model=str(options.model),
+        served_model_name=options.name,
+        runner="pooling",
+        dtype=options.dtype or _dtype(),
+        max_model_len=options.max_model_len,
+        max_num_batched_tokens=max(options.max_num_batched_tokens, options.max_model_len),
+        max_num_seqs=options.max_num_seqs,
+        gpu_memory_utilization=options.memory_share,
+        kv_cache_memory_bytes=options.kv_cache_bytes,
+        # None leaves it to vLLM, which caches for causal models that pool the last token and for no other.
+        enable_prefix_caching=None if options.prefix_caching and not token_wise else False,
+        scheduling_policy="priority",
+        pooler_config=PoolerConfig(task="token_embed") if token_wise else None,
+        hf_overrides=dict(options.hf_overrides),
+        load_format=options.load_format,
+        enforce_eager=options.enforce_eager,
+        disable_log_stats=True,
+        use_tqdm_on_load=False,
+    )
+
+
+def _dtype() -> Literal["bfloat16", "float32"]:
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return "bfloat16"
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"  # the last one is ARM's name
