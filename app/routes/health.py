@@ -12,6 +12,7 @@ from app.schemas.search import ModelsOut
 from retrieval.errors import Unavailable
 
 router = APIRouter(tags=["health"])
+metrics_router = APIRouter(tags=["health"])
 
 
 @router.get("/health/live")
@@ -40,7 +41,7 @@ async def ready(runner: NodeRunner) -> JSONResponse:
     return JSONResponse(body.model_dump(mode="json"), 503 if problems else 200)
 
 
-@router.get("/metrics")
+@metrics_router.get("/metrics")
 async def metrics(runner: NodeRunner, metrics: NodeMetrics) -> Response:
     """For Prometheus."""
     metrics.ready.set(0 if runner.problems() else 1)
