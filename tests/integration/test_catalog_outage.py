@@ -43,6 +43,18 @@ async def test_says_so_and_goes_on_when_it_is_back(postgres_server: PostgresServ
     await catalog.close()
 
 
+async def test_an_outage_that_nobody_noticed_costs_nobody_a_call(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    catalog = SqlCatalog(postgres_url)
+    await catalog.start()
+    await catalog.add_collection(a_collection())
+    with outage(postgres_server, postgres_url):
+        pass
+    assert await catalog.collections() == [a_collection()]
+    await catalog.close()
+
+
 async def test_notices_without_being_asked(
     postgres_server: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
