@@ -65,6 +65,7 @@ class HttpEngine:
         self._probe: asyncio.Task[None] | None = None
         self._slots = {lane: asyncio.Semaphore(options.requests_at_once) for lane in Lane}
         self._failure: str | None = "The connection to the engine was not started"
+        self._closed = False
 
     @property
     def failure(self) -> str | None:
@@ -87,6 +88,8 @@ class HttpEngine:
         self._probe = asyncio.create_task(self._watch(self._client), name=f"probe {self.options.url}")
 
     async def close(self) -> None:
+        """Breaks off the requests under way; they and later ones fail with EngineDead."""
+        self._closed = True
         self._failure = "The connection to the engine was closed"
         if self._probe is not None:
             self._probe.cancel()
@@ -100,13 +103,13 @@ class HttpEngine:
     async def encode(self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None) -> list[Vector]:
         """One output per prompt, in order: a vector, or for `classify` the probability of relevance, shape (1,).
 
-        Raises EngineDead (no connection), Unavailable (overloaded, failing or late; `detail["retry_after"]` in seconds
+        Raises EngineDead (no connection, or closed), Unavailable (overloaded, failing or late; `detail["retry_after"]` in seconds
         where the server said it), EngineFailed (refused, or an answer that cannot be right), NotReady (not started).
         One failed request of a call cancels the others.
         """
         client = self._client
         if client is None:
-            raise NotReady(str(self._failure))
+            raise (EngineDead if self._closed else NotReady)(str(self._failure))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [

@@ -182,8 +182,8 @@ async def test_closing_ends_the_calls_that_wait(
 ) -> None:
     embedder = HttpEmbedder(tiny_embedding_folder, replace(embedding_server, requests_at_once=1))
     await embedder.start()
-    call = asyncio.create_task(embedder.embed(TEXTS * 100, kind="document", lane=Lane.BULK))
-    await asyncio.sleep(0.1)
+    call = asyncio.create_task(embedder.embed(TEXTS * 200, kind="document", lane=Lane.BULK))
+    await asyncio.sleep(0.5)
     await embedder.close()
     with pytest.raises(EngineDead):
         await asyncio.wait_for(call, 10)

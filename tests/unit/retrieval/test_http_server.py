@@ -286,3 +286,5 @@ async def test_failure_follows_the_server() -> None:
     await engine.close()
     await engine.close()
     assert "closed" in (engine.failure or "")
+    with pytest.raises(EngineDead):
+        await engine.encode(PROMPTS, lane=Lane.BULK)
