@@ -103,8 +103,9 @@ class HttpEngine:
     async def encode(self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None) -> list[Vector]:
         """One output per prompt, in order: a vector, or for `classify` the probability of relevance, shape (1,).
 
-        Raises EngineDead (no connection, or closed), Unavailable (overloaded, failing or late; `detail["retry_after"]` in seconds
-        where the server said it), EngineFailed (refused, or an answer that cannot be right), NotReady (not started).
+        Raises EngineDead (no connection, or closed), Unavailable (overloaded, failing or late; `detail["retry_after"]`
+        in seconds where the server said it), EngineFailed (refused, or an answer that cannot be right), NotReady (not
+        started).
         One failed request of a call cancels the others.
         """
         client = self._client
