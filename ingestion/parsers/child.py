@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import resource
 import signal
 import struct
@@ -21,8 +22,7 @@ from ingestion.parsers.detect import HTML
 from ingestion.parsers.xberg import Extraction, configuration, extract
 
 _PR_SET_PDEATHSIG = 1
-# ru_maxrss is in KiB, except on macOS.
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+_PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
 
 
 def main(arguments: list[str]) -> None:
@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> None:
     with asyncio.Runner() as runner:
         # The first extraction starts threads and opens what they need; afterwards nothing is opened any more.
         runner.run(extract(b"<p>ready</p>", HTML, config))
+        memory = _Memory()
         _confine(memory_mib)
         _send(replies, {"ready": True, "size": 0})
         while (request := _receive(requests)) is not None:
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> None:
                 reply, text = _refusal(ParseLimit("Reading the document takes more memory than allowed.")), b""
             except ParseFailed as error:
                 reply, text = _refusal(error), b""
-            _send(replies, reply | {"size": len(text), "peak_bytes": _peak()}, text)
+            _send(replies, reply | {"size": len(text), "peak_bytes": memory.peak()}, text)
 
 
 def _answer(result: Extraction, max_chars: int) -> tuple[dict[str, object], bytes]:
@@ -61,8 +62,19 @@ def _refusal(error: ParseFailed) -> dict[str, object]:
     return {"error": error.code, "message": error.message}
 
 
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+class _Memory:
+    """Peak of this process's memory, in bytes."""
+
+    def __init__(self) -> None:
+        # getrusage will not do on Linux: it starts from the peak of the parent, whose engines occupy many GiB.
+        self._status = os.open("/proc/self/status", os.O_RDONLY) if sys.platform == "linux" else None
+
+    def peak(self) -> int:
+        if self._status is None:
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        match = _PEAK.search(os.pread(self._status, 4096, 0))
+        assert match
+        return int(match[1]) * 1024
 
 
 def _die_with(parent: int) -> None:

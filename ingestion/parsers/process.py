@@ -49,7 +49,13 @@ class ParserLimits:
     text_chars: int = 20_000_000
     """Characters of text that come out."""
     documents_per_process: int = 1000
-    """A child is replaced after so many documents, or once its memory has passed half of `memory_bytes`."""
+    """A child is replaced after so many documents."""
+    recycle_bytes: int = 2**30
+    """A child is replaced after the document that made it occupy more memory than this."""
+
+
+class _KilledError(ParseFailed):
+    """The child was killed by someone else."""
 
 
 class ProcessParser:
@@ -128,7 +134,12 @@ class ProcessParser:
         try:
             if child is None or child.ended:
                 child = await self._replace(child)
-            reply, body = await self._exchange(child, data, media_type)
+            try:
+                reply, body = await self._exchange(child, data, media_type)
+            except _KilledError:
+                # From outside, by a person or for want of memory, perhaps even before: not yet the document's fault.
+                child = await self._replace(child)
+                reply, body = await self._exchange(child, data, media_type)
             if not self._worn(child, reply):
                 keep = child
             return reply, body
@@ -152,11 +163,12 @@ class ProcessParser:
         log.warning("parser crashed", media_type=media_type, bytes=len(data), status=status)
         if status in _LIMIT_SIGNALS:
             raise ParseLimit("Reading the document takes more memory or processor time than allowed.")
-        raise ParseFailed(f"The parser crashed on the document (exit status {status}).")
+        error = _KilledError if status == -signal.SIGKILL else ParseFailed
+        raise error(f"The parser crashed on the document (exit status {status}).")
 
     def _worn(self, child: "_Child", reply: dict[str, Any]) -> bool:
         limits = self._limits
-        return child.documents >= limits.documents_per_process or 2 * reply["peak_bytes"] > limits.memory_bytes
+        return child.documents >= limits.documents_per_process or reply["peak_bytes"] > limits.recycle_bytes
 
     async def _replace(self, ended: "_Child | None") -> "_Child":
         if ended:
@@ -200,11 +212,7 @@ class _Child:
 
     @property
     def ended(self) -> bool:
-        """Asks the system: the event loop learns of a child's end a little later, and a document would be lost."""
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
+        return self._process.returncode is not None
 
     async def ask(self, data: bytes, media_type: str) -> tuple[dict[str, Any], bytes]:
         self.documents += 1

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ EXPECTED = json.loads((SAMPLES / "expect.json").read_text()) if SAMPLES.is_dir()
 GOOD = sorted(name for name in EXPECTED if name.startswith("good/"))
 BAD = sorted(name for name in EXPECTED if name.startswith("bad/"))
 LIMITS = ParserLimits(seconds=30, memory_bytes=2**30)
+BOMB = documents.pdf_of_streams([b"BT /F1 12 Tf 72 720 Td (hello) Tj ET " * 6_000_000])
 PAGES = documents.pdf(["The first page tells of apples.", "The second page tells of pears."], title="Fruit")
 
 
@@ -69,12 +70,16 @@ def alive(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-async def until_gone(pids: list[int]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     for _ in range(500):
-        if not any(map(alive, pids)):
+        if condition():
             return
         await asyncio.sleep(0.02)
-    pytest.fail(f"still running: {pids}")
+    pytest.fail("waited for ten seconds")
+
+
+async def until_gone(pids: list[int]) -> None:
+    await until(lambda: not any(map(alive, pids)))
 
 
 class TestTypes:
@@ -217,16 +222,39 @@ class TestRefusals:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 class TestProcesses:
-    async def test_a_killed_child_costs_one_document(self, fresh: ProcessParser) -> None:
+    async def test_a_crashed_child_costs_one_document(self, fresh: ProcessParser) -> None:
+        (pid,) = fresh.pids
+        os.kill(pid, signal.SIGSTOP)
+        parsing = asyncio.create_task(fresh.parse(PAGES, types.PDF))
+        await asyncio.sleep(0)
+        os.kill(pid, signal.SIGSEGV)
+        os.kill(pid, signal.SIGCONT)
+        with pytest.raises(ParseFailed, match="crashed"):
+            await parsing
+        assert (await fresh.parse(PAGES, types.PDF)).title == "Fruit"
+        assert pid not in fresh.pids
+
+    async def test_a_killed_child_costs_nothing(self, fresh: ProcessParser) -> None:
         (pid,) = fresh.pids
         os.kill(pid, signal.SIGSTOP)
         parsing = asyncio.create_task(fresh.parse(PAGES, types.PDF))
         await asyncio.sleep(0)
         os.kill(pid, signal.SIGKILL)
+        assert (await parsing).title == "Fruit"
+        assert pid not in fresh.pids
+
+    async def test_a_document_whose_children_are_killed_twice_fails(self, fresh: ProcessParser) -> None:
+        (pid,) = fresh.pids
+        os.kill(pid, signal.SIGSTOP)
+        parsing = asyncio.create_task(fresh.parse(BOMB, types.PDF))
+        await asyncio.sleep(0)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: list(fresh.pids) not in ([], [pid]))
+        await until(lambda: resource.prlimit(fresh.pids[0], resource.RLIMIT_FSIZE) == (0, 0))
+        await asyncio.sleep(0.1)  # it has said that it is ready, and reads for seconds
+        os.kill(fresh.pids[0], signal.SIGKILL)
         with pytest.raises(ParseFailed, match="crashed"):
             await parsing
-        assert (await fresh.parse(PAGES, types.PDF)).title == "Fruit"
-        assert pid not in fresh.pids
 
     async def test_a_hung_child_is_killed_in_time(self, fresh: ProcessParser) -> None:
         (pid,) = fresh.pids
@@ -254,10 +282,9 @@ class TestProcesses:
     async def test_memory_is_limited(self) -> None:
         parser = ProcessParser(replace(LIMITS, memory_bytes=300 * 2**20), processes=1)
         await parser.start()
-        bomb = documents.pdf_of_streams([b"BT /F1 12 Tf 72 720 Td (hello) Tj ET " * 6_000_000])
         try:
             with pytest.raises(ParseLimit, match="memory"):
-                await parser.parse(bomb, types.PDF)
+                await parser.parse(BOMB, types.PDF)
             assert (await parser.parse(PAGES, types.PDF)).title == "Fruit"
         finally:
             await parser.close()
@@ -277,14 +304,12 @@ class TestProcesses:
         assert pids[3] not in ([], pids[0])
 
     async def test_a_child_that_has_grown_is_replaced(self) -> None:
-        parser = ProcessParser(replace(LIMITS, memory_bytes=400 * 2**20), processes=1)
+        parser = ProcessParser(replace(LIMITS, recycle_bytes=200 * 2**20), processes=1)
         await parser.start()
         try:
             await parser.parse(PAGES, types.PDF)
             assert len(parser.pids) == 1
-            heavy = documents.pdf_of_streams([b"BT /F1 12 Tf 72 720 Td (hello) Tj ET " + b"0 0 m " * 15_000_000])
-            with pytest.raises(NoText):
-                await parser.parse(heavy, types.PDF)
+            await parser.parse(b"<p>word text</p>" * 300_000, types.HTML)
             assert len(parser.pids) == 0
         finally:
             await parser.close()
