@@ -25,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_s
 models_app = typer.Typer(no_args_is_help=True, help="The models that can serve, and those that are here.")
 app.add_typer(models_app, name="models")
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 Url = Annotated[str, typer.Option("--url", envvar="TANDEM_URL", help="The node to talk to.")]
 ApiKey = Annotated[str | None, typer.Option("--api-key", envvar="TANDEM_API_KEY", help="Where the node wants one.")]

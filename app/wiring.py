@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from retrieval.engines.http import HttpEmbedder, HttpReranker
-
 from app.node import Components, NodeOptions, OnStep
 from app.settings import Settings
 from ingestion.blobs import FolderBlobStore
@@ -15,6 +13,7 @@ from ingestion.ports import Catalog
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.engines.devices import Device, find_device
+from retrieval.engines.http import HttpEmbedder, HttpReranker
 from retrieval.engines.http_server import HttpServerOptions, HttpTask
 from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker

@@ -5,6 +5,7 @@ pruned. A crash anywhere therefore costs time only.
 """
 
 import asyncio
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import structlog
 from ingestion.chunking import chunk_id, chunk_spans
 from ingestion.collections import check_fingerprint
 from ingestion.errors import NoText
+from ingestion.parsers.detect import MARKDOWN, PLAIN
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import Claim, Collection, Document, DocumentError, Outcome, ParsedDocument
 from retrieval.errors import EngineFailed, TandemError, Unavailable
@@ -29,6 +31,9 @@ PORTION_BYTES = 64 * 2**20
 """Originals that are read at a time. A single larger one is read alone."""
 WINDOW_CHUNKS = 256
 """Chunks that are embedded and written at a time: several full engine steps, and a bound on the memory for vectors."""
+
+
+_HEADING = re.compile(r"\s*# +([^\n]{1,500}?)[ #]*(?:\n|$)")
 
 
 class NotReadBack(Unavailable):
@@ -189,11 +194,18 @@ class Pipeline:
         return outcomes
 
 
+def first_heading(parsed: ParsedDocument) -> str:
+    """The heading that a Markdown text begins with; empty where it begins otherwise."""
+    match = _HEADING.match(parsed.text) if parsed.media_type == MARKDOWN or parsed.media_type not in PLAIN else None
+    return match[1] if match else ""
+
+
 def cut(
     document: Document, parsed: ParsedDocument, embedder: Embedder, fingerprint_digest: str
 ) -> tuple[str, list[Chunk]]:
     """The title that every chunk is embedded with, and the chunks, sized so that both fit the embedder's window."""
-    title, title_tokens = fit_title(document.title or parsed.title, embedder.tokenizer)
+    title = document.title or parsed.title or first_heading(parsed)
+    title, title_tokens = fit_title(title, embedder.tokenizer)
     room = embedder.max_tokens - title_tokens
     max_tokens = min(document.chunking.max_tokens, room)
     spans = chunk_spans(

@@ -12,8 +12,18 @@ from ingestion.errors import DocumentBusy, Overloaded, TooLarge
 from ingestion.originals import Originals
 from ingestion.parsers.detect import detect
 from ingestion.ports import Catalog
-from ingestion.types import Chunking, Collection, Document, Job, JobId, Receipt, WorkerId
-from retrieval.errors import EmptyText, InvalidRequest, InvalidText
+from ingestion.types import (
+    Chunking,
+    Collection,
+    Document,
+    DocumentError,
+    Job,
+    JobId,
+    Outcome,
+    Receipt,
+    WorkerId,
+)
+from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
 from retrieval.ports import VectorStore
 from retrieval.types import DocumentId
 
@@ -111,11 +121,12 @@ class IngestionService:
             await self._store.prune(collection.store_name, {document_id: ()})
             left = await self._store.count(collection.store_name, document_id)
             removed = not left and await self._catalog.remove_document(claim)
-        except BaseException:
-            await self._catalog.release([claim])
+        except TandemError as error:
+            # Some of its chunks may be gone: the document is still there, so it has to be whole again.
+            again = Outcome(claim, error=DocumentError(error.code, error.message), retry_at=datetime.now(UTC))
+            await self._catalog.complete([again])
             raise
         if not removed:
-            await self._catalog.release([claim])
             raise DocumentBusy(
                 f"Document {document_id!r} was written again while it was being deleted. Delete it once more.",
                 chunks_left=left,

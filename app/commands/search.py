@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-EXCERPT_CHARACTERS = 160
+EXCERPT_CHARACTERS = 140
 
 
 def show_hits(answer: dict[str, Any], console: Console) -> None:
@@ -19,7 +19,7 @@ def show_hits(answer: dict[str, Any], console: Console) -> None:
         table.add_column("#", justify="right")
         table.add_column(answer["score_name"], justify="right")
         table.add_column("recall", justify="right")
-        table.add_column("document", overflow="fold", max_width=32)
+        table.add_column("document", overflow="fold", max_width=30)
         table.add_column("excerpt", overflow="fold")
         for place, hit in enumerate(hits, start=1):
             recalled = hit["ranks"]["dense"]

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import structlog
@@ -37,6 +38,8 @@ def serve(settings: Settings) -> int:
         access_log=False,
         timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
     )
+    # uvicorn hands the signal on after its own orderly stop, and the default action would make that look like a crash.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1 if failures else 0))
     log.info("listening", url=f"http://{settings.host}:{listener.getsockname()[1]}", data=str(settings.data_dir))
     uvicorn.Server(config).run(sockets=[listener])
     return 1 if failures else 0

@@ -1,0 +1,17 @@
+"""Waiting for other processes, with a bound."""
+
+import socket
+from collections.abc import Callable
+from time import monotonic, sleep
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, f"not within {seconds} s"
+        sleep(0.25)
