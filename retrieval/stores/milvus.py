@@ -8,6 +8,7 @@ from typing import Any
 from retrieval.errors import CollectionNotFound, StoreFailed
 from retrieval.stores.milvus_connection import MilvusConnection, NotLoaded
 from retrieval.stores.milvus_expressions import Value, render
+from retrieval.stores.milvus_lite_flush import QuietFlush
 from retrieval.stores.milvus_lite_server import MilvusLiteServer
 from retrieval.stores.milvus_rows import DENSE, PAYLOAD, batches, to_candidate
 from retrieval.stores.milvus_schema import (
@@ -51,6 +52,7 @@ class MilvusStore:
         self._connection: MilvusConnection | None = None
         self._traits: ServerTraits | None = None
         self._one_writer = asyncio.Lock()
+        self._flushing = QuietFlush(self._flush)
 
     async def start(self) -> None:
         """Raises ConfigurationError. A remote server that is away is no error: `failure` tells."""
@@ -67,6 +69,7 @@ class MilvusStore:
             raise
 
     async def close(self) -> None:
+        await self._flushing.close()
         if self._connection is not None:
             await self._connection.close()
         if isinstance(self._endpoint, MilvusLiteServer):
@@ -128,6 +131,8 @@ class MilvusStore:
         for batch in batches(rows):
             async with self._writing(traits):
                 await self._write("upsert", name, batch)
+            if traits.slow_until_flushed:
+                self._flushing.written(name)
 
     async def prune(self, name: str, keep: Mapping[DocumentId, Collection[ChunkId]]) -> None:
         traits = await self._server()
@@ -195,6 +200,10 @@ class MilvusStore:
 
     async def _write(self, method: str, /, *args: object, **kwargs: object) -> Any:
         return await self._open.call(method, *args, timeout_s=_WRITE_TIMEOUT_S, **kwargs)
+
+    async def _flush(self, name: str) -> None:
+        async with self._one_writer:
+            await self._write("flush", name)
 
     async def _query(self, name: str, output_fields: list[str], **condition: object) -> Any:
         return await self._loaded(

@@ -156,7 +156,7 @@ def _says_away(error: BaseException) -> bool:
     return (
         _grpc_status(error) in _AWAY
         or (isinstance(error, MilvusException) and error.code == _CONNECT_FAILED)
-        or (isinstance(error, ValueError) and "closed channel" in str(error))
+        or (isinstance(error, ValueError) and ("closed channel" in str(error) or "Channel closed" in str(error)))
     )
 
 

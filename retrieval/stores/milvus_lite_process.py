@@ -39,7 +39,9 @@ def main() -> None:
     try:
         # Before any request: two first requests at once would open the same collection twice, with two writers.
         for name in database.list_collections():
-            database.get_collection(name).load()
+            collection = database.get_collection(name)
+            collection.flush()
+            collection.load()
         server = grpc.server(
             ThreadPoolExecutor(_THREADS),
             options=[

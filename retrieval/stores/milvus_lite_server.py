@@ -16,6 +16,8 @@ from retrieval.errors import ConfigurationError, StoreUnavailable
 _log = structlog.get_logger()
 
 _PROGRAM = Path(__file__).with_name("milvus_lite_process.py")
+_ENVIRONMENT = {"MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": str(16 * 1024 * 1024)}
+"""Of the child. Rows in memory are searched slowly: a long ingestion moves them on earlier than Lite's 128 MB."""
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0
 _STABLE_S = 60.0
@@ -135,6 +137,7 @@ class MilvusLiteServer:
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=stderr,
+                env=os.environ | _ENVIRONMENT,
                 # A Ctrl-C in the terminal is the node's to handle: it drains before it ends the store.
                 start_new_session=True,
             )

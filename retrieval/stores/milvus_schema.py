@@ -40,6 +40,7 @@ class ServerTraits:
     """Upserts honour the partition key. Milvus 2.3 files upserted rows by another field and then misses them in
     every search that names a partition: there `partition` is a plain field."""
     concurrent_writes: bool
+    slow_until_flushed: bool
 
 
 def server_traits(version: str) -> ServerTraits:
@@ -54,6 +55,7 @@ def server_traits(version: str) -> ServerTraits:
             templates=False,
             partition_key=True,
             concurrent_writes=False,
+            slow_until_flushed=True,
         )
     major, minor = (int(part) for part in number.split(".")[:2])
     modern = (major, minor) >= (2, 5)
@@ -63,6 +65,7 @@ def server_traits(version: str) -> ServerTraits:
         templates=modern,
         partition_key=modern,
         concurrent_writes=True,
+        slow_until_flushed=False,
     )
 
 

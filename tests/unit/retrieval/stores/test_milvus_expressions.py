@@ -1,0 +1,51 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.errors import StoreFailed
+from retrieval.stores.milvus_expressions import literal, render
+
+ONE_LITERAL = re.compile(r'"(?:[^"\\\n\r]|\\["\\nrt])*"')
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("plain", '"plain"'),
+        ("", '""'),
+        ('say "hi"', r'"say \"hi\""'),
+        ("it's", '"it\'s"'),
+        ("back\\slash", r'"back\\slash"'),
+        ("a\nb\rc\td", r'"a\nb\rc\td"'),
+        ("中文 😀", '"中文 😀"'),
+        ([], "[]"),
+        (["a", 'b"'], r'["a", "b\""]'),
+    ],
+)
+def test_literal(value: str | list[str], expected: str) -> None:
+    assert literal(value) == expected
+
+
+@given(st.text())
+def test_no_text_ends_its_literal(value: str) -> None:
+    written = literal(value)
+    assert ONE_LITERAL.fullmatch(written)
+    unescaped = re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r", "t": "\t"}.get(match[1], match[1]), written[1:-1])
+    assert unescaped == value
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(StoreFailed, match="surrogate"):
+        literal(["fine", "\ud800"])
+
+
+def test_render_replaces_names_once() -> None:
+    values = {"a": "{b}", "b": ["x", "{a}"]}
+    assert render("k == {a} and id in {b}", values) == 'k == "{b}" and id in ["x", "{a}"]'
+
+
+def test_render_without_a_value_is_a_programming_error() -> None:
+    with pytest.raises(KeyError):
+        render("k == {a}", {})

@@ -1,0 +1,60 @@
+import pytest
+from pymilvus import DataType
+
+from retrieval.errors import StoreFailed
+from retrieval.stores.milvus_schema import collection_schema, indexed_fields, server_traits
+from retrieval.types import CollectionSpec, Language
+
+
+@pytest.mark.parametrize(
+    ("version", "server", "number", "modern"),
+    [
+        ("v2.3.5-lite", "milvus", "2.3.5", False),
+        ("v2.4.23", "milvus", "2.4.23", False),
+        ("v2.5.0", "milvus", "2.5.0", True),
+        ("2.6.1", "milvus", "2.6.1", True),
+        ("v2.10.0-rc1", "milvus", "2.10.0", True),
+        ("v3.0-20260101-abcdef", "milvus", "3.0", True),
+    ],
+)
+def test_a_server_by_its_version(version: str, server: str, number: str, modern: bool) -> None:
+    traits = server_traits(version)
+    assert (traits.capabilities.server, traits.capabilities.version) == (server, number)
+    assert (traits.capabilities.sparse, traits.templates, traits.partition_key) == (modern, modern, modern)
+    assert traits.concurrent_writes
+    assert not traits.slow_until_flushed
+    if not modern:
+        assert traits.capabilities.sparse_missing.startswith(f"Milvus {number} has no BM25")
+
+
+def test_lite_is_no_server_of_version_3() -> None:
+    traits = server_traits("milvus_lite-3.2.2")
+    assert (traits.capabilities.server, traits.capabilities.version) == ("milvus-lite", "3.2.2")
+    assert traits.capabilities.sparse
+    assert not traits.templates
+    assert not traits.concurrent_writes
+
+
+def test_an_unreadable_version_is_refused() -> None:
+    with pytest.raises(StoreFailed, match="'unknown'"):
+        server_traits("unknown")
+
+
+@pytest.mark.parametrize(("language", "tokenizer"), [("zh", "jieba"), ("mixed", "jieba"), ("en", "standard")])
+def test_text_is_analysed_by_language_where_the_server_has_bm25(language: Language, tokenizer: str) -> None:
+    traits = server_traits("milvus_lite-3.2.2")
+    schema = collection_schema(CollectionSpec(3, language), traits).to_dict()
+    fields = {field["name"]: field for field in schema["fields"]}
+    assert tokenizer in str(fields["text"]["params"]["analyzer_params"])
+    assert fields["partition"]["is_partition_key"] is True
+    assert [function["output_field_names"] for function in schema["functions"]] == [["sparse"]]
+    assert indexed_fields(traits) == ("dense", "sparse")
+
+
+def test_an_old_server_gets_neither_sparse_field_nor_partition_key() -> None:
+    traits = server_traits("v2.3.5")
+    fields = {field["name"]: field for field in collection_schema(CollectionSpec(3), traits).to_dict()["fields"]}
+    assert "sparse" not in fields
+    assert not fields["partition"].get("is_partition_key", False)
+    assert fields["dense"]["type"] == DataType.FLOAT_VECTOR
+    assert indexed_fields(traits) == ("dense",)
