@@ -151,10 +151,10 @@ class VllmEngine:
 
     async def _stop_process(self) -> None:
         if self._process is not None:
+            self._process.hush()
             await asyncio.to_thread(self._process.stop)
             self._process = None
-            # vLLM's objects refer to each other in a circle; left to the interpreter's exit they complain.
-            await asyncio.to_thread(gc.collect)
+            await asyncio.to_thread(gc.collect)  # vLLM's objects refer to each other in a circle
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()

@@ -37,7 +37,7 @@ class EngineProcess:
     """A started engine. Requests go in from the event loop; `stop` blocks and goes to a thread."""
 
     def __init__(self, llm: "AsyncLLM", options: EngineOptions, processes: Sequence[BaseProcess]) -> None:
-        self._llm = llm
+        self._llm: AsyncLLM | None = llm
         self._task: EngineTask = options.task
         self._name = options.name
         self._processes = processes
@@ -45,7 +45,7 @@ class EngineProcess:
 
     @property
     def dead(self) -> bool:
-        return self._llm.errored or not all(process.is_alive() for process in self._processes)
+        return self._llm is None or self._llm.errored or not all(process.is_alive() for process in self._processes)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -54,12 +54,12 @@ class EngineProcess:
     @property
     def unfinished(self) -> int:
         """Requests that the engine still works on or holds in its queue."""
-        return len(self._llm.output_processor.request_states)
+        return len(self._llm.output_processor.request_states) if self._llm else 0
 
     async def attach(self) -> None:
         """Binds the engine, which was made in a thread, to the running event loop. Errors as in `encode`."""
         try:
-            await self._llm.get_supported_tasks()
+            await self._alive().get_supported_tasks()
         except Exception as error:
             raise self._translated(error) from error
 
@@ -69,28 +69,30 @@ class EngineProcess:
         Raises EngineDead, EngineFailed.
         """
         from vllm import PoolingParams
-        from vllm.inputs import TokensPrompt
+        from vllm.inputs import tokens_input
+        from vllm.v1.engine.exceptions import EngineDeadError
 
+        llm = self._alive()
         params = PoolingParams(task=self._task, dimensions=dimensions)
         submitted = []
         try:
             for number, ids in enumerate(token_ids, start=1):
-                prompt = TokensPrompt(prompt_token_ids=list(ids))
-                submitted.append(await self._llm.add_request(uuid4().hex, prompt, params, priority=int(lane)))
+                prompt = tokens_input(list(ids))  # ready for the engine: a raw prompt costs twice the time on this loop
+                submitted.append(await llm.add_request(uuid4().hex, prompt, params, priority=int(lane)))
                 if number % _SUBMITTED_AT_ONCE == 0:
                     await asyncio.sleep(0)  # submitting never waits: a large call would hold the event loop
             return [_checked(await collector.get()) for collector in submitted]
         except BaseException as error:
-            await self._abort([collector.request_id for collector in submitted])
+            with suppress(EngineDeadError):
+                await llm.abort([collector.request_id for collector in submitted], internal=True)
             if isinstance(error, Exception):
                 raise self._translated(error) from error
             raise
 
-    async def _abort(self, request_ids: list[str]) -> None:
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        with suppress(EngineDeadError):
-            await self._llm.abort(request_ids, internal=True)
+    def _alive(self) -> "AsyncLLM":
+        if self._llm is None:
+            raise EngineDead(f"The engine of {self._name} was stopped")
+        return self._llm
 
     def _translated(self, error: Exception) -> TandemError:
         if isinstance(error, TandemError):
@@ -99,17 +101,24 @@ class EngineProcess:
             return EngineDead(f"The engine of {self._name} died; it is being restarted")
         return EngineFailed(f"The engine of {self._name} refused a request: {_told(error)}")
 
+    def hush(self) -> None:
+        """To call in the event loop before `stop`: vLLM takes the end of its process for a failure, and reports it."""
+        if self._llm is not None and self._llm.output_handler is not None:
+            self._llm.output_handler.cancel()
+
     def stop(self) -> None:
         """Ends the processes and waits for them. Works on a dead engine, whose workers may have outlived it."""
         import psutil
 
-        self._llm.shutdown(timeout=_STOP_SECONDS)
+        if self._llm is not None:
+            self._llm.shutdown(timeout=_STOP_SECONDS)
         for process in self._processes:
             process.join(_STOP_SECONDS)
         _, left = psutil.wait_procs(self._workers, timeout=_STOP_SECONDS)
         for worker in left:
             worker.kill()
         psutil.wait_procs(left, timeout=_STOP_SECONDS)
+        self._llm = None  # frames that vLLM keeps would hold it until the interpreter's exit, where it complains
 
 
 class EngineLaunch:
@@ -127,13 +136,12 @@ class EngineLaunch:
             with self._turn():
                 self._older = frozenset(process.pid for process in _engine_cores())
                 try:
-                    llm = _construct(self._options)
+                    process = EngineProcess(_construct(self._options), self._options, self._processes())
                 except ImportError as error:
                     raise ConfigurationError(f"The engine vllm needs the package vllm: {error}") from error
                 except (RuntimeError, ValueError, OSError, AssertionError) as error:
                     self._check()
                     raise EngineFailed(f"vLLM could not start {self._options.name}: {_told(error)}") from error
-                process = EngineProcess(llm, self._options, self._processes())
                 if self._cancelled.is_set():
                     process.stop()
                     raise EngineDead("The engine was closed while it started")
