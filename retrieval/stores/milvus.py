@@ -7,7 +7,7 @@ from typing import Any
 
 from retrieval.errors import CollectionNotFound, StoreFailed
 from retrieval.stores.milvus_connection import MilvusConnection, NotLoaded
-from retrieval.stores.milvus_expressions import Value, render
+from retrieval.stores.milvus_expressions import Value, condition
 from retrieval.stores.milvus_lite_flush import QuietFlush
 from retrieval.stores.milvus_lite_server import MilvusLiteServer
 from retrieval.stores.milvus_rows import DENSE, PAYLOAD, batches, to_candidate
@@ -156,10 +156,10 @@ class MilvusStore:
         return found
 
     async def count(self, name: str, document_id: DocumentId | None = None) -> int:
-        condition: dict[str, Any] = {"filter": ""}
+        which: dict[str, Any] = {"filter": ""}
         if document_id is not None:
-            condition = _filter(await self._server(), "document_id == {document_id}", document_id=document_id)
-        rows = await self._query(name, ["count(*)"], **condition)
+            which = _filter(await self._server(), "document_id == {document_id}", document_id=document_id)
+        rows = await self._query(name, ["count(*)"], **which)
         return int(rows[0]["count(*)"])
 
     async def search(
@@ -167,9 +167,9 @@ class MilvusStore:
     ) -> Sequence[Candidate]:
         if not 1 <= limit <= _MAX_LIMIT:
             raise StoreFailed(f"A search brings 1 to {_MAX_LIMIT} chunks, not {limit}.", limit=limit)
-        condition: dict[str, Any] = {}
+        which: dict[str, Any] = {}
         if partition is not None:
-            condition = _filter(await self._server(), "partition == {partition}", partition=partition)
+            which = _filter(await self._server(), "partition == {partition}", partition=partition)
         results = await self._loaded(
             "search",
             name,
@@ -179,7 +179,7 @@ class MilvusStore:
             limit=limit,
             output_fields=list(PAYLOAD),
             search_params={"metric_type": "COSINE", "params": {"ef": max(limit, _MIN_EF)}},
-            **condition,
+            **which,
         )
         return [to_candidate(hit["entity"], hit["distance"]) for hit in results[0]]
 
@@ -205,14 +205,14 @@ class MilvusStore:
         async with self._one_writer:
             await self._write("flush", name)
 
-    async def _query(self, name: str, output_fields: list[str], **condition: object) -> Any:
+    async def _query(self, name: str, output_fields: list[str], **which: object) -> Any:
         return await self._loaded(
             "query",
             name,
             timeout_s=_READ_TIMEOUT_S,
             output_fields=output_fields,
             consistency_level="Strong",
-            **condition,
+            **which,
         )
 
     async def _loaded(self, method: str, name: str, /, *, timeout_s: float, **kwargs: object) -> Any:
@@ -225,9 +225,7 @@ class MilvusStore:
 
 
 def _filter(traits: ServerTraits, template: str, **values: Value) -> dict[str, Any]:
-    if traits.templates:
-        return {"filter": template, "filter_params": values}
-    return {"filter": render(template, values)}
+    return condition(template, values, templates=traits.templates)
 
 
 def _dimension(description: Mapping[str, Any]) -> int:

@@ -30,3 +30,15 @@ def render(template: str, values: Mapping[str, Value]) -> str:
     For servers that have no templates of their own. One pass, so that braces inside a value are left alone.
     """
     return _PLACEHOLDER.sub(lambda match: literal(values[match[1]]), template)
+
+
+def condition(template: str, values: Mapping[str, Value], *, templates: bool) -> dict[str, object]:
+    """Arguments of a MilvusClient method: beside the expression where the server has templates, else inside it."""
+    if not templates:
+        return {"filter": render(template, values)}
+    # Only what the template names: a server refuses values that it has no use for. Sequences other than lists too.
+    names = _PLACEHOLDER.findall(template)
+    return {
+        "filter": template,
+        "filter_params": {name: value if isinstance(value := values[name], str) else list(value) for name in names},
+    }

@@ -3,9 +3,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymilvus.client.prepare import Prepare
 
 from retrieval.errors import StoreFailed
-from retrieval.stores.milvus_expressions import literal, render
+from retrieval.stores.milvus_expressions import condition, literal, render
 
 ONE_LITERAL = re.compile(r'"(?:[^"\\\n\r]|\\["\\nrt])*"')
 
@@ -49,3 +50,15 @@ def test_render_replaces_names_once() -> None:
 def test_render_without_a_value_is_a_programming_error() -> None:
     with pytest.raises(KeyError):
         render("k == {a}", {})
+
+
+def test_values_go_inside_the_expression_where_the_server_has_no_templates() -> None:
+    assert condition("k == {k}", {"k": '"'}, templates=False) == {"filter": r'k == "\""'}
+
+
+def test_values_go_beside_the_expression_where_the_server_has_templates() -> None:
+    arguments = condition("k == {k} and id in {ids}", {"k": '"', "ids": ("a", "b"), "not": "used"}, templates=True)
+    assert arguments == {"filter": "k == {k} and id in {ids}", "filter_params": {"k": '"', "ids": ["a", "b"]}}
+    message = Prepare.prepare_expression_template(arguments["filter_params"])
+    assert message["k"].string_val == '"'
+    assert list(message["ids"].array_val.string_data.data) == ["a", "b"]
