@@ -20,7 +20,7 @@ from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
 from retrieval.engines.vllm_options import EngineOptions
 from retrieval.model_hub import ModelHub
 from retrieval.model_sources import Progress
-from retrieval.models import Model, ModelProfile, profile, with_facts
+from retrieval.models import DEFAULT_WINDOW, Model, ModelProfile, profile, with_facts
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite_server import MilvusLiteServer
@@ -144,7 +144,13 @@ async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, 
 
 def _server(settings: Settings, url: str, model: Model, task: HttpTask) -> HttpServerOptions:
     key = settings.engine_api_key
-    return HttpServerOptions(url=url, model=model.name, task=task, api_key=key.get_secret_value() if key else None)
+    return HttpServerOptions(
+        url=url,
+        model=model.name,
+        task=task,
+        api_key=key.get_secret_value() if key else None,
+        max_model_len=settings.max_model_len or model.max_model_len or DEFAULT_WINDOW,
+    )
 
 
 def _languages(chosen: ModelProfile) -> tuple[Language, ...]:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 from tokenizers import Tokenizer
 
-from ingestion.parsers.detect import MARKDOWN, PLAIN
+from ingestion.parsers.detect import becomes_markdown
 from ingestion.types import ChunkSpan
 from retrieval.types import ChunkId, DocumentId
 
@@ -55,7 +55,7 @@ def chunk_spans(text: str, *, tokenizer: Tokenizer, max_tokens: int, overlap: in
         ((_, tokens, size),) = _measured(text, [whole], tokenizer)
         if tokens <= max_tokens and size <= MAX_CHUNK_BYTES:
             return [ChunkSpan(*whole, tokens)]
-    markdown = media_type == MARKDOWN or media_type not in PLAIN
+    markdown = becomes_markdown(media_type)
     spans: list[_Span] = []
     position = 0
     for line in _LONG_LINE.finditer(text):

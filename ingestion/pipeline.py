@@ -17,7 +17,7 @@ import structlog
 from ingestion.chunking import chunk_id, chunk_spans
 from ingestion.collections import check_fingerprint
 from ingestion.errors import NoText
-from ingestion.parsers.detect import MARKDOWN, PLAIN
+from ingestion.parsers.detect import becomes_markdown
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import Claim, Collection, Document, DocumentError, Outcome, ParsedDocument
 from retrieval.errors import EngineFailed, TandemError, Unavailable
@@ -196,7 +196,7 @@ class Pipeline:
 
 def first_heading(parsed: ParsedDocument) -> str:
     """The heading that a Markdown text begins with; empty where it begins otherwise."""
-    match = _HEADING.match(parsed.text) if parsed.media_type == MARKDOWN or parsed.media_type not in PLAIN else None
+    match = _HEADING.match(parsed.text) if becomes_markdown(parsed.media_type) else None
     return match[1] if match else ""
 
 

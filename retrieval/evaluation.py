@@ -10,6 +10,7 @@ from ir_measures import RR, Measure, R, ScoredDoc, calc_aggregate, nDCG
 from ir_measures.util import Qrel
 
 from retrieval.errors import InvalidRequest
+from retrieval.types import Language
 
 MEASURES: Mapping[str, Measure] = {"nDCG@10": nDCG @ 10, "Recall@10": R @ 10, "Recall@100": R @ 100, "MRR@10": RR @ 10}
 
@@ -26,6 +27,8 @@ class JudgedCollection:
     """`queries` are only those that have judgements."""
 
     name: str
+    language: Language
+    """As `meta.json` has it (`lang`), else `mixed`."""
     passages: tuple[Passage, ...]
     queries: Mapping[str, str]
     qrels: tuple[Qrel, ...]
@@ -45,7 +48,8 @@ def load_collection(folder: Path, *, queries: str | None = None) -> JudgedCollec
     kept = {query_id: text for query_id, text in asked.items() if query_id in known}
     if not passages or not kept:
         raise InvalidRequest(f"{folder}: {len(passages)} passages and {len(kept)} judged queries; both are needed.")
-    return JudgedCollection(folder.name, passages, kept, tuple(qrel for qrel in qrels if qrel.query_id in kept))
+    judgements = tuple(qrel for qrel in qrels if qrel.query_id in kept)
+    return JudgedCollection(folder.name, _language(folder), passages, kept, judgements)
 
 
 def score(collection: JudgedCollection, rankings: Mapping[str, Sequence[str]]) -> dict[str, float]:
@@ -58,6 +62,12 @@ def score(collection: JudgedCollection, rankings: Mapping[str, Sequence[str]]) -
     ]
     values = calc_aggregate(list(MEASURES.values()), list(collection.qrels), run)
     return {name: float(values[measure]) for name, measure in MEASURES.items()}
+
+
+def _language(folder: Path) -> Language:
+    meta = folder / "meta.json"
+    stated = json.loads(meta.read_text(encoding="utf-8")).get("lang") if meta.is_file() else None
+    return stated if stated in ("zh", "en") else "mixed"
 
 
 def _read_lines(path: Path) -> list[dict[str, object]]:

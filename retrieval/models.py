@@ -127,8 +127,8 @@ def with_facts(model: Model, folder: Path) -> Model:
     """`model` with family, dimension and window as `folder`/config.json has them.
 
     The window is the model's own where that is shorter than the default; sentence-transformers states it beside the
-    configuration, since models are often trained on less than their positions allow. Raises ModelUnavailable (no such file, or
-    damaged) and Unsupported (a family that the service has no prompts for).
+    configuration, since models are often trained on less than their positions allow. Raises ModelUnavailable (no such
+    file, or damaged) and Unsupported (a family that the service has no prompts for).
     """
     try:
         config = loads((folder / "config.json").read_text(encoding="utf-8"))

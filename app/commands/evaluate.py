@@ -51,7 +51,7 @@ def ingest(client: Client, name: str, judged: JudgedCollection) -> float:
     except Refused as error:
         if error.detail["code"] != "collection_not_found":
             raise
-    client.create_collection(name)
+    client.create_collection(name, language=judged.language)
     started = perf_counter()
     jobs = []
     for first in range(0, len(judged.passages), DOCUMENTS_A_REQUEST):

@@ -28,6 +28,13 @@ EML = "message/rfc822"
 ACCEPTED = (PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML)
 PLAIN = frozenset({TEXT, MARKDOWN, CSV, TSV})
 """Types whose text is taken as it is, once its encoding is known."""
+
+
+def becomes_markdown(media_type: str) -> bool:
+    """Whether the parsed text is Markdown: by its own type, or because parsing turned its structure into it."""
+    return media_type == MARKDOWN or media_type not in PLAIN
+
+
 _NAMES = "PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, XML, EML"
 # Types that the bytes alone do not tell apart: they are text, and whoever sends them says which.
 _TEXT_FAMILY = frozenset({HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML})

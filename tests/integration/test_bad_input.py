@@ -39,7 +39,8 @@ INGEST: Mapping[str, tuple[object, int, str, str]] = {
         {"documents": [{"id": "x", "content_base64": "f0VMRgIBAQAAAAAAAAAAAA=="}]}, 415, "unsupported_media_type", ""
     ),
     "wrong extension": (
-        {"documents": [{"id": "x", "content_base64": "JVBERi0xLjQK", "filename": "a.docx"}]}, 415, "media_type_mismatch", ""
+        {"documents": [{"id": "x", "content_base64": "JVBERi0xLjQK", "filename": "a.docx"}]},
+        415, "media_type_mismatch", "",
     ),
     "not base64": ({"documents": [{"id": "x", "content_base64": "###"}]}, 422, "invalid_request", "content_base64"),
     "too many documents": (

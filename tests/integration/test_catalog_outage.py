@@ -1,8 +1,6 @@
 """The catalog while its database is away, and afterwards."""
 
-import asyncio
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +13,7 @@ from ingestion.types import JobId
 from retrieval.errors import InvalidRequest
 from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document, retitled
 from tests.support.databases import outage
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("It did not come to that.")
+from tests.support.waiting import until
 
 
 async def test_says_so_and_goes_on_when_it_is_back(postgres_server: PostgresServer, postgres_url: str) -> None:

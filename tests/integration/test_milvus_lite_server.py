@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite_server import MilvusLiteServer
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
 from tests.support.stores import until_healthy
+from tests.support.waiting import until
 
 NAME = StoreName("kept")
 ROOT = Path(__file__).parents[2]
@@ -58,14 +59,6 @@ def rows(ordinals: range) -> list[EmbeddedChunk]:
         )
         for n in ordinals
     ]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ingestion.parsers.process import ParserLimits, ProcessParser
 from ingestion.types import Page, ParsedDocument
 from retrieval.errors import EmptyText, TandemError, Unavailable
 from tests.support import documents
+from tests.support.waiting import until
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "docs"
 EXPECTED = json.loads((SAMPLES / "expect.json").read_text()) if SAMPLES.is_dir() else {}
@@ -68,14 +69,6 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("waited for ten seconds")
 
 
 async def until_gone(pids: list[int]) -> None:

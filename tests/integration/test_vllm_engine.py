@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, NotRe
 from retrieval.types import Lane
 from tests.support.engines import REDUCED_DIMENSION, TINY_DIMENSION, engine_options
 from tests.support.qwen3_tokenizer import END_OF_TEXT
+from tests.support.waiting import until
 
 BROKEN = "<|fim_pad|>"
 """A token that the model below has no finite vector for."""
@@ -54,14 +55,6 @@ def much_work(subject: str) -> list[str]:
     return [f"{subject} {number} " + "word " * 400 for number in range(300)]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise TimeoutError
-
-
 def engine_processes() -> set[int | None]:
     return {child.pid for child in multiprocessing.active_children() if child.name.startswith("EngineCore")}
 
@@ -82,7 +75,7 @@ async def test_reduced_dimension_is_the_full_vectors_head(
 
 async def test_a_cancelled_caller_leaves_no_requests_behind(embedder: VllmEmbedder) -> None:
     call = asyncio.create_task(embedder.embed(much_work("cancel"), kind="document", lane=Lane.BULK))
-    await until(lambda: embedder.engine.unfinished > 50)
+    await until(lambda: embedder.engine.unfinished > 50, seconds=150)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -91,7 +84,7 @@ async def test_a_cancelled_caller_leaves_no_requests_behind(embedder: VllmEmbedd
 
 async def test_a_refused_request_takes_its_call_along_and_no_other(embedder: VllmEmbedder) -> None:
     other = asyncio.create_task(embedder.embed(much_work("other"), kind="document", lane=Lane.BULK))
-    await until(lambda: embedder.engine.unfinished > 50)
+    await until(lambda: embedder.engine.unfinished > 50, seconds=150)
     with pytest.raises(EngineFailed, match="mortal"):
         await embedder.engine.encode([[1, 2, 3], [1] * 4000], lane=Lane.BULK)
     assert len((await other).vectors) == 300
@@ -105,7 +98,7 @@ async def test_a_dead_engine_fails_its_callers_and_comes_back(embedder: VllmEmbe
         asyncio.create_task(embedder.embed(much_work(f"call {number}"), kind="document", lane=Lane.BULK))
         for number in range(3)
     ]
-    await until(lambda: embedder.engine.unfinished > 50)
+    await until(lambda: embedder.engine.unfinished > 50, seconds=150)
     [pid] = embedder.engine.pids
     workers = psutil.Process(pid).children(recursive=True)
     os.kill(pid, signal.SIGKILL)
@@ -114,7 +107,7 @@ async def test_a_dead_engine_fails_its_callers_and_comes_back(embedder: VllmEmbe
     assert embedder.failure is not None
     with pytest.raises(EngineDead, match="mortal"):
         await embedder.embed(["a"], kind="document", lane=Lane.BULK)
-    await until(lambda: embedder.failure is None)
+    await until(lambda: embedder.failure is None, seconds=150)
     assert not any(worker.is_running() for worker in workers)
     after = await embedder.embed(SHORT_WORK, kind="document", lane=Lane.BULK)
     np.testing.assert_array_equal(after.vectors, before.vectors)
@@ -137,7 +130,7 @@ async def test_an_engine_that_dies_while_idle_and_cannot_start_is_given_up(folde
     try:
         config.rename(folder / "config.away")
         os.kill(engine.pids[0], signal.SIGKILL)
-        await until(lambda: engine.failure is not None and "2 restarts" in engine.failure)
+        await until(lambda: engine.failure is not None and "2 restarts" in engine.failure, seconds=150)
         with pytest.raises(EngineDead, match="2 restarts"):
             await engine.encode([[1]], lane=Lane.BULK)
     finally:
@@ -150,7 +143,7 @@ async def test_close_during_start_leaves_no_process(folder: Path) -> None:
     others = engine_processes()
     engine = VllmEngine(engine_options("hasty", folder))
     start = asyncio.create_task(engine.start())
-    await until(lambda: engine_processes() > others)
+    await until(lambda: engine_processes() > others, seconds=150)
     await engine.close()
     with pytest.raises(EngineDead):
         await start
@@ -162,7 +155,7 @@ async def test_a_cancelled_start_leaves_no_process(folder: Path) -> None:
     others = engine_processes()
     engine = VllmEngine(engine_options("undecided", folder))
     start = asyncio.create_task(engine.start())
-    await until(lambda: engine_processes() > others)
+    await until(lambda: engine_processes() > others, seconds=150)
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start

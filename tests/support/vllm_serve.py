@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from retrieval.engines.http import HttpEmbedder, HttpReranker
 from retrieval.engines.http_server import HttpServerOptions
 from retrieval.engines.vllm_models import QWEN3_RERANKER_OVERRIDES
 from tests.support.engines import TINY_WINDOW
+from tests.support.waiting import free_port
 
 API_KEY = "a key of the tests"
 START_SECONDS = 240
@@ -79,7 +79,7 @@ async def http_reranker(reranking_server: HttpServerOptions, tiny_reranker_folde
 
 @contextmanager
 def _serving(folder: Path, name: str, overrides: Mapping[str, object], log: Path) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     arguments = {
         "--served-model-name": name,
         "--runner": "pooling",
@@ -127,9 +127,3 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)  # who outlived the server, or the server itself
     server.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

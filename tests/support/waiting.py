@@ -1,5 +1,6 @@
-"""Waiting for other processes, with a bound."""
+"""Waiting for what other processes and tasks do, with a bound."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -15,3 +16,11 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
     while not condition():
         assert monotonic() < deadline, f"not within {seconds} s"
         sleep(0.25)
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    """The same without holding up the event loop."""
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.01)
