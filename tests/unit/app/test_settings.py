@@ -1,0 +1,57 @@
+import pytest
+
+from app.settings import load_settings
+from retrieval.errors import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORT", "HOST", "MODELS", "ENGINE", "API_KEYS", "DATABASE_URL", "EMBED_URL", "RERANK_URL"):
+        monkeypatch.delenv(f"TANDEM_{name}", raising=False)
+
+
+def test_defaults_stay_on_loopback() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.data_dir.is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("PORT", "http", ["TANDEM_PORT='http'", "integer"]),
+        ("PORT", "70000", ["TANDEM_PORT='70000'", "65535"]),
+        ("ENGINE", "onnx", ["TANDEM_ENGINE='onnx'", "'vllm' or 'http'"]),
+        ("WORKERS", "-1", ["TANDEM_WORKERS='-1'"]),
+        ("EMBED_MEMORY_SHARE", "1.5", ["TANDEM_EMBED_MEMORY_SHARE='1.5'"]),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: list[str]
+) -> None:
+    monkeypatch.setenv(f"TANDEM_{name}", value)
+    with pytest.raises(ConfigurationError) as failure:
+        load_settings()
+    assert "\n" not in failure.value.message
+    assert all(word in failure.value.message for word in words)
+
+
+def test_http_needs_both_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_ENGINE", "http")
+    monkeypatch.setenv("TANDEM_EMBED_URL", "http://127.0.0.1:8001")
+    with pytest.raises(ConfigurationError, match=r"^TANDEM_ENGINE=http needs TANDEM_RERANK_URL$"):
+        load_settings()
+
+
+def test_keys_are_split_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_API_KEYS", "one, two,")
+    monkeypatch.setenv("TANDEM_DATABASE_URL", "postgresql://u:hunter2@h/d")
+    settings = load_settings()
+    assert [key.get_secret_value() for key in settings.api_keys] == ["one", "two"]
+    assert "hunter2" not in repr(settings)
+    assert "one" not in repr(settings.api_keys)
+
+
+def test_settings_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().port = 1  # type: ignore[misc]
