@@ -40,11 +40,9 @@ class NodeUnderTest:
         return dict(answer.json())
 
 
-@asynccontextmanager
-async def running(folder: Path, **settings: object) -> AsyncIterator[NodeUnderTest]:
-    """A node whose data lies in `folder`; `settings` as in app.settings."""
-    embedder, reranker = FakeEmbedder(), FakeReranker()
-    components = Components(
+def real_but_for(embedder: FakeEmbedder, reranker: FakeReranker, folder: Path) -> Components:
+    """The components that wiring would build with its data in `folder`, but for the models."""
+    return Components(
         embedder=embedder,
         reranker=reranker,
         store=MilvusStore(MilvusLiteServer(folder / "milvus")),
@@ -52,6 +50,13 @@ async def running(folder: Path, **settings: object) -> AsyncIterator[NodeUnderTe
         blobs=FolderBlobStore(folder / "originals"),
         parser=ProcessParser(processes=1),
     )
+
+
+@asynccontextmanager
+async def running(folder: Path, **settings: object) -> AsyncIterator[NodeUnderTest]:
+    """A node whose data lies in `folder`; `settings` as in app.settings."""
+    embedder, reranker = FakeEmbedder(), FakeReranker()
+    components = real_but_for(embedder, reranker, folder)
     app = create_app(Settings(data_dir=folder, selftest_margin=False, **settings), components)  # type: ignore[arg-type]
     async with (
         app.router.lifespan_context(app),
