@@ -63,7 +63,7 @@ class Node:
         originals = Originals(parts.catalog, parts.blobs)
         self.collections = CollectionService(parts.catalog, parts.store, originals)
         self.ingestion = IngestionService(
-            parts.catalog, originals, parts.store, limits=options.limits, work_arrived=work_arrived
+            parts.catalog, parts.blobs, originals, parts.store, limits=options.limits, work_arrived=work_arrived
         )
         self.search = SearchService(parts.embedder, parts.reranker, parts.store)
         pipeline = Pipeline(

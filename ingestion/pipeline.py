@@ -7,7 +7,7 @@ pruned. A crash anywhere therefore costs time only.
 import asyncio
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,7 +16,7 @@ import structlog
 
 from ingestion.chunking import chunk_id, chunk_spans
 from ingestion.collections import check_fingerprint
-from ingestion.errors import NoText
+from ingestion.errors import BlobMissing, NoText
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import Claim, Collection, Document, DocumentError, Outcome, ParsedDocument
@@ -90,25 +90,41 @@ class Pipeline:
         return outcomes
 
     async def _run_portion(self, collection: Collection, claims: Sequence[Claim]) -> list[Outcome]:
-        prepared = await asyncio.gather(*(self._prepare(collection, claim) for claim in claims))
+        try:
+            blobs = await self._blobs.get({claim.record.document.sha256 for claim in claims})
+        except TandemError as error:
+            return [failure(claim, error) for claim in claims]
+        parsed = await asyncio.gather(*(self._parse(claim, blobs) for claim in claims))
+        prepared = await asyncio.to_thread(self._chunk, collection, claims, parsed)
         failed = [result for result in prepared if isinstance(result, Outcome)]
         works = [result for result in prepared if isinstance(result, _Work)]
         return failed + await self._write(collection, works)
 
-    async def _prepare(self, collection: Collection, claim: Claim) -> "_Work | Outcome":
+    async def _parse(self, claim: Claim, blobs: Mapping[str, bytes]) -> ParsedDocument | TandemError:
         document = claim.record.document
+        data = blobs.get(document.sha256)
+        if data is None:
+            return BlobMissing("The original is missing or damaged: ingest the document again.", sha256=document.sha256)
         try:
-            data = await self._blobs.get(document.sha256)
-            parsed = await self._parser.parse(data, document.media_type)
-            return await asyncio.to_thread(self._chunk, collection, claim, parsed)
+            return await self._parser.parse(data, document.media_type)
         except TandemError as error:
-            return failure(claim, error)
+            return error
 
-    def _chunk(self, collection: Collection, claim: Claim, parsed: ParsedDocument) -> _Work:
-        title, chunks = cut(claim.record.document, parsed, self._embedder, collection.fingerprint.digest)
-        if not chunks:
-            raise NoText("The document holds no text.")
-        return _Work(claim, title, chunks, ids={chunk.id for chunk in chunks})
+    def _chunk(
+        self, collection: Collection, claims: Sequence[Claim], parsed: Sequence[ParsedDocument | TandemError]
+    ) -> list[_Work | Outcome]:
+        """In one thread for all: a switch for each of many short documents would cost more than the work."""
+        results: list[_Work | Outcome] = []
+        for claim, result in zip(claims, parsed, strict=True):
+            if isinstance(result, TandemError):
+                results.append(failure(claim, result))
+                continue
+            title, chunks = cut(claim.record.document, result, self._embedder, collection.fingerprint.digest)
+            if chunks:
+                results.append(_Work(claim, title, chunks, ids={chunk.id for chunk in chunks}))
+            else:
+                results.append(failure(claim, NoText("The document holds no text.")))
+        return results
 
     async def _write(self, collection: Collection, works: Sequence[_Work]) -> list[Outcome]:
         if not works:

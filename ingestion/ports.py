@@ -1,6 +1,7 @@
 """What ingestion needs from outside. Every implementation passes the contract suite of its port (tests/contract)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection as Several
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -33,12 +34,12 @@ class Parser(Lifecycle, Protocol):
 class BlobStore(Lifecycle, Protocol):
     """Originals by SHA-256 of their bytes."""
 
-    async def put(self, sha256: str, data: bytes) -> None:
-        """Durable when it returns; does nothing where the blob is there already. Raises BlobStoreUnavailable."""
+    async def put(self, blobs: Mapping[str, bytes]) -> None:
+        """Durable when it returns; does nothing for those that are there already. Raises BlobStoreUnavailable."""
         ...
 
-    async def get(self, sha256: str) -> bytes:
-        """Verified against the hash. Raises BlobMissing, BlobStoreUnavailable."""
+    async def get(self, hashes: Several[str]) -> Mapping[str, bytes]:
+        """Those that are there, each verified against its hash. Raises BlobStoreUnavailable."""
         ...
 
     async def delete(self, sha256: str) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from ingestion.errors import DocumentBusy, Overloaded, TooLarge
 from ingestion.originals import Originals
 from ingestion.parsers.detect import detect
-from ingestion.ports import Catalog
+from ingestion.ports import BlobStore, Catalog
 from ingestion.types import (
     Chunking,
     Collection,
@@ -59,6 +59,7 @@ class IngestionService:
     def __init__(
         self,
         catalog: Catalog,
+        blobs: BlobStore,
         originals: Originals,
         store: VectorStore,
         *,
@@ -66,6 +67,7 @@ class IngestionService:
         work_arrived: asyncio.Event,
     ) -> None:
         self._catalog = catalog
+        self._blobs = blobs
         self._originals = originals
         self._store = store
         self._limits = limits
@@ -92,11 +94,11 @@ class IngestionService:
         await self._refuse_when_full(len(uploads))
         documents = await asyncio.to_thread(self._check, collection, uploads, chunking or collection.chunking)
         blobs = {document.sha256: upload.data for document, upload in zip(documents, uploads, strict=True)}
-        await self._originals.keep(blobs)
+        await self._blobs.put(blobs)
         job_id = JobId(uuid4().hex)
         receipts = await self._catalog.accept(job_id, collection.name, documents)
         # A delete of the last other owner may have retired a blob between the first write and the commit.
-        await self._originals.keep(blobs)
+        await self._blobs.put(blobs)
         self._work_arrived.set()
         return job_id, receipts
 

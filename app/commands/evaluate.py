@@ -23,6 +23,7 @@ from retrieval.errors import TandemError
 from retrieval.evaluation import MEASURES, JudgedCollection, load_collection, score
 
 DOCUMENTS_A_REQUEST = 200
+POLL_SECONDS = 0.2
 DEPTH = 100
 """Hits asked for without reranking: what Recall@100 needs."""
 SHOWN = 10
@@ -176,4 +177,4 @@ def _wait(client: Client, job_id: str) -> dict[str, Any]:
         job = client.job(job_id)
         if job["state"] not in ("queued", "running"):
             return job
-        sleep(0.05)
+        sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What routes take from the application."""
+"""What routes take from the application. All coroutines: FastAPI would send plain functions through a thread each."""
 
 from typing import Annotated
 
@@ -11,35 +11,37 @@ from app.settings import Settings
 from app.telemetry import Metrics
 
 
-def runner(request: Request) -> Runner:
+async def runner(request: Request) -> Runner:
     found = request.app.state.runner
     assert isinstance(found, Runner)
     return found
 
 
-def serving_node(runner: Annotated[Runner, Depends(runner)]) -> Node:
+async def serving_node(runner: Annotated[Runner, Depends(runner)]) -> Node:
     return runner.serving()
 
 
-def settings(request: Request) -> Settings:
+async def settings(request: Request) -> Settings:
     found = request.app.state.settings
     assert isinstance(found, Settings)
     return found
 
 
-def metrics(request: Request) -> Metrics:
+async def metrics(request: Request) -> Metrics:
     found = request.app.state.metrics
     assert isinstance(found, Metrics)
     return found
 
 
-def admission(request: Request) -> Admission:
+async def admission(request: Request) -> Admission:
     found = request.app.state.admission
     assert isinstance(found, Admission)
     return found
 
 
-def authorized(request: Request, authorization: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
+async def authorized(
+    request: Request, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
+) -> None:
     keys = request.app.state.api_keys
     assert isinstance(keys, ApiKeys)
     keys.check(authorization)

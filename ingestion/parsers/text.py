@@ -3,6 +3,7 @@
 import codecs
 import re
 import unicodedata
+from collections import Counter
 
 # NUL and the other control characters, which no store, tokenizer or terminal wants; the line ends stay for now.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff\ud800-\udfff]")
@@ -100,7 +101,12 @@ def _share_of_rows(text: str, encoding: str, first: int, last: int) -> float:
 def is_readable(text: str) -> bool:
     """Whether `text` is plausibly writing and not binary data: hardly any control or unassigned characters."""
     sample = text[:8192]
-    strange = sum(unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") and char not in "\t\n\r\f" for char in sample)
+    # Counted by distinct character, of which even a long text has few.
+    strange = sum(
+        count
+        for char, count in Counter(sample).items()
+        if unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") and char not in "\t\n\r\f"
+    )
     return strange <= len(sample) * 0.02
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -30,6 +31,8 @@ _STARTING = threading.Lock()
 """Held while an engine starts. vLLM measures the device's free memory then, and a neighbour that allocates or releases
 meanwhile spoils the measurement; the environment variables below are the whole process's, too."""
 _STOP_SECONDS = 10.0
+ENGINE_NICENESS = 5
+"""Of a CPU engine's threads, 0 being everybody else's."""
 _SUBMITTED_AT_ONCE = 16
 
 
@@ -42,6 +45,7 @@ class EngineProcess:
         self._name = options.name
         self._processes = processes
         self._workers = _children(processes)
+        self._step_back()
 
     @property
     def dead(self) -> bool:
@@ -100,6 +104,18 @@ class EngineProcess:
         if self.dead:
             return EngineDead(f"The engine of {self._name} died; it is being restarted")
         return EngineFailed(f"The engine of {self._name} refused a request: {_told(error)}")
+
+    def _step_back(self) -> None:
+        """On a CPU, the engine's threads want every core all of the time. A little less of a claim than everybody
+        else's lets the event loop and the store answer at once, and costs the engine only what those really use."""
+        from vllm.platforms import current_platform
+
+        if not current_platform.is_cpu():
+            return
+        for pid in (*self.pids, *(worker.pid for worker in self._workers)):
+            with suppress(OSError):
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    os.setpriority(os.PRIO_PROCESS, int(thread.name), ENGINE_NICENESS)
 
     def hush(self) -> None:
         """To call in the event loop before `stop`: vLLM takes the end of its process for a failure, and reports it."""

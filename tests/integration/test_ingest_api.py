@@ -107,7 +107,8 @@ async def test_an_original_that_another_document_shares_survives_a_delete(node: 
     one, other = fresh(), fresh()
     await node.ingest({"id": one, "text": text}, {"id": other, "text": text})
     await node.http.delete(f"/documents/{one}")
-    assert await node.components.blobs.get(sha256(text.encode()).hexdigest()) == text.encode()
+    name = sha256(text.encode()).hexdigest()
+    assert await node.components.blobs.get([name]) == {name: text.encode()}
     job = await node.ingest({"id": other, "text": text, "title": "moved"})
     assert job["documents"][0]["status"] == "replaced"
 
