@@ -1,6 +1,7 @@
 """Brings the node up in the background, so that health can be asked from the first moment, and says how far it is."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -67,6 +68,9 @@ class Runner:
             if self._on_failure:
                 self._on_failure(error)
             return
+        # Everything imported and built so far stays: without it a full collection no longer halts requests for long.
+        gc.collect()
+        gc.freeze()
         self.phase = "serving"
         problems = self.problems()
         log.info("not ready" if problems else "ready", **problems)

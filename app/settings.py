@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         8000, ge=1, description="Candidates being ranked over all searches; beyond it POST /search is 429."
     )
 
-    workers: int = Field(2, ge=0, le=64, description="Ingestion batches under way at once in this node; 0: none.")
+    workers: int = Field(3, ge=0, le=64, description="Ingestion batches under way at once in this node; 0: none.")
     worker_batch: int = Field(64, ge=1, le=1024, description="Documents that a worker claims at once.")
     lease_seconds: float = Field(60, ge=1, description="A worker that is silent for so long loses its documents.")
     max_attempts: int = Field(5, ge=1, le=100, description="Tries before a document counts as failed.")

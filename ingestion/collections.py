@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from time import monotonic
 
 from ingestion.originals import Originals
 from ingestion.ports import Catalog
@@ -10,12 +11,16 @@ from retrieval.errors import CollectionExists, CollectionNotFound, FingerprintMi
 from retrieval.ports import VectorStore
 from retrieval.types import CollectionSpec, Fingerprint, Language, StoreName
 
+RECENT_SECONDS = 2.0
+RECENT_COLLECTIONS = 1000
+
 
 class CollectionService:
     def __init__(self, catalog: Catalog, store: VectorStore, originals: Originals) -> None:
         self._catalog = catalog
         self._store = store
         self._originals = originals
+        self._recent: dict[str, tuple[float, Collection]] = {}
 
     async def create(
         self, name: str, fingerprint: Fingerprint, *, language: Language = "mixed", chunking: Chunking | None = None
@@ -53,6 +58,18 @@ class CollectionService:
         """Raises CollectionNotFound."""
         return await self._catalog.collection(name)
 
+    async def get_recent(self, name: str) -> Collection:
+        """The same for searches, which ask again and again: up to RECENT_SECONDS old, but for changes made here.
+
+        Raises CollectionNotFound.
+        """
+        found = self._recent.get(name)
+        if found is None or monotonic() - found[0] > RECENT_SECONDS:
+            if len(self._recent) >= RECENT_COLLECTIONS:
+                self._recent.clear()
+            found = self._recent[name] = (monotonic(), await self._catalog.collection(name))
+        return found[1]
+
     async def list(self) -> Sequence[Collection]:
         return await self._catalog.collections()
 
@@ -74,10 +91,12 @@ class CollectionService:
         Raises CollectionNotFound.
         """
         collection = await self._catalog.collection(name)
+        self._recent.pop(name, None)
         await self._store.drop_alias(name)
         await self._store.drop_collection(collection.store_name)
         hashes = {record.document.sha256 async for record in self._records(name)}
         await self._catalog.remove_collection(name)
+        self._recent.pop(name, None)
         await self._originals.retire(hashes)
 
     async def _records(self, name: str) -> AsyncIterator[DocumentRecord]:

@@ -22,8 +22,8 @@ from app.spawn import running_node
 from retrieval.errors import TandemError
 from retrieval.evaluation import MEASURES, JudgedCollection, load_collection, score
 
-DOCUMENTS_A_REQUEST = 200
-POLL_SECONDS = 0.2
+DOCUMENTS_A_REQUEST = 100
+POLL_SECONDS = 0.1
 DEPTH = 100
 """Hits asked for without reranking: what Recall@100 needs."""
 SHOWN = 10

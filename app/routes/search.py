@@ -15,7 +15,7 @@ async def search(
     body: SearchIn, request: Request, node: ServingNode, admission: SearchAdmission, metrics: NodeMetrics
 ) -> Response:
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
-    collection = await node.collections.get(body.collection)
+    collection = await node.collections.get_recent(body.collection)
     check_fingerprint(collection, node.components.embedder.fingerprint)
     query = SearchQuery(
         text=body.query,
