@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
 import httpx
+from httpx_sse import connect_sse
 
 from retrieval.errors import TandemError
 
@@ -67,6 +68,16 @@ class Client:
             cursor = page["next_cursor"]
         return job
 
+    def watch(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """The job, without receipts: now and at each change, until it has ended."""
+        with self._translated(), connect_sse(self._http, "GET", f"/jobs/{job_id}/events") as source:
+            if source.response.is_success:
+                for event in source.iter_sse():
+                    yield loads(event.data)
+                return
+            source.response.read()
+            raise _refusal(source.response)
+
     def create_collection(self, name: str, **settings: Any) -> dict[str, Any]:
         return self._json("POST", "/collections", json={"name": name, **settings})
 
@@ -81,8 +92,7 @@ class Client:
             response = self._http.request(method, path, **arguments)
             if response.is_success:
                 return dict(response.json()) if response.content else {}
-            error = response.json()["error"]
-        raise Refused(f"{error['message']} ({error['code']})", code=error["code"], status=response.status_code)
+            raise _refusal(response)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -95,3 +105,8 @@ class Client:
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise NodeUnreachable(f"What answers at {self.url} is not a Tandem node.") from error
+
+
+def _refusal(response: httpx.Response) -> Refused:
+    error = response.json()["error"]
+    return Refused(f"{error['message']} ({error['code']})", code=error["code"], status=response.status_code)

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import structlog
 
+from ingestion.changes import Changes
 from ingestion.collections import CollectionService
 from ingestion.originals import Originals
 from ingestion.pipeline import Pipeline
@@ -59,11 +60,18 @@ class Node:
         self.components = components
         self._options = options
         work_arrived = asyncio.Event()
+        changes = Changes()
         parts = components
         originals = Originals(parts.catalog, parts.blobs)
         self.collections = CollectionService(parts.catalog, parts.store, originals)
         self.ingestion = IngestionService(
-            parts.catalog, parts.blobs, originals, parts.store, limits=options.limits, work_arrived=work_arrived
+            parts.catalog,
+            parts.blobs,
+            originals,
+            parts.store,
+            limits=options.limits,
+            work_arrived=work_arrived,
+            changes=changes,
         )
         self.search = SearchService(parts.embedder, parts.reranker, parts.store)
         pipeline = Pipeline(
@@ -75,7 +83,7 @@ class Node:
         )
         name = uuid4().hex[:8]
         self._workers = [
-            Worker(WorkerId(f"{name}-{slot}"), parts.catalog, pipeline, options.worker, work_arrived)
+            Worker(WorkerId(f"{name}-{slot}"), parts.catalog, pipeline, options.worker, work_arrived, changes)
             for slot in range(options.workers)
         ]
         self._working: list[asyncio.Task[None]] = []

@@ -2,12 +2,14 @@
 
 import asyncio
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import uuid4
 
+from ingestion.changes import Changes
 from ingestion.errors import DocumentBusy, Overloaded, TooLarge
 from ingestion.originals import Originals
 from ingestion.parsers.detect import detect
@@ -29,6 +31,8 @@ from retrieval.types import DocumentId
 
 MAX_ID_BYTES = 512
 MAX_TITLE_CHARACTERS = 1024
+WATCH_SECONDS = 1.0
+"""How often a watched job is looked at where nothing is announced: other processes may work on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class IngestionService:
         *,
         limits: Limits,
         work_arrived: asyncio.Event,
+        changes: Changes,
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
@@ -72,6 +77,7 @@ class IngestionService:
         self._store = store
         self._limits = limits
         self._work_arrived = work_arrived
+        self._changes = changes
         self._worker = WorkerId(f"delete-{uuid4().hex[:12]}")
 
     async def accept(
@@ -103,15 +109,28 @@ class IngestionService:
         return job_id, receipts
 
     async def wait(self, job_id: JobId, *, timeout_seconds: float) -> Job:
-        """Returns the job when it has ended, or as it stands after `timeout_seconds`."""
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
-        pause = 0.02
+        """Returns the job when it has ended, or as it stands after `timeout_seconds`. Raises JobNotFound."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                async for job in self.watch(job_id):
+                    if job.ended:
+                        return job
+        return await self._catalog.job(job_id)
+
+    async def watch(self, job_id: JobId) -> AsyncGenerator[Job, None]:
+        """The job as it is now, then after each change, until it has ended. Raises JobNotFound."""
+        told: Job | None = None
         while True:
+            change = self._changes.upcoming
             job = await self._catalog.job(job_id)
-            if job.state not in ("queued", "running") or asyncio.get_running_loop().time() >= deadline:
-                return job
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.5)
+            if job != told:
+                told = job
+                yield job
+            if job.ended:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await change.wait()
 
     async def delete(self, collection_name: str, document_id: DocumentId) -> None:
         """Returns when the store holds no chunk of the document. Raises DocumentNotFound, DocumentBusy."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from ingestion.changes import Changes
 from ingestion.pipeline import Pipeline, failure
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Outcome, WorkerId
@@ -46,12 +47,14 @@ class Worker:
         pipeline: Pipeline,
         options: WorkerOptions,
         work_arrived: asyncio.Event,
+        changes: Changes,
     ) -> None:
         self._id = worker_id
         self._catalog = catalog
         self._pipeline = pipeline
         self._options = options
         self._work_arrived = work_arrived
+        self._changes = changes
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -93,6 +96,7 @@ class Worker:
         finally:
             heartbeat.cancel()
         await self._catalog.complete([self._with_retry(outcome) for outcome in outcomes])
+        self._changes.announce()
         return True
 
     async def _run(self, claims: Sequence[Claim]) -> list[Outcome]:

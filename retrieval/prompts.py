@@ -144,7 +144,8 @@ class RerankPromptBuilder:
         [encoding] = encode_texts(self._untrusted, [query])
         if len(encoding.ids) <= limit:
             return query, 0
-        return query[: encoding.offsets[limit - 1][1]], len(encoding.ids) - limit
+        offsets = self._untrusted.encode(query, add_special_tokens=False).offsets
+        return query[: offsets[limit - 1][1]], len(encoding.ids) - limit
 
     def _room(self, instruction: str) -> int:
         """Tokens left for query and passage together."""
@@ -171,9 +172,9 @@ def _check_room(room: int, instruction: str) -> None:
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
-    """One encoding per text, without special tokens. Raises InvalidText."""
+    """One encoding per text, without special tokens and offsets. Raises InvalidText."""
     try:
-        return tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
     except (TypeError, UnicodeEncodeError) as error:
         raise InvalidText("A text holds a lone surrogate, which no model can read: decode it as UTF-8 first") from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 from rich.console import Console
@@ -23,7 +23,6 @@ from retrieval.errors import TandemError
 from retrieval.evaluation import MEASURES, JudgedCollection, load_collection, score
 
 DOCUMENTS_A_REQUEST = 100
-POLL_SECONDS = 0.1
 DEPTH = 100
 """Hits asked for without reranking: what Recall@100 needs."""
 SHOWN = 10
@@ -63,7 +62,7 @@ def ingest(client: Client, name: str, judged: JudgedCollection) -> float:
         ]
         jobs.append(client.ingest(collection=name, documents=documents, wait=False)["job_id"])
     for job_id in jobs:
-        job = _wait(client, job_id)
+        *_, job = client.watch(job_id)
         if job["state"] != "succeeded":
             failed = [receipt for receipt in client.job(job_id, receipts=True)["documents"] if receipt["error"]]
             raise IngestFailed(f"{len(failed)} documents failed, the first with {failed[0]['error']}.")
@@ -170,11 +169,3 @@ def as_json(row: Row) -> dict[str, Any]:
         "median_ms": median(row.latencies_ms),
         "p95_ms": p95(row.latencies_ms),
     }
-
-
-def _wait(client: Client, job_id: str) -> dict[str, Any]:
-    while True:
-        job = client.job(job_id)
-        if job["state"] not in ("queued", "running"):
-            return job
-        sleep(POLL_SECONDS)

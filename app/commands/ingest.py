@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +13,6 @@ from retrieval.errors import InvalidRequest
 
 FILES_A_REQUEST = 100
 BYTES_A_REQUEST = 16 * 2**20
-POLL_SECONDS = 0.2
 LOG_EVERY_SECONDS = 5.0
 """How often progress is told where the output is no terminal."""
 
@@ -52,16 +51,12 @@ def ingest_files(
         for batch in _batches(files):
             jobs.append(client.ingest_files(collection, batch)["job_id"])
             progress.sent(len(batch))
-        waiting = set(jobs)
-        done: dict[str, int] = {}
-        while waiting:
-            for job_id in sorted(waiting):
-                job = client.job(job_id)
-                done[job_id] = job["progress"]["done"]
-                if job["state"] not in ("queued", "running"):
-                    waiting.discard(job_id)
-            progress.done(sum(done.values()))
-            sleep(POLL_SECONDS if waiting else 0)
+        before = 0
+        for job_id in jobs:
+            for job in client.watch(job_id):
+                done = job["progress"]["done"]
+                progress.done(before + done)
+            before += done
     return [receipt for job_id in jobs for receipt in client.job(job_id, receipts=True)["documents"]]
 
 

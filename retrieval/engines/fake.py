@@ -29,8 +29,8 @@ def word_tokenizer() -> Tokenizer:
 
 def _words(tokenizer: Tokenizer, text: str, limit: int) -> tuple[list[str], int]:
     """The first `limit` tokens as lower-case text, and how many more there were. Raises InvalidText."""
-    [encoding] = encode_texts(tokenizer, [text])
-    offsets = encoding.offsets
+    encode_texts(tokenizer, [text])  # refuses what no model can read
+    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
     return [text[start:end].strip().lower() for start, end in offsets[:limit]], max(0, len(offsets) - limit)
 
 
