@@ -57,6 +57,12 @@ class JobNotFound(TandemError):
     code = "job_not_found"
 
 
+class IdempotencyConflict(TandemError):
+    """The Idempotency-Key was used before, for another request."""
+
+    code = "idempotency_conflict"
+
+
 class DocumentBusy(Unavailable):
     """Another worker holds the document's lease."""
 

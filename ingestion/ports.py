@@ -1,7 +1,7 @@
 """What ingestion needs from outside. Every implementation passes the contract suite of its port (tests/contract)."""
 
 from collections.abc import Collection as Several
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -10,6 +10,8 @@ from ingestion.types import (
     Collection,
     Document,
     DocumentRecord,
+    GoldenQuery,
+    IdempotencyKey,
     Job,
     JobId,
     Outcome,
@@ -46,6 +48,10 @@ class BlobStore(Lifecycle, Protocol):
         """Does nothing where there is no such blob."""
         ...
 
+    def every(self) -> AsyncIterator[Mapping[str, datetime]]:
+        """Pages of all hashes with the times of their last writing. Raises BlobStoreUnavailable."""
+        ...
+
 
 class Catalog(Lifecycle, Protocol):
     """Every method is one transaction, committed on return. Raises CatalogUnavailable while the database is away."""
@@ -65,9 +71,43 @@ class Catalog(Lifecycle, Protocol):
         """Removes it with its documents, jobs and receipts. Does nothing where there is none."""
         ...
 
+    async def swap_collections(self, name: str, other: str) -> bool:
+        """Exchanges what the two names stand for, documents included, if nothing is lost by it; returns whether.
+
+        Nothing is lost while both hold the same documents with the same content (whatever their chunking), no lease is
+        held in either, and every document that is ready in `name` is ready in `other`. Jobs, receipts and golden
+        queries stay with their names. Raises CollectionNotFound.
+        """
+        ...
+
+    async def set_golden_queries(self, collection: str, queries: Sequence[GoldenQuery]) -> None:
+        """Replaces all of the collection's. Raises CollectionNotFound."""
+        ...
+
+    async def golden_queries(self, collection: str) -> Sequence[GoldenQuery]:
+        """In the order they were set. Raises CollectionNotFound."""
+        ...
+
     # Documents and jobs
-    async def accept(self, job_id: JobId, collection: str, documents: Sequence[Document]) -> Sequence[Receipt]:
+    async def accept(
+        self,
+        job_id: JobId,
+        collection: str,
+        documents: Sequence[Document],
+        *,
+        key: IdempotencyKey | None = None,
+        background: bool = False,
+    ) -> Sequence[Receipt]:
         """Records a job and queues its documents; returns their first receipts, in order.
+
+        A `key` that was used before on this collection: nothing is recorded, and the answer are the receipts of the
+        earlier job, which name it, as they now are; IdempotencyConflict where its body was another one. Documents
+        accepted in the `background` are claimed after all others that are due.
+
+        A document whose bytes the collection already holds under another id (accepted before, or earlier in
+        `documents`) names that one in its receipt, as `duplicate_of`. Where the collection's `duplicates` is `skip`,
+        it is left out: its receipt ends at once with status `duplicate_of`. A document that is there already, under
+        its own id, is never left out.
 
         A document that is `ready` with the same bytes, title, media type, partition, metadata and chunking becomes
         `unchanged` and is not queued. Any other gets the next version and is `queued`, also while an older version is
@@ -104,8 +144,30 @@ class Catalog(Lifecycle, Protocol):
         """
         ...
 
-    async def blob_in_use(self, sha256: str) -> bool:
-        """Whether any document, of any collection, refers to this original."""
+    async def cancel_job(self, job_id: JobId) -> Job:
+        """Stops what the job has not finished, and returns it as it then is. Raises JobNotFound.
+
+        Documents whose current version is this job's: queued ones end as failed with code `cancelled`; the one being
+        processed is marked (`DocumentRecord.cancelled`), and whoever holds or takes over its lease ends it. A job that
+        was cancelled before it ended says so in its state once all of its receipts have ended.
+        """
+        ...
+
+    async def cancelled(self, claims: Sequence[Claim]) -> set[str]:
+        """Tokens of those claims whose work is to stop: cancelled, or their lease is lost."""
+        ...
+
+    async def requeue(self, collection: str, versions: Mapping[DocumentId, int], *, now: datetime) -> int:
+        """Queues `ready` documents once more, those that still are of the version named and not under a lease, and
+        counts them. Each counts one attempt already, so that what the store holds of it is looked at."""
+        ...
+
+    async def blobs_in_use(self, hashes: Several[str]) -> set[str]:
+        """Those originals that any document, of any collection, refers to."""
+        ...
+
+    async def documents_named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
+        """Those of `ids` that there are."""
         ...
 
     async def queue_depth(self) -> int:
@@ -113,8 +175,11 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     # Leased work. A lease that ran out is lost only when somebody else claims the document.
-    async def claim(self, worker: WorkerId, *, limit: int, lease: timedelta, now: datetime) -> Sequence[Claim]:
-        """Leases up to `limit` documents that are queued and due, or whose lease ran out; oldest first.
+    async def claim(
+        self, worker: WorkerId, *, limit: int, lease: timedelta, now: datetime, largest: int | None = None
+    ) -> Sequence[Claim]:
+        """Leases up to `limit` documents that are queued and due, or whose lease ran out; oldest first. `largest`
+        passes over originals of more bytes.
 
         No two callers ever hold live leases on the same document. Each claim counts one attempt. A `ready` document
         whose lease ran out (its removal was cut short) is queued again, for it may have lost chunks.

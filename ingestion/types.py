@@ -1,18 +1,22 @@
 """Ingestion's vocabulary: what came in, what was read from it, what became of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import reduce
+from operator import xor
 from typing import Literal, NewType
 
-from retrieval.types import DocumentId, Fingerprint, Language, StoreName
+from retrieval.types import ChunkId, DocumentId, Fingerprint, Language, StoreName
 
 JobId = NewType("JobId", str)
 WorkerId = NewType("WorkerId", str)
 
 DocumentState = Literal["queued", "processing", "ready", "failed"]
-ReceiptStatus = Literal["queued", "ready", "unchanged", "replaced", "failed"]
-JobState = Literal["queued", "running", "succeeded", "partial", "failed"]
+ReceiptStatus = Literal["queued", "ready", "unchanged", "replaced", "duplicate_of", "failed"]
+JobState = Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
+Duplicates = Literal["store", "skip"]
+"""What becomes of bytes that the collection holds under another id already: stored as well, or left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,15 @@ class Collection:
     language: Language
     chunking: Chunking
     created_at: datetime
+    duplicates: Duplicates = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenQuery:
+    """A question whose answer is known: what a collection is measured by."""
+
+    query: str
+    relevant: tuple[DocumentId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,10 @@ class DocumentRecord:
     """When the current version was accepted."""
     searchable_at: datetime | None
     error: DocumentError | None
+    chunk_digest: str = ""
+    """`digest_of` the chunk ids that the store holds for it; empty while it was never searchable."""
+    cancelled: bool = False
+    """Somebody asked to stop the work on this version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +104,22 @@ class Receipt:
     chunks: int = 0
     tokens: int = 0
     truncated_tokens: int = 0
+    reused_chunks: int = 0
+    """Chunks whose vectors were taken from the version before."""
     searchable_at: datetime | None = None
     """Set only after a strongly consistent read found every chunk."""
+    duplicate_of: DocumentId | None = None
+    """Another document of the collection with the same bytes. With status `duplicate_of` this one was left out."""
     error: DocumentError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What a client calls one request of its own, so that sending it again makes no second job."""
+
+    key: str
+    body_digest: str
+    """64 hexadecimal digits over everything that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +139,10 @@ class Job:
     state: JobState
     progress: Progress
     created_at: datetime
+
+    @property
+    def ended(self) -> bool:
+        return self.state not in ("queued", "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +164,9 @@ class Outcome:
     chunks: int = 0
     tokens: int = 0
     truncated_tokens: int = 0
+    reused_chunks: int = 0
+    chunk_digest: str = ""
+    """`digest_of` the chunk ids that were found in the store."""
     searchable_at: datetime | None = None
     error: DocumentError | None = None
     retry_at: datetime | None = None
@@ -163,3 +200,8 @@ class ChunkSpan:
     start: int
     end: int
     tokens: int
+
+
+def digest_of(ids: Iterable[ChunkId]) -> str:
+    """32 hexadecimal digits over a set of chunk ids, whatever their order: their exclusive or."""
+    return f"{reduce(xor, (int(id_, 16) for id_ in ids), 0):032x}"

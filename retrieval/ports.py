@@ -1,6 +1,6 @@
 """What the kernel needs from outside. Every implementation passes the contract suite of its port (tests/contract)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from tokenizers import Tokenizer
@@ -101,6 +101,22 @@ class VectorStore(Lifecycle, Protocol):
 
     async def prune(self, name: str, keep: Mapping[DocumentId, Collection[ChunkId]]) -> None:
         """For each document named, deletes every chunk whose id is not kept (an empty collection: all of them)."""
+        ...
+
+    async def delete(self, name: str, ids: Sequence[ChunkId]) -> None:
+        """Deletes chunks by id; those that are not there are no error."""
+        ...
+
+    def texts(self, name: str, document_id: DocumentId) -> AsyncIterator[Sequence[StoredText]]:
+        """Pages of all chunks of one document, in no particular order. Read at Strong consistency."""
+        ...
+
+    async def vectors(self, name: str, ids: Sequence[ChunkId]) -> Mapping[ChunkId, Vector]:
+        """Of those chunks that are there, exactly as they were written. Read at Strong consistency."""
+        ...
+
+    def every(self, name: str) -> AsyncIterator[Sequence[tuple[ChunkId, DocumentId]]]:
+        """Pages of all chunks, each id once. Read at Strong consistency."""
         ...
 
     async def present(self, name: str, ids: Sequence[ChunkId]) -> set[ChunkId]:

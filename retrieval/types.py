@@ -109,6 +109,15 @@ class EmbeddedChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredText:
+    """What was embedded to make a chunk's vector."""
+
+    id: ChunkId
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionSpec:
     """What the store needs to know to create a physical collection."""
 
