@@ -16,6 +16,7 @@ from retrieval.types import (
     Lane,
     RerankScores,
     StoreCapabilities,
+    StoredText,
     StoreName,
     TextKind,
     Vector,
