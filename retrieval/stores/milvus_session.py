@@ -1,0 +1,131 @@
+"""Calls to one Milvus server in the way that this server needs them: traits, turns of writers, loading, flushing."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
+from retrieval.stores.milvus_connection import MilvusConnection, NotLoaded
+from retrieval.stores.milvus_expressions import Value, condition
+from retrieval.stores.milvus_lite_flush import QuietFlush
+from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_schema import ServerTraits, server_traits
+
+_READ_TIMEOUT_S = 15.0
+_WRITE_TIMEOUT_S = 60.0
+
+
+class MilvusSession:
+    """`endpoint` is the URI of a server, or a Milvus Lite server that this session then owns.
+
+    A server that goes away and comes back needs no new session: calls fail with StoreUnavailable meanwhile, and
+    collections that it has not loaded again are loaded at their first use.
+    """
+
+    def __init__(self, endpoint: str | MilvusLiteServer, token: str) -> None:
+        self._endpoint = endpoint
+        self._token = token
+        self._connection: MilvusConnection | None = None
+        self._traits: ServerTraits | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._flushing = QuietFlush(self._flush)
+
+    async def start(self) -> None:
+        """Raises ConfigurationError. A remote server that is away is no error: `failure` tells."""
+        if isinstance(self._endpoint, MilvusLiteServer):
+            await self._endpoint.start()
+            uri = self._endpoint.uri
+        else:
+            uri = self._endpoint
+        self._connection = MilvusConnection(uri, self._token)
+        try:
+            await self._connection.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._flushing.close()
+        if self._connection is not None:
+            await self._connection.close()
+        if isinstance(self._endpoint, MilvusLiteServer):
+            await self._endpoint.close()
+
+    @property
+    def failure(self) -> str | None:
+        if isinstance(self._endpoint, MilvusLiteServer) and self._endpoint.failure is not None:
+            return self._endpoint.failure
+        return self._open.failure if self._connection is not None else "The vector store has not been started."
+
+    async def traits(self) -> ServerTraits:
+        if self._traits is None:
+            self._traits = server_traits(await self.read("get_server_version"))
+        return self._traits
+
+    async def turn(self) -> AbstractAsyncContextManager[object]:
+        """To be held around writes and around reads that must miss nothing: Milvus Lite guards a collection neither
+        against two writers, nor a reader against the flush that a writer sets off (rows on their way from memory into
+        a file are in neither for a moment)."""
+        return nullcontext() if (await self.traits()).concurrent_writes else self._one_at_a_time
+
+    async def read(self, method: str, /, *args: object, **kwargs: object) -> Any:
+        return await self._open.call(method, *args, timeout_s=_READ_TIMEOUT_S, **kwargs)
+
+    async def write(self, method: str, /, *args: object, **kwargs: object) -> Any:
+        """Within `turn`."""
+        return await self._open.call(method, *args, timeout_s=_WRITE_TIMEOUT_S, **kwargs)
+
+    async def upsert(self, name: str, rows: list[dict[str, Any]]) -> None:
+        async with await self.turn():
+            await self.write("upsert", name, rows)
+        if (await self.traits()).slow_until_flushed:
+            self._flushing.written(name)
+
+    async def delete(self, name: str, which: Mapping[str, Any]) -> None:
+        """`which` is of `filter`, here and in `query`."""
+        async with await self.turn():
+            await self._loaded("delete", name, timeout_s=_WRITE_TIMEOUT_S, **which)
+
+    async def query(
+        self, name: str, fields: Sequence[str], which: Mapping[str, Any], *, rows: int | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """The fields named of each row, read at Strong consistency. With `rows`: of that many rows at most, the first
+        in the order of their ids."""
+        # Servers know these from iterators. Without the second, Milvus Lite brings any rows, not the first.
+        first = {} if rows is None else {"limit": rows, "iterator": "True"}
+        async with await self.turn():
+            found: Sequence[Mapping[str, Any]] = await self._loaded(
+                "query",
+                name,
+                timeout_s=_READ_TIMEOUT_S,
+                output_fields=list(fields),
+                consistency_level="Strong",
+                **first,
+                **which,
+            )
+        return found
+
+    async def search(self, name: str, **kwargs: object) -> Any:
+        return await self._loaded("search", name, timeout_s=_READ_TIMEOUT_S, **kwargs)
+
+    async def filter(self, template: str, **values: Value) -> Mapping[str, Any]:
+        """Arguments that select the rows for which `template` holds."""
+        return condition(template, values, templates=(await self.traits()).templates)
+
+    @property
+    def _open(self) -> MilvusConnection:
+        if self._connection is None:
+            raise RuntimeError("MilvusStore is used before start().")
+        return self._connection
+
+    async def _flush(self, name: str) -> None:
+        async with self._one_at_a_time:
+            await self.write("flush", name)
+
+    async def _loaded(self, method: str, name: str, /, *, timeout_s: float, **kwargs: object) -> Any:
+        """Some servers forget at a restart which collections were loaded."""
+        try:
+            return await self._open.call(method, name, timeout_s=timeout_s, **kwargs)
+        except NotLoaded:
+            await self._open.call("load_collection", name, timeout_s=_WRITE_TIMEOUT_S)
+            return await self._open.call(method, name, timeout_s=timeout_s, **kwargs)
