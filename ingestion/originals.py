@@ -12,11 +12,10 @@ class Originals:
 
     async def retire(self, hashes: Iterable[str]) -> None:
         """Deletes those that no document refers to any more."""
-        for digest in hashes:
-            if await self._catalog.blob_in_use(digest):
-                continue
+        every = set(hashes)
+        for digest in sorted(every - await self._catalog.blobs_in_use(every)):
             kept = await self._blobs.get([digest])
             await self._blobs.delete(digest)
             # A document with the same bytes may have been accepted in between; then they must come back.
-            if await self._catalog.blob_in_use(digest):
+            if await self._catalog.blobs_in_use([digest]):
                 await self._blobs.put(kept)

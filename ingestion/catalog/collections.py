@@ -1,14 +1,15 @@
 """Collections in the catalog. Each function is part of a transaction."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import records
-from ingestion.catalog.tables import collections, documents
-from ingestion.types import Collection
+from ingestion.catalog.tables import collections, documents, golden_queries
+from ingestion.types import Collection, Duplicates, GoldenQuery
 from retrieval.errors import CollectionExists, CollectionNotFound
 
 
@@ -24,10 +25,7 @@ async def add(connection: AsyncConnection, collection: Collection) -> None:
 
 async def named(connection: AsyncConnection, name: str) -> Collection:
     """See Catalog.collection."""
-    row = (await connection.execute(select(collections).where(collections.c.name == name))).first()
-    if row is None:
-        raise _not_found(name)
-    return records.collection(row)
+    return records.collection(await _row(connection, select(collections), name))
 
 
 async def every(connection: AsyncConnection) -> Sequence[Collection]:
@@ -38,20 +36,64 @@ async def every(connection: AsyncConnection) -> Sequence[Collection]:
 
 async def remove(connection: AsyncConnection, name: str) -> None:
     """See Catalog.remove_collection."""
-    await connection.execute(select(collections.c.name).where(collections.c.name == name).with_for_update())
+    try:
+        await alone(connection, name)
+    except CollectionNotFound:
+        return
     # Locked in order before the cascade, which follows none.
     rows = select(documents.c.id).where(documents.c.collection == name).order_by(documents.c.id).with_for_update()
     await connection.execute(select(func.count()).select_from(rows.subquery()))
     await connection.execute(collections.delete().where(collections.c.name == name))
 
 
-async def require(connection: AsyncConnection, name: str, *, lock: bool = False) -> None:
-    """Raises CollectionNotFound. With `lock`, nobody removes the collection before the transaction ends."""
-    query = select(collections.c.name).where(collections.c.name == name)
-    if lock:
-        query = query.with_for_update(read=True, key_share=True)
-    if (await connection.execute(query)).first() is None:
+async def require(connection: AsyncConnection, name: str) -> None:
+    """Raises CollectionNotFound."""
+    await _row(connection, select(collections.c.name), name)
+
+
+async def in_turn(connection: AsyncConnection, name: str) -> Duplicates:
+    """Until the transaction ends, nobody else takes its turn, and nobody removes or swaps the collection.
+
+    Returns what becomes of duplicates. Raises CollectionNotFound.
+    """
+    row = await _row(connection, select(collections.c.duplicates).with_for_update(key_share=True), name)
+    duplicates: Duplicates = row.duplicates
+    return duplicates
+
+
+async def alone(connection: AsyncConnection, name: str) -> None:
+    """Until the transaction ends, nobody accepts anything into the collection. Raises CollectionNotFound."""
+    await _row(connection, select(collections.c.name).with_for_update(), name)
+
+
+async def set_golden(connection: AsyncConnection, name: str, queries: Sequence[GoldenQuery]) -> None:
+    """See Catalog.set_golden_queries."""
+    await in_turn(connection, name)
+    await connection.execute(golden_queries.delete().where(golden_queries.c.collection == name))
+    rows = [
+        {"collection": name, "position": position, "query": golden.query, "relevant": list(golden.relevant)}
+        for position, golden in enumerate(queries)
+    ]
+    if rows:
+        await connection.execute(golden_queries.insert(), rows)
+
+
+async def golden(connection: AsyncConnection, name: str) -> Sequence[GoldenQuery]:
+    """See Catalog.golden_queries."""
+    await require(connection, name)
+    query = (
+        select(golden_queries.c.query, golden_queries.c.relevant)
+        .where(golden_queries.c.collection == name)
+        .order_by(golden_queries.c.position)
+    )
+    return [GoldenQuery(row.query, tuple(row.relevant)) for row in await connection.execute(query)]
+
+
+async def _row(connection: AsyncConnection, query: Select[Any], name: str) -> Row[Any]:
+    row: Row[Any] | None = (await connection.execute(query.where(collections.c.name == name))).first()
+    if row is None:
         raise _not_found(name)
+    return row
 
 
 def _not_found(name: str) -> CollectionNotFound:

@@ -36,6 +36,7 @@ def collection_values(collection: Collection) -> Values:
         "max_tokens": collection.chunking.max_tokens,
         "overlap": collection.chunking.overlap,
         "created_at": collection.created_at,
+        "duplicates": collection.duplicates,
     }
 
 
@@ -47,11 +48,13 @@ def collection(row: Row[Any]) -> Collection:
         language=row.language,
         chunking=Chunking(row.max_tokens, row.overlap),
         created_at=row.created_at,
+        duplicates=row.duplicates,
     )
 
 
 def digest(document: Document) -> str:
-    """64 hexadecimal digits over everything that makes a new version of a document differ from the one before.
+    """64 hexadecimal digits over everything that makes a new version of a document differ from the one before, except
+    its chunking: the same in every collection that holds it, however that cuts it.
 
     Raises InvalidRequest where the metadata is not JSON.
     """
@@ -60,8 +63,6 @@ def digest(document: Document) -> str:
         document.title,
         document.media_type,
         document.partition,
-        document.chunking.max_tokens,
-        document.chunking.overlap,
         dict(document.metadata),
     )
     try:
@@ -71,7 +72,7 @@ def digest(document: Document) -> str:
     return sha256(canonical.encode()).hexdigest()
 
 
-def document_values(document: Document, *, position: int, now: datetime) -> Values:
+def document_values(document: Document, *, position: int, background: bool, now: datetime) -> Values:
     """A document that was never seen before, queued."""
     return {
         "collection": document.collection,
@@ -92,8 +93,11 @@ def document_values(document: Document, *, position: int, now: datetime) -> Valu
         "chunks": 0,
         "tokens": 0,
         "truncated_tokens": 0,
+        "chunk_digest": "",
         "error_code": None,
         "error_message": None,
+        "cancelled": False,
+        "background": background,
         "position": position,
         "available_at": now,
         "due_at": now,
@@ -124,6 +128,8 @@ def record(row: Row[Any]) -> DocumentRecord:
         ingested_at=row.ingested_at,
         searchable_at=row.searchable_at,
         error=_error(row),
+        chunk_digest=row.chunk_digest,
+        cancelled=row.cancelled,
     )
 
 
@@ -138,7 +144,9 @@ def receipt_values(receipt: Receipt, *, collection: str, position: int) -> Value
         "chunks": receipt.chunks,
         "tokens": receipt.tokens,
         "truncated_tokens": receipt.truncated_tokens,
+        "reused_chunks": receipt.reused_chunks,
         "searchable_at": receipt.searchable_at,
+        "duplicate_of": receipt.duplicate_of,
         **error_values(receipt.error),
     }
 
@@ -152,7 +160,9 @@ def receipt(row: Row[Any]) -> Receipt:
         chunks=row.chunks,
         tokens=row.tokens,
         truncated_tokens=row.truncated_tokens,
+        reused_chunks=row.reused_chunks,
         searchable_at=row.searchable_at,
+        duplicate_of=row.duplicate_of,
         error=_error(row),
     )
 

@@ -1,16 +1,19 @@
 """The catalog in SQLite or PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection as Several
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ingestion.catalog import collections, leases
-from ingestion.catalog import documents as accepted
+from ingestion.catalog import accepting, collections, jobs, leases, swaps
+from ingestion.catalog import documents as told
 from ingestion.catalog.database import Database
 from ingestion.types import (
     Claim,
     Collection,
     Document,
     DocumentRecord,
+    GoldenQuery,
+    IdempotencyKey,
     Job,
     JobId,
     Outcome,
@@ -52,34 +55,71 @@ class SqlCatalog:
     async def remove_collection(self, name: str) -> None:
         await self._database.write(lambda connection: collections.remove(connection, name))
 
-    async def accept(self, job_id: JobId, collection: str, documents: Sequence[Document]) -> Sequence[Receipt]:
-        return await self._database.write(lambda connection: accepted.accept(connection, job_id, collection, documents))
+    async def swap_collections(self, name: str, other: str) -> bool:
+        return await self._database.write(lambda connection: swaps.swap(connection, name, other))
+
+    async def set_golden_queries(self, collection: str, queries: Sequence[GoldenQuery]) -> None:
+        await self._database.write(lambda connection: collections.set_golden(connection, collection, queries))
+
+    async def golden_queries(self, collection: str) -> Sequence[GoldenQuery]:
+        return await self._database.read(lambda connection: collections.golden(connection, collection))
+
+    async def accept(
+        self,
+        job_id: JobId,
+        collection: str,
+        documents: Sequence[Document],
+        *,
+        key: IdempotencyKey | None = None,
+        background: bool = False,
+    ) -> Sequence[Receipt]:
+        return await self._database.write(
+            lambda connection: accepting.accept(connection, job_id, collection, documents, key, background)
+        )
 
     async def job(self, job_id: JobId) -> Job:
-        return await self._database.read(lambda connection: accepted.job(connection, job_id))
+        return await self._database.read(lambda connection: jobs.job(connection, job_id))
 
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
-        return await self._database.read(lambda connection: accepted.job_receipts(connection, job_id, after, limit))
+        return await self._database.read(
+            lambda connection: jobs.job_receipts(connection, job_id, after=after, limit=limit)
+        )
 
     async def document(self, collection: str, document_id: DocumentId) -> DocumentRecord:
-        return await self._database.read(lambda connection: accepted.document(connection, collection, document_id))
+        return await self._database.read(lambda connection: told.document(connection, collection, document_id))
 
     async def documents(
         self, collection: str, *, after: DocumentId | None = None, limit: int = 100
     ) -> Sequence[DocumentRecord]:
-        return await self._database.read(lambda connection: accepted.page(connection, collection, after, limit))
+        return await self._database.read(lambda connection: told.page(connection, collection, after, limit))
 
     async def remove_document(self, claim: Claim) -> bool:
         return await self._database.write(lambda connection: leases.remove(connection, claim))
 
-    async def blob_in_use(self, sha256: str) -> bool:
-        return await self._database.read(lambda connection: accepted.blob_in_use(connection, sha256))
+    async def cancel_job(self, job_id: JobId) -> Job:
+        return await self._database.write(lambda connection: jobs.cancel(connection, job_id))
+
+    async def cancelled(self, claims: Sequence[Claim]) -> set[str]:
+        return await self._database.read(lambda connection: leases.cancelled(connection, claims))
+
+    async def requeue(self, collection: str, versions: Mapping[DocumentId, int], *, now: datetime) -> int:
+        return await self._database.write(lambda connection: told.requeue(connection, collection, versions, now))
+
+    async def blobs_in_use(self, hashes: Several[str]) -> set[str]:
+        return await self._database.read(lambda connection: told.blobs_in_use(connection, hashes))
+
+    async def documents_named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
+        return await self._database.read(lambda connection: told.named(connection, collection, ids))
 
     async def queue_depth(self) -> int:
-        return await self._database.read(accepted.queue_depth)
+        return await self._database.read(told.queue_depth)
 
-    async def claim(self, worker: WorkerId, *, limit: int, lease: timedelta, now: datetime) -> Sequence[Claim]:
-        return await self._database.write(lambda connection: leases.claim(connection, worker, limit, lease, now))
+    async def claim(
+        self, worker: WorkerId, *, limit: int, lease: timedelta, now: datetime, largest: int | None = None
+    ) -> Sequence[Claim]:
+        return await self._database.write(
+            lambda connection: leases.claim(connection, worker, limit, lease, now, largest)
+        )
 
     async def claim_document(
         self, collection: str, document_id: DocumentId, worker: WorkerId, *, lease: timedelta, now: datetime

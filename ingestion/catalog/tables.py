@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -55,7 +57,19 @@ collections = Table(
     Column("max_tokens", Integer, nullable=False),
     Column("overlap", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("duplicates", String, nullable=False),
 )
+
+golden_queries = Table(
+    "golden_queries",
+    metadata,
+    Column("collection", Key, ForeignKey(collections.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("query", Text, nullable=False),
+    Column("relevant", Json, nullable=False),
+)
+
+IN_QUEUE = text("due_at IS NOT NULL")
 
 documents = Table(
     "documents",
@@ -71,7 +85,7 @@ documents = Table(
     Column("metadata", Json, nullable=False),
     Column("max_tokens", Integer, nullable=False),
     Column("overlap", Integer, nullable=False),
-    # Over all that makes a version differ from the one before.
+    # Over all that makes a version differ from the one before, except how it is cut.
     Column("digest", String(64), nullable=False),
     Column("version", Integer, nullable=False),
     Column("ingested_at", UtcDateTime, nullable=False),
@@ -82,11 +96,15 @@ documents = Table(
     Column("tokens", BigInteger, nullable=False),
     Column("truncated_tokens", BigInteger, nullable=False),
     Column("searchable_at", UtcDateTime),
+    Column("chunk_digest", String(32), nullable=False),
     Column("error_code", String),
     Column("error_message", Text),
-    # The queue. `position` orders the documents of one job; `available_at` is when the current version may be worked
-    # on; `due_at` is when the next worker may take it: the end of the lease while there is one, else `available_at`
-    # while queued, else nothing.
+    # Of the current version, whichever version is under a lease.
+    Column("cancelled", Boolean, nullable=False),
+    # The queue. `background` goes after all others that are due; `position` orders the documents of one job;
+    # `available_at` is when the current version may be worked on; `due_at` is when the next worker may take it: the
+    # end of the lease while there is one, else `available_at` while queued, else nothing.
+    Column("background", Boolean, nullable=False),
     Column("position", Integer, nullable=False),
     Column("available_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),
@@ -94,9 +112,10 @@ documents = Table(
     Column("lease_token", String),
     Column("lease_worker", String),
     Column("lease_version", Integer),
-    Index("documents_due", "due_at", "position"),
+    # Only of what is queued or leased: a claim never walks past the documents that are done.
+    Index("documents_due", "background", "due_at", "position", sqlite_where=IN_QUEUE, postgresql_where=IN_QUEUE),
     Index("documents_lease", "lease_token", unique=True),
-    Index("documents_sha256", "sha256"),
+    Index("documents_sha256", "sha256", "collection", "id"),
 )
 
 jobs = Table(
@@ -105,7 +124,12 @@ jobs = Table(
     Column("id", Key, primary_key=True),
     Column("collection", Key, ForeignKey(collections.c.name, ondelete="CASCADE"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    Index("jobs_collection", "collection"),
+    Column("cancelled", Boolean, nullable=False),
+    # Named by the client; of its request.
+    Column("key", String),
+    Column("body_digest", String(64)),
+    # Jobs without a key are all different from one another.
+    Index("jobs_key", "collection", "key", unique=True),
 )
 
 # Receipts outlive their document, so they refer to it by value.
@@ -121,7 +145,9 @@ receipts = Table(
     Column("chunks", Integer, nullable=False),
     Column("tokens", BigInteger, nullable=False),
     Column("truncated_tokens", BigInteger, nullable=False),
+    Column("reused_chunks", Integer, nullable=False),
     Column("searchable_at", UtcDateTime),
+    Column("duplicate_of", Key),
     Column("error_code", String),
     Column("error_message", Text),
     Index("receipts_document", "collection", "document_id"),

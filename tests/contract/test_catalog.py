@@ -258,9 +258,12 @@ class TestTold:
         assert record.error == DocumentError("parse_failed", "x" * 2000)
 
     async def test_which_originals_are_in_use(self, catalog: SqlCatalog) -> None:
-        document = a_document("a")
-        assert not await catalog.blob_in_use(document.sha256)
-        await catalog.accept(JOB, "docs", [document])
-        assert await catalog.blob_in_use(document.sha256)
-        await catalog.accept(OTHER, "docs", [a_document("a", "other text")])
-        assert not await catalog.blob_in_use(document.sha256)
+        hashes = [a_document("a", text).sha256 for text in ("one", "two", "three")]
+        assert await catalog.blobs_in_use(hashes) == set()
+        await catalog.add_collection(a_collection("more"))
+        await catalog.accept(JOB, "docs", [a_document("a", "one")])
+        await catalog.accept(OTHER, "more", [a_document("a", "two", collection="more")])
+        assert await catalog.blobs_in_use(hashes) == set(hashes[:2])
+        await catalog.accept(JobId("third"), "docs", [a_document("a", "two")])
+        assert await catalog.blobs_in_use(hashes) == {hashes[1]}
+        assert await catalog.blobs_in_use([]) == set()

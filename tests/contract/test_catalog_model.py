@@ -8,7 +8,15 @@ from typing import Any, Literal, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.errors import DocumentBusy, DocumentNotFound
@@ -38,6 +46,7 @@ class ModelDocument:
     chunks: int = 0
     due_at: datetime = NOW
     lease: Lease | None = None
+    cancelled: bool = False
 
     @property
     def visible_state(self) -> DocumentState:
@@ -58,6 +67,7 @@ class ModelReceipt:
 class Model:
     documents: dict[str, ModelDocument] = field(default_factory=dict)
     receipts: list[list[ModelReceipt]] = field(default_factory=list)
+    cancelled: set[int] = field(default_factory=set)
 
     def accept(self, texts: list[tuple[str, str]]) -> None:
         last = dict(texts)
@@ -69,6 +79,7 @@ class Model:
             queued.add(name)
             document.text, document.state, document.attempts, document.due_at = text, "queued", 0, NOW
             document.version += 1
+            document.cancelled = False
         job: list[ModelReceipt] = []
         for position, (name, _) in enumerate(texts):
             status: ReceiptStatus = "queued" if name in queued else "unchanged"
@@ -102,8 +113,10 @@ class Model:
             document.chunks = version
         if current:
             document.state = STATES[ending]
+        if current and ending == "success":
+            document.cancelled = False
         if current and ending == "retry":
-            document.due_at = retry_at
+            document.due_at = document.due_at if document.cancelled else retry_at
             return
         status: ReceiptStatus = "failed" if ending != "success" else "replaced" if had else "ready"
         for receipt in self.queued(claim.record.document.id):
@@ -120,6 +133,27 @@ class Model:
         for receipt in self.queued(claim.record.document.id):
             receipt.status = "failed"
         del self.documents[claim.record.document.id]
+        return True
+
+    def cancel(self, job: int) -> None:
+        for receipt in self.receipts[job]:
+            if receipt.status != "queued":
+                continue
+            self.cancelled.add(job)
+            document = self.documents[receipt.name]
+            if document.version != receipt.version:
+                continue
+            document.cancelled = True
+            if document.lease is None:
+                document.state = "failed"
+                for ended in self.queued(receipt.name):
+                    ended.status = "failed"
+
+    def requeue(self, name: str, version: int, now: datetime) -> bool:
+        document = self.documents.get(name)
+        if document is None or document.lease or (document.state, document.version) != ("ready", version):
+            return False
+        document.state, document.attempts, document.due_at = "queued", 1, now
         return True
 
     def queued(self, name: str) -> list[ModelReceipt]:
@@ -208,14 +242,55 @@ class CatalogMachine(RuleBasedStateMachine):
     def remove(self, claim: Claim) -> None:
         assert self.wait(self.catalog.remove_document(claim)) == self.model.remove(claim)
 
+    @precondition(lambda self: self.model.receipts)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        job = data.draw(st.integers(0, len(self.model.receipts) - 1))
+        self.wait(self.catalog.cancel_job(JobId(str(job))))
+        self.model.cancel(job)
+
+    @rule(name=NAMES, version=st.integers(1, 3))
+    def requeue(self, name: str, version: int) -> None:
+        count = self.wait(self.catalog.requeue("docs", {DocumentId(name): version}, now=self.now))
+        assert count == self.model.requeue(name, version, self.now)
+
+    @rule(claims=st.lists(claims, max_size=3))
+    def ask_what_is_cancelled(self, claims: list[Claim]) -> None:
+        told = self.wait(self.catalog.cancelled(claims))
+        held = {claim.token: self.model.held(claim) for claim in claims}
+        assert told == {
+            token
+            for token, document in held.items()
+            if not (document and document.lease) or (document.cancelled and document.lease.version == document.version)
+        }
+
+    @invariant()
+    def jobs_agree(self) -> None:
+        for job, receipts in enumerate(self.model.receipts):
+            ended = all(receipt.status != "queued" for receipt in receipts)
+            told = self.wait(self.catalog.job(JobId(str(job))))
+            assert (told.ended, told.state == "cancelled") == (ended, ended and job in self.model.cancelled)
+
     @invariant()
     def documents_agree(self) -> None:
         told = {
-            str(record.document.id): (record.version, record.state, record.attempts, record.chunks)
+            str(record.document.id): (
+                record.version,
+                record.state,
+                record.attempts,
+                record.chunks,
+                record.cancelled,
+            )
             for record in self.wait(self.catalog.documents("docs"))
         }
         assert told == {
-            name: (document.version, document.visible_state, document.attempts, document.chunks)
+            name: (
+                document.version,
+                document.visible_state,
+                document.attempts,
+                document.chunks,
+                document.cancelled,
+            )
             for name, document in self.model.documents.items()
         }
 

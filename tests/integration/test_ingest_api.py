@@ -99,7 +99,7 @@ async def test_a_deleted_document_is_gone_from_store_catalog_and_originals(node:
     missing = await node.http.get(f"/documents/{document_id}")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "document_not_found")
     assert (await node.http.delete(f"/documents/{document_id}")).status_code == 404
-    assert not await node.components.catalog.blob_in_use(sha256(text.encode()).hexdigest())
+    assert not await node.components.catalog.blobs_in_use([sha256(text.encode()).hexdigest()])
 
 
 async def test_an_original_that_another_document_shares_survives_a_delete(node: NodeUnderTest) -> None:

@@ -20,7 +20,9 @@ def a_collection(name: str = "docs") -> Collection:
     return Collection(name, StoreName(f"{name}__{fingerprint.digest}"), fingerprint, "mixed", Chunking(256, 32), NOW)
 
 
-def a_document(name: str, text: str = "text", *, collection: str = "docs") -> Document:
+def a_document(name: str, text: str | None = None, *, collection: str = "docs") -> Document:
+    """Of bytes that no other has, unless told which."""
+    text = f"text of {name}" if text is None else text
     return Document(
         collection=collection,
         id=DocumentId(name),
@@ -35,7 +37,8 @@ def a_document(name: str, text: str = "text", *, collection: str = "docs") -> Do
 
 
 def success(claim: Claim, *, chunks: int = 3, tokens: int = 30, truncated: int = 1) -> Outcome:
-    return Outcome(claim, chunks, tokens, truncated, searchable_at=NOW)
+    digest = f"{claim.record.version:032x}"
+    return Outcome(claim, chunks, tokens, truncated, reused_chunks=1, chunk_digest=digest, searchable_at=NOW)
 
 
 def failure(claim: Claim, *, retry_at: datetime | None = None) -> Outcome:

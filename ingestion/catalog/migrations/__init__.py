@@ -14,8 +14,8 @@ WAIT = "120s"
 ONE_AT_A_TIME = Lock()
 
 
-def upgrade(connection: Connection) -> None:
-    """Brings the schema to the newest version, inside the transaction that `connection` is in.
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Brings the schema to `revision`, by default the newest, inside the transaction that `connection` is in.
 
     Raises alembic.util.CommandError where the database was migrated by a newer release.
     """
@@ -28,4 +28,4 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     with ONE_AT_A_TIME:
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)

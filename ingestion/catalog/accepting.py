@@ -1,0 +1,220 @@
+"""What is accepted: a job, its documents into the queue, its first receipts. Each function is part of a transaction."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Select, String, and_, bindparam, case, cast, column, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ingestion.catalog import collections, records
+from ingestion.catalog import documents as told
+from ingestion.catalog import jobs as told_jobs
+from ingestion.catalog.batches import batches
+from ingestion.catalog.records import Values
+from ingestion.catalog.tables import documents, jobs, receipts
+from ingestion.errors import IdempotencyConflict
+from ingestion.types import Document, DocumentRecord, IdempotencyKey, JobId, Receipt
+from retrieval.errors import InvalidRequest
+from retrieval.types import DocumentId
+
+
+async def accept(
+    connection: AsyncConnection,
+    job_id: JobId,
+    collection: str,
+    named: Sequence[Document],
+    key: IdempotencyKey | None,
+    background: bool,
+) -> Sequence[Receipt]:
+    """See Catalog.accept.
+
+    Calls on one collection follow one another, so that keys and documents of those before are seen by those after.
+    """
+    now = datetime.now(UTC)
+    skips = await collections.in_turn(connection, collection) == "skip"
+    if key is not None and (earlier := await _job_of(connection, collection, key)) is not None:
+        return await told_jobs.job_receipts(connection, earlier, after=0, limit=None)
+    await _add_job(connection, job_id, collection, key, now)
+    if not named:
+        return ()
+    last = {document.id: position for position, document in enumerate(named)}
+    rows = {
+        id_: records.document_values(named[position], position=position, background=background, now=now)
+        for id_, position in last.items()
+    }
+    # What is there already comes first: what the others may be duplicates of is what it holds from now on.
+    there = await _there(connection, collection, last)
+    queued = await _queue(connection, [rows[id_] for id_ in sorted(there)])
+    others = await _others(connection, collection, [named[position] for position in last.values()])
+    added: dict[str, DocumentId] = {}
+    for id_, position in sorted(last.items(), key=lambda item: item[1]):
+        sha256 = named[position].sha256
+        if id_ not in others and sha256 in added:
+            others[id_] = added[sha256]
+        if id_ not in there and not (skips and id_ in others):
+            added.setdefault(sha256, id_)
+    new = last.keys() - there
+    left_out = new & others.keys() if skips else set()
+    queued |= await _queue(connection, [rows[id_] for id_ in sorted(new - left_out)])
+    unchanged = await told.named(connection, collection, there - queued.keys())
+
+    def first_receipt(position: int, id_: DocumentId) -> Receipt:
+        if position != last[id_]:
+            return Receipt(job_id, id_, _version(id_, queued, unchanged), "replaced")
+        return _last_receipt(job_id, id_, queued, unchanged, others.get(id_))
+
+    first = [first_receipt(position, document.id) for position, document in enumerate(named)]
+    await connection.execute(
+        receipts.insert(),
+        [
+            records.receipt_values(receipt, collection=collection, position=position)
+            for position, receipt in enumerate(first)
+        ],
+    )
+    return first
+
+
+async def _job_of(connection: AsyncConnection, collection: str, key: IdempotencyKey) -> JobId | None:
+    query = select(jobs.c.id, jobs.c.body_digest).where(jobs.c.collection == collection, jobs.c.key == key.key)
+    row = (await connection.execute(query)).first()
+    if row is None:
+        return None
+    if row.body_digest != key.body_digest:
+        raise IdempotencyConflict(
+            f"The idempotency key was used for another request, job {row.id}; a new request needs a key of its own.",
+            job_id=row.id,
+        )
+    return JobId(row.id)
+
+
+async def _add_job(
+    connection: AsyncConnection, job_id: JobId, collection: str, key: IdempotencyKey | None, now: datetime
+) -> None:
+    values: Values = {"id": job_id, "collection": collection, "created_at": now, "cancelled": False}
+    if key is not None:
+        values |= {"key": key.key, "body_digest": key.body_digest}
+    try:
+        await connection.execute(jobs.insert().values(values))
+    except IntegrityError as error:
+        raise InvalidRequest(f"There is a job {job_id} already.", job_id=job_id) from error
+
+
+async def _there(connection: AsyncConnection, collection: str, ids: Iterable[DocumentId]) -> set[DocumentId]:
+    found: set[DocumentId] = set()
+    for some in batches(ids):
+        query = select(documents.c.id).where(documents.c.collection == collection, documents.c.id.in_(some))
+        found.update(DocumentId(id_) for id_ in await connection.scalars(query))
+    return found
+
+
+async def _queue(connection: AsyncConnection, rows: Sequence[Values]) -> dict[DocumentId, int]:
+    """Writes the documents in `rows`, but for those that are unchanged; returns the versions of those that it queued.
+
+    `rows` are ordered by id, as every transaction locks documents in that order.
+    """
+    if not rows:
+        return {}
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(documents)
+    new = insert.excluded
+    unleased = documents.c.lease_token.is_(None)
+    kept = {"collection", "id", "version", "chunks", "tokens", "truncated_tokens", "chunk_digest", "due_at"}
+    asked = ("digest", "max_tokens", "overlap")
+    same = and_(*(documents.c[name] == new[name] for name in asked))
+    upsert = insert.on_conflict_do_update(
+        index_elements=[documents.c.collection, documents.c.id],
+        set_={
+            **{name: new[name] for name in rows[0] if name not in kept},
+            "version": documents.c.version + 1,
+            # A lease on the version before stays, and this version is due when it ends.
+            "due_at": case((unleased, new.due_at), else_=documents.c.due_at),
+        },
+        # A ready document under a lease is being deleted.
+        where=(documents.c.state != "ready") | ~unleased | ~same,
+    )
+    result = await connection.execute(upsert.returning(documents.c.id, documents.c.version), rows)
+    return {DocumentId(id_): version for id_, version in result}
+
+
+async def _others(
+    connection: AsyncConnection, collection: str, named: Sequence[Document]
+) -> dict[DocumentId, DocumentId]:
+    """For each of `named` whose bytes the collection holds under another id, the first such id."""
+    two: dict[str, tuple[str | None, str | None]] = {}
+    for hashes in batches({document.sha256 for document in named}):
+        result = await connection.execute(_holders(connection.dialect.name), {"h": json.dumps(hashes), "c": collection})
+        two.update((row.sha256, (row.first, row.second)) for row in result)
+    found: dict[DocumentId, DocumentId] = {}
+    for document in named:
+        first, second = two[document.sha256]
+        other = second if first == document.id else first
+        if other is not None:
+            found[document.id] = DocumentId(other)
+    return found
+
+
+def _holders(dialect: str) -> Select[tuple[str, str | None, str | None]]:
+    """The first two documents with each of the hashes :h, a JSON list, in collection :c.
+
+    Neither one whose work failed or was cancelled, nor one that is being deleted: they may never be found in its place.
+    """
+    hashes = bindparam("h", type_=String)
+    unpacked = (
+        func.jsonb_array_elements_text(cast(hashes, postgresql.JSONB))
+        if dialect == "postgresql"
+        else func.json_each(hashes)
+    )
+    wanted = unpacked.table_valued(column("value", String))
+    holder = (
+        select(documents.c.id)
+        .where(
+            documents.c.sha256 == wanted.c.value,
+            documents.c.collection == bindparam("c"),
+            documents.c.state != "failed",
+            documents.c.cancelled.is_(False),
+            (documents.c.state != "ready") | documents.c.lease_token.is_(None),
+        )
+        .order_by(documents.c.id)
+        .limit(1)
+    )
+    return select(
+        wanted.c.value.label("sha256"),
+        holder.scalar_subquery().label("first"),
+        holder.offset(1).scalar_subquery().label("second"),
+    )
+
+
+def _version(id_: DocumentId, queued: Mapping[DocumentId, int], unchanged: Mapping[DocumentId, DocumentRecord]) -> int:
+    """0 for a document that was left out."""
+    if id_ in queued:
+        return queued[id_]
+    return unchanged[id_].version if id_ in unchanged else 0
+
+
+def _last_receipt(
+    job_id: JobId,
+    id_: DocumentId,
+    queued: Mapping[DocumentId, int],
+    unchanged: Mapping[DocumentId, DocumentRecord],
+    other: DocumentId | None,
+) -> Receipt:
+    version = _version(id_, queued, unchanged)
+    if id_ in queued:
+        return Receipt(job_id, id_, version, "queued", duplicate_of=other)
+    if id_ not in unchanged:
+        return Receipt(job_id, id_, version, "duplicate_of", duplicate_of=other)
+    current = unchanged[id_]
+    return Receipt(
+        job_id,
+        id_,
+        version,
+        "unchanged",
+        chunks=current.chunks,
+        tokens=current.tokens,
+        truncated_tokens=current.truncated_tokens,
+        searchable_at=current.searchable_at,
+        duplicate_of=other,
+    )

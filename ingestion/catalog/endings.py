@@ -1,0 +1,160 @@
+"""How work ends: what documents and receipts say then. Transactions hold the locks of the documents before."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ingestion.catalog import records
+from ingestion.catalog.records import Values
+from ingestion.catalog.tables import documents, receipts
+from ingestion.types import DocumentError, JobId, Outcome
+
+NO_LEASE: Values = {"lease_token": None, "lease_worker": None, "lease_version": None}
+SUPERSEDED = DocumentError("superseded", "A newer version of the document was accepted before this one was processed.")
+DELETED = DocumentError("deleted", "The document was deleted before this version was processed.")
+CANCELLED = DocumentError("cancelled", "The job was cancelled before the document was processed.")
+
+
+async def close(connection: AsyncConnection, closed: Sequence[Values]) -> None:
+    """Writes documents as `closed_document` made them, by the token of their lease, which ends."""
+    if closed:
+        await connection.execute(_CLOSE, closed)
+
+
+async def end(connection: AsyncConnection, ended: Sequence[Values]) -> None:
+    """Ends the receipts of versions, and with them those of versions before that nobody processed.
+
+    `ended` names a collection `c`, a document `d`, its version `v` and what a receipt says of it.
+    """
+    if ended:
+        await connection.execute(_END, ended)
+        await connection.execute(_SUPERSEDE, [{"c": row["c"], "d": row["d"], "v": row["v"]} for row in ended])
+
+
+async def cancel(connection: AsyncConnection, job_id: JobId, collection: str, ids: Sequence[str]) -> None:
+    """Ends queued documents without a lease, whose current version is of the job."""
+    await connection.execute(
+        update(documents)
+        .where(documents.c.collection == collection, documents.c.id.in_(ids))
+        .values(state="failed", due_at=None, **records.error_values(CANCELLED))
+    )
+    queued = and_(receipts.c.collection == collection, receipts.c.document_id.in_(ids), receipts.c.status == "queued")
+    await connection.execute(
+        update(receipts)
+        .where(queued, receipts.c.job_id == job_id)
+        .values(status="failed", **records.error_values(CANCELLED))
+    )
+    # What is still queued is of versions before.
+    await connection.execute(update(receipts).where(queued).values(status="failed", **records.error_values(SUPERSEDED)))
+
+
+async def delete(connection: AsyncConnection, collection: str, document_id: str) -> None:
+    """Ends all queued receipts of a document that is gone."""
+    await connection.execute(
+        update(receipts)
+        .where(
+            receipts.c.collection == collection,
+            receipts.c.document_id == document_id,
+            receipts.c.status == "queued",
+        )
+        .values(status="failed", **records.error_values(DELETED))
+    )
+
+
+def closed_document(row: Row[Any], outcome: Outcome) -> Values:
+    """The document's row after the claim; search finds what the last success wrote, whichever version that was."""
+    values: Values = {
+        "token": row.lease_token,
+        "state": row.state,
+        "available_at": row.available_at,
+        "due_at": row.available_at,
+        "chunks": row.chunks,
+        "tokens": row.tokens,
+        "truncated_tokens": row.truncated_tokens,
+        "searchable_at": row.searchable_at,
+        "chunk_digest": row.chunk_digest,
+        "error_code": row.error_code,
+        "error_message": row.error_message,
+        "cancelled": row.cancelled,
+    }
+    if outcome.error is None:
+        values |= {
+            "chunks": outcome.chunks,
+            "tokens": outcome.tokens,
+            "truncated_tokens": outcome.truncated_tokens,
+            "searchable_at": outcome.searchable_at,
+            "chunk_digest": outcome.chunk_digest,
+        }
+    if row.version > row.lease_version:
+        return values
+    values |= records.error_values(outcome.error)
+    if outcome.error is None:
+        return values | {"state": "ready", "due_at": None, "cancelled": False}
+    if outcome.retry_at is None:
+        return values | {"state": "failed", "due_at": None}
+    # Where it is cancelled there is nothing to wait for.
+    again = row.available_at if row.cancelled else outcome.retry_at
+    return values | {"state": "queued", "available_at": again, "due_at": again}
+
+
+def ended_receipts(row: Row[Any], outcome: Outcome) -> Values:
+    """What the receipts of the version under the lease say from then on; for `end`."""
+    success = "ready" if row.searchable_at is None else "replaced"
+    return {
+        "c": row.collection,
+        "d": row.id,
+        "v": row.lease_version,
+        "status": success if outcome.error is None else "failed",
+        "chunks": outcome.chunks,
+        "tokens": outcome.tokens,
+        "truncated_tokens": outcome.truncated_tokens,
+        "reused_chunks": outcome.reused_chunks,
+        "searchable_at": outcome.searchable_at,
+        **records.error_values(outcome.error),
+    }
+
+
+_CLOSED = (
+    "state",
+    "available_at",
+    "due_at",
+    "chunks",
+    "tokens",
+    "truncated_tokens",
+    "searchable_at",
+    "chunk_digest",
+    "error_code",
+    "error_message",
+    "cancelled",
+)
+_CLOSE = (
+    update(documents)
+    .where(documents.c.lease_token == bindparam("token"))
+    .values({name: bindparam(name) for name in _CLOSED})
+    .values(NO_LEASE)
+)
+_RESULT = (
+    "status",
+    "chunks",
+    "tokens",
+    "truncated_tokens",
+    "reused_chunks",
+    "searchable_at",
+    "error_code",
+    "error_message",
+)
+_OPEN = and_(
+    receipts.c.collection == bindparam("c"), receipts.c.document_id == bindparam("d"), receipts.c.status == "queued"
+)
+_END = (
+    update(receipts)
+    .where(_OPEN, receipts.c.version == bindparam("v"))
+    .values({name: bindparam(name) for name in _RESULT})
+)
+_SUPERSEDE = (
+    update(receipts)
+    .where(_OPEN, receipts.c.version < bindparam("v"))
+    .values(status="failed", **records.error_values(SUPERSEDED))
+)

@@ -1,0 +1,103 @@
+"""Jobs and their receipts: what is told, and how jobs are cancelled. Each function is part of a transaction."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, case, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ingestion.catalog import endings, records
+from ingestion.catalog.batches import batches
+from ingestion.catalog.tables import documents, jobs, receipts
+from ingestion.errors import JobNotFound
+from ingestion.types import Job, JobId, JobState, Progress, Receipt
+
+# The document is at the version that the receipt tells of, and that has not ended.
+_IN_HAND = and_(
+    receipts.c.status == "queued",
+    documents.c.collection == receipts.c.collection,
+    documents.c.id == receipts.c.document_id,
+    documents.c.version == receipts.c.version,
+    documents.c.state == "queued",
+)
+
+
+async def job(connection: AsyncConnection, job_id: JobId) -> Job:
+    """See Catalog.job."""
+    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).first()
+    if row is None:
+        raise JobNotFound(f"There is no job {job_id!r}.", job_id=job_id)
+    ended = case((receipts.c.status != "queued", 1), else_=0)
+    failed = case((receipts.c.status == "failed", 1), else_=0)
+    totals = [func.coalesce(func.sum(term), 0) for term in (ended, failed, receipts.c.chunks, receipts.c.tokens)]
+    counts = (
+        await connection.execute(select(func.count(), *totals).select_from(receipts).where(receipts.c.job_id == job_id))
+    ).one()
+    progress = Progress(*(int(count) for count in counts))
+    return Job(
+        id=JobId(row.id),
+        collection=row.collection,
+        state=await _state(connection, job_id, progress, row.cancelled),
+        progress=progress,
+        created_at=row.created_at,
+    )
+
+
+async def _state(connection: AsyncConnection, job_id: JobId, progress: Progress, cancelled: bool) -> JobState:
+    if progress.done == progress.documents:
+        if cancelled:
+            return "cancelled"
+        if progress.failed == 0:
+            return "succeeded"
+        return "failed" if progress.failed == progress.documents else "partial"
+    if progress.done:
+        return "running"
+    in_work = exists().where(
+        receipts.c.job_id == job_id,
+        receipts.c.status == "queued",
+        documents.c.collection == receipts.c.collection,
+        documents.c.id == receipts.c.document_id,
+        documents.c.lease_version == receipts.c.version,
+    )
+    return "running" if await connection.scalar(select(in_work)) else "queued"
+
+
+async def job_receipts(
+    connection: AsyncConnection, job_id: JobId, *, after: int, limit: int | None
+) -> Sequence[Receipt]:
+    """See Catalog.receipts. All of them without a `limit`."""
+    query = (
+        select(receipts)
+        .where(receipts.c.job_id == job_id, receipts.c.position >= after)
+        .order_by(receipts.c.position)
+        .limit(limit)
+    )
+    rows = (await connection.execute(query)).all()
+    if not rows and (await connection.execute(select(jobs.c.id).where(jobs.c.id == job_id))).first() is None:
+        raise JobNotFound(f"There is no job {job_id!r}.", job_id=job_id)
+    return [records.receipt(row) for row in rows]
+
+
+async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
+    """See Catalog.cancel_job.
+
+    A document under a lease on an older version is left to whoever claims it after that, as one being processed is.
+    """
+    query = (
+        select(documents.c.collection, documents.c.id, documents.c.lease_token)
+        .join_from(documents, receipts, _IN_HAND)
+        .where(receipts.c.job_id == job_id)
+        .order_by(documents.c.id)
+        .with_for_update(of=documents)
+    )
+    rows = (await connection.execute(query)).all()
+    # From here on none of them can end, and so neither can the job.
+    this = await job(connection, job_id)
+    if this.ended:
+        return this
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(cancelled=True))
+    for ids in batches(row.id for row in rows):
+        these = and_(documents.c.collection == this.collection, documents.c.id.in_(ids))
+        await connection.execute(update(documents).where(these).values(cancelled=True))
+    for ids in batches(row.id for row in rows if row.lease_token is None):
+        await endings.cancel(connection, job_id, this.collection, ids)
+    return await job(connection, job_id)
