@@ -1,16 +1,18 @@
 """Collections: a row in the catalog, a physical collection in the store, and an alias between them."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 
 from ingestion.originals import Originals
 from ingestion.ports import Catalog
-from ingestion.types import Chunking, Collection, DocumentRecord
-from retrieval.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
+from ingestion.types import Chunking, Collection, DocumentRecord, Duplicates
+from retrieval.errors import CollectionExists, CollectionNotFound
 from retrieval.ports import VectorStore
 from retrieval.types import CollectionSpec, Fingerprint, Language, StoreName
 
+_SHADOW = "~other"
 RECENT_SECONDS = 2.0
 RECENT_COLLECTIONS = 1000
 
@@ -23,14 +25,15 @@ class CollectionService:
         self._recent: dict[str, tuple[float, Collection]] = {}
 
     async def create(
-        self, name: str, fingerprint: Fingerprint, *, language: Language = "mixed", chunking: Chunking | None = None
+        self,
+        name: str,
+        fingerprint: Fingerprint,
+        *,
+        language: Language = "mixed",
+        chunking: Chunking | None = None,
+        duplicates: Duplicates = "store",
     ) -> Collection:
-        """Creates the store's side first: a crash in between leaves nothing that a second call would not mend.
-
-        Raises CollectionExists.
-        """
-        if name in {collection.name for collection in await self._catalog.collections()}:
-            raise CollectionExists(f"Collection {name!r} exists already.", collection=name)
+        """Raises CollectionExists."""
         collection = Collection(
             name=name,
             store_name=StoreName(f"{name}__{fingerprint.digest}"),
@@ -38,9 +41,21 @@ class CollectionService:
             language=language,
             chunking=chunking or Chunking(),
             created_at=datetime.now(UTC),
+            duplicates=duplicates,
         )
+        await self.add(collection)
+        return collection
+
+    async def add(self, collection: Collection) -> None:
+        """Creates the store's side first: a crash in between leaves nothing that a second call would not mend.
+
+        Raises CollectionExists.
+        """
+        if collection.name in {other.name for other in await self._catalog.collections()}:
+            raise CollectionExists(f"Collection {collection.name!r} exists already.", collection=collection.name)
         await self._store.create_collection(
-            collection.store_name, CollectionSpec(dimension=fingerprint.dimension, language=language)
+            collection.store_name,
+            CollectionSpec(dimension=collection.fingerprint.dimension, language=collection.language),
         )
         # It may belong to another catalog: neither to be dropped nor to be searched as ours.
         foreign = await self._store.count(collection.store_name)
@@ -48,11 +63,11 @@ class CollectionService:
             raise CollectionExists(
                 f"The store holds a collection {collection.store_name!r} with {foreign} chunks that this catalog does "
                 "not know. Point the node at the catalog that it belongs to, or drop it in the store.",
-                collection=name,
+                collection=collection.name,
             )
-        await self._store.point_alias(name, collection.store_name)
+        if not is_internal(collection.name):
+            await self._store.point_alias(collection.name, collection.store_name)
         await self._catalog.add_collection(collection)
-        return collection
 
     async def get(self, name: str) -> Collection:
         """Raises CollectionNotFound."""
@@ -71,7 +86,8 @@ class CollectionService:
         return found[1]
 
     async def list(self) -> Sequence[Collection]:
-        return await self._catalog.collections()
+        """All but the internal ones."""
+        return [collection for collection in await self._catalog.collections() if not is_internal(collection.name)]
 
     async def ensure(self, name: str, fingerprint: Fingerprint) -> Collection:
         """The collection, created with defaults where there is none."""
@@ -91,13 +107,20 @@ class CollectionService:
         Raises CollectionNotFound.
         """
         collection = await self._catalog.collection(name)
-        self._recent.pop(name, None)
-        await self._store.drop_alias(name)
+        if not is_internal(name):
+            with suppress(CollectionNotFound):
+                await self.delete(shadow_of(name))
+            await self._store.drop_alias(name)
+        self.forget(name)
         await self._store.drop_collection(collection.store_name)
         hashes = {record.document.sha256 async for record in self._records(name)}
         await self._catalog.remove_collection(name)
-        self._recent.pop(name, None)
+        self.forget(name)
         await self._originals.retire(hashes)
+
+    def forget(self, name: str) -> None:
+        """The next search asks the catalog."""
+        self._recent.pop(name, None)
 
     async def _records(self, name: str) -> AsyncIterator[DocumentRecord]:
         after = None
@@ -107,16 +130,12 @@ class CollectionService:
             after = page[-1].document.id
 
 
-def check_fingerprint(collection: Collection, fingerprint: Fingerprint) -> None:
-    """Raises FingerprintMismatch where the collection's vectors were made by another model than the one running."""
-    if collection.fingerprint != fingerprint:
-        made, running = collection.fingerprint, fingerprint
-        raise FingerprintMismatch(
-            f"Collection {collection.name!r} was made with {made.model} ({made.dimension} dimensions, {made.engine}, "
-            f"fingerprint {made.digest}), this node runs {running.model} ({running.dimension} dimensions, "
-            f"{running.engine}, fingerprint {running.digest}). Start the node with the first model, or ingest into a "
-            "new collection.",
-            collection=collection.name,
-            stored=made.digest,
-            running=running.digest,
-        )
+def shadow_of(name: str) -> str:
+    """Name of the second version that a collection may have: the one being filled, or the one before."""
+    return name + _SHADOW
+
+
+def is_internal(name: str) -> bool:
+    """Whether the name belongs to the service alone. Nobody can ask for it: collections are named by letters, digits
+    and underscores."""
+    return "~" in name

@@ -57,6 +57,10 @@ class JobNotFound(TandemError):
     code = "job_not_found"
 
 
+class ReembeddingNotFound(TandemError):
+    code = "reembedding_not_found"
+
+
 class IdempotencyConflict(TandemError):
     """The Idempotency-Key was used before, for another request."""
 
@@ -67,6 +71,24 @@ class DocumentBusy(Unavailable):
     """Another worker holds the document's lease."""
 
     code = "document_busy"
+
+
+class Cancelled(TandemError):
+    """Somebody asked to stop before the document was written."""
+
+    code = "cancelled"
+
+
+class NotReadBack(Unavailable):
+    """The store accepted chunks and a strongly consistent read did not find them."""
+
+    code = "not_read_back"
+
+
+class AuditRunning(Unavailable):
+    """A node does one audit at a time."""
+
+    code = "audit_running"
 
 
 class CatalogUnavailable(Unavailable):

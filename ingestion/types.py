@@ -155,6 +155,12 @@ class Claim:
     token: str
     """New with every claim: keeps a worker whose lease ran out from closing a later claim, even one of its own."""
 
+    @property
+    def may_stop(self) -> bool:
+        """Whether the work can end here without harm. Of a replacement that broke off before, the store may hold a
+        part, which only writing the rest makes whole."""
+        return self.record.searchable_at is None or self.record.attempts == 1
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

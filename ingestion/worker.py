@@ -2,14 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from ingestion.changes import Changes
-from ingestion.pipeline import Pipeline, failure
+from ingestion.outcomes import failure
+from ingestion.pipeline import Pipeline
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Outcome, WorkerId
 from retrieval.errors import TandemError
@@ -48,13 +50,17 @@ class Worker:
         options: WorkerOptions,
         work_arrived: asyncio.Event,
         changes: Changes,
+        *,
+        largest: int | None = None,
     ) -> None:
+        """`largest`: originals of more bytes are left to other workers."""
         self._id = worker_id
         self._catalog = catalog
         self._pipeline = pipeline
         self._options = options
         self._work_arrived = work_arrived
         self._changes = changes
+        self._largest = largest
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -83,38 +89,67 @@ class Worker:
             # Documents would only use up their attempts on what is not their fault.
             return False
         claims = await self._catalog.claim(
-            self._id, limit=self._options.batch, lease=self._options.lease, now=datetime.now(UTC)
+            self._id,
+            limit=self._options.batch,
+            lease=self._options.lease,
+            now=datetime.now(UTC),
+            largest=self._largest,
         )
         if not claims:
             return False
-        heartbeat = asyncio.create_task(self._renew(claims))
+        held = {claim.token: claim for claim in claims}
+        heartbeat = asyncio.create_task(self._renew(held))
         try:
-            outcomes = await self._run(claims)
+            await self._run(claims, held)
         except asyncio.CancelledError:
-            await self._catalog.release(claims)
+            await self._catalog.release(list(held.values()))
             raise
         finally:
             heartbeat.cancel()
-        await self._catalog.complete([self._with_retry(outcome) for outcome in outcomes])
-        self._changes.announce()
         return True
 
-    async def _run(self, claims: Sequence[Claim]) -> list[Outcome]:
+    async def _run(self, claims: Sequence[Claim], held: dict[str, Claim]) -> None:
         """The pipeline, with its defects contained: a batch that brings one up is run again document by document, so
         that only the one that does so fails."""
         try:
-            return await self._pipeline.run(claims)
+            async with aclosing(self._pipeline.run(claims)) as batches:
+                async for outcomes in batches:
+                    await self._complete(outcomes, held)
+        except TandemError:
+            raise
         except Exception as error:  # the loop must outlive any one document
-            if len(claims) > 1:
-                return [outcome for claim in claims for outcome in await self._run([claim])]
+            left = [claim for claim in claims if claim.token in held]
+            if len(left) > 1:
+                for claim in left:
+                    await self._run([claim], held)
+                return
             log.exception("document broke the pipeline", worker=self._id)
-            return [failure(claims[0], InternalFailure(f"{type(error).__name__} while ingesting; see the node's log."))]
+            problem = InternalFailure(f"{type(error).__name__} while ingesting; see the log of the process.")
+            await self._complete([failure(claim, problem) for claim in left], held)
 
-    async def _renew(self, claims: Sequence[Claim]) -> None:
+    async def _complete(self, outcomes: Sequence[Outcome], held: dict[str, Claim]) -> None:
+        outcomes = [self._with_retry(outcome) for outcome in outcomes]
+        await self._clear([outcome.claim for outcome in outcomes if outcome.error and outcome.retry_at is None])
+        await self._catalog.complete(outcomes)
+        for outcome in outcomes:
+            held.pop(outcome.claim.token, None)
+        self._changes.announce()
+
+    async def _clear(self, failed: Sequence[Claim]) -> None:
+        """Earlier attempts may have written a part of what was never to become searchable."""
+        left = [claim for claim in failed if claim.record.searchable_at is None and claim.record.attempts > 1]
+        if not left:
+            return
+        try:
+            await self._pipeline.clear(left)
+        except TandemError as error:
+            log.warning("a failed document may have left chunks; an audit removes them", code=error.code)
+
+    async def _renew(self, held: Mapping[str, Claim]) -> None:
         while True:
             await asyncio.sleep(self._options.lease.total_seconds() / 3)
             try:
-                await self._catalog.renew(claims, lease=self._options.lease, now=datetime.now(UTC))
+                await self._catalog.renew(list(held.values()), lease=self._options.lease, now=datetime.now(UTC))
             except TandemError as error:
                 log.warning("leases not renewed", worker=self._id, code=error.code, reason=error.message)
 

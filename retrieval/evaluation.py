@@ -55,13 +55,22 @@ def load_collection(folder: Path, *, queries: str | None = None) -> JudgedCollec
 def score(collection: JudgedCollection, rankings: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """Mean of each measure over the collection's queries. `rankings`: document ids by query, best first, each once;
     a query without a ranking counts as 0."""
+    return _means(collection.qrels, rankings)
+
+
+def measure(relevant: Mapping[str, Sequence[str]], rankings: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """The same where all relevant documents are equally so. `relevant`: document ids by query."""
+    return _means([Qrel(query, document, 1) for query, every in relevant.items() for document in every], rankings)
+
+
+def _means(qrels: Sequence[Qrel], rankings: Mapping[str, Sequence[str]]) -> dict[str, float]:
     run = [
         ScoredDoc(query_id, document_id, -float(place))
         for query_id, documents in rankings.items()
         for place, document_id in enumerate(documents)
     ]
-    values = calc_aggregate(list(MEASURES.values()), list(collection.qrels), run)
-    return {name: float(values[measure]) for name, measure in MEASURES.items()}
+    values = calc_aggregate(list(MEASURES.values()), list(qrels), run)
+    return {name: float(values[measured]) for name, measured in MEASURES.items()}
 
 
 def _language(folder: Path) -> Language:

@@ -8,25 +8,24 @@ import structlog
 from retrieval.errors import EngineFailed, Unavailable
 from retrieval.passages import passage
 from retrieval.ports import Embedder, Reranker, VectorStore
-from retrieval.types import Candidate, Hit, Lane, RerankReport, RerankScores, SearchQuery, SearchResult
+from retrieval.types import Candidate, Hit, Lane, RerankReport, RerankScores, SearchQuery, SearchResult, StoreName
 
 log = structlog.get_logger()
 
 
 class SearchService:
-    def __init__(self, embedder: Embedder, reranker: Reranker, store: VectorStore) -> None:
-        self._embedder = embedder
+    def __init__(self, reranker: Reranker, store: VectorStore) -> None:
         self._reranker = reranker
         self._store = store
 
-    async def search(self, collection: str, query: SearchQuery) -> SearchResult:
-        """`collection` names a physical collection or an alias made by the running embedder.
+    async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:
+        """`collection` holds vectors of `embedder`.
 
         A reranker that is away does not fail the search: hits come in recall order and the report says why.
         Raises what the embedder and the store raise.
         """
         started = perf_counter()
-        embeddings = await self._embedder.embed(
+        embeddings = await embedder.embed(
             [query.text], kind="query", lane=Lane.INTERACTIVE, instruction=query.instruction
         )
         embedded = perf_counter()
@@ -48,7 +47,7 @@ class SearchService:
                 "rerank": report.ms,
                 "total": _ms(started, ended),
             },
-            models={"embed": self._embedder.fingerprint.model, "rerank": self._reranker.model},
+            models={"embed": embedder.fingerprint.model, "rerank": self._reranker.model},
             score_name="rerank" if scores else "dense",
             truncated_query_tokens=max(cut, scores.truncated_query_tokens if scores else 0),
         )

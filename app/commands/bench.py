@@ -20,7 +20,7 @@ from app.client import Client
 from app.commands.evaluate import Row, as_json, evaluate, ingest, own_node, scratch_name, show
 from app.settings import Settings
 from app.wiring import build_profile, engine_options
-from ingestion.pipeline import cut
+from ingestion.cutting import cut
 from ingestion.types import Document, ParsedDocument
 from retrieval.engines.vllm_models import VllmEmbedder
 from retrieval.errors import ConfigurationError
@@ -111,8 +111,8 @@ def _prompts(embedder: VllmEmbedder, max_model_len: int, judged: JudgedCollectio
     """Token ids of the very chunks that the service makes of the passages."""
     texts = []
     for each in judged.passages:
-        title, chunks = cut(_document(each), ParsedDocument(each.text, "text/plain"), embedder, "")
-        texts += [passage(title, chunk.text) for chunk in chunks]
+        document = cut(_document(each), ParsedDocument(each.text, "text/plain"), embedder)
+        texts += [passage(document.title, chunk.text) for chunk in document.chunks()]
     prompts = EmbeddingPrompts(embedder.tokenizer, max_model_len=max_model_len, query_format="plain")
     return [prompt.ids for prompt in prompts.documents(texts)]
 

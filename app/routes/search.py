@@ -4,7 +4,6 @@ from fastapi import APIRouter, Request, Response
 
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.schemas.search import SearchIn, SearchOut
-from ingestion.collections import check_fingerprint
 from retrieval.types import SearchQuery
 
 router = APIRouter(tags=["search"])
@@ -16,7 +15,7 @@ async def search(
 ) -> Response:
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
     collection = await node.collections.get_recent(body.collection)
-    check_fingerprint(collection, node.components.embedder.fingerprint)
+    embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
     query = SearchQuery(
         text=body.query,
         top_k=body.top_k,
@@ -28,7 +27,7 @@ async def search(
         rerank_instruction=body.rerank_instruction,
     )
     async with admission.admit(body.candidates if body.rerank else 1):
-        result = await node.search.search(collection.name, query)
+        result = await node.search.search(collection.store_name, embedder, query)
     metrics.observe(result)
     # Made by ourselves, so that FastAPI does not check the answer a second time.
     answer = SearchOut.of(result, request.state.request_id)

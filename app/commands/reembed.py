@@ -1,0 +1,69 @@
+"""tandem reembed: another model or chunking for a collection that goes on serving."""
+
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from app.client import Client
+from retrieval.errors import InvalidRequest
+from retrieval.evaluation import load_collection
+
+POLL_SECONDS = 0.5
+LOG_EVERY_SECONDS = 5.0
+
+
+def read_chunking(text: str) -> dict[str, int]:
+    """`512` or `512:64`: longest chunk and overlap in tokens. Raises InvalidRequest."""
+    parts = text.split(":")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise InvalidRequest(f"--chunking {text!r}: give the longest chunk, or it and the overlap, as in 512:64.")
+    return dict(zip(("max_tokens", "overlap"), map(int, parts), strict=False))
+
+
+def read_golden(folder: Path) -> list[dict[str, Any]]:
+    """Queries and judgements of a folder in BEIR's layout; every grade above nought counts as relevant."""
+    judged = load_collection(folder)
+    relevant: dict[str, list[str]] = {}
+    for qrel in judged.qrels:
+        if qrel.relevance > 0:
+            relevant.setdefault(qrel.query_id, []).append(qrel.doc_id)
+    return [{"query": judged.queries[id_], "relevant": documents} for id_, documents in relevant.items()]
+
+
+def follow(client: Client, name: str, console: Console) -> bool:
+    """Shows the work until it has ended; whether the names were exchanged."""
+    told = monotonic()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("Filling", total=None)
+        while (status := client.reembedding(name))["phase"] in ("filling", "measuring"):
+            phase = status["phase"].capitalize()
+            bar.update(task, description=phase, total=status["documents"] or None, completed=status["done"])
+            if not console.is_terminal and monotonic() - told > LOG_EVERY_SECONDS:
+                told = monotonic()
+                console.print(f"{phase}: {status['done']} of {status['documents']} documents")
+            sleep(POLL_SECONDS)
+    if status["verdict"]:
+        console.print(_table(status["verdict"]))
+    console.print(status["message"], markup=False)
+    return bool(status["phase"] == "flipped")
+
+
+def _table(verdict: dict[str, Any]) -> Table:
+    table = Table(title=f"nDCG@10 over {verdict['queries']} queries, tolerance {verdict['tolerance']:g}")
+    for column in ("stage", "now", "new", "change"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage, suffix in (("recall", ""), ("reranked", "_reranked")):
+        before, after = verdict[f"before{suffix}"], verdict[f"after{suffix}"]
+        table.add_row(stage, f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}")
+    return table

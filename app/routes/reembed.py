@@ -1,0 +1,61 @@
+"""A collection's golden queries, its move to another model or chunking, and the way back."""
+
+from fastapi import APIRouter, Response
+
+from app.routes.dependencies import ServingNode
+from app.schemas.reembed import GoldenQueries, GoldenQueryIn, ReembedIn, ReembedOut
+from app.schemas.wire import CollectionName
+from ingestion.errors import ReembeddingNotFound
+from ingestion.reembedding import Plan
+
+router = APIRouter(prefix="/collections/{name}", tags=["reembed"])
+
+
+@router.put("/golden", status_code=204)
+async def set_golden_queries(name: CollectionName, body: GoldenQueries, node: ServingNode) -> Response:
+    """Stores questions whose answers are known, in the place of all earlier ones."""
+    queries = [query.to_query() for query in body.queries]
+    await node.components.catalog.set_golden_queries(name, queries)
+    return Response(status_code=204)
+
+
+@router.get("/golden")
+async def get_golden_queries(name: CollectionName, node: ServingNode) -> GoldenQueries:
+    """The questions that the collection is measured by."""
+    found = await node.components.catalog.golden_queries(name)
+    return GoldenQueries(
+        queries=[GoldenQueryIn(query=each.query, relevant=[str(id_) for id_ in each.relevant]) for each in found]
+    )
+
+
+@router.post("/reembed", status_code=202)
+async def reembed(name: CollectionName, body: ReembedIn, node: ServingNode) -> ReembedOut:
+    """Fills a second version in the background, compares both, and exchanges them if the new one is as good. The
+    collection serves meanwhile. Answers when the other model, if any, is running."""
+    plan = Plan(
+        embedder=await node.embedder_for(body.models),
+        chunking=body.chunking.to_chunking() if body.chunking else None,
+        golden=[query.to_query() for query in body.golden] if body.golden else None,
+        tolerance=body.tolerance,
+        gate=body.gate,
+    )
+    return ReembedOut.of(await node.reembedding.start(name, plan))
+
+
+@router.get("/reembed")
+async def get_reembedding(name: CollectionName, node: ServingNode) -> ReembedOut:
+    """How far it is, and how it ended."""
+    status = node.reembedding.status(name)
+    if status is None:
+        raise ReembeddingNotFound(
+            f"Collection {name!r} was not re-embedded since the node started. One that broke off goes on when it is "
+            "asked for again.",
+            collection=name,
+        )
+    return ReembedOut.of(status)
+
+
+@router.post("/rollback", status_code=202)
+async def rollback(name: CollectionName, node: ServingNode) -> ReembedOut:
+    """Brings the version before the last exchange back, with what was ingested and deleted since."""
+    return ReembedOut.of(await node.reembedding.rollback(name))

@@ -1,0 +1,64 @@
+"""One parsed document cut for an embedder: a title for all chunks, and chunks that fit the window together with it."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ingestion.chunking import chunk_id, chunk_spans
+from ingestion.parsers.detect import becomes_markdown
+from ingestion.types import ChunkSpan, Document, ParsedDocument
+from retrieval.passages import fit_title
+from retrieval.ports import Embedder
+from retrieval.types import Chunk, DocumentId
+
+_HEADING = re.compile(r"\s*# +([^\n]{1,500}?)[ #]*(?:\n|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class CutDocument:
+    """The document's text and where its chunks lie. Of a long document, only the chunks in work are held twice."""
+
+    id: DocumentId
+    title: str
+    """What every chunk is embedded with."""
+    parsed: ParsedDocument
+    spans: Sequence[ChunkSpan]
+    fingerprint_digest: str
+
+    def chunks(self) -> Iterator[Chunk]:
+        """In order, made one by one."""
+        starts = [page.start for page in self.parsed.pages]
+        for ordinal, span in enumerate(self.spans):
+            text = self.parsed.text[span.start : span.end]
+            page = max(bisect_right(starts, span.start) - 1, 0) if starts else None
+            yield Chunk(
+                id=chunk_id(self.id, ordinal, text, self.fingerprint_digest),
+                document_id=self.id,
+                ordinal=ordinal,
+                text=text,
+                start=span.start,
+                end=span.end,
+                tokens=span.tokens,
+                page=None if page is None else self.parsed.pages[page].number,
+            )
+
+
+def cut(document: Document, parsed: ParsedDocument, embedder: Embedder) -> CutDocument:
+    """Without spans where there is no text."""
+    title, title_tokens = fit_title(document.title or parsed.title or first_heading(parsed), embedder.tokenizer)
+    max_tokens = min(document.chunking.max_tokens, embedder.max_tokens - title_tokens)
+    spans = chunk_spans(
+        parsed.text,
+        tokenizer=embedder.tokenizer,
+        max_tokens=max_tokens,
+        overlap=min(document.chunking.overlap, max_tokens // 2),
+        media_type=parsed.media_type,
+    )
+    return CutDocument(document.id, title, parsed, spans, embedder.fingerprint.digest)
+
+
+def first_heading(parsed: ParsedDocument) -> str:
+    """The heading that a Markdown text begins with; empty where it begins otherwise."""
+    match = _HEADING.match(parsed.text) if becomes_markdown(parsed.media_type) else None
+    return match[1] if match else ""

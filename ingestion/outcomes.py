@@ -1,0 +1,20 @@
+"""How the work on a claim ends badly."""
+
+from datetime import UTC, datetime
+
+import structlog
+
+from ingestion.types import Claim, DocumentError, Outcome
+from retrieval.errors import TandemError
+
+log = structlog.get_logger()
+
+
+def failure(claim: Claim, error: TandemError) -> Outcome:
+    """The outcome of a claim that `error` ended. A retryable one has a `retry_at` of now, for the worker to move."""
+    log.info("document failed", collection=claim.record.document.collection, code=error.code, retryable=error.retryable)
+    return Outcome(
+        claim,
+        error=DocumentError(error.code, error.message),
+        retry_at=datetime.now(UTC) if error.retryable else None,
+    )

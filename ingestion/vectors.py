@@ -1,0 +1,89 @@
+"""Vectors for chunks: those of the version before where the text is the same, new ones from the embedder otherwise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from retrieval.errors import EngineFailed
+from retrieval.passages import passage
+from retrieval.ports import Embedder, VectorStore
+from retrieval.types import Chunk, ChunkId, DocumentId, Lane, StoreName, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store held of a document before: chunk ids, by what was embedded and as a set."""
+
+    by_passage: Mapping[bytes, ChunkId]
+    ids: frozenset[ChunkId]
+
+
+NOTHING_KNOWN = Known({}, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One chunk's vector."""
+
+    vector: Vector
+    truncated_tokens: int
+    reused: bool
+
+
+class VectorMaker:
+    """For the collection `store_name`, whose vectors `embedder` made."""
+
+    def __init__(self, embedder: Embedder, store: VectorStore, store_name: StoreName) -> None:
+        self._embedder = embedder
+        self._store = store
+        self._store_name = store_name
+
+    async def known(self, document_id: DocumentId) -> Known:
+        """Reads a document's texts page by page and keeps their hashes only."""
+        by_passage: dict[bytes, ChunkId] = {}
+        ids: set[ChunkId] = set()
+        async for page in self._store.texts(self._store_name, document_id):
+            by_passage.update((_hash(passage(stored.title, stored.text)), stored.id) for stored in page)
+            ids.update(stored.id for stored in page)
+        return Known(by_passage, frozenset(ids))
+
+    async def make(self, chunks: Sequence[tuple[str, Chunk, Known]]) -> list[Made | EngineFailed]:
+        """One result for each (title, chunk, what was known of its document), in order.
+
+        A text that the engine fails on spoils no other: the texts are tried one document after the other.
+        Raises EngineDead and its kin, StoreUnavailable.
+        """
+        passages = [passage(title, chunk.text) for title, chunk, _ in chunks]
+        earlier = [
+            known.by_passage.get(_hash(text)) if known.ids else None
+            for text, (_, _, known) in zip(passages, chunks, strict=True)
+        ]
+        asked = list({id_ for id_ in earlier if id_ is not None})
+        stored = await self._store.vectors(self._store_name, asked) if asked else {}
+        reused = {place: stored[id_] for place, id_ in enumerate(earlier) if id_ is not None and id_ in stored}
+        missing = [place for place in range(len(passages)) if place not in reused]
+        embedded = await self._embed([(chunks[place][1].document_id, passages[place]) for place in missing])
+        new = dict(zip(missing, embedded, strict=True))
+        return [
+            Made(reused[place], 0, reused=True) if place in reused else new[place] for place in range(len(passages))
+        ]
+
+    async def _embed(self, texts: Sequence[tuple[DocumentId, str]]) -> list[Made | EngineFailed]:
+        if not texts:
+            return []
+        try:
+            embeddings = await self._embedder.embed([text for _, text in texts], kind="document", lane=Lane.BULK)
+        except EngineFailed as error:
+            documents = list(dict.fromkeys(document for document, _ in texts))
+            if len(documents) == 1:
+                return [error] * len(texts)
+            parts = [await self._embed([text for text in texts if text[0] == document]) for document in documents]
+            return [result for part in parts for result in part]
+        return [
+            Made(vector, truncated, reused=False)
+            for vector, truncated in zip(embeddings.vectors, embeddings.truncated_tokens, strict=True)
+        ]
+
+
+def _hash(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,241 @@
+"""Cut documents into the store: chunks of all of them packed into windows, each document closed as soon as its last
+chunk is found there."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+
+from ingestion.cutting import CutDocument
+from ingestion.errors import Cancelled, NotReadBack
+from ingestion.late_writes import settle
+from ingestion.outcomes import failure
+from ingestion.ports import Catalog
+from ingestion.types import Claim, Collection, DocumentRecord, Outcome, digest_of
+from ingestion.vectors import NOTHING_KNOWN, Known, Made, VectorMaker
+from retrieval.errors import StoreFailed, TandemError
+from retrieval.ports import Embedder, VectorStore
+from retrieval.types import Chunk, ChunkId, EmbeddedChunk
+
+WINDOW_CHUNKS = 256
+"""Chunks that are embedded and written at a time: several full engine steps, and a bound on the memory for vectors."""
+
+
+@dataclass(slots=True)
+class Work:
+    """One document on its way into the store."""
+
+    claim: Claim
+    cut: CutDocument
+    known: Known | None = None
+    ids: set[ChunkId] = field(default_factory=set)
+    """Of the chunks that were made so far."""
+    tokens: int = 0
+    truncated_tokens: int = 0
+    reused_chunks: int = 0
+    written: bool = False
+    """Whether a chunk of it was sent to the store."""
+    over: bool = False
+    """Ended, well or badly, or lost to another worker."""
+
+    @property
+    def record(self) -> DocumentRecord:
+        return self.claim.record
+
+    @property
+    def is_fresh(self) -> bool:
+        """A first attempt at a first version: the store holds nothing of it."""
+        return self.record.version == 1 and self.record.attempts == 1
+
+
+Window = list[tuple[Work, Chunk]]
+_Error = tuple[Work, TandemError]
+
+
+class Writer:
+    def __init__(self, catalog: Catalog, store: VectorStore) -> None:
+        self._catalog = catalog
+        self._store = store
+
+    async def write(
+        self, collection: Collection, embedder: Embedder, documents: Sequence[tuple[Claim, CutDocument]]
+    ) -> AsyncGenerator[list[Outcome], None]:
+        """Outcomes as they come about, one for each claim whose lease is not lost; the shortest documents first.
+
+        The next window is embedded while the last one is written.
+        """
+        vectors = VectorMaker(embedder, self._store, collection.store_name)
+        works = [Work(claim, cut) for claim, cut in sorted(documents, key=lambda document: len(document[1].spans))]
+        writing: asyncio.Task[list[Outcome]] | None = None
+        try:
+            for window in _windows(works):
+                rows, errors = await _embed(vectors, window)
+                if writing:
+                    yield await writing
+                    writing = None
+                if errors:
+                    yield [await self._fail(collection, work, error) for work, error in errors]
+                writing = asyncio.create_task(self._store_window(collection, window, rows))
+            if writing:
+                yield await writing
+        except TandemError as error:
+            if writing:
+                with suppress(TandemError):
+                    yield await writing
+            yield [failure(work.claim, error) for work in works if not work.over]
+        finally:
+            if writing:
+                writing.cancel()
+                await asyncio.wait([writing])
+
+    async def _store_window(
+        self, collection: Collection, window: Window, rows: Sequence[EmbeddedChunk]
+    ) -> list[Outcome]:
+        outcomes = await self._stop(collection, _works(window))
+        works = [work for work in _works(window) if not work.over]
+        errors = await self._upsert(collection, works, rows)
+        outcomes += [await self._fail(collection, work, error) for work, error in errors]
+        whole = [work for work, chunk in window if not work.over and chunk.ordinal == len(work.cut.spans) - 1]
+        return outcomes + await self._close(collection, whole)
+
+    async def _upsert(
+        self, collection: Collection, works: Sequence[Work], rows: Sequence[EmbeddedChunk]
+    ) -> list[_Error]:
+        """Writes the rows of `works`; what the store refuses of one document costs that one only."""
+        ids = {work.record.document.id for work in works}
+        for work in works:
+            work.written = True
+        try:
+            await self._store.upsert(collection.store_name, [row for row in rows if row.chunk.document_id in ids])
+        except StoreFailed as error:
+            if len(works) == 1:
+                return [(works[0], error)]
+            parts = [await self._upsert(collection, [work], rows) for work in works]
+            return [error for part in parts for error in part]
+        return []
+
+    async def _close(self, collection: Collection, works: Sequence[Work]) -> list[Outcome]:
+        """Removes what is left of earlier versions and attempts, and looks for every chunk."""
+        outcomes = await self._stop(collection, [work for work in works if not work.is_fresh])
+        works = [work for work in works if not work.over]
+        keep = {work.record.document.id: work.ids for work in works if not work.is_fresh}
+        if keep:
+            await self._store.prune(collection.store_name, keep)
+        found = await self._store.present(collection.store_name, [id_ for work in works for id_ in work.ids])
+        now = datetime.now(UTC)
+        # Only now is it certain that all of it was written under the lease.
+        lost = await self._catalog.cancelled([work.claim for work in works])
+        for work in works:
+            if work.claim.token in lost and not await self._is_cancelled(work):
+                await self._lose(collection, work)
+                continue
+            work.over = True
+            if missing := len(work.ids - found):
+                problem = NotReadBack(f"{missing} of {len(work.ids)} chunks were written and not found afterwards.")
+                outcomes.append(failure(work.claim, problem))
+            else:
+                outcomes.append(
+                    Outcome(
+                        work.claim,
+                        chunks=len(work.ids),
+                        tokens=work.tokens,
+                        truncated_tokens=work.truncated_tokens,
+                        reused_chunks=work.reused_chunks,
+                        chunk_digest=digest_of(work.ids),
+                        searchable_at=now,
+                    )
+                )
+        return outcomes
+
+    async def _stop(self, collection: Collection, works: Sequence[Work]) -> list[Outcome]:
+        """Ends what somebody cancelled, and drops what another worker has taken over."""
+        asked = await self._catalog.cancelled([work.claim for work in works if not work.over]) if works else set()
+        outcomes = []
+        for work in works:
+            if work.over or work.claim.token not in asked:
+                continue
+            if not await self._is_cancelled(work):
+                await self._lose(collection, work)
+            elif work.claim.may_stop:
+                cancelled = Cancelled("The job was cancelled before the document was written.")
+                outcomes.append(await self._fail(collection, work, cancelled))
+        return outcomes
+
+    async def _is_cancelled(self, work: Work) -> bool:
+        """Rather than lost: the version is still the one in work, and marked."""
+        document = work.record.document
+        record = (await self._catalog.documents_named(document.collection, [document.id])).get(document.id)
+        return record is not None and record.cancelled and record.version == work.record.version
+
+    async def _lose(self, collection: Collection, work: Work) -> None:
+        work.over = True
+        if work.written:
+            await settle(self._catalog, self._store, collection, work.record)
+
+    async def _fail(self, collection: Collection, work: Work, error: TandemError) -> Outcome:
+        """Ends a document for good, and takes back what was written of it; the version before stays."""
+        work.over = True
+        if work.written:
+            await self._withdraw(collection, work)
+        return failure(work.claim, error)
+
+    async def _withdraw(self, collection: Collection, work: Work) -> None:
+        if work.record.searchable_at is None:
+            await self._store.prune(collection.store_name, {work.record.document.id: ()})
+        else:
+            before = work.known.ids if work.known else frozenset()
+            await self._store.delete(collection.store_name, list(work.ids - before))
+
+
+async def _embed(vectors: VectorMaker, window: Window) -> tuple[list[EmbeddedChunk], list[_Error]]:
+    """Rows of the window, and the documents that the engine fails on."""
+    for work in _works(window):
+        if work.known is None:
+            work.known = NOTHING_KNOWN if work.is_fresh else await vectors.known(work.record.document.id)
+    asked = [(work.cut.title, chunk, work.known or NOTHING_KNOWN) for work, chunk in window]
+    made = await vectors.make(asked)
+    rows: list[EmbeddedChunk] = []
+    errors: dict[int, _Error] = {}
+    for (work, chunk), result in zip(window, made, strict=True):
+        if isinstance(result, Made):
+            rows.append(_row(work, chunk, result))
+        else:
+            errors[id(work)] = work, result
+    return rows, list(errors.values())
+
+
+def _windows(works: Sequence[Work]) -> Iterator[Window]:
+    def stream() -> Iterator[tuple[Work, Chunk]]:
+        for work in works:
+            for chunk in work.cut.chunks():
+                if work.over:
+                    break
+                work.ids.add(chunk.id)
+                work.tokens += chunk.tokens
+                yield work, chunk
+
+    chunks = stream()
+    while window := list(islice(chunks, WINDOW_CHUNKS)):
+        yield window
+
+
+def _works(window: Window) -> list[Work]:
+    """The documents in a window, each once."""
+    return list({id(work): work for work, _ in window}.values())
+
+
+def _row(work: Work, chunk: Chunk, made: Made) -> EmbeddedChunk:
+    work.truncated_tokens += made.truncated_tokens
+    work.reused_chunks += made.reused
+    document = work.record.document
+    return EmbeddedChunk(
+        chunk=chunk,
+        vector=made.vector,
+        title=work.cut.title,
+        media_type=document.media_type,
+        partition=document.partition,
+        metadata=document.metadata,
+        ingested_at=work.record.ingested_at,
+    )
