@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from importlib.metadata import version
+from json import dumps
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 
 from app.client import Client
+from app.commands.audit import show_report
 from app.commands.bench import bench as run_bench
 from app.commands.demo import demo as run_demo
 from app.commands.doctor import doctor as run_doctor
@@ -82,6 +84,27 @@ def search(
     with Client(url, api_key) as client:
         answer = client.search(query=query, collection=collection, top_k=top_k, candidates=candidates, rerank=rerank)
     show_hits(answer, console)
+
+
+@app.command()
+def audit(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Only this one. Default: all, and the originals.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Compare documents, vectors and originals of a node. Status 1 where findings are left."""
+    with Client(url, api_key) as client:
+        report = client.audit(collection, repair=repair)
+    if as_json:
+        print(dumps(report, indent=2, ensure_ascii=False))
+    else:
+        show_report(report, console)
+    if not report["clean"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -78,6 +78,11 @@ class Client:
             source.response.read()
             raise _refusal(source.response)
 
+    def audit(self, collection: str | None = None, *, repair: bool = False) -> dict[str, Any]:
+        """The report, however long it takes."""
+        patient = httpx.Timeout(None, connect=5.0)
+        return self._json("POST", "/audit", json={"collection": collection, "repair": repair}, timeout=patient)
+
     def create_collection(self, name: str, **settings: Any) -> dict[str, Any]:
         return self._json("POST", "/collections", json={"name": name, **settings})
 

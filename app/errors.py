@@ -32,6 +32,7 @@ STATUS: Mapping[str, int] = {
     "collection_exists": 409,
     "fingerprint_mismatch": 409,
     "document_busy": 409,
+    "audit_running": 409,
     "too_large": 413,
     "media_type_mismatch": 415,
     "unsupported_media_type": 415,

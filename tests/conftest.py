@@ -1,6 +1,7 @@
 """Fixtures that tests share."""
 
 pytest_plugins = [
+    "tests.support.audited",
     "tests.support.engines",
     "tests.support.fakes",
     "tests.support.late_interaction",

@@ -1,0 +1,194 @@
+"""The chunks of one collection against its documents."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from ingestion.audit.mending import Mending
+from ingestion.audit.report import Book
+from ingestion.ports import Catalog
+from ingestion.types import Collection, DocumentRecord, DocumentState
+from retrieval.ports import VectorStore
+from retrieval.types import ChunkId, DocumentId
+
+PAGE = 1000
+
+Tally = tuple[int, int]
+"""How many chunks, and the exclusive or of their ids."""
+NO_CHUNKS: Tally = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What of a document's record stands still as long as nobody works on the document."""
+
+    version: int
+    state: DocumentState
+    attempts: int
+    chunks: int
+    digest: str
+    ingested_at: datetime
+    searchable_at: datetime | None
+
+    @classmethod
+    def of(cls, record: DocumentRecord) -> "Mark":
+        return cls(
+            record.version,
+            record.state,
+            record.attempts,
+            record.chunks,
+            record.chunk_digest,
+            record.ingested_at,
+            record.searchable_at,
+        )
+
+    @property
+    def settled(self) -> bool:
+        return self.state in ("ready", "failed")
+
+    def agrees(self, tally: Tally) -> bool:
+        """Whether the store holds what the last success wrote."""
+        if self.searchable_at is None:
+            return tally == NO_CHUNKS
+        return tally[0] == self.chunks and self.digest in ("", f"{tally[1]:032x}")
+
+
+class ChunkAudit:
+    """Looks at `portion` documents at a time, in the order of their ids, and reads the whole store for each portion:
+    memory follows from `portion`, whatever the size of the collection.
+
+    Nothing is locked while it looks. A difference counts only where the store, read for this document alone, shows
+    it again, and the document's record is the same before the first and after the second look.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: VectorStore,
+        mending: Mending | None,
+        book: Book,
+        *,
+        portion: int,
+        late: timedelta,
+    ) -> None:
+        """Without `mending` nothing is changed. Documents that have been waiting for longer than `late` are noted."""
+        self._catalog = catalog
+        self._store = store
+        self._mending = mending
+        self._book = book
+        self._portion = portion
+        self._late = late
+
+    async def run(self, collection: Collection) -> None:
+        """Raises CollectionNotFound where catalog or store have none of that name."""
+        after: DocumentId | None = None
+        while True:
+            marks, end = await self._read_portion(collection.name, after)
+            tallies = await self._count(collection, marks, after, end)
+            for document_id, mark in marks.items():
+                if mark.settled and not mark.agrees(tallies.pop(document_id, NO_CHUNKS)):
+                    await self._look_again(collection, document_id, mark)
+                tallies.pop(document_id, None)
+            for document_id in tallies:
+                await self._look_for_owner(collection, document_id)
+            if end is None:
+                return
+            after = end
+
+    async def _read_portion(
+        self, name: str, after: DocumentId | None
+    ) -> tuple[dict[DocumentId, Mark], DocumentId | None]:
+        """The documents after `after`, and the last one's id where more may follow."""
+        marks: dict[DocumentId, Mark] = {}
+        late = datetime.now(UTC) - self._late
+        while len(marks) < self._portion:
+            page = await self._catalog.documents(name, after=after, limit=min(PAGE, self._portion - len(marks)))
+            if not page:
+                return marks, None
+            for record in page:
+                marks[record.document.id] = Mark.of(record)
+                self._note(name, record, late)
+            after = page[-1].document.id
+            self._book.documents += len(page)
+            self._book.tell(f"documents of {name}")
+        return marks, after
+
+    def _note(self, name: str, record: DocumentRecord, late: datetime) -> None:
+        document_id = record.document.id
+        if record.state in ("queued", "processing"):
+            self._book.noted("documents_moving", document_id, collection=name)
+            if record.ingested_at < late:
+                self._book.noted("documents_waiting_long", document_id, collection=name)
+        elif record.searchable_at is not None and not record.chunk_digest:
+            self._book.noted("documents_counted_only", document_id, collection=name)
+
+    async def _count(
+        self, collection: Collection, marks: Mapping[DocumentId, Mark], after: DocumentId | None, end: DocumentId | None
+    ) -> dict[DocumentId, Tally]:
+        """What the store holds of the documents from `after` to `end`, and of unknown ones in between."""
+        tallies: dict[DocumentId, Tally] = {}
+        unknown = 0
+        async for page in self._store.every(collection.store_name):
+            for chunk_id, document_id in page:
+                if (after is not None and document_id <= after) or (end is not None and document_id > end):
+                    continue
+                self._book.chunks += 1
+                tally = tallies.get(document_id)
+                if tally is None:
+                    if document_id not in marks:
+                        if unknown == self._portion:
+                            self._book.noted("chunks_not_judged", document_id, collection=collection.name)
+                            continue
+                        unknown += 1
+                    tally = NO_CHUNKS
+                tallies[document_id] = (tally[0] + 1, tally[1] ^ _number(chunk_id))
+            self._book.tell(f"chunks of {collection.name}")
+        return tallies
+
+    async def _look_again(self, collection: Collection, document_id: DocumentId, before: Mark) -> None:
+        name = collection.name
+        held = await self._held(collection, document_id)
+        record = (await self._catalog.documents_named(name, [document_id])).get(document_id)
+        self._book.tell(f"second look at documents of {name}")
+        if record is None or Mark.of(record) != before:
+            self._book.noted("documents_moving", document_id, collection=name)
+            return
+        if before.agrees(_tally(held)):
+            return
+        if before.searchable_at is None:
+            cleared = self._mending is not None and await self._mending.clear(collection, record)
+            self._book.found("failed_documents_with_chunks", document_id, collection=name, repaired=int(cleared))
+        else:
+            queued = self._mending is not None and await self._mending.requeue(collection, record)
+            self._book.found("documents_outdated", document_id, collection=name, repaired=int(queued))
+
+    async def _look_for_owner(self, collection: Collection, document_id: DocumentId) -> None:
+        """For chunks of a document that was not there when the documents were read."""
+        name = collection.name
+        held = await self._held(collection, document_id)
+        self._book.tell(f"chunks without a document in {name}")
+        if not held or await self._catalog.documents_named(name, [document_id]):
+            return
+        if (await self._catalog.collection(name)).store_name != collection.store_name:
+            return  # its documents have moved to other vectors meanwhile
+        gone = await self._mending.delete(collection, document_id, held) if self._mending else 0
+        self._book.found("chunks_without_document", document_id, collection=name, count=len(held), repaired=gone)
+
+    async def _held(self, collection: Collection, document_id: DocumentId) -> list[ChunkId]:
+        return [stored.id async for page in self._store.texts(collection.store_name, document_id) for stored in page]
+
+
+def _tally(ids: list[ChunkId]) -> Tally:
+    digest = 0
+    for chunk_id in ids:
+        digest ^= _number(chunk_id)
+    return len(ids), digest
+
+
+def _number(chunk_id: ChunkId) -> int:
+    try:
+        return int(chunk_id, 16)
+    except ValueError:
+        # Written by somebody else: any number will do that makes the sum differ.
+        return int.from_bytes(sha256(chunk_id.encode()).digest()[:16])
