@@ -1,21 +1,27 @@
 """The catalog's schema, as migrations build it."""
 
 import asyncio
+import json
+from dataclasses import replace
+from hashlib import sha256
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, MetaData, Table, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from ingestion.catalog import migrations
+from ingestion.catalog import migrations, records
+from ingestion.catalog import tables as catalog_tables
 from ingestion.catalog.database import parse_url
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.catalog.tables import metadata
 from ingestion.errors import CatalogUnavailable
+from ingestion.types import Chunking, JobId, Receipt
 from retrieval.errors import ConfigurationError
-from tests.support.catalog import a_collection
+from retrieval.types import DocumentId
+from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document, success
 
 
 def differences(connection: Connection) -> list[object]:
@@ -68,3 +74,57 @@ async def test_of_a_newer_release_stop_the_start(catalog: SqlCatalog, database_u
     with pytest.raises(ConfigurationError, match="does not fit this release"):
         await older.start()
     await older.close()
+
+
+def of_the_first_release(connection: Connection) -> None:
+    """More documents than the migration takes at a time, ready but for `queued`, of a collection and a job."""
+    migrations.upgrade(connection, "0001")
+    collection = records.collection_values(a_collection())
+    del collection["duplicates"]
+    names = [f"{number:04}" for number in range(1001)]
+    rows, receipts = [], []
+    for position, name in enumerate([*names, "queued"]):
+        document = a_document(name)
+        row = records.document_values(document, position=position, background=False, now=NOW)
+        parts = [document.sha256, document.title, document.media_type, document.partition, 128, 16]
+        row["digest"] = sha256(json.dumps([*parts, dict(document.metadata)], sort_keys=True).encode()).hexdigest()
+        for added in ("chunk_digest", "cancelled", "background"):
+            del row[added]
+        row |= {"searchable_at": None} if name == "queued" else {"state": "ready", "due_at": None, "searchable_at": NOW}
+        rows.append(row)
+        receipt = Receipt(JobId("old"), document.id, 1, "queued" if name == "queued" else "ready")
+        receipts.append(records.receipt_values(receipt, collection="docs", position=position))
+        for added in ("reused_chunks", "duplicate_of"):
+            del receipts[-1][added]
+    job = {"id": "old", "collection": "docs", "created_at": NOW}
+    for table, values in (("collections", [collection]), ("jobs", [job]), ("documents", rows), ("receipts", receipts)):
+        columns = [catalog_tables.metadata.tables[table].c[name] for name in values[0]]
+        old = Table(table, MetaData(), *(Column(column.name, column.type) for column in columns))
+        connection.execute(old.insert(), values)
+
+
+async def test_of_a_database_with_documents(database_url: str) -> None:
+    engine = create_async_engine(parse_url(database_url))
+    async with engine.begin() as connection:
+        await connection.run_sync(of_the_first_release)
+    await engine.dispose()
+    catalog = SqlCatalog(database_url)
+    await catalog.start()
+    assert await catalog.collection("docs") == a_collection()
+    record = await catalog.document("docs", DocumentId("1000"))
+    assert (record.document, record.state, record.chunk_digest) == (a_document("1000"), "ready", "")
+    assert not record.cancelled
+    # What was queued is worked on, and its receipt ends.
+    (claim,) = await catalog.claim(WORKER, limit=5, lease=LEASE, now=NOW)
+    await catalog.complete([success(claim)])
+    last = (await catalog.receipts(JobId("old"), after=1001))[0]
+    assert (last.status, last.reused_chunks, last.duplicate_of) == ("ready", 1, None)
+    assert (await catalog.job(JobId("old"))).state == "succeeded"
+    # What was ready is still known as it was.
+    known = [a_document("0000"), a_document("0999"), a_document("1000")]
+    receipts = await catalog.accept(JobId("new"), "docs", [*known, replace(known[0], id=DocumentId("copy"))])
+    assert [receipt.status for receipt in receipts] == ["unchanged"] * 3 + ["queued"]
+    assert receipts[3].duplicate_of == "0000"
+    recut = await catalog.accept(JobId("recut"), "docs", [replace(known[0], chunking=Chunking(64, 16))])
+    assert recut[0].status == "queued"
+    await catalog.close()
