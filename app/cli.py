@@ -20,6 +20,7 @@ from app.commands.ingest import find_files, ingest_files, summarise
 from app.commands.models import list_models, pull_models
 from app.commands.search import show_hits
 from app.commands.serve import serve as run_serve
+from app.commands.worker import work
 from app.settings import load_settings
 from retrieval.errors import TandemError
 
@@ -53,6 +54,12 @@ def serve(
     """Run a node: both models, the stores and the HTTP interface."""
     overrides = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     raise typer.Exit(run_serve(load_settings(**overrides)))
+
+
+@app.command()
+def worker() -> None:
+    """Ingest what nodes have accepted, in a process of its own (TANDEM_WORKERS batches at once)."""
+    work(load_settings())
 
 
 @app.command()

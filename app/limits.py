@@ -79,24 +79,24 @@ class ApiKeys:
 
 
 class Admission:
-    """Bounds the work that searches have under way, counted in candidates."""
+    """Bounds the work that requests have under way, counted in `what` they bring."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, what: str) -> None:
         self._capacity = capacity
+        self._what = what
         self._used = 0
 
     @asynccontextmanager
-    async def admit(self, candidates: int) -> AsyncIterator[None]:
-        """Raises Overloaded where `candidates` more would pass the bound; a single search always fits an idle node."""
-        if self._used and self._used + candidates > self._capacity:
+    async def admit(self, count: int) -> AsyncIterator[None]:
+        """Raises Overloaded where `count` more would pass the bound; a single request always fits an idle node."""
+        if self._used and self._used + count > self._capacity:
             raise Overloaded(
-                f"{self._used} candidates are being ranked; {candidates} more would pass the bound of "
-                f"{self._capacity}. "
-                "Try again shortly, or ask for fewer candidates.",
+                f"{self._used} {self._what} are under way; {count} more would pass the bound of {self._capacity}. "
+                f"Try again shortly, or with fewer {self._what}.",
                 retry_after_s=1,
             )
-        self._used += candidates
+        self._used += count
         try:
             yield
         finally:
-            self._used -= candidates
+            self._used -= count

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from app import errors
 from app.limits import Admission, ApiKeys, BodyLimit
 from app.node import Components, OnStep
-from app.routes import audit, collections, documents, health, ingest, jobs, search
+from app.routes import audit, collections, documents, embed, health, ingest, jobs, search
 from app.routes.dependencies import authorized
 from app.runner import OnFailure, Runner
 from app.settings import Settings
@@ -48,11 +48,12 @@ def create_app(
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.api_keys = ApiKeys(settings.api_keys)
-    app.state.admission = Admission(settings.max_candidates_in_flight)
+    app.state.admission = Admission(settings.max_candidates_in_flight, "candidates")
+    app.state.embed_admission = Admission(settings.max_texts_in_flight, "texts")
     errors.install(app)
     app.include_router(health.router)
     app.include_router(health.metrics_router, dependencies=[Depends(authorized)])
-    for module in (ingest, jobs, documents, collections, audit, search):
+    for module in (ingest, jobs, documents, collections, audit, search, embed):
         app.include_router(module.router, dependencies=[Depends(authorized)])
 
     @app.get("/", include_in_schema=False)

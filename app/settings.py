@@ -29,10 +29,17 @@ class Settings(BaseSettings):
     embed_dimension: int | None = Field(None, ge=32, le=8192, description="Reduced (MRL) dimension of the vectors.")
     max_model_len: int | None = Field(None, ge=64, description="Window of both models in tokens. Default: by profile.")
 
-    engine: Literal["vllm", "http"] = Field("vllm", description="vllm: both models in this process; http: servers.")
+    engine: Literal["vllm", "http", "node"] = Field(
+        "vllm", description="vllm: both models in this process; http: servers; node: a node's (tandem worker only)."
+    )
     embed_url: str | None = Field(None, description="Base URL of the embedding server (engine http).")
     rerank_url: str | None = Field(None, description="Base URL of the rerank server (engine http).")
-    engine_api_key: SecretStr | None = Field(None, description="Bearer token for both servers (engine http).")
+    node_url: str | None = Field(
+        None, pattern=r"^https?://", description="Base URL of the node whose embedder is used (engine node)."
+    )
+    engine_api_key: SecretStr | None = Field(
+        None, description="Bearer token for the servers (engine http) or the node (engine node)."
+    )
     embed_memory_share: float | None = Field(
         None, gt=0, lt=1, description="Share of the device's memory for the embedder."
     )
@@ -57,8 +64,11 @@ class Settings(BaseSettings):
     max_candidates_in_flight: int = Field(
         8000, ge=1, description="Candidates being ranked over all searches; beyond it POST /search is 429."
     )
+    max_texts_in_flight: int = Field(
+        4096, ge=1, description="Texts being embedded for other processes; beyond it POST /embed is 429."
+    )
 
-    workers: int = Field(3, ge=0, le=64, description="Ingestion batches under way at once in this node; 0: none.")
+    workers: int = Field(3, ge=0, le=64, description="Ingestion batches under way at once in this process; 0: none.")
     worker_batch: int = Field(64, ge=1, le=1024, description="Documents that a worker claims at once.")
     lease_seconds: float = Field(60, ge=1, description="A worker that is silent for so long loses its documents.")
     max_attempts: int = Field(5, ge=1, le=100, description="Tries before a document counts as failed.")
@@ -81,12 +91,14 @@ class Settings(BaseSettings):
         return value.expanduser().absolute()
 
     @model_validator(mode="after")
-    def _urls_for_http(self) -> "Settings":
+    def _urls_of_engines(self) -> "Settings":
         if self.engine == "http":
             missing = [name for name in ("embed_url", "rerank_url") if getattr(self, name) is None]
             if missing:
                 names = " and ".join(PREFIX + name.upper() for name in missing)
                 raise ValueError(f"TANDEM_ENGINE=http needs {names}")
+        if self.engine == "node" and self.node_url is None:
+            raise ValueError("TANDEM_ENGINE=node needs TANDEM_NODE_URL")
         return self
 
 

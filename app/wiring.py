@@ -6,18 +6,23 @@ from pathlib import Path
 
 from app.node import Components, NodeOptions, OnStep
 from app.settings import Settings
+from app.workers import WorkerParts
 from ingestion.blobs import FolderBlobStore
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from ingestion.ports import Catalog
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
+from retrieval.embedders import Embedders
 from retrieval.engines.devices import Device, find_device
 from retrieval.engines.http import HttpEmbedder, HttpReranker
 from retrieval.engines.http_server import HttpServerOptions, HttpTask
 from retrieval.engines.late_interaction import LateInteractionReranker
+from retrieval.engines.model_folder import read_tokenizer
+from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
 from retrieval.engines.vllm_options import EngineOptions
+from retrieval.errors import ConfigurationError
 from retrieval.model_hub import ModelHub
 from retrieval.model_sources import Progress
 from retrieval.models import DEFAULT_WINDOW, Model, ModelProfile, profile, with_facts
@@ -60,6 +65,27 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
     )
 
 
+async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: OnChanged) -> WorkerParts:
+    """The same for a process without an accelerator. `on_changed` as for NodeEmbedder."""
+    chosen = build_profile(settings).embed
+    on_step(f"looking for the model {chosen.name}")
+    folder = await ModelHub(settings.models_dir).resolve(chosen.id, _download_teller(on_step))
+    embedder: Embedder
+    if settings.engine == "node":
+        assert settings.node_url is not None
+        node = NodeServerOptions(settings.node_url, _engine_key(settings))
+        embedder = NodeEmbedder(read_tokenizer(folder), node, on_changed=on_changed)
+    else:
+        embedder = _http_embedder(settings, chosen, folder)
+    return WorkerParts(
+        embedders=Embedders(embedder),
+        store=build_store(settings),
+        catalog=build_catalog(settings),
+        blobs=FolderBlobStore(settings.data_dir / "originals"),
+        parser=ProcessParser(processes=settings.parser_processes),
+    )
+
+
 def build_store(settings: Settings) -> VectorStore:
     if not settings.milvus_uri:
         return MilvusStore(MilvusLiteServer(settings.data_dir / "milvus"))
@@ -94,6 +120,14 @@ def engine_options(settings: Settings, model: Model, folder: Path, share: float 
     )
 
 
+def worker_options(settings: Settings) -> WorkerOptions:
+    return WorkerOptions(
+        batch=settings.worker_batch,
+        lease=timedelta(seconds=settings.lease_seconds),
+        max_attempts=settings.max_attempts,
+    )
+
+
 def node_options(settings: Settings) -> NodeOptions:
     return NodeOptions(
         limits=Limits(
@@ -101,11 +135,7 @@ def node_options(settings: Settings) -> NodeOptions:
             documents=settings.max_documents,
             queued=settings.max_queued,
         ),
-        worker=WorkerOptions(
-            batch=settings.worker_batch,
-            lease=timedelta(seconds=settings.lease_seconds),
-            max_attempts=settings.max_attempts,
-        ),
+        worker=worker_options(settings),
         workers=settings.workers,
         drain=timedelta(seconds=settings.drain_seconds),
         selftest_margin=settings.selftest_margin,
@@ -114,6 +144,8 @@ def node_options(settings: Settings) -> NodeOptions:
 
 
 async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, Reranker]:
+    if settings.engine == "node":
+        raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
     chosen = build_profile(settings)
     hub = ModelHub(settings.models_dir)
     tell = _download_teller(on_step)
@@ -122,14 +154,9 @@ async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, 
     on_step(f"looking for the model {chosen.rerank.name}")
     rerank_folder = await hub.resolve(chosen.rerank.id, tell)
     if settings.engine == "http":
-        assert settings.embed_url is not None
         assert settings.rerank_url is not None
         return (
-            HttpEmbedder(
-                embed_folder,
-                _server(settings, settings.embed_url, chosen.embed, "embed"),
-                dimension=settings.embed_dimension,
-            ),
+            _http_embedder(settings, chosen.embed, embed_folder),
             HttpReranker(rerank_folder, _server(settings, settings.rerank_url, chosen.rerank, "classify")),
         )
     embed = engine_options(settings, chosen.embed, embed_folder, settings.embed_memory_share)
@@ -142,13 +169,22 @@ async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, 
     return VllmEmbedder(embed, dimension=settings.embed_dimension), second_stage
 
 
+def _http_embedder(settings: Settings, model: Model, folder: Path) -> HttpEmbedder:
+    assert settings.embed_url is not None
+    server = _server(settings, settings.embed_url, model, "embed")
+    return HttpEmbedder(folder, server, dimension=settings.embed_dimension)
+
+
+def _engine_key(settings: Settings) -> str | None:
+    return settings.engine_api_key.get_secret_value() if settings.engine_api_key else None
+
+
 def _server(settings: Settings, url: str, model: Model, task: HttpTask) -> HttpServerOptions:
-    key = settings.engine_api_key
     return HttpServerOptions(
         url=url,
         model=model.name,
         task=task,
-        api_key=key.get_secret_value() if key else None,
+        api_key=_engine_key(settings),
         max_model_len=settings.max_model_len or model.max_model_len or DEFAULT_WINDOW,
     )
 

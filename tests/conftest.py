@@ -10,5 +10,6 @@ pytest_plugins = [
     "tests.support.hub",
     "tests.support.databases",
     "tests.support.node",
+    "tests.support.node_embedder",
     "tests.support.stores",
 ]

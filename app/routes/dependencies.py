@@ -39,6 +39,12 @@ async def admission(request: Request) -> Admission:
     return found
 
 
+async def embed_admission(request: Request) -> Admission:
+    found = request.app.state.embed_admission
+    assert isinstance(found, Admission)
+    return found
+
+
 async def authorized(
     request: Request, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> None:
@@ -53,3 +59,4 @@ ServingNode = Annotated[Node, Depends(serving_node)]
 NodeSettings = Annotated[Settings, Depends(settings)]
 NodeMetrics = Annotated[Metrics, Depends(metrics)]
 SearchAdmission = Annotated[Admission, Depends(admission)]
+EmbedAdmission = Annotated[Admission, Depends(embed_admission)]

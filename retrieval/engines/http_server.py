@@ -9,20 +9,15 @@ from typing import Literal
 
 import httpx
 import orjson
-import structlog
 
+from retrieval.engines.http_connection import HttpConnection
 from retrieval.engines.http_replies import outputs_of
-from retrieval.errors import EngineDead, EngineFailed, NotReady, TandemError, Unavailable
+from retrieval.errors import EngineFailed, TandemError, Unavailable
 from retrieval.types import Lane, TokenIds, Vector
-
-log = structlog.get_logger()
 
 HttpTask = Literal["embed", "classify"]
 
 PATHS: Mapping[HttpTask, str] = {"embed": "/v1/embeddings", "classify": "/classify"}
-KEEP_ALIVE_SECONDS = 2.0
-"""Idle connections are dropped before the server does it (uvicorn: after 5 s), or a request could meet a closed one."""
-CONNECT_SECONDS = 5.0
 MESSAGE_CHARACTERS = 300
 """Of a server's own words in an error: enough to see what was wrong, too little to carry documents along."""
 
@@ -60,45 +55,30 @@ class HttpEngine:
     def __init__(self, options: HttpServerOptions, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         """`transport` replaces the network (tests, unix sockets)."""
         self.options = options
-        self._transport = transport
-        self._client: httpx.AsyncClient | None = None
-        self._probe: asyncio.Task[None] | None = None
-        self._slots = {lane: asyncio.Semaphore(options.requests_at_once) for lane in Lane}
-        self._failure: str | None = "The connection to the engine was not started"
-        self._closed = False
+        self._connection = HttpConnection(
+            options.url,
+            api_key=options.api_key,
+            requests_at_once=options.requests_at_once,
+            timeout_seconds=options.timeout_seconds,
+            probe_path="/health",
+            probe_seconds=options.probe_seconds,
+            judge=self._judge,
+            transport=transport,
+        )
 
     @property
     def failure(self) -> str | None:
-        return self._failure
+        return self._connection.failure
 
     async def start(self) -> None:
         """Opens the client and looks at the server once. Never raises: the server may come later."""
-        headers = {"Authorization": f"Bearer {self.options.api_key}"} if self.options.api_key else {}
-        self._client = httpx.AsyncClient(
-            base_url=self.options.url,
-            headers=headers,
-            timeout=httpx.Timeout(self.options.timeout_seconds, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(
-                max_connections=len(Lane) * self.options.requests_at_once + 1, keepalive_expiry=KEEP_ALIVE_SECONDS
-            ),
-            transport=self._transport,
-            trust_env=False,  # settings are the only reader of the environment, and proxies are for other hosts
-        )
-        await self._look(self._client)
-        self._probe = asyncio.create_task(self._watch(self._client), name=f"probe {self.options.url}")
+        self._connection.open()
+        await self._connection.look()
+        self._connection.watch()
 
     async def close(self) -> None:
         """Breaks off the requests under way; they and later ones fail with EngineDead."""
-        self._closed = True
-        self._failure = "The connection to the engine was closed"
-        if self._probe is not None:
-            self._probe.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._probe
-            self._probe = None
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.aclose()
+        await self._connection.close()
 
     async def encode(self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None) -> list[Vector]:
         """One output per prompt, in order: a vector, or for `classify` the probability of relevance, shape (1,).
@@ -108,14 +88,10 @@ class HttpEngine:
         started).
         One failed request of a call cancels the others.
         """
-        client = self._client
-        if client is None:
-            raise (EngineDead if self._closed else NotReady)(str(self._failure))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._request(client, batch, lane, dimensions))
-                    for batch in self._batches(token_ids)
+                    group.create_task(self._request(batch, lane, dimensions)) for batch in self._batches(token_ids)
                 ]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
@@ -134,9 +110,7 @@ class HttpEngine:
         if batch:
             yield batch
 
-    async def _request(
-        self, client: httpx.AsyncClient, batch: list[list[int]], lane: Lane, dimensions: int | None
-    ) -> list[Vector]:
+    async def _request(self, batch: list[list[int]], lane: Lane, dimensions: int | None) -> list[Vector]:
         body: dict[str, object] = {"model": self.options.model, "input": batch}
         if self.options.task == "embed":
             body["encoding_format"] = "base64"
@@ -144,25 +118,10 @@ class HttpEngine:
             body["dimensions"] = dimensions
         if self.options.send_priority:
             body["priority"] = int(lane)
-        async with self._slots[lane]:
-            if client is not self._client:
-                raise EngineDead(str(self._failure))  # closed while this waited for its slot
-            try:
-                response = await client.post(
-                    PATHS[self.options.task],
-                    content=orjson.dumps(body),
-                    headers={"Content-Type": "application/json"},
-                )
-            except httpx.TimeoutException as error:
-                raise Unavailable(self._late(error)) from error
-            except httpx.TransportError as error:
-                self._failure = self._away(error) if client is self._client else self._failure
-                raise EngineDead(str(self._failure)) from error
-            except httpx.RequestError as error:
-                raise Unavailable(f"{self.options.url} broke off its answer ({type(error).__name__})") from error
+        response = await self._connection.post(PATHS[self.options.task], orjson.dumps(body), lane)
         if response.status_code != httpx.codes.OK:
             raise self._refused(response)
-        self._failure = None
+        self._connection.found(None)
         return await asyncio.to_thread(outputs_of, self.options.task, response.content, len(batch))
 
     def _refused(self, response: httpx.Response) -> TandemError:
@@ -174,31 +133,10 @@ class HttpEngine:
             return Unavailable(said, status=status, **detail)
         return EngineFailed(said, status=status)
 
-    async def _watch(self, client: httpx.AsyncClient) -> None:
-        while True:
-            await asyncio.sleep(self.options.probe_seconds)
-            await self._look(client)
-
-    async def _look(self, client: httpx.AsyncClient) -> None:
-        try:
-            response = await client.get("/health", timeout=CONNECT_SECONDS)
-        except httpx.TimeoutException as error:
-            failure: str | None = self._late(error)
-        except httpx.TransportError as error:
-            failure = self._away(error)
-        else:
-            # A server without this path still lives; its model is tried by the self-test.
-            failed = response.status_code >= 500
-            failure = f"{self.options.url}/health answered {response.status_code}" if failed else None
-        if failure != self._failure:
-            log.info("engine health changed", url=self.options.url, failure=failure)
-        self._failure = failure
-
-    def _late(self, error: httpx.TimeoutException) -> str:
-        return f"{self.options.url} did not answer in time ({type(error).__name__})"
-
-    def _away(self, error: httpx.TransportError) -> str:
-        return f"{self.options.url} does not answer ({type(error).__name__}): is the server running?"
+    def _judge(self, response: httpx.Response) -> str | None:
+        # A server without this path still lives; its model is tried by the self-test.
+        failed = response.status_code >= 500
+        return f"{self.options.url}/health answered {response.status_code}" if failed else None
 
 
 def _message(response: httpx.Response) -> str:

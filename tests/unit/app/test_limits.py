@@ -22,7 +22,7 @@ def test_any_known_key_is_right(given: str) -> None:
 
 
 async def test_admission_bounds_what_is_under_way_and_frees_it_after_errors() -> None:
-    admission = Admission(100)
+    admission = Admission(100, "candidates")
     async with admission.admit(60):
         with pytest.raises(Overloaded) as refused:
             async with admission.admit(50):
@@ -38,5 +38,5 @@ async def test_admission_bounds_what_is_under_way_and_frees_it_after_errors() ->
 
 
 async def test_an_idle_node_takes_a_search_larger_than_the_bound() -> None:
-    async with Admission(10).admit(400):
+    async with Admission(10, "candidates").admit(400):
         pass

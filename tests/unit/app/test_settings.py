@@ -21,7 +21,7 @@ def test_defaults_stay_on_loopback() -> None:
     [
         ("PORT", "http", ["TANDEM_PORT='http'", "integer"]),
         ("PORT", "70000", ["TANDEM_PORT='70000'", "65535"]),
-        ("ENGINE", "onnx", ["TANDEM_ENGINE='onnx'", "'vllm' or 'http'"]),
+        ("ENGINE", "onnx", ["TANDEM_ENGINE='onnx'", "'vllm', 'http' or 'node'"]),
         ("WORKERS", "-1", ["TANDEM_WORKERS='-1'"]),
         ("EMBED_MEMORY_SHARE", "1.5", ["TANDEM_EMBED_MEMORY_SHARE='1.5'"]),
     ],

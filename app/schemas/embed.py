@@ -1,0 +1,52 @@
+"""The embedder on the wire, for processes that have none."""
+
+from base64 import b64encode
+from dataclasses import asdict
+from typing import Literal, Self
+
+from pydantic import Field
+
+from app.schemas.collections import FingerprintOut
+from app.schemas.wire import Text, Wire
+from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
+
+MAX_TEXTS = 256
+
+LaneName = Literal["interactive", "bulk"]
+
+
+class EmbedIn(Wire):
+    texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS, description="Any text, blank ones as well.")
+    kind: TextKind
+    lane: LaneName = Field("bulk", description="interactive: before all bulk work. For questions of people only.")
+    instruction: Text | None = Field(None, max_length=4000, description="For queries; default: the model's own.")
+
+    @property
+    def as_lane(self) -> Lane:
+        return Lane[self.lane.upper()]
+
+
+class EmbedOut(Wire):
+    vectors: str = Field(description="Base64 of one row of little-endian float32 for each text.")
+    tokens: list[int]
+    truncated_tokens: list[int]
+    fingerprint: FingerprintOut
+
+    @classmethod
+    def of(cls, embeddings: Embeddings) -> Self:
+        return cls(
+            vectors=b64encode(embeddings.vectors.astype("<f4", copy=False).tobytes()).decode(),
+            tokens=list(embeddings.tokens),
+            truncated_tokens=list(embeddings.truncated_tokens),
+            fingerprint=fingerprint_out(embeddings.fingerprint),
+        )
+
+
+class EmbedderOut(Wire):
+    fingerprint: FingerprintOut
+    max_tokens: int = Field(description="Longest document that is embedded without a cut, special tokens not counted.")
+    tokenizer: str = Field(description="Digest of what the tokenizer makes of a test text.")
+
+
+def fingerprint_out(fingerprint: Fingerprint) -> FingerprintOut:
+    return FingerprintOut(**asdict(fingerprint), digest=fingerprint.digest)

@@ -1,0 +1,34 @@
+"""How the parts of a process are brought up and ended."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from retrieval.errors import TandemError, Unavailable
+from retrieval.ports import Lifecycle
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 5.0
+
+
+async def until_available(start: Callable[[], Awaitable[None]], step: str, on_step: Callable[[str], None]) -> None:
+    """Tries again, and says so, as long as what is needed is away. Other errors are the caller's."""
+    on_step(step)
+    while True:
+        try:
+            return await start()
+        except Unavailable as error:
+            log.warning("waiting", step=step, code=error.code, reason=error.message)
+            on_step(f"{step}, and waits: {error.message}")
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def close_all(parts: Mapping[str, Lifecycle]) -> None:
+    """In reverse order, whatever one of them says."""
+    for name, part in reversed(list(parts.items())):
+        try:
+            await part.close()
+        except TandemError as error:
+            log.warning("did not close cleanly", part=name, code=error.code, reason=error.message)

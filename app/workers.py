@@ -1,0 +1,89 @@
+"""The ingestion workers of one process, be it a node or a process of their own."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+
+from ingestion.changes import Changes
+from ingestion.pipeline import LARGE_BYTES, Pipeline
+from ingestion.ports import BlobStore, Catalog, Parser
+from ingestion.types import WorkerId
+from ingestion.worker import Worker, WorkerOptions
+from retrieval.embedders import Embedders
+from retrieval.ports import VectorStore
+
+log = structlog.get_logger()
+
+RELEASE_SECONDS = 5.0
+"""Beyond the drain time, for giving leases back. A database that is away must not hold up a stop: leases run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What workers stand on; whoever made the parts starts and closes them."""
+
+    embedders: Embedders
+    store: VectorStore
+    catalog: Catalog
+    blobs: BlobStore
+    parser: Parser
+
+
+class Workers:
+    def __init__(
+        self,
+        parts: WorkerParts,
+        options: WorkerOptions,
+        *,
+        slots: int,
+        drain: timedelta,
+        work_arrived: asyncio.Event,
+        changes: Changes,
+    ) -> None:
+        """`work_arrived` is set by whoever queues documents in this process; `changes` hears of what became of them."""
+        pipeline = Pipeline(
+            catalog=parts.catalog,
+            blobs=parts.blobs,
+            parser=parts.parser,
+            embedders=parts.embedders,
+            store=parts.store,
+        )
+        self.name = uuid4().hex[:8]
+        """Of this process in the catalog's leases."""
+        self._drain = drain.total_seconds()
+        self._workers = [
+            Worker(
+                WorkerId(f"{self.name}-{slot}"),
+                parts.catalog,
+                pipeline,
+                options,
+                work_arrived,
+                changes,
+                # One slot stays free for small documents.
+                largest=LARGE_BYTES if slot == 0 and slots > 1 else None,
+            )
+            for slot in range(slots)
+        ]
+        self._working: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._working = [asyncio.create_task(worker.run()) for worker in self._workers]
+
+    async def stop(self) -> None:
+        """Lets the batches under way finish within the drain time, and gives the leases of the others back."""
+        for worker in self._workers:
+            worker.stop()
+        if not self._working:
+            return
+        finished, late = await asyncio.wait(self._working, timeout=self._drain)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=RELEASE_SECONDS)
+        released = sum(task.cancelled() for task in late)
+        log.info(
+            "workers stopped", finished=len(finished), released=released, leases_left_to_expire=len(late) - released
+        )

@@ -1,0 +1,149 @@
+"""A connection to a server that owns a model: bounded, watched, its failures translated. What is asked of the server
+and what its answers mean is for others to say."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import httpx
+import structlog
+
+from retrieval.errors import EngineDead, NotReady, Unavailable
+from retrieval.types import Lane
+
+log = structlog.get_logger()
+
+KEEP_ALIVE_SECONDS = 2.0
+"""Idle connections are dropped before the server does it (uvicorn: after 5 s), or a request could meet a closed one."""
+CONNECT_SECONDS = 5.0
+
+Judge = Callable[[httpx.Response], str | None]
+"""What an answer to the probe says is wrong; None where all is well."""
+
+
+class HttpConnection:
+    """`failure` is what the last probe or the last broken request found."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None,
+        requests_at_once: int,
+        timeout_seconds: float,
+        probe_path: str,
+        probe_seconds: float,
+        judge: Judge,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`requests_at_once` is per lane, so that bulk work never holds the connections that a search needs.
+        `api_key` goes out as a bearer token. `transport` replaces the network (tests, unix sockets)."""
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._connections = len(Lane) * requests_at_once + 1
+        self._timeout_seconds = timeout_seconds
+        self._probe_path = probe_path
+        self._probe_seconds = probe_seconds
+        self._judge = judge
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+        self._probe: asyncio.Task[None] | None = None
+        self._slots = {lane: asyncio.Semaphore(requests_at_once) for lane in Lane}
+        self._failure: str | None = "The connection to the engine was not started"
+        self._closed = False
+
+    @property
+    def failure(self) -> str | None:
+        return self._failure
+
+    def open(self) -> None:
+        """Does nothing where it is open."""
+        self._client = self._client or httpx.AsyncClient(
+            base_url=self._url,
+            headers=self._headers,
+            timeout=httpx.Timeout(self._timeout_seconds, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=self._connections, keepalive_expiry=KEEP_ALIVE_SECONDS),
+            transport=self._transport,
+            trust_env=False,  # settings are the only reader of the environment, and proxies are for other hosts
+        )
+
+    def watch(self) -> None:
+        """Probes the server from now on, to keep `failure` true."""
+        self._probe = self._probe or asyncio.create_task(self._watch(), name=f"probe {self._url}")
+
+    async def close(self) -> None:
+        """Breaks off the requests under way; they and later ones fail with EngineDead."""
+        self._closed = True
+        self._failure = "The connection to the engine was closed"
+        if self._probe is not None:
+            self._probe.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._probe
+            self._probe = None
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+    async def look(self) -> None:
+        """Probes the server once. Never raises."""
+        if self._client is not None:
+            await self._look(self._client)
+
+    async def get(self, path: str) -> httpx.Response:
+        """Outside of the lanes. Errors as in `post`."""
+        return await self._ask(self._opened(), "GET", path, None)
+
+    async def post(self, path: str, body: bytes, lane: Lane) -> httpx.Response:
+        """Sends JSON when it is its turn; the answer may have any status. Raises EngineDead (no connection, or
+        closed), Unavailable (late, or broken off), NotReady (not opened)."""
+        client = self._opened()
+        async with self._slots[lane]:
+            if client is not self._client:
+                raise EngineDead(str(self._failure))  # closed while this waited for its slot
+            return await self._ask(client, "POST", path, body)
+
+    def found(self, failure: str | None) -> None:
+        """What an answer showed of the server's health; a closed connection stays failed."""
+        if self._closed:
+            return
+        if failure != self._failure:
+            log.info("engine health changed", url=self._url, failure=failure)
+        self._failure = failure
+
+    def _opened(self) -> httpx.AsyncClient:
+        if self._client is None:
+            raise (EngineDead if self._closed else NotReady)(str(self._failure))
+        return self._client
+
+    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None) -> httpx.Response:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            return await client.request(method, path, content=body, headers=headers)
+        except httpx.TimeoutException as error:
+            raise Unavailable(self._late(error)) from error
+        except httpx.TransportError as error:
+            self.found(self._away(error))
+            raise EngineDead(str(self._failure)) from error
+        except httpx.RequestError as error:
+            raise Unavailable(f"{self._url} broke off its answer ({type(error).__name__})") from error
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._probe_seconds)
+            await self.look()
+
+    async def _look(self, client: httpx.AsyncClient) -> None:
+        try:
+            response = await client.get(self._probe_path, timeout=CONNECT_SECONDS)
+        except httpx.TimeoutException as error:
+            self.found(self._late(error))
+        except httpx.TransportError as error:
+            self.found(self._away(error))
+        else:
+            self.found(self._judge(response))
+
+    def _late(self, error: httpx.TimeoutException) -> str:
+        return f"{self._url} did not answer in time ({type(error).__name__})"
+
+    def _away(self, error: httpx.TransportError) -> str:
+        return f"{self._url} does not answer ({type(error).__name__}): is the server running?"
