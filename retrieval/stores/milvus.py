@@ -175,9 +175,16 @@ class MilvusStore:
         """Every row once, in the order of the ids. By ranges of ids, since servers bound how far an offset reaches."""
         which = await self._session.filter(template, **values)
         while page := await self._session.query(name, fields, which, rows=_PAGE_OF_IDS):
+            ids = [row["id"] for row in page]
+            # Python and Milvus order text alike: by code points, by bytes of UTF-8.
+            if ids != sorted(ids):
+                raise StoreFailed(
+                    f"Milvus brings the rows of {name!r} in no order of their ids; they cannot be listed."
+                )
             yield page
-            after = "id > {last}" + (f" and {template}" if template else "")
-            which = await self._session.filter(after, last=max(row["id"] for row in page), **values)
+            which = await self._session.filter(
+                "id > {last}" + (template and f" and {template}"), last=ids[-1], **values
+            )
 
 
 def _parts(ids: Sequence[ChunkId], size: int) -> Iterator[Sequence[ChunkId]]:

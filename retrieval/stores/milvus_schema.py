@@ -41,6 +41,9 @@ class ServerTraits:
     every search that names a partition: there `partition` is a plain field."""
     concurrent_writes: bool
     slow_until_flushed: bool
+    orders_iterators_only: bool
+    """Of a bounded query, brings the first rows by id only where it is marked as an iterator's, else any. Servers
+    always bring the first; there the mark must not be set, for with it they pass over the consistency asked for."""
 
 
 def server_traits(version: str) -> ServerTraits:
@@ -56,6 +59,7 @@ def server_traits(version: str) -> ServerTraits:
             partition_key=True,
             concurrent_writes=False,
             slow_until_flushed=True,
+            orders_iterators_only=True,
         )
     major, minor = (int(part) for part in number.split(".")[:2])
     modern = (major, minor) >= (2, 5)
@@ -66,6 +70,7 @@ def server_traits(version: str) -> ServerTraits:
         partition_key=modern,
         concurrent_writes=True,
         slow_until_flushed=False,
+        orders_iterators_only=False,
     )
 
 

@@ -91,8 +91,9 @@ class MilvusSession:
     ) -> Sequence[Mapping[str, Any]]:
         """The fields named of each row, read at Strong consistency. With `rows`: of that many rows at most, the first
         in the order of their ids."""
-        # Servers know these from iterators. Without the second, Milvus Lite brings any rows, not the first.
-        first = {} if rows is None else {"limit": rows, "iterator": "True"}
+        first: dict[str, Any] = {} if rows is None else {"limit": rows}
+        if first and (await self.traits()).orders_iterators_only:
+            first["iterator"] = "True"
         async with await self.turn():
             found: Sequence[Mapping[str, Any]] = await self._loaded(
                 "query",
