@@ -1,5 +1,6 @@
 """The only reader of the environment. Frozen; checked once, at the start."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from retrieval.errors import ConfigurationError
 
 PREFIX = "TANDEM_"
+BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w=-][\w.=-]*)*/?")
+ENDPOINT = re.compile(r"https?://[\w.-]+(:\d{1,5})?/?|https?://\[[0-9a-f:]+\](:\d{1,5})?/?")
 
 
 class Settings(BaseSettings):
@@ -47,6 +50,17 @@ class Settings(BaseSettings):
         None, gt=0, lt=1, description="Share of the device's memory for the reranker."
     )
     selftest_margin: bool = Field(True, description="Self-test checks meaning; off only for random test weights.")
+
+    blobs: str | None = Field(
+        None, description="Where originals are kept: a folder, or s3://bucket/prefix. Default: the data folder."
+    )
+    s3_endpoint: str | None = Field(None, description="URL of an S3 service that is not Amazon's, without the bucket.")
+    s3_region: str | None = Field(None, description="Region of the bucket. Default: AWS_REGION, or us-east-1.")
+    s3_style: Literal["path", "virtual"] = Field(
+        "path", description="Bucket in the URL's path, or in its host name, as Aliyun OSS and Huawei OBS want it."
+    )
+    s3_access_key: SecretStr | None = Field(None, description="Its key. Default: AWS_* or the machine's role.")
+    s3_secret_key: SecretStr | None = Field(None, description="Its secret.")
 
     milvus_uri: str | None = Field(None, description="Milvus server. Default: Milvus Lite in the data folder.")
     milvus_token: SecretStr | None = Field(None, description="Token of the Milvus server, as user:password.")
@@ -89,6 +103,26 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("blobs")
+    @classmethod
+    def _folder_or_bucket(cls, value: str | None) -> str | None:
+        if value and "://" in value and not BUCKET_URL.fullmatch(value):
+            raise ValueError("neither a folder nor s3://bucket/prefix (a prefix of letters, digits and . _ - =)")
+        return value
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value and not ENDPOINT.fullmatch(value):
+            raise ValueError("not an address like https://host:port")
+        return value
+
+    @model_validator(mode="after")
+    def _both_keys(self) -> "Settings":
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("TANDEM_S3_ACCESS_KEY and TANDEM_S3_SECRET_KEY are set together or not at all")
+        return self
 
     @model_validator(mode="after")
     def _urls_of_engines(self) -> "Settings":

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from app.node import Components, NodeOptions, OnStep
 from app.settings import Settings
 from app.workers import WorkerParts
-from ingestion.blobs import FolderBlobStore
+from ingestion.blobs.folder import FolderBlobStore
+from ingestion.blobs.s3 import S3BlobStore, S3Options
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.parsers.process import ProcessParser
-from ingestion.ports import Catalog
+from ingestion.ports import BlobStore, Catalog
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
@@ -25,7 +27,7 @@ from retrieval.engines.vllm_options import EngineOptions
 from retrieval.errors import ConfigurationError
 from retrieval.model_hub import ModelHub
 from retrieval.model_sources import Progress
-from retrieval.models import DEFAULT_WINDOW, Model, ModelProfile, profile, with_facts
+from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, model, profile, with_facts
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite_server import MilvusLiteServer
@@ -60,8 +62,9 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
         reranker=reranker,
         store=build_store(settings),
         catalog=build_catalog(settings),
-        blobs=FolderBlobStore(settings.data_dir / "originals"),
+        blobs=build_blobs(settings),
         parser=ProcessParser(processes=settings.parser_processes),
+        open_embedder=partial(_open_embedder, settings) if settings.engine == "vllm" else None,
     )
 
 
@@ -81,7 +84,7 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
         embedders=Embedders(embedder),
         store=build_store(settings),
         catalog=build_catalog(settings),
-        blobs=FolderBlobStore(settings.data_dir / "originals"),
+        blobs=build_blobs(settings),
         parser=ProcessParser(processes=settings.parser_processes),
     )
 
@@ -91,6 +94,26 @@ def build_store(settings: Settings) -> VectorStore:
         return MilvusStore(MilvusLiteServer(settings.data_dir / "milvus"))
     token = settings.milvus_token
     return MilvusStore(settings.milvus_uri, token.get_secret_value() if token else "")
+
+
+def build_blobs(settings: Settings) -> BlobStore:
+    if not settings.blobs:
+        return FolderBlobStore(settings.data_dir / "originals")
+    if not settings.blobs.startswith("s3://"):
+        return FolderBlobStore(Path(settings.blobs).expanduser().absolute())
+    bucket, _, prefix = settings.blobs.removeprefix("s3://").partition("/")
+    key, secret = settings.s3_access_key, settings.s3_secret_key
+    return S3BlobStore(
+        S3Options(
+            bucket=bucket,
+            prefix=prefix.rstrip("/"),
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            style=settings.s3_style,
+            access_key=key.get_secret_value() if key else None,
+            secret_key=secret.get_secret_value() if secret else None,
+        )
+    )
 
 
 def build_catalog(settings: Settings) -> Catalog:
@@ -167,6 +190,14 @@ async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, 
     else:
         second_stage = VllmReranker(replace(rerank, task="classify"))
     return VllmEmbedder(embed, dimension=settings.embed_dimension), second_stage
+
+
+async def _open_embedder(settings: Settings, models: str) -> Embedder:
+    """Of a pair's name or a model's id, with the settings of the node's own."""
+    known = next((pair.embed for pair in PROFILES if pair.name == models), None)
+    chosen = known or model(models)
+    folder = await ModelHub(settings.models_dir).resolve(chosen.id)
+    return VllmEmbedder(engine_options(settings, chosen, folder, settings.embed_memory_share))
 
 
 def _http_embedder(settings: Settings, model: Model, folder: Path) -> HttpEmbedder:

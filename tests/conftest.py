@@ -11,5 +11,6 @@ pytest_plugins = [
     "tests.support.databases",
     "tests.support.node",
     "tests.support.node_embedder",
+    "tests.support.s3",
     "tests.support.stores",
 ]

@@ -2,40 +2,44 @@
 
 import asyncio
 import os
-import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from hashlib import sha256 as hash_of
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
+from time import time
 
+from ingestion.blobs.naming import check, hash_at, is_whole, path_of
+from ingestion.blobs.trouble import Trouble
 from ingestion.errors import BlobStoreUnavailable
 
-FAILURE_SECONDS = 30.0
 WRITERS = 8
 """Writes wait for the disk to sync, so a few side by side are faster than one after the other."""
-SHA256 = re.compile(r"[0-9a-f]{64}")
+PAGE = 1000
+PARTIAL = ".partial"
+"""Folder of the files that are being written. They are moved out of it when they are whole."""
+ABANDONED_SECONDS = 3600.0
+"""No write takes so long: a file in PARTIAL that is older belongs to a process that was killed."""
 
 
 class FolderBlobStore:
-    """BlobStore (see ingestion.ports) under `root`, which is made where it is missing: `<root>/ab/<sha256>`.
+    """BlobStore (see ingestion.ports) under `root`, which is made where it is missing: `<root>/ab/<sha256>`. Several
+    processes may use one folder.
 
     Every method raises ValueError where `sha256` is not 64 lower-case hexadecimal digits: it never becomes a path.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._failure = ""
-        self._failed_at = float("-inf")
+        self._trouble = Trouble()
 
     @property
     def failure(self) -> str | None:
-        """What went wrong last, for half a minute: afterwards a new attempt has to show whether it still does."""
-        return self._failure if monotonic() < self._failed_at + FAILURE_SECONDS else None
+        return self._trouble.current
 
     async def start(self) -> None:
-        """Raises BlobStoreUnavailable where the folder cannot be made or written."""
+        """Removes what broken-off writes left. Raises BlobStoreUnavailable where the folder cannot be made or
+        written."""
         await asyncio.to_thread(self._start)
 
     async def close(self) -> None:
@@ -45,7 +49,11 @@ class FolderBlobStore:
         """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
         work = [(self._path(sha256), data) for sha256, data in blobs.items()]
         slices = [part for first in range(WRITERS) if (part := work[first::WRITERS])]
-        await asyncio.gather(*(asyncio.to_thread(self._put, part) for part in slices))
+        # A thread cannot be stopped: all of them have ended, whatever one of them met, before this returns.
+        ended = await asyncio.gather(*(asyncio.to_thread(self._put, part) for part in slices), return_exceptions=True)
+        for error in ended:
+            if error is not None:
+                raise error
 
     async def get(self, hashes: Collection[str]) -> Mapping[str, bytes]:
         """See BlobStore.get."""
@@ -54,25 +62,34 @@ class FolderBlobStore:
     async def delete(self, sha256: str) -> None:
         await asyncio.to_thread(self._delete, self._path(sha256))
 
+    async def every(self) -> AsyncIterator[Mapping[str, datetime]]:
+        """See BlobStore.every."""
+        for folder in await asyncio.to_thread(self._folders):
+            found = await asyncio.to_thread(self._times, folder)
+            for start in range(0, len(found), PAGE):
+                yield dict(found[start : start + PAGE])
+
     def _path(self, sha256: str) -> Path:
-        if SHA256.fullmatch(sha256) is None:
-            raise ValueError("A blob is named by the 64 lower-case hexadecimal digits of its SHA-256.")
-        return self._root / sha256[:2] / sha256
+        return self._root / path_of(sha256)
 
     def _start(self) -> None:
         with self._translated("written"):
-            self._root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._root):
+            partial = self._partial()
+            with os.scandir(partial) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):  # another process tidies up too
+                        if entry.stat().st_mtime < time() - ABANDONED_SECONDS:
+                            Path(entry).unlink()
+            with tempfile.TemporaryFile(dir=partial):
                 pass
 
     def _put(self, blobs: Sequence[tuple[Path, bytes]]) -> None:
         with self._translated("written"):
             for path, data in blobs:
-                if hash_of(data).hexdigest() != path.name:
-                    raise ValueError(f"The bytes do not have the SHA-256 {path.name}.")
+                check(path.name, data)
                 if _read(path) is None:
                     path.parent.mkdir(exist_ok=True)
-                    _replace(path, data)
+                    _replace(path, data, self._partial())
             # Also where every blob was there: whoever wrote it may not have come this far yet.
             for folder in {path.parent for path, _ in blobs} | {self._root}:
                 _sync_folder(folder)
@@ -86,14 +103,33 @@ class FolderBlobStore:
         with self._translated("written"):
             path.unlink(missing_ok=True)
 
+    def _partial(self) -> Path:
+        folder = self._root / PARTIAL
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _folders(self) -> Sequence[Path]:
+        with self._translated("read"), os.scandir(self._root) as entries:
+            return sorted(Path(entry) for entry in entries if len(entry.name) == 2 and entry.is_dir())
+
+    def _times(self, folder: Path) -> Sequence[tuple[str, datetime]]:
+        found = []
+        with self._translated("read"), os.scandir(folder) as entries:
+            for entry in entries:
+                name = hash_at(f"{folder.name}/{entry.name}")
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    if name and entry.is_file():
+                        found.append((name, datetime.fromtimestamp(entry.stat().st_mtime, UTC)))
+        return found
+
     @contextmanager
     def _translated(self, done: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            self._failure = f"The blob store cannot be {done}: {error.strerror or error}."
-            self._failed_at = monotonic()
-            raise BlobStoreUnavailable(self._failure) from error
+            message = f"The blob store cannot be {done}: {error.strerror or error}."
+            self._trouble.note(message)
+            raise BlobStoreUnavailable(message) from error
 
 
 def _read(path: Path) -> bytes | None:
@@ -103,12 +139,12 @@ def _read(path: Path) -> bytes | None:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
-    return data if hash_of(data).hexdigest() == path.name else None
+    return data if is_whole(path.name, data) else None
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes, partial: Path) -> None:
     """The file appears under its name only when all of it is on the disk."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+    handle, name = tempfile.mkstemp(dir=partial)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -1,0 +1,1 @@
+"""Originals by their SHA-256, in a folder or in a bucket."""

@@ -1,0 +1,29 @@
+"""What a blob is called, wherever it is kept: `ab/<sha256>`, where `ab` are the first digits of the hash."""
+
+import re
+from hashlib import sha256 as hash_of
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def path_of(sha256: str) -> str:
+    """Raises ValueError where `sha256` is not 64 lower-case hexadecimal digits: it never becomes a path."""
+    if SHA256.fullmatch(sha256) is None:
+        raise ValueError("A blob is named by the 64 lower-case hexadecimal digits of its SHA-256.")
+    return f"{sha256[:2]}/{sha256}"
+
+
+def hash_at(path: str) -> str | None:
+    """Of the blob that lies at `path`; None where no blob would lie."""
+    name = path[-64:]
+    return name if SHA256.fullmatch(name) and path == path_of(name) else None
+
+
+def is_whole(sha256: str, data: bytes) -> bool:
+    return hash_of(data).hexdigest() == sha256
+
+
+def check(sha256: str, data: bytes) -> None:
+    """Raises ValueError where the bytes have another hash."""
+    if not is_whole(sha256, data):
+        raise ValueError(f"The bytes do not have the SHA-256 {sha256}.")

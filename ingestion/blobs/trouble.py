@@ -1,0 +1,21 @@
+"""What a store reports of its health."""
+
+from time import monotonic
+
+FAILURE_SECONDS = 30.0
+
+
+class Trouble:
+    """What went wrong last, for half a minute: afterwards a new attempt has to show whether it still does."""
+
+    def __init__(self) -> None:
+        self._message = ""
+        self._at = float("-inf")
+
+    def note(self, message: str) -> None:
+        self._message = message
+        self._at = monotonic()
+
+    @property
+    def current(self) -> str | None:
+        return self._message if monotonic() < self._at + FAILURE_SECONDS else None
