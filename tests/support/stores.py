@@ -20,6 +20,14 @@ from retrieval.stores.milvus_lite_server import MilvusLiteServer
 SCRIPTS = Path(sys.executable).parent
 HEALTHY_WITHIN_S = 120
 ENDS_WITHIN_S = 5
+SHORT_WAITS = {
+    # A read at Strong consistency waits for the next tick, and there are hundreds of them in the tests.
+    "proxy.timeTickInterval": 20,
+    # How often it is looked whether a collection has been loaded.
+    "queryCoord.checkInterval": 100,
+    "queryCoord.distPullInterval": 100,
+}
+"""Of the Milvus server, in milliseconds. Only how long things take, never what they do."""
 
 
 class ServerProcess:
@@ -95,6 +103,8 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
     # Its other ports it finds by itself, but for the peer port of etcd: there can be one such server on a machine.
     # Only etcd's are on loopback; the rest have no setting for their address.
     first: list[str | Path] = [SCRIPTS / "milvus-server", "--data", folder, "--proxy-port", str(port)]
+    for name, value in SHORT_WAITS.items():
+        first += ["--extra-config", f"{name}={value}"]
     # That script would move on to another port while old connections linger on this one; the server itself does not.
     environment = ["DEPLOY_MODE=STANDALONE", f"METRICS_PORT={unused_port()}", f"LD_LIBRARY_PATH={folder / 'bin'}"]
     again: list[str | Path] = ["env", *environment, folder / "bin" / "milvus", "run", "standalone"]

@@ -1,0 +1,103 @@
+"""Nearest chunks, and values that try to be more than values."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from retrieval.errors import StoreFailed
+from retrieval.ports import VectorStore
+from retrieval.types import ChunkId, DocumentId, StoreName
+from tests.support.vector_store import (
+    EAST,
+    NORTH,
+    NORTH_EAST,
+    WEST,
+    created,
+    direction,
+    found,
+    ids,
+    new_document,
+    row,
+)
+
+HOSTILE = [
+    'say "hi"',
+    "it's",
+    "back\\slash",
+    "ends in \\",
+    "\\n is not a newline",
+    "a\nb\rc\td",
+    "{ids}",
+    '"] or id != "',
+    'x" or 1 == 1 or partition == "',
+    "not in",
+    "true",
+    "100%",
+    "中文",
+    "𠮷野家 😀",
+    "e\u0301",
+    "\u2028",
+    "\x01\x7f",
+    "",
+]
+
+
+class TestSearch:
+    async def test_nearest_first_with_their_cosines(self, store: VectorStore, shared: StoreName) -> None:
+        document = new_document()
+        points = [WEST, NORTH, NORTH_EAST, (5, 0)]
+        await store.upsert(shared, [row(document, n, point=point, partition="order") for n, point in enumerate(points)])
+        assert await store.count(shared, document) == 4
+        hits = await store.search(shared, direction(EAST), limit=10, partition="order")
+        assert [hit.chunk.ordinal for hit in hits] == [3, 2, 1, 0]
+        assert [hit.score for hit in hits] == pytest.approx([1, 0.6, 0, -1], abs=1e-5)
+        assert all(-1 <= hit.score <= 1 for hit in hits)
+        assert len(await store.search(shared, direction(EAST), limit=2, partition="order")) == 2
+
+    async def test_a_partition_restricts(self, store: VectorStore) -> None:
+        name, document = await created(store), new_document()
+        rows = [row(document, n, partition=partition) for n, partition in enumerate(["red", "blue", ""])]
+        await store.upsert(name, rows)
+        assert await store.count(name) == 3
+        assert set(await found(store, name)) == set(ids(rows))
+        for each in rows:
+            assert await found(store, name, partition=each.partition) == [each.chunk.id]
+        assert await found(store, name, partition="green") == []
+
+    async def test_an_empty_collection_has_no_hits(self, store: VectorStore) -> None:
+        assert await found(store, await created(store)) == []
+
+    @pytest.mark.parametrize("limit", [0, 16_385])
+    async def test_a_limit_beyond_the_store_is_refused(self, store: VectorStore, shared: StoreName, limit: int) -> None:
+        with pytest.raises(StoreFailed, match="16384"):
+            await found(store, shared, limit=limit)
+
+
+class TestHostileValues:
+    @pytest.mark.parametrize("value", HOSTILE)
+    async def test_ids_and_partitions_are_values_only(self, store: VectorStore, shared: StoreName, value: str) -> None:
+        await check_as_values(store, shared, value)
+
+    @given(value=st.text(max_size=40))
+    @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    async def test_any_text_is_a_value_only(self, store: VectorStore, shared: StoreName, value: str) -> None:
+        await check_as_values(store, shared, value)
+
+
+async def check_as_values(store: VectorStore, name: StoreName, value: str) -> None:
+    """Finds, restricts to and deletes exactly the row of `value`, with a neighbour that must stay."""
+    document, other = DocumentId("d" + value), DocumentId("other")
+    rows = [
+        row(document, chunk_id="id" + value, partition=value),
+        row(other, chunk_id="neighbour of all", partition="neighbour"),
+    ]
+    await store.upsert(name, rows)
+    assert await store.present(name, ids(rows)) == set(ids(rows))
+    assert await store.count(name, document) == 1
+    assert ChunkId("id" + value) in await found(store, name, partition=value, limit=1000)
+    assert await found(store, name, partition="neighbour") == ["neighbour of all"]
+    await store.prune(name, {document: [ChunkId("id" + value)]})
+    assert await store.count(name, document) == 1
+    await store.prune(name, {document: []})
+    assert await store.count(name, document) == 0
+    assert await store.count(name, other) == 1
