@@ -16,8 +16,9 @@ from app.commands.bench import bench as run_bench
 from app.commands.demo import demo as run_demo
 from app.commands.doctor import doctor as run_doctor
 from app.commands.evaluate import evaluate_folder
-from app.commands.ingest import find_files, ingest_files, summarise
+from app.commands.ingest import cancel_jobs, find_files, ingest_files, summarise
 from app.commands.models import list_models, pull_models
+from app.commands.reembed import follow, read_chunking, read_golden
 from app.commands.search import show_hits
 from app.commands.serve import serve as run_serve
 from app.commands.worker import work
@@ -78,6 +79,17 @@ def ingest(
 
 
 @app.command()
+def cancel(
+    jobs: Annotated[list[str], typer.Argument(help="Ids of jobs.")],
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Stop what jobs have not finished."""
+    with Client(url, api_key) as client:
+        cancel_jobs(client, jobs, console)
+
+
+@app.command()
 def search(
     query: Annotated[str, typer.Argument(help="The question.")],
     collection: CollectionName = "docs",
@@ -112,6 +124,36 @@ def audit(
         show_report(report, console)
     if not report["clean"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def reembed(
+    collection: Annotated[str, typer.Argument(help="Collection to move.")],
+    models: Annotated[str | None, typer.Option(help="Pair or embedding model to move to, as in TANDEM_MODELS.")] = None,
+    chunking: Annotated[str | None, typer.Option(help="Longest chunk, or it and the overlap: 512:64.")] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Folder with queries and qrels.tsv. Default: the stored golden queries.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(min=0, max=1, help="By how much nDCG@10 may fall.")] = 0.01,
+    gate: Annotated[bool, typer.Option(help="Exchange only if the new one is as good.")] = True,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Bring the version before back.")] = False,
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Embed a collection anew from its originals while it serves. Status 1 where the old version stays."""
+    with Client(url, api_key) as client:
+        if rollback:
+            client.rollback(collection)
+        else:
+            console.print("Starting" if models is None else f"Starting {models}")
+            plan: dict[str, object] = {"models": models, "tolerance": tolerance, "gate": gate}
+            if chunking:
+                plan["chunking"] = read_chunking(chunking)
+            if qrels:
+                plan["golden"] = read_golden(qrels)
+            client.reembed(collection, **plan)
+        if not follow(client, collection, console):
+            raise typer.Exit(1)
 
 
 @app.command()

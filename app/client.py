@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from json import dumps, loads
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from httpx_sse import connect_sse
@@ -13,6 +15,14 @@ from retrieval.errors import TandemError
 
 ANSWER_SECONDS = 700.0
 """Longer than the node holds a `wait`."""
+SILENT_SECONDS = 60.0
+"""An event stream that brings nothing for so long, not even a keep-alive, is broken."""
+AWAY_SECONDS = 300.0
+"""How long a node that answered before may be away: it may have to load its models again."""
+FULL_SECONDS = 3600.0
+"""How long documents are held back while the node's queue is full."""
+RETRY_SECONDS = 1.0
+ENDED = ("succeeded", "partial", "failed", "cancelled")
 
 
 class NodeUnreachable(TandemError):
@@ -20,9 +30,13 @@ class NodeUnreachable(TandemError):
 
 
 class Refused(TandemError):
-    """The node answered with an error; its own code stands in `detail["code"]`."""
+    """The node answered with an error; `detail` holds its own "code", the "status", and "retry_after" in seconds."""
 
     code = "refused"
+
+    @property
+    def status(self) -> int:
+        return int(str(self.detail["status"]))
 
 
 class Client:
@@ -31,6 +45,7 @@ class Client:
     def __init__(self, url: str, api_key: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.url = url.rstrip("/")
+        self._answered = False
         self._http = httpx.Client(
             base_url=self.url, headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS, connect=5.0)
         )
@@ -54,9 +69,19 @@ class Client:
         return self._json("POST", "/ingest", json=request)
 
     def ingest_files(self, collection: str, files: Sequence[tuple[str, Path]]) -> dict[str, Any]:
-        """`files`: document id and path. Returns {"job_id", "documents"}."""
+        """`files`: document id and path. Returns {"job_id", "documents"}.
+
+        Sent again, and taken once, while the queue is full or the node is away after it had answered.
+        """
         parts = [("files", (document_id, path.read_bytes())) for document_id, path in files]
-        return self._json("POST", "/ingest", data={"data": dumps({"collection": collection})}, files=parts)
+        fields = {"data": dumps({"collection": collection})}
+        headers = {"Idempotency-Key": uuid4().hex}
+        patience = Patience(answered=self._answered)
+        while True:
+            try:
+                return self._json("POST", "/ingest", data=fields, files=parts, headers=headers)
+            except (NodeUnreachable, Refused) as error:
+                patience.bear(error)
 
     def job(self, job_id: str, *, receipts: bool = False) -> dict[str, Any]:
         """The job; with all its receipts where asked."""
@@ -69,19 +94,48 @@ class Client:
         return job
 
     def watch(self, job_id: str) -> Iterator[dict[str, Any]]:
-        """The job, without receipts: now and at each change, until it has ended."""
-        with self._translated(), connect_sse(self._http, "GET", f"/jobs/{job_id}/events") as source:
-            if source.response.is_success:
-                for event in source.iter_sse():
-                    yield loads(event.data)
-                return
-            source.response.read()
-            raise _refusal(source.response)
+        """The job, without receipts: now and at each change, until it has ended. Broken streams are opened anew."""
+        patience = Patience(answered=True)
+        while True:
+            try:
+                for job in self._events(job_id):
+                    patience = Patience(answered=True)
+                    yield job
+                    if job["state"] in ENDED:
+                        return
+                raise NodeUnreachable(f"{self.url} stopped telling of job {job_id}, which had not ended.")  # noqa: TRY301
+            except (NodeUnreachable, Refused) as error:
+                patience.bear(error)
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """The job as it is then."""
+        return self._json("POST", f"/jobs/{job_id}/cancel")
+
+    def _events(self, job_id: str) -> Iterator[dict[str, Any]]:
+        timeout = httpx.Timeout(SILENT_SECONDS, connect=5.0)
+        with (
+            self._translated(),
+            connect_sse(self._http, "GET", f"/jobs/{job_id}/events", timeout=timeout) as source,
+        ):
+            if not source.response.is_success:
+                source.response.read()
+                raise _refusal(source.response)
+            for event in source.iter_sse():
+                yield loads(event.data)
 
     def audit(self, collection: str | None = None, *, repair: bool = False) -> dict[str, Any]:
         """The report, however long it takes."""
         patient = httpx.Timeout(None, connect=5.0)
         return self._json("POST", "/audit", json={"collection": collection, "repair": repair}, timeout=patient)
+
+    def reembed(self, name: str, **plan: Any) -> dict[str, Any]:
+        return self._json("POST", f"/collections/{name}/reembed", json=plan)
+
+    def rollback(self, name: str) -> dict[str, Any]:
+        return self._json("POST", f"/collections/{name}/rollback")
+
+    def reembedding(self, name: str) -> dict[str, Any]:
+        return self._json("GET", f"/collections/{name}/reembed")
 
     def create_collection(self, name: str, **settings: Any) -> dict[str, Any]:
         return self._json("POST", "/collections", json={"name": name, **settings})
@@ -95,6 +149,7 @@ class Client:
     def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         with self._translated():
             response = self._http.request(method, path, **arguments)
+            self._answered = True
             if response.is_success:
                 return dict(response.json()) if response.content else {}
             raise _refusal(response)
@@ -112,6 +167,33 @@ class Client:
             raise NodeUnreachable(f"What answers at {self.url} is not a Tandem node.") from error
 
 
+class Patience:
+    """How often and how long a call is repeated that may yet be answered."""
+
+    def __init__(self, *, answered: bool) -> None:
+        """`answered`: whether this node has answered before; one that never did is not waited for."""
+        self._answered = answered
+        self._since: dict[float, float] = {}
+
+    def bear(self, error: NodeUnreachable | Refused) -> None:
+        """Waits as long as the node says, then returns; raises `error` where no waiting helps or it took too long."""
+        pause, limit = RETRY_SECONDS, AWAY_SECONDS
+        if isinstance(error, Refused):
+            self._answered = True
+            if error.status not in (429, 503):
+                raise error
+            pause = float(str(error.detail["retry_after"]))
+            limit = FULL_SECONDS if error.status == 429 else AWAY_SECONDS
+        if not self._answered or monotonic() - self._since.setdefault(limit, monotonic()) + pause > limit:
+            raise error
+        sleep(pause)
+
+
 def _refusal(response: httpx.Response) -> Refused:
     error = response.json()["error"]
-    return Refused(f"{error['message']} ({error['code']})", code=error["code"], status=response.status_code)
+    return Refused(
+        f"{error['message']} ({error['code']})",
+        code=error["code"],
+        status=response.status_code,
+        retry_after=int(after) if (after := response.headers.get("Retry-After", "")).isdecimal() else RETRY_SECONDS,
+    )

@@ -1,22 +1,26 @@
 """The parts of one process that owns an accelerator: started in order, watched, stopped in reverse."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import uuid4
 
 import structlog
 
+from app.starting import close_all, until_available
+from app.workers import WorkerParts, Workers
+from ingestion.audit.auditor import Auditor
 from ingestion.changes import Changes
 from ingestion.collections import CollectionService
 from ingestion.originals import Originals
-from ingestion.pipeline import Pipeline
 from ingestion.ports import BlobStore, Catalog, Parser
+from ingestion.quality import Quality
+from ingestion.reembedding import Reembedding
 from ingestion.service import IngestionService, Limits
-from ingestion.types import WorkerId
-from ingestion.worker import Worker, WorkerOptions
-from retrieval.errors import TandemError, Unavailable
+from ingestion.worker import WorkerOptions
+from retrieval.embedders import Embedders
+from retrieval.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported
+from retrieval.models import is_folder
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
 from retrieval.search import SearchService
 from retrieval.selftest import run_selftest
@@ -27,9 +31,11 @@ log = structlog.get_logger()
 OnStep = Callable[[str], None]
 """Told what the node is doing, as the end of a sentence that begins with "The node is"."""
 
+OpenEmbedder = Callable[[str], Awaitable[Embedder]]
+"""From a pair's name or a model's id to its embedder, not started."""
+
 DEFAULT_COLLECTION = "docs"
 WATCH_SECONDS = 1.0
-RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Components:
     catalog: Catalog
     blobs: BlobStore
     parser: Parser
+    open_embedder: OpenEmbedder | None = None
+    """For re-embedding with a second model; None where the node owns no device to run it on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +81,23 @@ class Node:
             work_arrived=work_arrived,
             changes=changes,
         )
-        self.search = SearchService(parts.embedder, parts.reranker, parts.store)
-        pipeline = Pipeline(
-            catalog=parts.catalog,
-            blobs=parts.blobs,
-            parser=parts.parser,
-            embedder=parts.embedder,
-            store=parts.store,
+        self.embedders = Embedders(parts.embedder)
+        self.search = SearchService(parts.reranker, parts.store)
+        self.reembedding = Reembedding(
+            parts.catalog, parts.store, self.collections, self.ingestion, self.embedders, Quality(self.search)
         )
-        name = uuid4().hex[:8]
-        self._workers = [
-            Worker(WorkerId(f"{name}-{slot}"), parts.catalog, pipeline, options.worker, work_arrived, changes)
-            for slot in range(options.workers)
-        ]
-        self._working: list[asyncio.Task[None]] = []
+        self.auditor = Auditor(
+            parts.catalog, parts.blobs, originals, parts.store, self.embedders, work_arrived=work_arrived
+        )
+        self._workers = Workers(
+            WorkerParts(self.embedders, parts.store, parts.catalog, parts.blobs, parts.parser),
+            options.worker,
+            slots=options.workers,
+            drain=options.drain,
+            work_arrived=work_arrived,
+            changes=changes,
+        )
+        self._opening = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self.selftest: SelfTestReport | None = None
         self.capabilities: StoreCapabilities | None = None
@@ -109,50 +120,67 @@ class Node:
         """Brings everything up and leaves the workers running. Raises what no waiting mends (a wrong setting, a
         model that does not load); what may come back, a database or a store, is waited for."""
         for name, part in self.parts.items():
-            await _until_available(part, f"starting the {name}", on_step)
+            await until_available(part.start, f"starting the {name}", on_step)
         on_step("testing the models")
         await self._test_models()
-        on_step("preparing the default collection")
-        self.capabilities = await self.components.store.capabilities()
-        await self.collections.ensure(DEFAULT_COLLECTION, self.components.embedder.fingerprint)
-        self._working = [asyncio.create_task(worker.run()) for worker in self._workers]
+        await until_available(self._prepare, "preparing the default collection", on_step)
+        self._workers.start()
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Lets work under way finish within the drain time, gives the rest back, and ends every part."""
-        for worker in self._workers:
-            worker.stop()
-        if self._working:
-            _, late = await asyncio.wait(self._working, timeout=self._options.drain.total_seconds())
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*self._working, return_exceptions=True)
+        await self.reembedding.close()
+        await self._workers.stop()
         if self._watching:
             self._watching.cancel()
-        for name, part in reversed(list(self.parts.items())):
+        more = {embedder.fingerprint.model: embedder for embedder in self.embedders.every[1:]}
+        await close_all({**self.parts, **more})
+
+    async def embedder_for(self, models: str | None) -> Embedder:
+        """The node's embedder, or the one of another model, which is started beside it and tested. Raises
+        InvalidRequest, Unsupported, ModelUnavailable, EngineFailed."""
+        if models is None:
+            return self.embedders.main
+        if is_folder(models):
+            raise InvalidRequest(f"models: {models[:80]!r} is a folder; name a pair or a model's id.")
+        if self.components.open_embedder is None:
+            raise Unsupported("This node runs no engines of its own: start it with TANDEM_ENGINE=vllm.")
+        async with self._opening:
+            opened = await self.components.open_embedder(models)
+            if running := self.embedders.named(opened.fingerprint):
+                return running
             try:
-                await part.close()
-            except TandemError as error:
-                log.warning("did not close cleanly", part=name, code=error.code, reason=error.message)
+                await opened.start()
+                _require_passed(await self._run_selftest(opened), models)
+            except BaseException:
+                await opened.close()
+                raise
+            self.embedders.add(opened)
+            return opened
 
     def problems(self) -> dict[str, str]:
         """What keeps the node from being ready, by component; empty while it is ready."""
         found = {name: part.failure for name, part in self.parts.items()}
         if self.selftest and not self.selftest.passed:
-            failed = [f"{check.name}: {check.detail}" for check in self.selftest.checks if not check.passed]
-            found["self_test"] = "The models do not behave as they must. " + "; ".join(failed)
+            found["self_test"] = f"The models do not behave as they must. {_failures(self.selftest)}"
         return {name: reason for name, reason in found.items() if reason}
 
+    async def _prepare(self) -> None:
+        self.capabilities = await self.components.store.capabilities()
+        await self.collections.ensure(DEFAULT_COLLECTION, self.components.embedder.fingerprint)
+
     async def _test_models(self) -> None:
-        parts = self.components
-        self.selftest = await run_selftest(
-            parts.embedder,
-            parts.reranker,
+        self.selftest = await self._run_selftest(self.components.embedder)
+        failed = [check.name for check in self.selftest.checks if not check.passed]
+        log.info("self-test", passed=self.selftest.passed, failed=failed or None, ms=round(self.selftest.ms))
+
+    async def _run_selftest(self, embedder: Embedder) -> SelfTestReport:
+        return await run_selftest(
+            embedder,
+            self.components.reranker,
             check_margin=self._options.selftest_margin,
             languages=self._options.languages,
         )
-        failed = [check.name for check in self.selftest.checks if not check.passed]
-        log.info("self-test", passed=self.selftest.passed, failed=failed or None, ms=round(self.selftest.ms))
 
     async def _watch(self) -> None:
         """Tests the models again after an engine came back from its death."""
@@ -168,12 +196,10 @@ class Node:
             was_failing = failing
 
 
-async def _until_available(part: Lifecycle, step: str, on_step: OnStep) -> None:
-    on_step(step)
-    while True:
-        try:
-            return await part.start()
-        except Unavailable as error:
-            log.warning("waiting", step=step, code=error.code, reason=error.message)
-            on_step(f"{step}, and waits: {error.message}")
-            await asyncio.sleep(RETRY_SECONDS)
+def _failures(report: SelfTestReport) -> str:
+    return "; ".join(f"{check.name}: {check.detail}" for check in report.checks if not check.passed)
+
+
+def _require_passed(report: SelfTestReport, models: str) -> None:
+    if not report.passed:
+        raise EngineFailed(f"{models} does not behave as it must. {_failures(report)}")

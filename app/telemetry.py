@@ -60,6 +60,7 @@ class Metrics:
         self.queue_depth = Gauge(
             "tandem_ingest_queue_documents", "Documents waiting or being ingested", registry=self.registry
         )
+        self.streams = Gauge("tandem_http_streams", "Event streams that are open", registry=self.registry)
         self.ready = Gauge("tandem_ready", "1 while the node is ready", registry=self.registry)
 
     def observe(self, result: SearchResult) -> None:
@@ -70,7 +71,8 @@ class Metrics:
 
 
 class Observed:
-    """ASGI middleware: a request id on the way in and out, and the request's metrics."""
+    """ASGI middleware: a request id on the way in and out, and the request's metrics. An event stream is answered when
+    it begins; how long it lasts says nothing of the node."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -84,13 +86,17 @@ class Observed:
         request_id = given if REQUEST_ID.match(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started = perf_counter()
-        status = 500
+        status, seconds = 500, None
 
         async def tagged(message: Message) -> None:
-            nonlocal status
+            nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                if headers.get("content-type", "").startswith("text/event-stream"):
+                    seconds = perf_counter() - started
+                    self._metrics.streams.inc()
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -99,4 +105,8 @@ class Observed:
             finally:
                 route = getattr(scope.get("route"), "path", "unknown")
                 self._metrics.requests.labels(route, str(status)).inc()
-                self._metrics.request_seconds.labels(route).observe(perf_counter() - started)
+                if seconds is None:
+                    seconds = perf_counter() - started
+                else:
+                    self._metrics.streams.dec()
+                self._metrics.request_seconds.labels(route).observe(seconds)

@@ -1,7 +1,7 @@
 """What ingestion needs from outside. Every implementation passes the contract suite of its port (tests/contract)."""
 
-from collections.abc import Collection as Several
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Collection as Several
 from datetime import datetime, timedelta
 from typing import Protocol
 

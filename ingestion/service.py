@@ -2,7 +2,7 @@
 
 import asyncio
 import unicodedata
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,15 +10,18 @@ from hashlib import sha256
 from uuid import uuid4
 
 from ingestion.changes import Changes
-from ingestion.errors import DocumentBusy, Overloaded, TooLarge
+from ingestion.errors import DocumentBusy, IdempotencyConflict, TooLarge
+from ingestion.idempotency import request_digest
 from ingestion.originals import Originals
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
+from ingestion.queue_bound import QueueBound
 from ingestion.types import (
     Chunking,
     Collection,
     Document,
     DocumentError,
+    IdempotencyKey,
     Job,
     JobId,
     Outcome,
@@ -76,17 +79,24 @@ class IngestionService:
         self._originals = originals
         self._store = store
         self._limits = limits
+        self._queue = QueueBound(catalog, limits.queued)
         self._work_arrived = work_arrived
         self._changes = changes
         self._worker = WorkerId(f"delete-{uuid4().hex[:12]}")
 
     async def accept(
-        self, collection_name: str, uploads: Sequence[Upload], chunking: Chunking | None = None
+        self,
+        collection_name: str,
+        uploads: Sequence[Upload],
+        chunking: Chunking | None = None,
+        *,
+        idempotency_key: str | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
         """Takes all documents or none. When it returns, originals and job are durable.
 
-        Raises InvalidRequest and its kin for what the caller must change, Overloaded where the queue is full,
-        CollectionNotFound.
+        The same request under the same `idempotency_key` makes no second job: the answer is the earlier one, with its
+        receipts as they now are. Raises InvalidRequest and its kin for what the caller must change, Overloaded where
+        the queue is full, CollectionNotFound, IdempotencyConflict.
         """
         collection = await self._catalog.collection(collection_name)
         if not uploads:
@@ -97,16 +107,43 @@ class IngestionService:
                 "Send several requests.",
                 limit=self._limits.documents,
             )
-        await self._refuse_when_full(len(uploads))
-        documents = await asyncio.to_thread(self._check, collection, uploads, chunking or collection.chunking)
-        blobs = {document.sha256: upload.data for document, upload in zip(documents, uploads, strict=True)}
-        await self._blobs.put(blobs)
-        job_id = JobId(uuid4().hex)
-        receipts = await self._catalog.accept(job_id, collection.name, documents)
+        async with self._queue.arriving(len(uploads)):
+            documents = await asyncio.to_thread(self._check, collection, uploads, chunking or collection.chunking)
+            key = None
+            if idempotency_key is not None:
+                body_digest = await asyncio.to_thread(request_digest, documents, chunking)
+                key = IdempotencyKey(idempotency_key, body_digest)
+            # Of a document named twice the catalog keeps the last.
+            kept = {
+                document.id: (document.sha256, upload.data) for document, upload in zip(documents, uploads, strict=True)
+            }
+            blobs = dict(kept.values())
+            await self._blobs.put(blobs)
+            job_id = JobId(uuid4().hex)
+            try:
+                async with self._queue.entering(len(uploads)):
+                    receipts = await self._catalog.accept(job_id, collection.name, documents, key=key)
+            except IdempotencyConflict:
+                await self._originals.retire(blobs)
+                raise
+        if receipts[0].job_id != job_id:
+            # The earlier request brought its originals; since then documents may have been replaced or deleted.
+            await self._originals.retire(blobs)
+            return receipts[0].job_id, receipts
         # A delete of the last other owner may have retired a blob between the first write and the commit.
         await self._blobs.put(blobs)
         self._work_arrived.set()
         return job_id, receipts
+
+    async def cancel(self, job_id: JobId) -> Job:
+        """Stops what the job has not finished, and returns it as it then is. Raises JobNotFound."""
+        job = await self._catalog.cancel_job(job_id)
+        self._changes.announce()
+        return job
+
+    def wake(self) -> None:
+        """Tells the workers of this process that documents were queued."""
+        self._work_arrived.set()
 
     async def wait(self, job_id: JobId, *, timeout_seconds: float) -> Job:
         """Returns the job when it has ended, or as it stands after `timeout_seconds`. Raises JobNotFound."""
@@ -117,8 +154,9 @@ class IngestionService:
                         return job
         return await self._catalog.job(job_id)
 
-    async def watch(self, job_id: JobId) -> AsyncGenerator[Job, None]:
-        """The job as it is now, then after each change, until it has ended. Raises JobNotFound."""
+    async def watch(self, job_id: JobId, *, leaving: Callable[[], bool] = lambda: False) -> AsyncGenerator[Job, None]:
+        """The job as it is now, then after each change, until it has ended; sooner, within WATCH_SECONDS, where the
+        caller is `leaving`. Raises JobNotFound."""
         told: Job | None = None
         while True:
             change = self._changes.upcoming
@@ -131,6 +169,8 @@ class IngestionService:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
                     await change.wait()
+            if leaving():
+                return
 
     async def delete(self, collection_name: str, document_id: DocumentId) -> None:
         """Returns when the store holds no chunk of the document. Raises DocumentNotFound, DocumentBusy."""
@@ -153,15 +193,6 @@ class IngestionService:
                 chunks_left=left,
             )
         await self._originals.retire([claim.record.document.sha256])
-
-    async def _refuse_when_full(self, arriving: int) -> None:
-        waiting = await self._catalog.queue_depth()
-        if waiting + arriving > self._limits.queued:
-            raise Overloaded(
-                f"{waiting} documents wait for ingestion and {arriving} more would pass the bound of "
-                f"{self._limits.queued}. Nothing was stored; send them again later.",
-                retry_after_s=10,
-            )
 
     def _check(self, collection: Collection, uploads: Sequence[Upload], chunking: Chunking) -> Sequence[Document]:
         return [self._document(collection, upload, chunking, place) for place, upload in enumerate(uploads)]

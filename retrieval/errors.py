@@ -63,12 +63,6 @@ class ModelUnavailable(TandemError):
     code = "model_unavailable"
 
 
-class SelfTestFailed(TandemError):
-    """A model does not behave as it must; the node stays not ready."""
-
-    code = "self_test_failed"
-
-
 class EngineFailed(TandemError):
     """The engine refused or spoilt one request (a non-finite vector, say); others are not affected."""
 

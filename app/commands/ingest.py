@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.client import Client
-from retrieval.errors import InvalidRequest
+from retrieval.errors import InvalidRequest, TandemError
 
 FILES_A_REQUEST = 100
 BYTES_A_REQUEST = 16 * 2**20
@@ -45,36 +45,65 @@ def find_files(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 def ingest_files(
     client: Client, collection: str, files: Sequence[tuple[str, Path]], console: Console
 ) -> list[dict[str, Any]]:
-    """Sends all files, shows progress until the jobs have ended, and returns the receipts."""
+    """Sends all files, shows progress until the jobs have ended, and returns the receipts.
+
+    Interrupted, or left by the node, it says what was sent, which jobs run on and how to stop them.
+    """
     jobs: list[str] = []
-    with Ingesting(console, len(files)) as progress:
-        for batch in _batches(files):
-            jobs.append(client.ingest_files(collection, batch)["job_id"])
-            progress.sent(len(batch))
-        before = 0
-        for job_id in jobs:
-            for job in client.watch(job_id):
-                done = job["progress"]["done"]
-                progress.done(before + done)
-            before += done
-    return [receipt for job_id in jobs for receipt in client.job(job_id, receipts=True)["documents"]]
+    sent = ended = 0
+    try:
+        with Ingesting(console, len(files)) as progress:
+            for batch in _batches(files):
+                jobs.append(client.ingest_files(collection, batch)["job_id"])
+                sent += len(batch)
+                progress.sent(sent)
+            before = 0
+            for job_id in jobs:
+                for job in client.watch(job_id):
+                    done = job["progress"]["done"]
+                    progress.done(before + done)
+                before += done
+                ended += 1
+        return [receipt for job_id in jobs for receipt in client.job(job_id, receipts=True)["documents"]]
+    except (KeyboardInterrupt, TandemError) as stop:
+        if sent < len(files):
+            also = "; the one under way may have been taken, too" if isinstance(stop, KeyboardInterrupt) else ""
+            console.print(f"{sent} of {len(files)} files were sent in {len(jobs)} requests{also}.")
+        if running := jobs[ended:]:
+            console.print(f"Not seen to the end: {len(running)} jobs, which run on. To stop them:")
+            console.print(f"tandem cancel {' '.join(running)} --url {client.url}", markup=False, soft_wrap=True)
+        raise
+
+
+def cancel_jobs(client: Client, job_ids: Sequence[str], console: Console) -> None:
+    """Cancels jobs, and tells of each how it stands."""
+    for job_id in job_ids:
+        job = client.cancel(job_id)
+        progress = job["progress"]
+        console.print(f"{job_id}: {job['state']}, {progress['done']} of {progress['documents']} documents have ended")
 
 
 def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:
     """Prints what became of the documents, failures one by one. Returns whether all went well."""
     counts: dict[str, int] = {}
-    chunks = tokens = truncated = 0
-    failed = []
+    chunks = tokens = truncated = reused = 0
+    failed, left_out = [], []
     for receipt in receipts:
         counts[receipt["status"]] = counts.get(receipt["status"], 0) + 1
         chunks += receipt["chunks"]
         tokens += receipt["tokens"]
         truncated += receipt["truncated_tokens"]
+        reused += receipt["reused_chunks"]
         if receipt["error"]:
             failed.append(receipt)
+        if receipt["status"] == "duplicate_of":
+            left_out.append(receipt)
     states = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     cut = f", {truncated:,} tokens did not fit the model" if truncated else ""
-    console.print(f"{states}: {chunks:,} chunks, {tokens:,} tokens{cut}")
+    kept = f" ({reused:,} of them as they were)" if reused else ""
+    console.print(f"{states}: {chunks:,} chunks{kept}, {tokens:,} tokens{cut}")
+    for receipt in left_out:
+        console.print(f"  {receipt['id']} was left out: the same bytes as {receipt['duplicate_of']}", markup=False)
     for receipt in failed:
         error = receipt["error"]
         console.print(f"  [red]{error['code']}[/red] ", end="")
@@ -108,7 +137,7 @@ class Ingesting:
         self._bar.stop()
 
     def sent(self, documents: int) -> None:
-        self._sent += documents
+        self._sent = documents
         self._bar.update(self._task, description=f"Sent {self._sent}")
         self._tell()
 

@@ -17,6 +17,7 @@ async def create_collection(body: CollectionIn, node: ServingNode) -> Collection
         node.components.embedder.fingerprint,
         language=body.language,
         chunking=body.chunking.to_chunking(),
+        duplicates=body.duplicates,
     )
     return CollectionOut.of(collection, chunks=0)
 

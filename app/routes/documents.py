@@ -24,7 +24,7 @@ async def list_documents(
         collection, after=DocumentId(cursor) if cursor else None, limit=limit
     )
     return DocumentsOut(
-        documents=[DocumentOut.of(record) for record in records],
+        documents=[DocumentOut.model_validate(record) for record in records],
         next_cursor=records[-1].document.id if len(records) == limit else None,
     )
 
@@ -33,7 +33,7 @@ async def list_documents(
 @router.get("/{document_id:path}")
 async def get_document(document_id: str, node: ServingNode, collection: CollectionName = "docs") -> DocumentOut:
     """One document and what became of it."""
-    return DocumentOut.of(await node.components.catalog.document(collection, DocumentId(document_id)))
+    return DocumentOut.model_validate(await node.components.catalog.document(collection, DocumentId(document_id)))
 
 
 @router.delete("/{document_id:path}", status_code=204)

@@ -13,8 +13,15 @@ from app.errors import validation_error
 from app.node import Node
 from app.routes.dependencies import NodeSettings, ServingNode
 from app.routes.jobs import describe
-from app.schemas.collections import ChunkingIn
-from app.schemas.ingest import AcceptedDocument, DocumentIn, IngestForm, IngestIn, IngestOut, JobOut
+from app.schemas.ingest import (
+    AcceptedDocument,
+    DocumentIn,
+    IdempotencyKeyHeader,
+    IngestForm,
+    IngestIn,
+    IngestOut,
+    JobOut,
+)
 from ingestion.errors import UnsupportedMediaType
 from ingestion.service import Upload
 from retrieval.errors import InvalidRequest
@@ -51,29 +58,32 @@ REQUEST_BODY = {
     responses={200: {"model": JobOut, "description": "With `wait`: the finished job."}},
     openapi_extra={"requestBody": REQUEST_BODY},
 )
-async def ingest(request: Request, node: ServingNode, settings: NodeSettings) -> JSONResponse:
+async def ingest(
+    request: Request, node: ServingNode, settings: NodeSettings, idempotency_key: IdempotencyKeyHeader = None
+) -> JSONResponse:
     """Takes all documents or none. The answer goes out when originals and job are durable."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         body = await _validate(IngestIn, await request.body())
         uploads = [_upload(document) for document in body.documents]
-        return await _accept(node, body.collection, uploads, body.chunking, wait=body.wait)
+        return await _accept(node, body, uploads, idempotency_key)
     if kind == "multipart/form-data":
         form, uploads = await _read_form(request, settings.max_documents)
-        return await _accept(node, form.collection, uploads, form.chunking, wait=form.wait)
+        return await _accept(node, form, uploads, idempotency_key)
     raise UnsupportedMediaType(
         f"Content-Type is {kind[:80]!r}; send application/json or multipart/form-data.", content_type=kind[:80]
     )
 
 
 async def _accept(
-    node: Node, collection: str, uploads: Sequence[Upload], chunking: ChunkingIn | None, *, wait: bool
+    node: Node, asked: IngestIn | IngestForm, uploads: Sequence[Upload], idempotency_key: str | None
 ) -> JSONResponse:
-    job_id, receipts = await node.ingestion.accept(collection, uploads, chunking.to_chunking() if chunking else None)
-    if wait:
+    chunking = asked.chunking.to_chunking() if asked.chunking else None
+    job_id, receipts = await node.ingestion.accept(asked.collection, uploads, chunking, idempotency_key=idempotency_key)
+    if asked.wait:
         job = await node.ingestion.wait(job_id, timeout_seconds=WAIT_SECONDS)
         return JSONResponse((await describe(node, job)).model_dump(mode="json"), 200)
-    documents = [AcceptedDocument(id=receipt.document_id, status=receipt.status) for receipt in receipts]
+    documents = [AcceptedDocument.model_validate(receipt) for receipt in receipts]
     return JSONResponse(IngestOut(job_id=job_id, documents=documents).model_dump(mode="json"), 202)
 
 

@@ -4,17 +4,23 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from app.node import Node
 from app.routes.dependencies import ServingNode
-from app.schemas.ingest import JobOut, ReceiptOut
+from app.schemas.ingest import JobOut
+from ingestion.service import WATCH_SECONDS
 from ingestion.types import Job, JobId
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 RECEIPTS_A_PAGE = 1000
+PING_SECONDS = 15
+"""Between comments that keep a silent stream open in proxies, and show both ends that the other is there."""
+SEND_SECONDS = 30.0
+"""A reader that takes nothing for so long has left."""
 
 
 @router.get("/{job_id}")
@@ -29,14 +35,22 @@ async def get_job(
     return await describe(node, job, after=cursor, limit=limit)
 
 
+@router.post("/{job_id}/cancel")
+async def cancel_job(job_id: str, node: ServingNode) -> JobOut:
+    """Stops what the job has not finished. Documents that are being processed end within seconds; what an earlier job
+    made searchable stays so."""
+    return await describe(node, await node.ingestion.cancel(JobId(job_id)))
+
+
 @router.get(
     "/{job_id}/events",
     response_class=EventSourceResponse,
     responses={200: {"description": "Events `job`, each with the job as JSON, without receipts."}},
 )
 async def job_events(job_id: str, node: ServingNode) -> EventSourceResponse:
-    """The job now, then at each change, as server-sent events; the stream ends with the job."""
-    jobs = node.ingestion.watch(JobId(job_id))
+    """The job now, then at each change, as server-sent events; the stream ends with the job, or when the node stops."""
+    stopping = anyio.Event()
+    jobs = node.ingestion.watch(JobId(job_id), leaving=stopping.is_set)
     first = await anext(jobs)  # an unknown job is an error of the usual shape, not a broken stream
 
     async def events() -> AsyncIterator[ServerSentEvent]:
@@ -45,15 +59,20 @@ async def job_events(job_id: str, node: ServingNode) -> EventSourceResponse:
             async for job in jobs:
                 yield _event(job)
 
-    return EventSourceResponse(events())
+    return EventSourceResponse(
+        events(),
+        ping=PING_SECONDS,
+        send_timeout=SEND_SECONDS,
+        shutdown_event=stopping,
+        shutdown_grace_period=WATCH_SECONDS + 1,
+    )
 
 
 def _event(job: Job) -> ServerSentEvent:
-    return ServerSentEvent(JobOut.of(job, [], None).model_dump_json(), event="job")
+    return ServerSentEvent(JobOut.of(job).model_dump_json(exclude={"documents", "next_cursor"}), event="job")
 
 
 async def describe(node: Node, job: Job, *, after: int = 0, limit: int = RECEIPTS_A_PAGE) -> JobOut:
     receipts = await node.components.catalog.receipts(job.id, after=after, limit=limit) if limit else ()
     end = after + len(receipts)
-    next_cursor = str(end) if end < job.progress.documents else None
-    return JobOut.of(job, [ReceiptOut.of(receipt) for receipt in receipts], next_cursor)
+    return JobOut.of(job, receipts, str(end) if end < job.progress.documents else None)

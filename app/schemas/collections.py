@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.wire import CollectionName, Wire
-from ingestion.types import Chunking, Collection
+from ingestion.types import Chunking, Collection, Duplicates
 from retrieval.types import Language
 
 
@@ -31,6 +31,9 @@ class CollectionIn(Wire):
     name: CollectionName
     language: Language = Field("mixed", description="Of the documents; decides how the lexical index cuts words.")
     chunking: ChunkingIn = ChunkingIn()
+    duplicates: Duplicates = Field(
+        "store", description="What becomes of bytes that the collection holds under another id already."
+    )
 
 
 class FingerprintOut(Wire):
@@ -47,29 +50,14 @@ class CollectionOut(Wire):
     name: str
     language: Language
     chunking: ChunkingIn
+    duplicates: Duplicates
     fingerprint: FingerprintOut
     created_at: datetime
     chunks: int | None = Field(None, description="Chunks that a search can find; counted when one collection is asked.")
 
     @classmethod
     def of(cls, collection: Collection, chunks: int | None = None) -> Self:
-        made = collection.fingerprint
-        return cls(
-            name=collection.name,
-            language=collection.language,
-            chunking=ChunkingIn(max_tokens=collection.chunking.max_tokens, overlap=collection.chunking.overlap),
-            fingerprint=FingerprintOut(
-                model=made.model,
-                revision=made.revision,
-                dimension=made.dimension,
-                normalized=made.normalized,
-                prompt_version=made.prompt_version,
-                engine=made.engine,
-                digest=made.digest,
-            ),
-            created_at=collection.created_at,
-            chunks=chunks,
-        )
+        return cls.model_validate(collection).model_copy(update={"chunks": chunks})
 
 
 class CollectionsOut(Wire):

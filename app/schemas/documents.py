@@ -1,56 +1,37 @@
 """Documents as the catalog has them."""
 
 from datetime import datetime
-from typing import Self
+from typing import Any
 
-from pydantic import JsonValue
+from pydantic import AliasPath, Field, JsonValue
 
 from app.schemas.wire import ErrorOut, Wire
-from ingestion.types import DocumentRecord, DocumentState
+from ingestion.types import DocumentState
+
+
+def _of_document(name: str) -> Any:
+    return Field(validation_alias=AliasPath("document", name))
 
 
 class DocumentOut(Wire):
-    id: str
-    collection: str
+    """Made from a DocumentRecord."""
+
+    id: str = _of_document("id")
+    collection: str = _of_document("collection")
     state: DocumentState
     version: int
-    title: str
-    media_type: str
-    partition: str
-    metadata: dict[str, JsonValue]
-    sha256: str
-    size: int
+    title: str = _of_document("title")
+    media_type: str = _of_document("media_type")
+    partition: str = _of_document("partition")
+    metadata: dict[str, JsonValue] = _of_document("metadata")
+    sha256: str = _of_document("sha256")
+    size: int = _of_document("size")
     chunks: int
     tokens: int
     truncated_tokens: int
     ingested_at: datetime
     searchable_at: datetime | None
     error: ErrorOut | None
-
-    @classmethod
-    def of(cls, record: DocumentRecord) -> Self:
-        document = record.document
-        error = ErrorOut(code=record.error.code, message=record.error.message) if record.error else None
-        return cls.model_validate(
-            {
-                "id": document.id,
-                "collection": document.collection,
-                "state": record.state,
-                "version": record.version,
-                "title": document.title,
-                "media_type": document.media_type,
-                "partition": document.partition,
-                "metadata": document.metadata,
-                "sha256": document.sha256,
-                "size": document.size,
-                "chunks": record.chunks,
-                "tokens": record.tokens,
-                "truncated_tokens": record.truncated_tokens,
-                "ingested_at": record.ingested_at,
-                "searchable_at": record.searchable_at,
-                "error": error,
-            }
-        )
 
 
 class DocumentsOut(Wire):

@@ -1,14 +1,34 @@
 """Documents on their way in, and the jobs and receipts that answer them."""
 
+import re
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from fastapi import Header
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.collections import ChunkingIn
 from app.schemas.wire import Base64Content, CollectionName, ErrorOut, FilledText, Metadata, Text, Wire
 from ingestion.types import Job, JobState, Receipt, ReceiptStatus
+
+
+def _printable(key: str | None) -> str | None:
+    if key is not None and not re.fullmatch(r"[ -~]{1,255}", key):
+        raise PydanticCustomError("idempotency_key", "must be 1 to 255 printable ASCII characters")
+    return key
+
+
+IdempotencyKeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Yours, new for each request, 1 to 255 printable characters. Sent again with the same request it "
+        "makes no second job; with another one it is refused.",
+    ),
+    AfterValidator(_printable),
+]
 
 
 class DocumentIn(Wire):
@@ -46,33 +66,29 @@ class IngestForm(Wire):
 
 
 class ReceiptOut(Wire):
-    id: str
+    """Made from a Receipt."""
+
+    id: str = Field(validation_alias="document_id")
     status: ReceiptStatus
     chunks: int
     tokens: int
     truncated_tokens: int
+    reused_chunks: int = Field(description="Chunks whose vectors were taken from the version before.")
     searchable_at: datetime | None = Field(
         description="When a strongly consistent read of the store had found every chunk."
     )
-    error: ErrorOut | None = None
-
-    @classmethod
-    def of(cls, receipt: Receipt) -> Self:
-        error = ErrorOut(code=receipt.error.code, message=receipt.error.message) if receipt.error else None
-        return cls(
-            id=receipt.document_id,
-            status=receipt.status,
-            chunks=receipt.chunks,
-            tokens=receipt.tokens,
-            truncated_tokens=receipt.truncated_tokens,
-            searchable_at=receipt.searchable_at,
-            error=error,
-        )
+    duplicate_of: str | None = Field(
+        description="Another document with the same bytes. With status `duplicate_of` this one was left out."
+    )
+    error: ErrorOut | None
 
 
 class AcceptedDocument(Wire):
-    id: str
+    """Made from a Receipt."""
+
+    id: str = Field(validation_alias="document_id")
     status: ReceiptStatus
+    of: str | None = Field(validation_alias="duplicate_of", description="Another document with the same bytes.")
 
 
 class IngestOut(Wire):
@@ -89,29 +105,15 @@ class ProgressOut(Wire):
 
 
 class JobOut(Wire):
-    job_id: str
+    job_id: str = Field(validation_alias="id")
     collection: str
     state: JobState
     progress: ProgressOut
     created_at: datetime
-    documents: list[ReceiptOut]
+    documents: list[ReceiptOut] = Field(default_factory=list)
     next_cursor: str | None = Field(None, description="Pass it as `cursor` for the following receipts.")
 
     @classmethod
-    def of(cls, job: Job, receipts: list[ReceiptOut], next_cursor: str | None) -> Self:
-        progress = job.progress
-        return cls(
-            job_id=job.id,
-            collection=job.collection,
-            state=job.state,
-            progress=ProgressOut(
-                documents=progress.documents,
-                done=progress.done,
-                failed=progress.failed,
-                chunks=progress.chunks,
-                tokens=progress.tokens,
-            ),
-            created_at=job.created_at,
-            documents=receipts,
-            next_cursor=next_cursor,
-        )
+    def of(cls, job: Job, receipts: Sequence[Receipt] = (), next_cursor: str | None = None) -> Self:
+        page = {"documents": [ReceiptOut.model_validate(each) for each in receipts], "next_cursor": next_cursor}
+        return cls.model_validate(job).model_copy(update=page)

@@ -83,7 +83,7 @@ CollectionName = Annotated[
 
 
 class Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
 class ErrorOut(Wire):

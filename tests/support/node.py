@@ -4,16 +4,16 @@ for tests whose subject is not what the models say."""
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from app.main import create_app
-from app.node import Components
+from app.node import Components, OpenEmbedder
 from app.settings import Settings
-from ingestion.blobs import FolderBlobStore
+from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
@@ -53,10 +53,12 @@ def real_but_for(embedder: FakeEmbedder, reranker: FakeReranker, folder: Path) -
 
 
 @asynccontextmanager
-async def running(folder: Path, **settings: object) -> AsyncIterator[NodeUnderTest]:
+async def running(
+    folder: Path, *, open_embedder: OpenEmbedder | None = None, **settings: object
+) -> AsyncIterator[NodeUnderTest]:
     """A node whose data lies in `folder`; `settings` as in app.settings."""
     embedder, reranker = FakeEmbedder(), FakeReranker()
-    components = real_but_for(embedder, reranker, folder)
+    components = replace(real_but_for(embedder, reranker, folder), open_embedder=open_embedder)
     app = create_app(Settings(data_dir=folder, selftest_margin=False, **settings), components)  # type: ignore[arg-type]
     async with (
         app.router.lifespan_context(app),

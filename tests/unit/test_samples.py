@@ -121,7 +121,7 @@ def test_settings_reference_is_complete_and_right(texts: Mapping[str, str]) -> N
     for names, default in re.findall(
         r"^\| (`TANDEM_[^|]*) \| ([^|]*) \|", texts["settings-reference.md"], re.MULTILINE
     ):
-        listed |= dict.fromkeys(re.findall(r"TANDEM_[A-Z_]+", names), default)
+        listed |= dict.fromkeys(re.findall(r"TANDEM_[A-Z0-9_]+", names), default)
     assert set(listed) == {PREFIX + name.upper() for name in Settings.model_fields}
     wrong = {}
     for name, field in Settings.model_fields.items():

@@ -14,9 +14,9 @@ from retrieval.errors import CollectionNotFound, EmptyText, EngineDead, InvalidT
 
 NEVER_ANSWERS = {
     # receipts
-    "parse_failed", "encrypted_document", "parse_limit", "no_text", "blob_missing", "not_read_back",
+    "parse_failed", "encrypted_document", "parse_limit", "no_text", "blob_missing", "not_read_back", "cancelled",
     # starts
-    "configuration", "model_unavailable", "self_test_failed",
+    "configuration", "model_unavailable",
 }  # fmt: skip
 
 

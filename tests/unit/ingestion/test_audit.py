@@ -1,10 +1,12 @@
 """The audit on parts in memory, with ingestion, deletes and replacements happening between its looks."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from retrieval.engines.fake import FakeEmbedder
+from retrieval.types import StoreName
 from tests.support.audited import Audited, audit, auditor, counts
 
 
@@ -123,3 +125,11 @@ async def test_a_difference_that_the_second_look_does_not_see_does_not_count(aud
     new = audited.catalog.records.pop(("docs", "new"))
     audited.catalog.before["documents_named"] = lambda: audited.catalog.records.update({("docs", "new"): new})
     assert (await audit(audited, repair=True)).findings == ()
+
+
+async def test_documents_that_moved_to_other_vectors_own_the_old_ones_no_longer(audited: Audited) -> None:
+    audited.rows()["ab" * 16] = "unknown"
+    moved = replace(audited.catalog.known["docs"], store_name=StoreName("elsewhere"))
+    audited.store.before["texts"] = lambda: audited.catalog.known.update(docs=moved)
+    assert (await audit(audited, repair=True, collection="docs")).findings == ()
+    assert "ab" * 16 in audited.rows()

@@ -1,0 +1,61 @@
+"""The bound on documents that wait, kept exactly whatever arrives at the same moment."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ingestion.changes import Changes
+from ingestion.errors import Overloaded
+from ingestion.ports import Catalog
+
+
+class QueueBound:
+    """At most `bound` documents wait or are being processed. Those that this process is taking in count as well, from
+    before their originals are written; what other processes accept counts once it is committed."""
+
+    def __init__(self, catalog: Catalog, bound: int) -> None:
+        self._catalog = catalog
+        self._bound = bound
+        self._arriving = 0
+        self._entering = 0
+        """Of those arriving: in a transaction, which the catalog's count may show already or not yet."""
+        self._entered = 0
+        """All whose transaction has ended."""
+        self._changes = Changes()
+
+    @asynccontextmanager
+    async def arriving(self, documents: int) -> AsyncIterator[None]:
+        """Holds places for them. Raises Overloaded where they would pass the bound."""
+        await self._reserve(documents)
+        try:
+            yield
+        finally:
+            self._arriving -= documents
+
+    @asynccontextmanager
+    async def entering(self, documents: int) -> AsyncIterator[None]:
+        """Around the transaction that records documents which are `arriving`."""
+        self._entering += documents
+        try:
+            yield
+        finally:
+            self._entering -= documents
+            self._entered += documents
+            self._changes.announce()
+
+    async def _reserve(self, documents: int) -> None:
+        while True:
+            change = self._changes.upcoming
+            entered_before = self._entered
+            waiting = await self._catalog.queue_depth()
+            taken = waiting + self._arriving - self._entering
+            unsure = self._entering + self._entered - entered_before
+            if taken + unsure + documents <= self._bound:
+                self._arriving += documents
+                return
+            if taken + documents > self._bound:
+                raise Overloaded(
+                    f"{taken} documents wait for ingestion and {documents} more would pass the bound of "
+                    f"{self._bound} (TANDEM_MAX_QUEUED). Nothing was stored; send them again later.",
+                    retry_after_s=10,
+                )
+            await change.wait()
