@@ -129,6 +129,11 @@ class TestDuplicates:
         receipts = await catalog.accept(OTHER, "once", [once("b", "x"), retitled(once("a", "x"), "new")])
         assert told(receipts) == [("b", 2, "queued", "a"), ("a", 2, "queued", "b")]
 
+    async def test_that_are_left_out_are_nobodys_other(self, catalog: SqlCatalog) -> None:
+        await ingest(catalog, once("a", "x"), job="job")
+        receipts = await catalog.accept(OTHER, "once", [once("b", "x"), once("a", "x")])
+        assert told(receipts) == [("b", 0, "duplicate_of", "a"), ("a", 1, "unchanged", None)]
+
     async def test_unchanged_names_the_other_too(self, catalog: SqlCatalog) -> None:
         await ingest(catalog, a_document("a", "x"), a_document("b", "x"), job="job")
         assert told(await catalog.accept(OTHER, "docs", [a_document("b", "x")])) == [("b", 1, "unchanged", "a")]

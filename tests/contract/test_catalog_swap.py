@@ -157,11 +157,13 @@ class TestQueuedAtASwap:
         (claim,) = await catalog.claim(WORKER, limit=2, lease=LEASE, now=NOW)
         assert (claim.record.document.collection, claim.record.version) == (SHADOW, 2)
 
-    async def test_and_failed_in_the_other_end_so(self, catalog: SqlCatalog) -> None:
-        await catalog.accept(NEXT, SHADOW, [shadowed(a_document("a"))])
+    @pytest.mark.parametrize(("failed", "queued"), [("docs", SHADOW), (SHADOW, "docs")])
+    async def test_and_failed_in_the_other_end_so(self, catalog: SqlCatalog, failed: str, queued: str) -> None:
+        of = {"docs": a_document("a"), SHADOW: shadowed(a_document("a"))}
+        await catalog.accept(NEXT, failed, [of[failed]])
         claims = await catalog.claim(WORKER, limit=1, lease=LEASE, now=NOW)
         await catalog.complete([failure(claim) for claim in claims])
-        await catalog.accept(JOB, "docs", [a_document("a")])
+        await catalog.accept(JOB, queued, [of[queued]])
         assert await catalog.swap_collections("docs", SHADOW)
         (receipt,) = await catalog.receipts(JOB)
         assert receipt.error is not None
