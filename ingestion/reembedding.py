@@ -173,7 +173,10 @@ class Reembedding:
         self._collections.forget(name)
         await self._store.point_alias(name, current.store_name)
         self._tell(
-            name, phase="flipped", message=f"Collection {name!r} now has vectors of {current.fingerprint.model}."
+            name,
+            phase="flipped",
+            message=f"Collection {name!r} has changed over to vectors of {current.fingerprint.model}, in chunks of up to "
+            f"{current.chunking.max_tokens} tokens.",
         )
         log.info("collection flipped", collection=name, model=current.fingerprint.model)
         return True

@@ -60,9 +60,9 @@ def follow(client: Client, name: str, console: Console) -> bool:
 
 
 def _table(verdict: dict[str, Any]) -> Table:
-    table = Table(title=f"nDCG@10 over {verdict['queries']} queries, tolerance {verdict['tolerance']:g}")
-    for column in ("stage", "now", "new", "change"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
+    table = Table()
+    for column in (f"nDCG@10, {verdict['queries']} queries", "now", "new", "change"):
+        table.add_column(column, justify="right" if column in ("now", "new", "change") else "left")
     for stage, suffix in (("recall", ""), ("reranked", "_reranked")):
         before, after = verdict[f"before{suffix}"], verdict[f"after{suffix}"]
         table.add_row(stage, f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}")
