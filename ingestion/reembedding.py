@@ -175,7 +175,7 @@ class Reembedding:
         self._tell(
             name,
             phase="flipped",
-            message=f"Collection {name!r} has changed over to vectors of {current.fingerprint.model}, in chunks of up to "
+            message=f"Collection {name!r} has changed over to vectors of {current.fingerprint.model}, chunks of up to "
             f"{current.chunking.max_tokens} tokens.",
         )
         log.info("collection flipped", collection=name, model=current.fingerprint.model)
