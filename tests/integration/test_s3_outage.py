@@ -30,6 +30,8 @@ class Service:
     hangs: Event | None = None
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     """(method, path, headers with names in lower case)"""
+    answering: list[str] = field(default_factory=list)
+    most_at_once: int = 0
 
 
 @pytest.fixture
@@ -44,8 +46,10 @@ def service() -> Iterator[Service]:
             service.asked.append(
                 (self.command, self.path, {name.lower(): value for name, value in self.headers.items()})
             )
-            if service.hangs:
-                service.hangs.wait(30)
+            service.answering.append(self.path)
+            service.most_at_once = max(service.most_at_once, len(service.answering))
+            (service.hangs or Event()).wait(30 if service.hangs else 0.01)
+            service.answering.remove(self.path)
             body = b"" if self.command == "HEAD" else service.body.encode()
             self.send_response(service.status)
             self.send_header("Content-Length", str(len(body)))
@@ -126,7 +130,7 @@ async def test_a_key_that_is_not_known(s3_options: S3Options, s3_server: S3Serve
 async def test_a_session_token_in_an_answer_is_told_to_nobody(at_service: S3Options, service: Service) -> None:
     service.status, service.body = 400, "<Error><Code>InvalidToken</Code><Token-0>the-token</Token-0></Error>"
     store = S3BlobStore(at_service)
-    for error, call in ((ConfigurationError, store.start()), (BlobStoreUnavailable, store.get([NAME]))):
+    for error, call in ((ConfigurationError, store.start()), (BlobStoreUnavailable, store.delete(NAME))):
         with pytest.raises(error) as caught:
             await call
         assert isinstance(caught.value, TandemError)
@@ -157,6 +161,16 @@ async def test_one_failure_ends_all_of_a_call(at_service: S3Options, service: Se
     with pytest.raises(BlobStoreUnavailable):
         await S3BlobStore(replace(at_service, retries=0, requests_at_once=4)).put(blobs)
     assert len(service.asked) < 100
+
+
+async def test_so_many_requests_at_once_and_no_more(at_service: S3Options, service: Service) -> None:
+    service.body = "?"
+    blobs = {sha256(data).hexdigest(): data for data in (f"{number}".encode() for number in range(100))}
+    store = S3BlobStore(replace(at_service, requests_at_once=4))
+    await store.put(blobs)
+    assert await store.get(blobs) == {}
+    assert len(service.asked) == 300
+    assert 2 <= service.most_at_once <= 4
 
 
 async def test_deletes_one_by_one(at_service: S3Options, service: Service) -> None:
