@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import grpc
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
-from milvus_lite.db import MilvusLite
+from milvus_lite.db import COLLECTIONS_DIRNAME, SCHEMA_FILENAME, MilvusLite
 from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
 
 _LOG_BYTES = 1024 * 1024
@@ -37,6 +38,7 @@ def main() -> None:
 
     database = MilvusLite(options.data_dir)
     try:
+        _remove_remains(Path(options.data_dir) / COLLECTIONS_DIRNAME)
         # Before any request: two first requests at once would open the same collection twice, with two writers.
         for name in database.list_collections():
             collection = database.get_collection(name)
@@ -63,6 +65,14 @@ def main() -> None:
             server.stop(grace=_GRACE_S).wait(_GRACE_S)
     finally:
         database.close()
+
+
+def _remove_remains(collections: Path) -> None:
+    """A creation or a drop that was killed can leave a folder without a schema: to Milvus Lite it is no collection, and
+    yet it is in the way of the next one of that name."""
+    for folder in collections.iterdir():
+        if folder.is_dir() and not (folder / SCHEMA_FILENAME).exists():
+            shutil.rmtree(folder)
 
 
 def _follow(parent: int) -> None:

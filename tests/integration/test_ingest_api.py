@@ -23,7 +23,7 @@ async def test_a_document_becomes_searchable_and_its_receipt_says_so(node: NodeU
     document_id = fresh()
     job = await node.ingest({"id": document_id, "text": "The kiln is fired with beech wood.", "title": "Kilns"})
     assert job["state"] == "succeeded"
-    assert job["progress"] == {"documents": 1, "done": 1, "failed": 0, "chunks": 1, "tokens": 9}
+    assert job["progress"] == {"documents": 1, "done": 1, "failed": 0, "chunks": 1, "tokens": 8}
     [receipt] = job["documents"]
     assert receipt["status"] == "ready"
     assert receipt["searchable_at"]
@@ -38,7 +38,7 @@ async def test_the_answer_without_wait_is_202_and_names_a_job(node: NodeUnderTes
     answer = await node.http.post("/ingest", json={"documents": [{"id": document_id, "text": "Rye bread."}]})
     assert answer.status_code == 202
     body = answer.json()
-    assert body["documents"] == [{"id": document_id, "status": "queued"}]
+    assert body["documents"] == [{"id": document_id, "status": "queued", "of": None}]
     job = (await node.http.get(f"/jobs/{body['job_id']}")).json()
     assert job["job_id"] == body["job_id"]
     assert job["state"] in ("queued", "running", "succeeded")
@@ -61,7 +61,12 @@ async def test_the_same_document_again_is_unchanged_and_costs_no_embedding(
     assert [receipt["status"] for receipt in job["documents"]] == ["unchanged"]
     assert embedded == []
     job = await node.ingest({**document, "metadata": {"shelf": 4}})
-    assert [receipt["status"] for receipt in job["documents"]] == ["replaced"]
+    [receipt] = job["documents"]
+    assert (receipt["status"], receipt["chunks"], receipt["reused_chunks"]) == ("replaced", 1, 1)
+    assert embedded == []
+    job = await node.ingest({**document, "text": "Glaze crawls when the pot is dusty."})
+    [receipt] = job["documents"]
+    assert (receipt["status"], receipt["chunks"], receipt["reused_chunks"]) == ("replaced", 1, 0)
     assert len(embedded) == 1
 
 

@@ -166,7 +166,7 @@ async def test_the_store_dies_is_told_and_comes_back_with_its_data(guarded: Node
     body = {"documents": [{"id": "kept", "text": "kept through it all"}], "wait": True}
     assert (await guarded.http.post("/ingest", json=body, headers=headers)).status_code == 200
     store = guarded.components.store
-    pid = store._endpoint.pid  # type: ignore[attr-defined]  # the child has to be killed from outside
+    pid = store._session._endpoint.pid  # type: ignore[attr-defined]  # the child has to be killed from outside
     os.kill(pid, signal.SIGKILL)
     await until(lambda: store.failure is not None)
     answer = await guarded.http.post("/search", json={"query": "kept"}, headers=headers)
