@@ -13,6 +13,7 @@ from rich.console import Console
 from app.client import Client
 from app.commands.audit import show_report
 from app.commands.bench import bench as run_bench
+from app.commands.bench_catalog import bench_catalog as run_bench_catalog
 from app.commands.demo import demo as run_demo
 from app.commands.doctor import doctor as run_doctor
 from app.commands.evaluate import evaluate_folder
@@ -202,6 +203,14 @@ def bench(
 ) -> None:
     """Measure quality, ingestion and search in one run, with the bare engine beside the service."""
     run_bench(folder, console, rounds=rounds, langchain=langchain, output=output)
+
+
+@app.command("bench-catalog")
+def bench_catalog(
+    documents: Annotated[int, typer.Option(min=1, help="How many pass through.")] = 10_000,
+) -> None:
+    """Measure the catalog alone: SQLite, or the empty database of TANDEM_DATABASE_URL."""
+    run_bench_catalog(load_settings(), console, documents=documents)
 
 
 def main() -> NoReturn:

@@ -27,7 +27,7 @@ OF_THE_STORE = 0.25
 async def test_documents_survive_every_kill(
     tmp_path: Path, models: Mapping[str, str], long_form: bool, luck: Random, figure: Figure
 ) -> None:
-    documents, kills = (500, 200) if long_form else (60, 6)
+    documents, kills = (500, 200) if long_form else (40, 4)
     names = [f"document {number:03}" for number in range(documents)]
     sent = {name: a_text(name, luck.choice((1, 3, 8, 20, 60))) for name in names}
     replaced = {name: a_text(f"new {name}", luck.choice((2, 9, 40))) for name in luck.sample(names, documents // 10)}

@@ -45,7 +45,7 @@ async def test_the_work_of_a_killed_worker_is_taken_over_within_its_lease(
     ) as found:
         await found.until_working()
         found.embedder.seconds = 0.5
-        sent = documents(60)
+        sent = documents(36)
         sender = Sender(found.http)
         job = await sender.send(sent)
         victim = found.workers[1]

@@ -19,6 +19,8 @@ from tests.support.node import real_but_for
 from tests.support.paced import PacedEmbedder
 
 BACK_WITHIN_S = 150
+LEASE_S = 5
+"""What was in work when the database went away is taken up again after it."""
 
 
 @asynccontextmanager
@@ -28,7 +30,9 @@ async def slow_node(folder: Path, dimension: int, **parts: object) -> AsyncItera
     embedder = PacedEmbedder(dimension=dimension)
     embedder.seconds = 0.2
     components = replace(real_but_for(embedder, FakeReranker(), folder), **parts)  # type: ignore[arg-type]
-    settings = Settings(data_dir=folder, selftest_margin=False, workers=1, worker_batch=4)  # type: ignore[arg-type]
+    settings = Settings(  # type: ignore[call-arg]
+        data_dir=folder, selftest_margin=False, workers=1, worker_batch=4, lease_seconds=LEASE_S
+    )
     async with listening(create_app(settings, components)) as node, client_of(node.url) as http:
         yield http
         await http.delete("/collections/docs")
