@@ -1,4 +1,7 @@
-"""The `tandem` command."""
+"""The `tandem` command.
+
+Commands that run parts of the service import them when they are called: those that only talk to a node start at once.
+"""
 
 import asyncio
 import sys
@@ -12,17 +15,9 @@ from rich.console import Console
 
 from app.client import Client
 from app.commands.audit import show_report
-from app.commands.bench import bench as run_bench
-from app.commands.bench_catalog import bench_catalog as run_bench_catalog
-from app.commands.demo import demo as run_demo
-from app.commands.doctor import doctor as run_doctor
-from app.commands.evaluate import evaluate_folder
 from app.commands.ingest import cancel_jobs, find_files, ingest_files, summarise
-from app.commands.models import list_models, pull_models
 from app.commands.reembed import follow, read_chunking, read_golden
 from app.commands.search import show_hits
-from app.commands.serve import serve as run_serve
-from app.commands.worker import work
 from app.settings import load_settings
 from retrieval.errors import TandemError
 
@@ -54,6 +49,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on (TANDEM_PORT).")] = None,
 ) -> None:
     """Run a node: both models, the stores and the HTTP interface."""
+    from app.commands.serve import serve as run_serve
+
     overrides = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     raise typer.Exit(run_serve(load_settings(**overrides)))
 
@@ -61,6 +58,8 @@ def serve(
 @app.command()
 def worker() -> None:
     """Ingest what nodes have accepted, in a process of its own (TANDEM_WORKERS batches at once)."""
+    from app.commands.worker import work
+
     work(load_settings())
 
 
@@ -160,24 +159,32 @@ def reembed(
 @app.command()
 def doctor() -> None:
     """Check this machine and the settings, and say what to mend."""
+    from app.commands.doctor import doctor as run_doctor
+
     raise typer.Exit(0 if asyncio.run(run_doctor(load_settings(), console)) else 1)
 
 
 @models_app.command("list")
 def models_list() -> None:
     """Show the model pairs, and which models are here."""
+    from app.commands.models import list_models
+
     list_models(load_settings(), console)
 
 
 @models_app.command("pull")
 def models_pull(name: Annotated[str, typer.Argument(help="A pair such as qwen3-0.6b, or a model's id.")]) -> None:
     """Download models: ModelScope first. Broken off, it resumes."""
+    from app.commands.models import pull_models
+
     asyncio.run(pull_models(load_settings(), name, console))
 
 
 @app.command()
 def demo() -> None:
     """Start a node, ingest the handbook and ask it three questions."""
+    from app.commands.demo import demo as run_demo
+
     raise typer.Exit(run_demo(load_settings(), console))
 
 
@@ -191,6 +198,8 @@ def evaluate(
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures there, too.")] = None,
 ) -> None:
     """Measure recall and reranking on a judged collection."""
+    from app.commands.evaluate import evaluate_folder
+
     evaluate_folder(folder, queries, console, pool=candidates, url=url, api_key=api_key, output=output)
 
 
@@ -202,6 +211,8 @@ def bench(
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures there, too.")] = None,
 ) -> None:
     """Measure quality, ingestion and search in one run, with the bare engine beside the service."""
+    from app.commands.bench import bench as run_bench
+
     run_bench(folder, console, rounds=rounds, langchain=langchain, output=output)
 
 
@@ -210,6 +221,8 @@ def bench_catalog(
     documents: Annotated[int, typer.Option(min=1, help="How many pass through.")] = 10_000,
 ) -> None:
     """Measure the catalog alone: SQLite, or the empty database of TANDEM_DATABASE_URL."""
+    from app.commands.bench_catalog import bench_catalog as run_bench_catalog
+
     run_bench_catalog(load_settings(), console, documents=documents)
 
 

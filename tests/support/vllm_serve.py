@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_server import HttpServerOptions
+from retrieval.engines.http_server import HttpServerOptions, HttpTask
 from retrieval.engines.vllm_models import QWEN3_RERANKER_OVERRIDES
 from tests.support.engines import TINY_WINDOW
 from tests.support.waiting import free_port
@@ -23,40 +24,42 @@ from tests.support.waiting import free_port
 API_KEY = "a key of the tests"
 START_SECONDS = 240
 STOP_SECONDS = 20
+MODELS: Mapping[HttpTask, str] = {"embed": "tiny-qwen3-embedding", "classify": "tiny-qwen3-reranker"}
+"""By the names that the servers know."""
+
+
+@dataclass(frozen=True)
+class _Starting:
+    process: "subprocess.Popen[bytes]"
+    url: str
+    log: Path
 
 
 @pytest.fixture(scope="session")
-def embedding_server(
-    tiny_embedding_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[HttpServerOptions]:
-    log = tmp_path_factory.mktemp("vllm-serve") / "embedding.log"
-    with _serving(tiny_embedding_folder, "tiny-qwen3-embedding", {"is_matryoshka": True}, log) as url:
-        yield HttpServerOptions(
-            url=url,
-            model="tiny-qwen3-embedding",
-            task="embed",
-            api_key=API_KEY,
-            max_model_len=TINY_WINDOW,
-            send_priority=True,
-            inputs_per_request=16,
-        )
+def _starting(
+    tiny_embedding_folder: Path, tiny_reranker_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[HttpTask, _Starting]]:
+    """Both servers, started together: each is busy with one core for most of its start."""
+    folder = tmp_path_factory.mktemp("vllm-serve")
+    with ExitStack() as stack:
+        started: dict[HttpTask, _Starting] = {}
+        for task, model, overrides in (
+            ("embed", tiny_embedding_folder, {"is_matryoshka": True}),
+            ("classify", tiny_reranker_folder, QWEN3_RERANKER_OVERRIDES),
+        ):
+            started[task] = _serve(model, MODELS[task], overrides, folder / f"{task}.log")
+            stack.callback(_end, started[task].process)
+        yield started
 
 
 @pytest.fixture(scope="session")
-def reranking_server(
-    tiny_reranker_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[HttpServerOptions]:
-    log = tmp_path_factory.mktemp("vllm-serve") / "reranker.log"
-    with _serving(tiny_reranker_folder, "tiny-qwen3-reranker", QWEN3_RERANKER_OVERRIDES, log) as url:
-        yield HttpServerOptions(
-            url=url,
-            model="tiny-qwen3-reranker",
-            task="classify",
-            api_key=API_KEY,
-            max_model_len=TINY_WINDOW,
-            send_priority=True,
-            inputs_per_request=16,
-        )
+def embedding_server(_starting: Mapping[HttpTask, _Starting]) -> HttpServerOptions:
+    return _options("embed", _starting["embed"])
+
+
+@pytest.fixture(scope="session")
+def reranking_server(_starting: Mapping[HttpTask, _Starting]) -> HttpServerOptions:
+    return _options("classify", _starting["classify"])
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -77,8 +80,21 @@ async def http_reranker(reranking_server: HttpServerOptions, tiny_reranker_folde
     await reranker.close()
 
 
-@contextmanager
-def _serving(folder: Path, name: str, overrides: Mapping[str, object], log: Path) -> Iterator[str]:
+def _options(task: HttpTask, starting: _Starting) -> HttpServerOptions:
+    """Returns when the server answers."""
+    _await_health(starting)
+    return HttpServerOptions(
+        url=starting.url,
+        model=MODELS[task],
+        task=task,
+        api_key=API_KEY,
+        max_model_len=TINY_WINDOW,
+        send_priority=True,
+        inputs_per_request=16,
+    )
+
+
+def _serve(folder: Path, name: str, overrides: Mapping[str, object], log: Path) -> _Starting:
     port = free_port()
     arguments = {
         "--served-model-name": name,
@@ -103,21 +119,17 @@ def _serving(folder: Path, name: str, overrides: Mapping[str, object], log: Path
         server = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
-    try:
-        _await_health(server, f"http://127.0.0.1:{port}", log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        _end(server)
+    return _Starting(server, f"http://127.0.0.1:{port}", log)
 
 
-def _await_health(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+def _await_health(starting: _Starting) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline and starting.process.poll() is None:
         with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", timeout=2, trust_env=False).status_code == httpx.codes.OK:
+            if httpx.get(f"{starting.url}/health", timeout=2, trust_env=False).status_code == httpx.codes.OK:
                 return
         time.sleep(0.25)
-    pytest.fail(f"vllm serve did not start:\n{log.read_text(errors='replace')[-3000:]}")
+    pytest.fail(f"vllm serve did not start:\n{starting.log.read_text(errors='replace')[-3000:]}")
 
 
 def _end(server: "subprocess.Popen[bytes]") -> None:
