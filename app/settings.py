@@ -85,7 +85,9 @@ class Settings(BaseSettings):
     workers: int = Field(3, ge=0, le=64, description="Ingestion batches under way at once in this process; 0: none.")
     worker_batch: int = Field(64, ge=1, le=1024, description="Documents that a worker claims at once.")
     lease_seconds: float = Field(60, ge=1, description="A worker that is silent for so long loses its documents.")
-    max_attempts: int = Field(5, ge=1, le=100, description="Tries before a document counts as failed.")
+    max_attempts: int = Field(
+        5, ge=1, le=100, description="Tries before a document counts as failed; outages do not count."
+    )
     parser_processes: int = Field(1, ge=1, le=64, description="Child processes that read PDF and Office files.")
     drain_seconds: float = Field(20, ge=0, description="How long a stop waits for work under way.")
 

@@ -10,13 +10,19 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from ingestion.changes import Changes
+from ingestion.errors import BlobStoreUnavailable, CatalogUnavailable
 from ingestion.outcomes import failure
 from ingestion.pipeline import Pipeline
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Outcome, WorkerId
-from retrieval.errors import TandemError
+from retrieval.errors import StoreUnavailable, TandemError
 
 log = structlog.get_logger()
+
+
+OUTAGES = frozenset(error.code for error in (StoreUnavailable, BlobStoreUnavailable, CatalogUnavailable))
+"""No document brings these about, so no number of them fails one. While they last nothing is claimed."""
+MOST_DOUBLINGS = 16
 
 
 class InternalFailure(TandemError):
@@ -32,6 +38,7 @@ class WorkerOptions:
     """Documents claimed at once."""
     lease: timedelta
     max_attempts: int
+    """Before a document fails; those that an outage cut short do not count."""
     poll: timedelta = timedelta(seconds=1)
     """Pause before an empty queue is asked again; `work_arrived` cuts it short."""
     backoff: timedelta = timedelta(seconds=2)
@@ -157,10 +164,14 @@ class Worker:
         """Turns "retryable" into a time, or into a final failure where the attempts are used up."""
         if outcome.retry_at is None:
             return outcome
+        assert outcome.error is not None
         attempts = outcome.claim.record.attempts
-        if attempts >= self._options.max_attempts:
+        if outcome.error.code in OUTAGES:
+            pause = self._options.backoff
+        elif attempts < self._options.max_attempts:
+            pause = min(self._options.backoff * 2 ** min(attempts - 1, MOST_DOUBLINGS), self._options.backoff_limit)
+        else:
             return replace(outcome, retry_at=None)
-        pause = min(self._options.backoff * 2 ** (attempts - 1), self._options.backoff_limit)
         jitter = random.uniform(0.5, 1.5)  # noqa: S311  # spreads retries, guards nothing
         return replace(outcome, retry_at=datetime.now(UTC) + pause * jitter)
 

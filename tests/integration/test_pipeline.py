@@ -21,7 +21,7 @@ from ingestion.types import Chunking, Claim, Collection, Document, JobId, Outcom
 from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.engines.fake import FakeEmbedder
-from retrieval.errors import EngineFailed
+from retrieval.errors import EngineDead, EngineFailed, StoreFailed, StoreUnavailable
 from retrieval.stores.milvus import MilvusStore
 from retrieval.types import ChunkId, CollectionSpec, DocumentId, Embeddings, Lane, StoreName, TextKind
 from tests.support.waiting import until
@@ -277,18 +277,54 @@ async def test_a_worker_that_wakes_up_late_does_not_spoil_a_newer_version(
     assert await bench.chunks("book") == good
 
 
+def worker_of(bench: Bench, changes: Changes, *, largest: int | None = None) -> Worker:
+    options = WorkerOptions(
+        batch=10,
+        lease=LEASE,
+        max_attempts=2,
+        poll=timedelta(milliseconds=10),
+        backoff=timedelta(milliseconds=1),
+    )
+    return Worker(WorkerId("worker"), bench.catalog, bench.pipeline, options, asyncio.Event(), changes, largest=largest)
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "state", "attempts"),
+    [
+        (StoreUnavailable("away"), 5, "ready", 6),
+        (EngineDead("died"), 1, "ready", 2),
+        (EngineDead("died"), 5, "failed", 2),
+        (ValueError("a defect"), 5, "failed", 2),
+        (StoreFailed("too long"), 5, "failed", 1),
+    ],
+)
+async def test_attempts_are_bounded_but_for_outages(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception, times: int, state: str, attempts: int
+) -> None:
+    await bench.accept({"book": sentences(0, 2)})
+    upsert, failures = bench.store.upsert, iter(range(times))
+
+    async def flapping(name: str, rows: Sequence[object]) -> None:
+        if next(failures, None) is not None:
+            raise error
+        await upsert(name, rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.store, "upsert", flapping)
+    worker = worker_of(bench, Changes())
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(30):
+        while (record := await bench.catalog.document("docs", DocumentId("book"))).state not in ("ready", "failed"):
+            await asyncio.sleep(0.01)
+    worker.stop()
+    await running
+    assert (record.state, record.attempts) == (state, attempts)
+    assert (record.error is None) == (state == "ready")
+
+
 async def test_a_worker_leaves_large_originals_to_others(bench: Bench) -> None:
     await bench.accept({"small": sentences(0, 2), "large": sentences(10, 60)})
     changes = Changes()
-    worker = Worker(
-        WorkerId("small"),
-        bench.catalog,
-        bench.pipeline,
-        WorkerOptions(batch=10, lease=LEASE, max_attempts=1, poll=timedelta(milliseconds=10)),
-        asyncio.Event(),
-        changes,
-        largest=1000,
-    )
+    worker = worker_of(bench, changes, largest=1000)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(20):
         await changes.upcoming.wait()
