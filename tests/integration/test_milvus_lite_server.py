@@ -171,3 +171,37 @@ async def test_a_server_that_cannot_start_is_unavailable_in_time(tmp_path: Path)
     with pytest.raises(StoreUnavailable, match="see the logs in"):
         await server.start()
     assert server.failure is not None
+
+
+async def test_a_narrow_partition_is_found_whole(tmp_path: Path) -> None:
+    """Among 6,000 rows, in an index as it is after a restart: partitions of 3 rows, and one of the half."""
+    vectors = np.random.default_rng(0).normal(size=(6000, 32)).astype(np.float32)
+    rows = [
+        EmbeddedChunk(
+            Chunk(ChunkId(f"c{n}"), DocumentId("d"), n, "text", start=0, end=4, tokens=1),
+            vector,
+            partition="half" if n % 2 else f"p{n // 6}",
+        )
+        for n, vector in enumerate(vectors)
+    ]
+    store = MilvusStore(MilvusLiteServer(tmp_path / "milvus"))
+    await store.start()
+    await store.create_collection(NAME, CollectionSpec(32))
+    await store.upsert(NAME, rows)
+    await store.close()
+    store = MilvusStore(MilvusLiteServer(tmp_path / "milvus"))
+    await store.start()
+    for n in range(0, 1000, 20):
+        hits = await store.search(NAME, vectors[0], limit=10, partition=f"p{n}")
+        assert {hit.chunk.ordinal for hit in hits} == {6 * n, 6 * n + 2, 6 * n + 4}
+        scores = vectors[[hit.chunk.ordinal for hit in hits]] @ vectors[0]
+        scores /= np.linalg.norm(vectors[[hit.chunk.ordinal for hit in hits]], axis=1) * np.linalg.norm(vectors[0])
+        assert [hit.score for hit in hits] == pytest.approx(scores.tolist(), abs=1e-5)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = 0
+    for query in range(20):
+        best = [n for n in np.argsort(-(unit @ unit[query])) if n % 2][:10]
+        hits = await store.search(NAME, vectors[query], limit=10, partition="half")
+        found += len({hit.chunk.ordinal for hit in hits} & set(best))
+    assert found >= 190
+    await store.close()
