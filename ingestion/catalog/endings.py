@@ -102,6 +102,8 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
 def ended_receipts(row: Row[Any], outcome: Outcome) -> Values:
     """What the receipts of the version under the lease say from then on; for `end`."""
     success = "ready" if row.searchable_at is None else "replaced"
+    # One that would be tried again did not fail: only the newer version keeps it from being tried.
+    error = outcome.error if outcome.retry_at is None else SUPERSEDED
     return {
         "c": row.collection,
         "d": row.id,
@@ -112,7 +114,7 @@ def ended_receipts(row: Row[Any], outcome: Outcome) -> Values:
         "truncated_tokens": outcome.truncated_tokens,
         "reused_chunks": outcome.reused_chunks,
         "searchable_at": outcome.searchable_at,
-        **records.error_values(outcome.error),
+        **records.error_values(error),
     }
 
 

@@ -219,6 +219,9 @@ class TestNewVersionMeanwhile:
         await catalog.accept(OTHER, "docs", [retitled(a_document("a"), "new")])
         await catalog.complete([failure(claim, retry_at=retry_at)])
         assert await statuses(catalog, JOB, OTHER) == ["failed", "queued"]
+        (receipt,) = await catalog.receipts(JOB)
+        assert receipt.error is not None
+        assert receipt.error.code == ("superseded" if retry_at else "parse_failed")
         record = await catalog.document("docs", A)
         assert (record.state, record.error) == ("queued", None)
         assert (await claim_one(catalog)).record.version == 2
