@@ -4,6 +4,7 @@ that talk to it."""
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -78,11 +79,15 @@ def test_reranking_reorders_and_every_hit_carries_both_scores_and_ranks(filled: 
 def test_min_score_follows_the_score_that_is_returned(filled: ServedNode) -> None:
     with Client(filled.url) as client:
         everything = client.search(query="backup of the catalog", top_k=20)
-        bound = everything["hits"][5]["score"]
+        scores = [hit["score"] for hit in everything["hits"]]
+        # Half way across the widest gap: scores move a little with what else is in an engine step.
+        above, below = max(pairwise(scores), key=lambda pair: pair[0] - pair[1])
+        bound = (above + below) / 2
         kept = client.search(query="backup of the catalog", top_k=20, min_score=bound)
-    assert [hit["chunk_id"] for hit in kept["hits"]] == [
-        hit["chunk_id"] for hit in everything["hits"] if hit["score"] >= bound
-    ]
+    assert {hit["chunk_id"] for hit in kept["hits"]} == {
+        hit["chunk_id"] for hit in everything["hits"] if hit["score"] > bound
+    }
+    assert 0 < len(kept["hits"]) < len(everything["hits"])
 
 
 def test_a_dead_engine_is_told_of_and_comes_back(filled: ServedNode) -> None:
@@ -98,7 +103,9 @@ def test_a_dead_engine_is_told_of_and_comes_back(filled: ServedNode) -> None:
         assert [hit["ranks"]["dense"] for hit in meanwhile["hits"]] == [1, 2, 3, 4, 5]
         wait_until(lambda: client.ready()[0], seconds=180)
         after = client.search(query="backup of the catalog", top_k=5)
-    assert [hit["chunk_id"] for hit in after["hits"]] == [hit["chunk_id"] for hit in before["hits"]]
+    assert after["rerank"]["applied"]
+    scores = [[hit["score"] for hit in answer["hits"]] for answer in (after, before)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.01)
 
 
 def test_eval_prints_a_table_and_writes_json(filled: ServedNode, tmp_path: Path) -> None:
