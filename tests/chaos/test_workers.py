@@ -2,6 +2,9 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -19,6 +22,14 @@ MARGIN_S = 4.0
 """Beyond the lease, until others have taken over: they ask for work once a second, and when their own batch is done."""
 SETTINGS = {"TANDEM_LEASE_SECONDS": f"{LEASE_S:g}", "TANDEM_WORKERS": "1", "TANDEM_WORKER_BATCH": "4"}
 
+ClusterOf = Callable[..., AbstractAsyncContextManager[Cluster]]
+
+
+@pytest.fixture
+def cluster_of(tmp_path: Path, postgres_url: str, milvus_server: ServerProcess, minilm_folder: Path) -> ClusterOf:
+    """Given the workers' number and the vectors' dimension."""
+    return partial(cluster, tmp_path, database=postgres_url, milvus=milvus_server.uri, minilm=minilm_folder, **SETTINGS)
+
 
 def documents(count: int, paragraphs: int = 3, generation: str = "") -> dict[str, str]:
     return {f"document {number:03}": a_text(f"{generation}{number}", paragraphs) for number in range(count)}
@@ -32,17 +43,9 @@ def receipts_of(database: str) -> Counter[tuple[str, str]]:
 
 @pytest.mark.timeout(300)
 async def test_the_work_of_a_killed_worker_is_taken_over_within_its_lease(
-    tmp_path: Path, postgres_url: str, milvus_server: ServerProcess, minilm_folder: Path, figure: Figure
+    cluster_of: ClusterOf, postgres_url: str, figure: Figure
 ) -> None:
-    async with cluster(
-        tmp_path,
-        database=postgres_url,
-        milvus=milvus_server.uri,
-        minilm=minilm_folder,
-        dimension=43,
-        workers=3,
-        **SETTINGS,
-    ) as found:
+    async with cluster_of(workers=3, dimension=43) as found:
         await found.until_working()
         found.embedder.seconds = 0.5
         sent = documents(36)
@@ -68,17 +71,9 @@ async def test_the_work_of_a_killed_worker_is_taken_over_within_its_lease(
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("meanwhile", ["nothing", "a newer version"])
 async def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(
-    tmp_path: Path, postgres_url: str, milvus_server: ServerProcess, minilm_folder: Path, meanwhile: str
+    cluster_of: ClusterOf, postgres_url: str, meanwhile: str
 ) -> None:
-    async with cluster(
-        tmp_path,
-        database=postgres_url,
-        milvus=milvus_server.uri,
-        minilm=minilm_folder,
-        dimension=44,
-        workers=2,
-        **SETTINGS,
-    ) as found:
+    async with cluster_of(workers=2, dimension=44) as found:
         await found.until_working()
         found.embedder.seconds = 0.5
         sent = documents(24)
@@ -124,24 +119,10 @@ async def until_settled(found: Cluster, sent: dict[str, str]) -> None:
 
 @pytest.mark.timeout(3000)
 async def test_documents_survive_every_kill_of_a_worker(
-    tmp_path: Path,
-    postgres_url: str,
-    milvus_server: ServerProcess,
-    minilm_folder: Path,
-    long_form: bool,
-    luck: Random,
-    figure: Figure,
+    cluster_of: ClusterOf, postgres_url: str, long_form: bool, luck: Random, figure: Figure
 ) -> None:
     count, kills = (200, 50) if long_form else (40, 4)
-    async with cluster(
-        tmp_path,
-        database=postgres_url,
-        milvus=milvus_server.uri,
-        minilm=minilm_folder,
-        dimension=45,
-        workers=3,
-        **SETTINGS,
-    ) as found:
+    async with cluster_of(workers=3, dimension=45) as found:
         await found.until_working()
         found.embedder.seconds = 0.2
         names = list(documents(count))

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from tests.support.stores import until_healthy
 from tests.support.waiting import until
 
 NAME = StoreName("kept")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NODE = """
 import asyncio, sys
 from pathlib import Path
@@ -33,21 +32,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[MilvusLiteServer]:
-    server = MilvusLiteServer(tmp_path / "milvus")
-    yield server
-    await server.close()
-
-
-@pytest.fixture
-async def store(server: MilvusLiteServer) -> AsyncIterator[MilvusStore]:
-    store = MilvusStore(server)
-    await store.start()
-    yield store
-    await store.close()
 
 
 def rows(ordinals: range) -> list[EmbeddedChunk]:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +22,9 @@ KILLS = 3
 """A store takes about four seconds to come back from each."""
 
 
-@pytest.fixture
-async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MilvusLiteServer]:
+@pytest.fixture(autouse=True)
+def quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(milvus_lite_server, "_MAX_BACKOFF_S", 0.5)
-    server = MilvusLiteServer(tmp_path / "milvus")
-    yield server
-    await server.close()
-
-
-@pytest.fixture
-async def store(server: MilvusLiteServer) -> AsyncIterator[MilvusStore]:
-    store = MilvusStore(server)
-    await store.start()
-    await store.create_collection(NAME, CollectionSpec(8))
-    yield store
-    await store.close()
 
 
 def rows(first: int, number: int = 40) -> list[EmbeddedChunk]:
@@ -65,6 +52,7 @@ async def everything(store: MilvusStore) -> list[ChunkId]:
 
 
 async def test_what_was_acknowledged_survives_a_kill_right_after(server: MilvusLiteServer, store: MilvusStore) -> None:
+    await store.create_collection(NAME, CollectionSpec(8))
     expected: set[ChunkId] = set()
     for generation in range(KILLS):
         written = rows(40 * generation)
@@ -81,6 +69,7 @@ async def test_what_was_acknowledged_survives_a_kill_right_after(server: MilvusL
 
 async def test_kills_at_any_moment_of_a_busy_time(server: MilvusLiteServer, store: MilvusStore) -> None:
     """Also while rows move from the log into files: those are written after each second without writes."""
+    await store.create_collection(NAME, CollectionSpec(8))
     moments = random.Random(0)
     sent, kept = 0, set[int]()
 
