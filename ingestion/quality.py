@@ -67,7 +67,8 @@ class Quality:
         relevant: dict[str, Sequence[str]] = {}
         rankings: dict[str, Sequence[str]] = {}
         for number, question in enumerate(golden):
-            query = SearchQuery(question.query, top_k=HITS_ASKED, candidates=CANDIDATES, rerank=rerank)
+            # By vectors alone: recall by words would hide what another model lost.
+            query = SearchQuery(question.query, mode="dense", top_k=HITS_ASKED, candidates=CANDIDATES, rerank=rerank)
             result = await self._search.search(store_name, embedder, query)
             if rerank and result.hits and not result.rerank.applied:
                 raise Unavailable(f"The reranker is away ({result.rerank.reason}): the comparison has to wait.")

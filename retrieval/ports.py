@@ -133,3 +133,9 @@ class VectorStore(Lifecycle, Protocol):
     ) -> Sequence[Candidate]:
         """Nearest chunks by cosine, best first."""
         ...
+
+    async def search_text(
+        self, name: str, text: str, *, limit: int, partition: str | None = None
+    ) -> Sequence[Candidate]:
+        """Chunks that share words with `text`, best first by BM25. Raises Unsupported where the server has no BM25."""
+        ...

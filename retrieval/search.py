@@ -1,16 +1,39 @@
-"""The two stages: recall by nearest vectors, then a reranker over the pool, on the same accelerator."""
+"""The two stages: recall by nearest vectors and by words, then a reranker over the pool, on the same accelerator."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 import structlog
 
-from retrieval.errors import EngineFailed, Unavailable
+from retrieval.errors import EngineFailed, StoreUnavailable, Unavailable
+from retrieval.fusion import FUSED, Recalled, alone, fuse
 from retrieval.passages import passage
 from retrieval.ports import Embedder, Reranker, VectorStore
-from retrieval.types import Candidate, Hit, Lane, RerankReport, RerankScores, SearchQuery, SearchResult, StoreName
+from retrieval.types import (
+    Candidate,
+    Hit,
+    Lane,
+    Mode,
+    RecallReport,
+    RerankReport,
+    RerankScores,
+    SearchQuery,
+    SearchResult,
+    StoreName,
+)
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Dense:
+    """What the dense branch found, and what embedding the query took."""
+
+    candidates: Sequence[Candidate]
+    truncated_tokens: int
+    ms: float
 
 
 class SearchService:
@@ -21,36 +44,78 @@ class SearchService:
     async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:
         """`collection` holds vectors of `embedder`.
 
-        A reranker that is away does not fail the search: hits come in recall order and the report says why.
-        Raises what the embedder and the store raise.
+        A reranker that is away does not fail the search: hits come in recall order and the report says why. Nor does
+        an embedder that is away, where the query leaves the mode open: recall is by words alone, and says so.
+        Raises what the embedder and the store raise, Unsupported for a mode that the server has no index for.
         """
         started = perf_counter()
-        embeddings = await embedder.embed(
-            [query.text], kind="query", lane=Lane.INTERACTIVE, instruction=query.instruction
-        )
-        embedded = perf_counter()
-        pool = max(query.candidates, query.top_k) if query.rerank else query.top_k
-        candidates = await self._store.search(collection, embeddings.vectors[0], limit=pool, partition=query.partition)
-        recalled = perf_counter()
-        scores, report = await self._rerank(query, candidates)
-        hits = rank(candidates, scores)
+        recalled, recall, dense = await self._recall(collection, embedder, query)
+        ended_recall = perf_counter()
+        scores, report = await self._rerank(query, [each.candidate for each in recalled])
+        hits = rank(recalled, scores)
         if query.min_score is not None:
             hits = [hit for hit in hits if hit.score >= query.min_score]
         ended = perf_counter()
-        cut = embeddings.truncated_tokens[0]
+        embed_ms = dense.ms if dense else 0.0
+        cut = (dense.truncated_tokens if dense else 0, scores.truncated_query_tokens if scores else 0)
         return SearchResult(
             hits=tuple(hits[: query.top_k]),
+            recall=recall,
             rerank=report,
             timings_ms={
-                "embed": _ms(started, embedded),
-                "recall": _ms(embedded, recalled),
+                "embed": embed_ms,
+                "recall": round(_ms(started, ended_recall) - embed_ms, 3),
                 "rerank": report.ms,
                 "total": _ms(started, ended),
             },
             models={"embed": embedder.fingerprint.model, "rerank": self._reranker.model},
-            score_name="rerank" if scores else "dense",
-            truncated_query_tokens=max(cut, scores.truncated_query_tokens if scores else 0),
+            score_name="rerank" if scores else FUSED if recall.mode == "hybrid" else recall.mode,
+            truncated_query_tokens=max(cut),
         )
+
+    async def _recall(
+        self, collection: StoreName, embedder: Embedder, query: SearchQuery
+    ) -> tuple[list[Recalled], RecallReport, _Dense | None]:
+        """Both branches side by side."""
+        limit = max(query.candidates, query.top_k) if query.rerank else query.top_k
+        mode, reason = await self._mode(query)
+        if mode == "dense":
+            dense = await self._dense(collection, embedder, query, limit)
+            return alone("dense", dense.candidates), RecallReport(mode, len(dense.candidates), reason), dense
+        by_words = self._store.search_text(collection, query.text, limit=limit, partition=query.partition)
+        if mode == "sparse":
+            candidates = await by_words
+            return alone("sparse", candidates), RecallReport(mode, len(candidates), reason), None
+        near, sparse = await asyncio.gather(
+            self._dense(collection, embedder, query, limit), by_words, return_exceptions=True
+        )
+        if isinstance(sparse, BaseException):
+            raise sparse
+        if isinstance(near, BaseException):
+            away = isinstance(near, Unavailable | EngineFailed) and not isinstance(near, StoreUnavailable)
+            if query.mode is not None or not away:
+                raise near
+            assert isinstance(near, Unavailable | EngineFailed)
+            log.warning("recall by words alone", code=near.code, reason=near.message)
+            return alone("sparse", sparse), RecallReport("sparse", len(sparse), near.code), None
+        fused = fuse({"dense": near.candidates, "sparse": sparse}, query.fusion)[:limit]
+        return fused, RecallReport(mode, len(fused)), near
+
+    async def _mode(self, query: SearchQuery) -> tuple[Mode, str | None]:
+        if query.mode is not None:
+            return query.mode, None
+        if (await self._store.capabilities()).sparse:
+            return "hybrid", None
+        return "dense", "no_sparse_index"
+
+    async def _dense(self, collection: StoreName, embedder: Embedder, query: SearchQuery, limit: int) -> _Dense:
+        started = perf_counter()
+        embeddings = await embedder.embed(
+            [query.text], kind="query", lane=Lane.INTERACTIVE, instruction=query.instruction
+        )
+        ms = _ms(started, perf_counter())
+        candidates = await self._store.search(collection, embeddings.vectors[0], limit=limit, partition=query.partition)
+        return _Dense(candidates, embeddings.truncated_tokens[0], ms)
 
     async def _rerank(
         self, query: SearchQuery, candidates: Sequence[Candidate]
@@ -78,20 +143,17 @@ class SearchService:
         return scores, report
 
 
-def rank(candidates: Sequence[Candidate], scores: RerankScores | None) -> list[Hit]:
+def rank(recalled: Sequence[Recalled], scores: RerankScores | None) -> list[Hit]:
     """Hits ordered by the rerank score, ties in recall order; without scores in recall order."""
     if scores is None:
-        return [
-            Hit(candidate, candidate.score, {"dense": candidate.score}, {"dense": place}, truncated_tokens=0)
-            for place, candidate in enumerate(candidates, start=1)
-        ]
-    order = sorted(range(len(candidates)), key=lambda place: -scores.scores[place])
+        return [Hit(each.candidate, each.score, each.scores, each.ranks, truncated_tokens=0) for each in recalled]
+    order = sorted(range(len(recalled)), key=lambda place: -scores.scores[place])
     return [
         Hit(
-            candidates[place],
+            recalled[place].candidate,
             scores.scores[place],
-            {"dense": candidates[place].score, "rerank": scores.scores[place]},
-            {"dense": place + 1, "rerank": reranked},
+            {**recalled[place].scores, "rerank": scores.scores[place]},
+            {**recalled[place].ranks, "rerank": reranked},
             truncated_tokens=scores.truncated_tokens[place],
         )
         for reranked, place in enumerate(order, start=1)

@@ -142,7 +142,7 @@ class Candidate:
 
     chunk: Chunk
     score: float
-    """Cosine similarity in [-1, 1] for dense recall."""
+    """Cosine similarity in [-1, 1] of dense recall, BM25 (above 0, without an upper bound) of sparse recall."""
     title: str
     media_type: str
     partition: str
@@ -150,9 +150,28 @@ class Candidate:
     ingested_at: datetime | None
 
 
+Branch = Literal["dense", "sparse"]
+"""Of recall: nearest vectors, or BM25."""
+Mode = Literal["dense", "sparse", "hybrid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How hybrid recall joins its branches; see `retrieval.fusion.fuse`."""
+
+    method: Literal["weighted", "rrf"] = "weighted"
+    weights: Mapping[Branch, float] = field(default_factory=lambda: {"dense": 1.0, "sparse": 1.0})
+    """Not negative, and one of them above 0."""
+    k: int = 60
+    """Of `rrf`: the larger, the less the first ranks count."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
     text: str
+    mode: Mode | None = None
+    """None: hybrid, where the server can."""
+    fusion: Fusion = Fusion()
     top_k: int = 10
     candidates: int = 50
     """Pool that recall brings and the reranker scores."""
@@ -170,7 +189,7 @@ class Hit:
     score: float
     """The score that the order and `min_score` follow."""
     scores: Mapping[str, float]
-    """By stage: `dense`, `rerank`."""
+    """By stage: `dense` and `sparse` (what the branches found), `fused` (hybrid), `rerank`."""
     ranks: Mapping[str, int]
     """By stage, from 1."""
     truncated_tokens: int
@@ -188,8 +207,20 @@ class RerankReport:
 
 
 @dataclass(frozen=True, slots=True)
+class RecallReport:
+    """What recall did, so that half a recall is never taken for a whole one."""
+
+    mode: Mode
+    """The one that was carried out."""
+    candidates: int
+    reason: str | None = None
+    """Why it is less than hybrid, where the caller left the choice: `no_sparse_index`, `engine_dead`…"""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     hits: tuple[Hit, ...]
+    recall: RecallReport
     rerank: RerankReport
     timings_ms: Mapping[str, float]
     """`embed`, `recall`, `rerank`, `total`; wall clock."""

@@ -21,10 +21,13 @@ from app.settings import Settings, load_settings
 from app.spawn import running_node
 from retrieval.errors import TandemError
 from retrieval.evaluation import MEASURES, JudgedCollection, load_collection, score
+from retrieval.types import Mode
 
 DOCUMENTS_A_REQUEST = 100
 DEPTH = 100
 """Hits asked for without reranking: what Recall@100 needs."""
+NAMES: Mapping[Mode, str] = {"dense": "dense", "sparse": "BM25", "hybrid": "hybrid"}
+"""In the order of the table."""
 SHOWN = 10
 """Hits asked for with reranking: what a user asks for, and what the other measures need."""
 
@@ -38,6 +41,8 @@ class Row:
     """One line of the table: how a way of searching did."""
 
     name: str
+    pool: int | None
+    """Candidates that were reranked."""
     measures: Mapping[str, float]
     latencies_ms: Sequence[float]
     """One per query, as the client saw it."""
@@ -69,9 +74,11 @@ def ingest(client: Client, name: str, judged: JudgedCollection) -> float:
     return perf_counter() - started
 
 
-def search(client: Client, name: str, judged: JudgedCollection, console: Console, *, pool: int | None) -> Row:
+def search(
+    client: Client, name: str, judged: JudgedCollection, console: Console, *, mode: Mode, pool: int | None
+) -> Row:
     """Asks every query once, one after the other. `pool`: candidates to rerank; None: recall alone."""
-    title = f"dense + rerank of {pool}" if pool else "dense"
+    title = f"{NAMES[mode]} + rerank of {pool}" if pool else NAMES[mode]
     rankings, latencies, answers = {}, [], []
     queries = track(judged.queries.items(), title, console=console, disable=not console.is_terminal, transient=True)
     for query_id, text in queries:
@@ -79,16 +86,17 @@ def search(client: Client, name: str, judged: JudgedCollection, console: Console
         answer = client.search(
             query=text,
             collection=name,
+            mode=mode,
             rerank=pool is not None,
             top_k=SHOWN if pool else DEPTH,
             candidates=pool or DEPTH,
         )
         latencies.append((perf_counter() - started) * 1000)
-        if pool and not answer["rerank"]["applied"]:
+        if pool and answer["rerank"]["reason"] not in (None, "no_candidates"):
             raise Refused(f"Reranking was not applied: {answer['rerank']['reason']}", code=answer["rerank"]["reason"])
         answers.append(answer)
         rankings[query_id] = list(dict.fromkeys(hit["document_id"] for hit in answer["hits"]))
-    return Row(title, score(judged, rankings), latencies, answers)
+    return Row(title, pool, score(judged, rankings), latencies, answers)
 
 
 def show(judged: JudgedCollection, rows: Iterable[Row], console: Console) -> None:
@@ -101,8 +109,7 @@ def show(judged: JudgedCollection, rows: Iterable[Row], console: Console) -> Non
     for row in rows:
         # Ten hits cannot show that measure.
         values = [
-            "-" if measure == "Recall@100" and row.name != "dense" else f"{row.measures[measure]:.3f}"
-            for measure in MEASURES
+            "-" if measure == "Recall@100" and row.pool else f"{row.measures[measure]:.3f}" for measure in MEASURES
         ]
         table.add_row(row.name, *values, f"{median(row.latencies_ms):.0f}", f"{p95(row.latencies_ms):.0f}")
     console.print(table)
@@ -113,12 +120,21 @@ def p95(values: Sequence[float]) -> float:
 
 
 def evaluate(client: Client, judged: JudgedCollection, console: Console, *, pool: int) -> tuple[float, list[Row]]:
-    """Ingests into a scratch collection, searches with and without reranking. Returns ingestion seconds and rows."""
+    """Ingests into a scratch collection, recalls in every mode with and without reranking. Returns the seconds of
+    ingestion, and rows: those of dense recall first."""
     name = scratch_name(judged)
     console.print(f"Ingesting {len(judged.passages):,} passages of {judged.name}")
     seconds = ingest(client, name, judged)
-    console.print(f"Asking {len(judged.queries):,} queries, twice")
-    rows = [search(client, name, judged, console, pool=None), search(client, name, judged, console, pool=pool)]
+    rows: list[Row] = []
+    for mode in NAMES:
+        console.print(f"Asking {len(judged.queries):,} queries: {NAMES[mode]}, and reranked")
+        try:
+            rows += [search(client, name, judged, console, mode=mode, pool=each) for each in (None, pool)]
+        except Refused as error:
+            if error.detail["code"] != "unsupported":
+                raise
+            console.print(error.message, markup=False)
+            break
     client.delete_collection(name)
     return seconds, rows
 

@@ -7,6 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 EXCERPT_CHARACTERS = 140
+RECALL = ("fused", "dense", "sparse")
+"""Stages whose rank is the rank in recall, the deciding one first."""
 
 
 def show_hits(answer: dict[str, Any], console: Console) -> None:
@@ -22,7 +24,7 @@ def show_hits(answer: dict[str, Any], console: Console) -> None:
         table.add_column("document", overflow="fold", max_width=30)
         table.add_column("excerpt", overflow="fold")
         for place, hit in enumerate(hits, start=1):
-            recalled = hit["ranks"]["dense"]
+            recalled = next(hit["ranks"][stage] for stage in RECALL if stage in hit["ranks"])
             table.add_row(
                 str(place),
                 f"{hit['score']:.3f}",
@@ -48,8 +50,10 @@ def _excerpt(text: str) -> str:
 
 
 def _footer(answer: dict[str, Any]) -> str:
-    timings, rerank = answer["timings_ms"], answer["rerank"]
-    stages = f"embed {timings['embed']:.0f} ms, recall {timings['recall']:.0f} ms"
+    timings, recall, rerank = answer["timings_ms"], answer["recall"], answer["rerank"]
+    stages = f"embed {timings['embed']:.0f} ms, {recall['mode']} recall {timings['recall']:.0f} ms"
+    if recall["reason"]:
+        stages += f" ({recall['reason']})"
     if rerank["applied"]:
         stages += f", rerank of {rerank['scored']} {timings['rerank']:.0f} ms"
     else:

@@ -18,6 +18,8 @@ async def search(
     embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
     query = SearchQuery(
         text=body.query,
+        mode=body.mode,
+        fusion=body.fusion.to_fusion(),
         top_k=body.top_k,
         candidates=body.candidates,
         rerank=body.rerank,

@@ -2,12 +2,36 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from app.schemas.wire import CollectionName, FilledText, Text, Wire
-from retrieval.types import Hit, SearchResult
+from retrieval.types import Fusion, Hit, Mode, SearchResult
 
 MAX_QUERY_CHARACTERS = 100_000
+
+
+class WeightsIn(Wire):
+    dense: float = Field(1.0, ge=0, le=1000)
+    sparse: float = Field(1.0, ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _not_all_zero(self) -> Self:
+        if self.dense == self.sparse == 0:
+            raise ValueError("one of dense and sparse has to be above 0")
+        return self
+
+
+class FusionIn(Wire):
+    """How `hybrid` joins its branches."""
+
+    method: Literal["weighted", "rrf"] = Field(
+        "weighted", description="Mean of the scores, each scaled to 0..1 within its branch; or reciprocal rank fusion."
+    )
+    weights: WeightsIn = WeightsIn()
+    k: int = Field(60, ge=1, le=10_000, description="Of `rrf`: the larger, the less the first ranks count.")
+
+    def to_fusion(self) -> Fusion:
+        return Fusion(self.method, {"dense": self.weights.dense, "sparse": self.weights.sparse}, self.k)
 
 
 class SearchIn(Wire):
@@ -15,7 +39,10 @@ class SearchIn(Wire):
     collection: CollectionName = "docs"
     top_k: int = Field(10, ge=1, le=100)
     candidates: int = Field(50, ge=1, le=400, description="Pool that recall brings and the reranker scores.")
-    mode: Literal["dense"] = "dense"
+    mode: Mode | None = Field(
+        None, description="Recall by vectors, by words (BM25), or both; unless told: both, where the server has BM25."
+    )
+    fusion: FusionIn = FusionIn()
     rerank: bool = True
     partition: Text | None = None
     min_score: float | None = Field(None, description="Applied to `score`, the one that hits are ordered by.")
@@ -35,7 +62,9 @@ class HitOut(Wire):
     media_type: str
     metadata: dict[str, JsonValue]
     score: float
-    scores: dict[str, float] = Field(description="By stage: `dense` (cosine), `rerank` (0 to 1).")
+    scores: dict[str, float] = Field(
+        description="By stage: `dense` (cosine), `sparse` (BM25), `fused`, `rerank` (0 to 1)."
+    )
     ranks: dict[str, int] = Field(description="By stage, from 1.")
     truncated_tokens: int = Field(description="Tokens of the passage that the reranker did not see.")
 
@@ -62,6 +91,12 @@ class HitOut(Wire):
         )
 
 
+class RecallOut(Wire):
+    mode: Mode = Field(description="The one that was carried out.")
+    candidates: int
+    reason: str | None = Field(description="Why it is not `hybrid`: `no_sparse_index`, `engine_dead`…")
+
+
 class RerankOut(Wire):
     applied: bool
     reason: str | None = Field(description="Why reranking was not applied: `not_requested`, `engine_dead`…")
@@ -85,6 +120,7 @@ class ModelsOut(Wire):
 class SearchOut(Wire):
     hits: list[HitOut]
     score_name: str = Field(description="Which of `scores` is `score`.")
+    recall: RecallOut
     rerank: RerankOut
     timings_ms: TimingsOut
     models: ModelsOut
@@ -97,6 +133,7 @@ class SearchOut(Wire):
         return cls(
             hits=[HitOut.of(hit) for hit in result.hits],
             score_name=result.score_name,
+            recall=RecallOut.model_validate(result.recall, from_attributes=True),
             rerank=RerankOut(
                 applied=report.applied,
                 reason=report.reason,

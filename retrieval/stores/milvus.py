@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.errors import CollectionNotFound, StoreFailed
+from retrieval.errors import CollectionNotFound, StoreFailed, Unsupported
 from retrieval.stores.milvus_lite_server import MilvusLiteServer
-from retrieval.stores.milvus_rows import DENSE, PAYLOAD, batches, to_candidate
+from retrieval.stores.milvus_rows import DENSE, PAYLOAD, SPARSE, batches, to_candidate
 from retrieval.stores.milvus_schema import collection_schema, index_params, indexed_fields
 from retrieval.stores.milvus_session import MilvusSession
 from retrieval.types import (
@@ -146,6 +146,24 @@ class MilvusStore:
     async def search(
         self, name: str, vector: Vector, *, limit: int, partition: str | None = None
     ) -> Sequence[Candidate]:
+        params = {"metric_type": "COSINE", "params": {"ef": max(limit, _MIN_EF)}}
+        hits = await self._search(name, DENSE, vector, params, limit, partition)
+        # Rounding in float32 can carry the cosine of equal vectors just past 1.
+        return [to_candidate(hit["entity"], max(-1.0, min(1.0, float(hit["distance"])))) for hit in hits]
+
+    async def search_text(
+        self, name: str, text: str, *, limit: int, partition: str | None = None
+    ) -> Sequence[Candidate]:
+        traits = await self._session.traits()
+        if not traits.capabilities.sparse:
+            raise Unsupported(traits.capabilities.sparse_missing)
+        sign = -1 if traits.negates_bm25 else 1
+        hits = await self._search(name, SPARSE, text, {"metric_type": "BM25", "params": {}}, limit, partition)
+        return [to_candidate(hit["entity"], sign * float(hit["distance"])) for hit in hits]
+
+    async def _search(
+        self, name: str, field: str, data: object, params: Mapping[str, Any], limit: int, partition: str | None
+    ) -> Sequence[Mapping[str, Any]]:
         if not 1 <= limit <= _MAX_LIMIT:
             raise StoreFailed(f"A search brings 1 to {_MAX_LIMIT} chunks, not {limit}.", limit=limit)
         which: Mapping[str, Any] = {}
@@ -153,14 +171,15 @@ class MilvusStore:
             which = await self._session.filter("partition == {partition}", partition=partition)
         results = await self._session.search(
             name,
-            data=[vector],
-            anns_field=DENSE,
+            data=[data],
+            anns_field=field,
             limit=limit,
             output_fields=list(PAYLOAD),
-            search_params={"metric_type": "COSINE", "params": {"ef": max(limit, _MIN_EF)}},
+            search_params=params,
             **which,
         )
-        return [to_candidate(hit["entity"], hit["distance"]) for hit in results[0]]
+        hits: Sequence[Mapping[str, Any]] = results[0]
+        return hits
 
     async def _rows(
         self, name: str, fields: Sequence[str], ids: Sequence[ChunkId], size: int

@@ -80,7 +80,7 @@ def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
 
 
 def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
-    """`entity` holds the fields of PAYLOAD; `score` is the cosine as the server computed it."""
+    """`entity` holds the fields of PAYLOAD."""
     page, ingested_at = entity["page"], entity["ingested_at"]
     return Candidate(
         chunk=Chunk(
@@ -93,8 +93,7 @@ def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
             tokens=entity["tokens"],
             page=None if page == _NO_PAGE else page,
         ),
-        # Rounding in float32 can carry the cosine of equal vectors just past 1.
-        score=max(-1.0, min(1.0, float(score))),
+        score=score,
         title=entity["title"],
         media_type=entity["media_type"],
         partition=entity["partition"],

@@ -41,6 +41,8 @@ class ServerTraits:
     every search that names a partition: there `partition` is a plain field."""
     concurrent_writes: bool
     slow_until_flushed: bool
+    negates_bm25: bool
+    """Tells BM25 as a distance: the score with its sign turned."""
     orders_iterators_only: bool
     """Of a bounded query, brings the first rows by id only where it is marked as an iterator's, else any. Servers
     always bring the first; there the mark must not be set, for with it they pass over the consistency asked for."""
@@ -59,6 +61,7 @@ def server_traits(version: str) -> ServerTraits:
             partition_key=True,
             concurrent_writes=False,
             slow_until_flushed=True,
+            negates_bm25=True,
             orders_iterators_only=True,
         )
     major, minor = (int(part) for part in number.split(".")[:2])
@@ -70,6 +73,7 @@ def server_traits(version: str) -> ServerTraits:
         partition_key=modern,
         concurrent_writes=True,
         slow_until_flushed=False,
+        negates_bm25=False,
         orders_iterators_only=False,
     )
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from retrieval.errors import EngineDead, EngineFailed
-from retrieval.types import Lane
+from retrieval.types import Lane, StoreCapabilities
 from tests.support.node import NodeUnderTest, running
 from tests.support.waiting import until
 
@@ -37,9 +37,70 @@ async def test_both_stages_show_in_every_hit(filled: NodeUnderTest) -> None:
     assert len(answer["hits"]) == 4
     assert answer["hits"][0]["document_id"] == "p3"
     assert [hit["ranks"]["rerank"] for hit in answer["hits"]] == [1, 2, 3, 4]
-    assert all(hit["scores"].keys() == hit["ranks"].keys() == {"dense", "rerank"} for hit in answer["hits"])
+    stages = {"dense", "sparse", "fused", "rerank"}
+    assert all(hit["scores"].keys() == hit["ranks"].keys() == stages for hit in answer["hits"])
+    assert answer["recall"] == {"mode": "hybrid", "candidates": 8, "reason": None}
     assert answer["models"] == {"embed": "fake-embedder", "rerank": "fake-reranker"}
     assert answer["request_id"]
+
+
+@pytest.mark.parametrize("mode", ["dense", "sparse"])
+async def test_one_branch_alone(filled: NodeUnderTest, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if mode == "sparse":
+        monkeypatch.setattr(filled.embedder, "fail_with", EngineDead("nobody needs it"))
+    answer = await filled.search("number 3 lanterns", collection="harbour", mode=mode, rerank=False, top_k=8)
+    assert answer["recall"] == {"mode": mode, "candidates": 8, "reason": None}
+    assert answer["score_name"] == mode
+    assert [hit["ranks"] for hit in answer["hits"]] == [{mode: rank} for rank in range(1, 9)]
+    assert all(hit["scores"] == {mode: hit["score"]} for hit in answer["hits"])
+    assert answer["hits"][0]["document_id"] == "p3"
+
+
+async def test_weights_decide_which_branch_is_heard(filled: NodeUnderTest) -> None:
+    for method in ("weighted", "rrf"):
+        for branch in ("dense", "sparse"):
+            fusion = {"method": method, "weights": {"dense": 0, "sparse": 0} | {branch: 2}}
+            question = {"collection": "harbour", "rerank": False, "top_k": 8}
+            both = await filled.search("lanterns number 5", mode="hybrid", fusion=fusion, **question)
+            one = await filled.search("lanterns number 5", mode=branch, **question)
+            # Of equal scores any may come first.
+            assert [hit["scores"][branch] for hit in both["hits"]] == [hit["score"] for hit in one["hits"]]
+
+
+async def test_wrong_modes_and_weights_are_refused(node: NodeUnderTest) -> None:
+    for wrong in (
+        {"mode": "both"},
+        {"fusion": {"weights": {"dense": 0, "sparse": 0}}},
+        {"fusion": {"weights": {"dense": -1}}},
+        {"fusion": {"k": 0}},
+        {"fusion": {"method": "best"}},
+    ):
+        answer = await node.http.post("/search", json={"query": "x", **wrong})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("error", [EngineDead("gone"), EngineFailed("spoilt")])
+async def test_without_an_embedder_words_find_and_the_answer_says_so(
+    filled: NodeUnderTest, monkeypatch: pytest.MonkeyPatch, error: EngineDead | EngineFailed
+) -> None:
+    monkeypatch.setattr(filled.embedder, "fail_with", error)
+    answer = await filled.search("harbour number 3", collection="harbour", top_k=3)
+    assert answer["recall"] == {"mode": "sparse", "candidates": 8, "reason": error.code}
+    assert answer["hits"][0]["document_id"] == "p3"
+    for mode in ("dense", "hybrid"):
+        refused = await filled.http.post("/search", json={"query": "x", "collection": "harbour", "mode": mode})
+        assert refused.json()["error"]["code"] == error.code
+
+
+async def test_a_store_without_bm25_says_so(filled: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled.components.store
+
+    async def capabilities() -> StoreCapabilities:
+        return StoreCapabilities("milvus", "2.3.5", sparse=False, sparse_missing="No BM25 here.")
+
+    monkeypatch.setattr(store, "capabilities", capabilities)
+    answer = await filled.search("harbour", collection="harbour")
+    assert answer["recall"] == {"mode": "dense", "candidates": 8, "reason": "no_sparse_index"}
 
 
 async def test_candidates_bound_the_pool(filled: NodeUnderTest) -> None:
@@ -68,8 +129,8 @@ async def test_a_reranker_that_fails_is_said_and_recall_order_stands(
     answer = await filled.search("harbour number 3", collection="harbour", top_k=3)
     assert (answer["rerank"]["applied"], answer["rerank"]["reason"]) == (False, error.code)
     assert answer["rerank"]["scored"] == 0
-    assert answer["score_name"] == "dense"
-    assert [hit["ranks"] for hit in answer["hits"]] == [{"dense": 1}, {"dense": 2}, {"dense": 3}]
+    assert answer["score_name"] == "fused"
+    assert [hit["ranks"]["fused"] for hit in answer["hits"]] == [1, 2, 3]
     ready = await filled.http.get("/health/ready")
     assert ready.status_code == 503
     assert ready.json()["checks"]["reranker"]["ok"] is False
@@ -77,7 +138,7 @@ async def test_a_reranker_that_fails_is_said_and_recall_order_stands(
 
 async def test_a_dead_embedder_is_503_with_retry_after(filled: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filled.embedder, "fail_with", EngineDead("The engine died"))
-    answer = await filled.http.post("/search", json={"query": "x", "collection": "harbour"})
+    answer = await filled.http.post("/search", json={"query": "x", "collection": "harbour", "mode": "dense"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_dead")
     assert int(answer.headers["retry-after"]) > 0
 

@@ -126,7 +126,7 @@ async def check_everything(http: httpx.AsyncClient, sent: Mapping[str, str]) -> 
 
 
 async def _hits_of(http: httpx.AsyncClient, name: str) -> Sequence[Mapping[str, Any]]:
-    question = {"query": "Which paragraph?", "partition": name, "top_k": 100, "candidates": 100, "rerank": False}
+    question = {"query": "Which paragraph?", "mode": "dense", "partition": name, "top_k": 100, "rerank": False}
     return list((await asked(http, "POST", "/search", json=question))["hits"])
 
 

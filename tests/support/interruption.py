@@ -48,7 +48,8 @@ class Asker:
 
     async def search(self) -> str:
         started = monotonic()
-        answer = await self.http.post("/search", json={"query": "Which paragraph tells of the kiln?", "rerank": False})
+        question = {"query": "Which paragraph tells of the kiln?", "mode": "dense", "rerank": False}
+        answer = await self.http.post("/search", json=question)
         self.slowest_s = max(self.slowest_s, monotonic() - started)
         if answer.status_code == 200:
             code = "found"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retrieval.errors import StoreFailed
+from retrieval.errors import StoreFailed, Unsupported
 from retrieval.ports import VectorStore
 from retrieval.types import ChunkId, DocumentId, StoreName
 from tests.support.vector_store import (
@@ -71,6 +71,41 @@ class TestSearch:
     async def test_a_limit_beyond_the_store_is_refused(self, store: VectorStore, shared: StoreName, limit: int) -> None:
         with pytest.raises(StoreFailed, match="16384"):
             await found(store, shared, limit=limit)
+
+
+class TestWords:
+    @pytest.fixture(autouse=True)
+    async def _only_where_the_server_has_bm25(self, store: VectorStore, shared: StoreName) -> None:
+        capabilities = await store.capabilities()
+        if not capabilities.sparse:
+            with pytest.raises(Unsupported, match="BM25"):
+                await store.search_text(shared, "text", limit=1)
+            pytest.skip(capabilities.sparse_missing)
+
+    async def test_those_that_share_words_best_first(self, store: VectorStore) -> None:
+        name = await created(store)
+        texts = {
+            "kiln": "The kiln is fired with beech wood.",
+            "kilns": "A kiln beside a kiln, and wood for the kiln.",
+            "bread": "Bread and butter.",
+            "窑": "窑炉在高温下保温一小时。",
+        }
+        await store.upsert(name, [row(DocumentId(key), text=text) for key, text in texts.items()])
+        hits = await store.search_text(name, "KILN with beech", limit=10)
+        assert [hit.chunk.document_id for hit in hits] == ["kiln", "kilns"]
+        assert hits[0].score > hits[1].score > 0
+        assert [hit.chunk.document_id for hit in await store.search_text(name, "kiln", limit=1)] == ["kilns"]
+        assert [hit.chunk.text for hit in await store.search_text(name, "窑炉的温度", limit=10)] == [texts["窑"]]
+
+    async def test_a_partition_restricts(self, store: VectorStore, shared: StoreName) -> None:
+        rows = [row(new_document(), text="a zebra", partition=f"zebras {number}") for number in range(3)]
+        await store.upsert(shared, rows)
+        hits = await store.search_text(shared, "zebra", limit=10, partition="zebras 1")
+        assert [hit.chunk.id for hit in hits] == [rows[1].chunk.id]
+
+    @pytest.mark.parametrize("text", [*HOSTILE, "!!!", "no such words", "x" * 100_000, "检索" * 10_000])
+    async def test_any_text_is_a_question(self, store: VectorStore, shared: StoreName, text: str) -> None:
+        await store.search_text(shared, text, limit=3)
 
 
 class TestHostileValues:

@@ -1,3 +1,4 @@
+from retrieval.fusion import alone
 from retrieval.search import rank
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, RerankScores
 
@@ -7,7 +8,7 @@ def candidate(name: str, score: float) -> Candidate:
     return Candidate(chunk, score, title="", media_type="text/plain", partition="", metadata={}, ingested_at=None)
 
 
-CANDIDATES = [candidate("a", 0.9), candidate("b", 0.8), candidate("c", 0.7)]
+RECALLED = alone("dense", [candidate("a", 0.9), candidate("b", 0.8), candidate("c", 0.7)])
 
 
 def scores(*values: float) -> RerankScores:
@@ -15,13 +16,13 @@ def scores(*values: float) -> RerankScores:
 
 
 def test_without_rerank_scores_recall_order_stands() -> None:
-    hits = rank(CANDIDATES, None)
+    hits = rank(RECALLED, None)
     assert [hit.candidate.chunk.id for hit in hits] == ["a", "b", "c"]
     assert [(hit.score, dict(hit.scores), dict(hit.ranks)) for hit in hits[:1]] == [(0.9, {"dense": 0.9}, {"dense": 1})]
 
 
 def test_rerank_scores_decide_and_both_ranks_are_told() -> None:
-    hits = rank(CANDIDATES, scores(0.1, 0.9, 0.5))
+    hits = rank(RECALLED, scores(0.1, 0.9, 0.5))
     assert [hit.candidate.chunk.id for hit in hits] == ["b", "c", "a"]
     assert [dict(hit.ranks) for hit in hits] == [
         {"dense": 2, "rerank": 1},
@@ -34,4 +35,4 @@ def test_rerank_scores_decide_and_both_ranks_are_told() -> None:
 
 
 def test_ties_keep_recall_order() -> None:
-    assert [hit.candidate.chunk.id for hit in rank(CANDIDATES, scores(0.5, 0.5, 0.5))] == ["a", "b", "c"]
+    assert [hit.candidate.chunk.id for hit in rank(RECALLED, scores(0.5, 0.5, 0.5))] == ["a", "b", "c"]

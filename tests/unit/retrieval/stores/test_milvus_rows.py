@@ -39,11 +39,6 @@ def test_times_are_kept_to_the_millisecond_in_any_zone() -> None:
     )
 
 
-@pytest.mark.parametrize(("score", "kept"), [(1.0000002, 1.0), (-1.5, -1.0), (np.float32(0.25), 0.25)])
-def test_a_score_is_a_cosine(score: float, kept: float) -> None:
-    assert to_candidate(to_row(embedded()), score).score == kept
-
-
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
