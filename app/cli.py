@@ -20,6 +20,7 @@ from app.commands.reembed import follow, read_chunking, read_golden
 from app.commands.search import show_hits
 from app.settings import load_settings
 from retrieval.errors import TandemError
+from retrieval.types import Mode
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_show_locals=False, help=__doc__)
 models_app = typer.Typer(no_args_is_help=True, help="The models that can serve, and those that are here.")
@@ -95,13 +96,18 @@ def search(
     collection: CollectionName = "docs",
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Hits to show.")] = 10,
     candidates: Annotated[int, typer.Option(help="Pool that is reranked.")] = 50,
+    mode: Annotated[
+        Mode | None, typer.Option(help="Recall by vectors, by words or both. Default: what can be.")
+    ] = None,
     rerank: Annotated[bool, typer.Option(help="Rank the pool by the reranker.")] = True,
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
     """Ask a node."""
     with Client(url, api_key) as client:
-        answer = client.search(query=query, collection=collection, top_k=top_k, candidates=candidates, rerank=rerank)
+        answer = client.search(
+            query=query, collection=collection, top_k=top_k, candidates=candidates, mode=mode, rerank=rerank
+        )
     show_hits(answer, console)
 
 

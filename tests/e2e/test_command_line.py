@@ -52,13 +52,14 @@ def test_search_shows_rank_score_move_title_and_excerpt(filled: ServedNode) -> N
     first = next(line for line in shown.splitlines() if line.startswith("1 "))
     assert re.match(r"1\s+0\.\d{3}\s+\d+\s+([↑↓]\d+|=)", first)
     assert "self-test" in shown.lower()
-    assert re.search(r"embed \d+ ms, recall \d+ ms, rerank of 50 \d+ ms", shown)
+    assert re.search(r"embed \d+ ms, hybrid recall \d+ ms, rerank of 50 \d+ ms", shown)
 
 
 def test_reranking_reorders_and_every_hit_carries_both_scores_and_ranks(filled: ServedNode) -> None:
     with Client(filled.url) as client:
         answer = client.search(query="Who can see documents of another tenant?", top_k=10)
-        plain = client.search(query="Who can see documents of another tenant?", top_k=10, rerank=False)
+        # Of the same depth: what a branch did not bring within the pool counts nothing for it.
+        plain = client.search(query="Who can see documents of another tenant?", top_k=50, rerank=False)
     hits = answer["hits"]
     assert answer["rerank"] == {
         "applied": True, "reason": None, "candidates": 50, "scored": 50, "ms": answer["rerank"]["ms"]
@@ -66,11 +67,13 @@ def test_reranking_reorders_and_every_hit_carries_both_scores_and_ranks(filled: 
     assert answer["score_name"] == "rerank"
     assert [hit["score"] for hit in hits] == sorted((hit["scores"]["rerank"] for hit in hits), reverse=True)
     assert [hit["ranks"]["rerank"] for hit in hits] == list(range(1, 11))
-    assert all(0 <= hit["score"] <= 1 and -1 <= hit["scores"]["dense"] <= 1 for hit in hits)
-    assert [hit["ranks"]["dense"] for hit in hits] != sorted(hit["ranks"]["dense"] for hit in hits)
+    assert answer["recall"] == {"mode": "hybrid", "candidates": 50, "reason": None}
+    assert all(0 <= hit["score"] <= 1 and 0 <= hit["scores"]["fused"] <= 1 for hit in hits)
+    assert all(hit["scores"].keys() & {"dense", "sparse"} for hit in hits)
+    assert [hit["ranks"]["fused"] for hit in hits] != sorted(hit["ranks"]["fused"] for hit in hits)
     assert plain["rerank"]["reason"] == "not_requested"
-    assert [hit["ranks"] for hit in plain["hits"]] == [{"dense": place} for place in range(1, 11)]
-    by_rank = {hit["ranks"]["dense"]: hit["chunk_id"] for hit in hits}
+    assert [hit["ranks"]["fused"] for hit in plain["hits"]] == list(range(1, 51))
+    by_rank = {hit["ranks"]["fused"]: hit["chunk_id"] for hit in hits}
     for place, hit in enumerate(plain["hits"], start=1):
         assert by_rank.get(place, hit["chunk_id"]) == hit["chunk_id"]
     assert answer["timings_ms"].keys() == {"embed", "recall", "rerank", "total"}
@@ -100,7 +103,7 @@ def test_a_dead_engine_is_told_of_and_comes_back(filled: ServedNode) -> None:
         assert "reranker" in {name for name, check in state["checks"].items() if not check["ok"]}
         meanwhile = client.search(query="backup of the catalog", top_k=5)
         assert (meanwhile["rerank"]["applied"], meanwhile["rerank"]["reason"]) == (False, "engine_dead")
-        assert [hit["ranks"]["dense"] for hit in meanwhile["hits"]] == [1, 2, 3, 4, 5]
+        assert [hit["ranks"]["fused"] for hit in meanwhile["hits"]] == [1, 2, 3, 4, 5]
         wait_until(lambda: client.ready()[0], seconds=180)
         after = client.search(query="backup of the catalog", top_k=5)
     assert after["rerank"]["applied"]
