@@ -10,8 +10,13 @@ MAX_TITLE_TOKENS = 64
 
 
 def passage(title: str, text: str) -> str:
-    """The text as embedded and as reranked."""
+    """The text as embedded, as searched by its words, and as reranked."""
     return f"{title}\n{text}" if title else text
+
+
+def text_of(passage: str, title: str) -> str:
+    """The text again."""
+    return passage[len(title) + 1 :] if title else passage
 
 
 def fit_title(title: str, tokenizer: Tokenizer) -> tuple[str, int]:

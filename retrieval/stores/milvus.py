@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.errors import CollectionNotFound, StoreFailed, Unsupported
+from retrieval.passages import text_of
 from retrieval.stores.milvus_lite_server import MilvusLiteServer
 from retrieval.stores.milvus_rows import DENSE, PAYLOAD, SPARSE, batches, to_candidate
 from retrieval.stores.milvus_schema import collection_schema, index_params, indexed_fields
@@ -117,8 +118,10 @@ class MilvusStore:
     async def texts(self, name: str, document_id: DocumentId) -> AsyncIterator[Sequence[StoredText]]:
         async for page in self._pages(name, ("id",), "document_id == {document_id}", document_id=document_id):
             ids = [ChunkId(row["id"]) for row in page]
-            async for rows in self._rows(name, ("id", "title", "text"), ids, _PAGE_OF_VALUES):
-                yield [StoredText(ChunkId(row["id"]), row["title"], row["text"]) for row in rows]
+            async for rows in self._rows(name, ("id", "title", "passage"), ids, _PAGE_OF_VALUES):
+                yield [
+                    StoredText(ChunkId(row["id"]), row["title"], text_of(row["passage"], row["title"])) for row in rows
+                ]
 
     async def vectors(self, name: str, ids: Sequence[ChunkId]) -> Mapping[ChunkId, Vector]:
         found: dict[ChunkId, Vector] = {}

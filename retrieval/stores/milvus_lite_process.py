@@ -1,4 +1,4 @@
-"""What runs in the child process: Milvus Lite's gRPC server, for as long as the parent lives. Run as a script."""
+"""What runs in the child process: Milvus Lite's gRPC server, for as long as the parent lives."""
 
 import argparse
 import logging
@@ -19,6 +19,8 @@ from milvus_lite.db import COLLECTIONS_DIRNAME, SCHEMA_FILENAME, MilvusLite
 from milvus_lite.index.brute_force import BruteForceIndex
 from milvus_lite.index.faiss_hnsw import FaissHnswIndex
 from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
+
+from retrieval.stores import milvus_lite_words
 
 _LOG_BYTES = 1024 * 1024
 _THREADS = 10
@@ -46,6 +48,7 @@ def main() -> None:
     threading.Thread(target=_follow, args=(options.parent,), daemon=True).start()
 
     _find_what_filters_let_through()
+    milvus_lite_words.install()
     database = MilvusLite(options.data_dir)
     try:
         _remove_remains(Path(options.data_dir) / COLLECTIONS_DIRNAME)

@@ -15,7 +15,7 @@ from retrieval.errors import ConfigurationError, StoreUnavailable
 
 _log = structlog.get_logger()
 
-_PROGRAM = Path(__file__).with_name("milvus_lite_process.py")
+_PROGRAM = "retrieval.stores.milvus_lite_process"
 _ENVIRONMENT = {"MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": str(16 * 1024 * 1024)}
 """Of the child. Rows in memory are searched slowly: a long ingestion moves them on earlier than Lite's 128 MB."""
 _FIRST_BACKOFF_S = 0.5
@@ -127,9 +127,9 @@ class MilvusLiteServer:
         with self._open_stderr() as stderr:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
-                # By path and without the path's folder on sys.path: works from a source tree and from a wheel alike.
                 "-P",
-                str(_PROGRAM),
+                "-m",
+                _PROGRAM,
                 f"--data-dir={self._folder / 'data'}",
                 f"--log={self._folder / 'server.log'}",
                 f"--port={self._port}",

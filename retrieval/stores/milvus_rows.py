@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from retrieval.errors import StoreFailed
+from retrieval.passages import passage, text_of
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, EmbeddedChunk
 
 DENSE: Final = "dense"
@@ -17,7 +18,7 @@ PAYLOAD: Final = (
     "partition",
     "document_id",
     "ordinal",
-    "text",
+    "passage",
     "start",
     "end",
     "page",
@@ -33,8 +34,8 @@ MAX_BYTES: Final = {
     "id": 512,
     "partition": 1024,
     "document_id": 2048,
-    "text": 65_535,
-    "title": 65_535,
+    "passage": 65_535,
+    "title": 4096,
     "media_type": 255,
 }
 """Of VARCHAR fields. Milvus counts bytes of UTF-8 and allows 65,535 at most."""
@@ -58,7 +59,7 @@ def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
         "partition": embedded.partition,
         "document_id": chunk.document_id,
         "ordinal": chunk.ordinal,
-        "text": chunk.text,
+        "passage": passage(embedded.title, chunk.text),
         "start": chunk.start,
         "end": chunk.end,
         "page": _NO_PAGE if chunk.page is None else chunk.page,
@@ -87,7 +88,7 @@ def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
             id=ChunkId(entity["id"]),
             document_id=DocumentId(entity["document_id"]),
             ordinal=entity["ordinal"],
-            text=entity["text"],
+            text=text_of(entity["passage"], entity["title"]),
             start=entity["start"],
             end=entity["end"],
             tokens=entity["tokens"],

@@ -1,6 +1,7 @@
 """How a collection is laid out on a given Milvus server: fields, BM25 function and indexes."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,22 +11,25 @@ from retrieval.errors import StoreFailed
 from retrieval.stores.milvus_rows import DENSE, MAX_BYTES, SPARSE
 from retrieval.types import CollectionSpec, Language, StoreCapabilities
 
-# Lite knows the tokenizers and passes over the filters that it does not have (stemmer, the named stop words).
-_ANALYZERS: Final[dict[Language, dict[str, Any]]] = {
-    "en": {
-        "tokenizer": "standard",
-        "filter": [
-            "lowercase",
-            {"type": "stop", "stop_words": ["_english_"]},
-            {"type": "stemmer", "language": "english"},
-        ],
-    },
+BM25_K1: Final = 1.2
+BM25_B: Final = 0.75
+# Embedded, Milvus Lite honours all of it (milvus_lite_words.py); its own server has the tokenizers only.
+_ENGLISH: Final[Sequence[Any]] = (
+    {"type": "stop", "stop_words": ["_english_"]},
+    {"type": "stemmer", "language": "english"},
+)
+_ANALYZERS: Final[Mapping[Language, Mapping[str, Any]]] = {
+    "en": {"tokenizer": "standard", "filter": ["lowercase", *_ENGLISH]},
     "zh": {"tokenizer": "jieba", "filter": ["lowercase"]},
-    "mixed": {"tokenizer": "jieba", "filter": ["lowercase"]},
+    "mixed": {"tokenizer": "jieba", "filter": ["lowercase", *_ENGLISH]},
 }
 _INDEXES: Final[dict[str, dict[str, Any]]] = {
     DENSE: {"index_type": "HNSW", "metric_type": "COSINE", "params": {"M": 16, "efConstruction": 200}},
-    SPARSE: {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {"bm25_k1": 1.2, "bm25_b": 0.75}},
+    SPARSE: {
+        "index_type": "SPARSE_INVERTED_INDEX",
+        "metric_type": "BM25",
+        "params": {"bm25_k1": BM25_K1, "bm25_b": BM25_B},
+    },
 }
 
 
@@ -78,16 +82,21 @@ def server_traits(version: str) -> ServerTraits:
     )
 
 
+def analyzer_of(language: Language) -> Mapping[str, Any]:
+    """How words are found in texts, in the terms of a Milvus server."""
+    return _ANALYZERS[language]
+
+
 def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionSchema:
     sparse = traits.capabilities.sparse
-    analyzed = {"enable_analyzer": True, "analyzer_params": _ANALYZERS[spec.language]} if sparse else {}
+    analyzed = {"enable_analyzer": True, "analyzer_params": analyzer_of(spec.language)} if sparse else {}
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MAX_BYTES["id"])
     schema.add_field(
         "partition", DataType.VARCHAR, max_length=MAX_BYTES["partition"], is_partition_key=traits.partition_key
     )
     schema.add_field("document_id", DataType.VARCHAR, max_length=MAX_BYTES["document_id"])
-    schema.add_field("text", DataType.VARCHAR, max_length=MAX_BYTES["text"], **analyzed)
+    schema.add_field("passage", DataType.VARCHAR, max_length=MAX_BYTES["passage"], **analyzed)
     schema.add_field("title", DataType.VARCHAR, max_length=MAX_BYTES["title"])
     schema.add_field("media_type", DataType.VARCHAR, max_length=MAX_BYTES["media_type"])
     for name in ("ordinal", "start", "end", "page", "tokens", "ingested_at"):
@@ -96,7 +105,7 @@ def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionS
     schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=spec.dimension)
     if sparse:
         schema.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
-        schema.add_function(Function("bm25", FunctionType.BM25, ["text"], [SPARSE]))
+        schema.add_function(Function("bm25", FunctionType.BM25, ["passage"], [SPARSE]))
     return schema
 
 

@@ -42,8 +42,8 @@ def test_times_are_kept_to_the_millisecond_in_any_zone() -> None:
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"text": "é" * 32_768}, "text has 65536 bytes of UTF-8; Milvus holds 65535"),
-        ({"title": "x" * 65_536}, "title"),
+        ({"text": "é" * 32_768}, "passage has 65536 bytes of UTF-8; Milvus holds 65535"),
+        ({"title": "x" * 4097}, "title has 4097 bytes"),
         ({"partition": "x" * 1025}, "partition"),
         ({"metadata": {"k": "x" * 65_536}}, "metadata"),
         ({"metadata": {"k": object()}}, "metadata is not JSON"),

@@ -45,7 +45,7 @@ def test_text_is_analysed_by_language_where_the_server_has_bm25(language: Langua
     traits = server_traits("milvus_lite-3.2.2")
     schema = collection_schema(CollectionSpec(3, language), traits).to_dict()
     fields = {field["name"]: field for field in schema["fields"]}
-    assert tokenizer in str(fields["text"]["params"]["analyzer_params"])
+    assert tokenizer in str(fields["passage"]["params"]["analyzer_params"])
     assert fields["partition"]["is_partition_key"] is True
     assert [function["output_field_names"] for function in schema["functions"]] == [["sparse"]]
     assert indexed_fields(traits) == ("dense", "sparse")
