@@ -20,7 +20,7 @@ from app.commands.reembed import follow, read_chunking, read_golden
 from app.commands.search import show_hits
 from app.settings import load_settings
 from retrieval.errors import TandemError
-from retrieval.types import Mode
+from retrieval.questions import Mode
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_show_locals=False, help=__doc__)
 models_app = typer.Typer(no_args_is_help=True, help="The models that can serve, and those that are here.")

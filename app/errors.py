@@ -19,6 +19,12 @@ class Unauthorized(TandemError):
     code = "unauthorized"
 
 
+class CallerGone(TandemError):
+    """Nobody is left to read the answer."""
+
+    code = "caller_gone"
+
+
 class InvalidJson(InvalidRequest):
     code = "invalid_json"
 
@@ -42,12 +48,14 @@ STATUS: Mapping[str, int] = {
     "invalid_text": 422,
     "invalid_request": 422,
     "overloaded": 429,
+    "caller_gone": 499,
     "internal": 500,
     "engine_failed": 502,
     "store_failed": 502,
     "unsupported": 501,
     "not_ready": 503,
     "engine_dead": 503,
+    "budget_exceeded": 503,
     "store_unavailable": 503,
     "catalog_unavailable": 503,
     "blob_store_unavailable": 503,

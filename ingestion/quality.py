@@ -7,8 +7,9 @@ from ingestion.types import GoldenQuery
 from retrieval.errors import Unavailable
 from retrieval.evaluation import measure
 from retrieval.ports import Embedder
+from retrieval.questions import Reranking, SearchQuery
 from retrieval.search import SearchService
-from retrieval.types import SearchQuery, StoreName
+from retrieval.types import StoreName
 
 MEASURE = "nDCG@10"
 DEPTH = 10
@@ -68,7 +69,13 @@ class Quality:
         rankings: dict[str, Sequence[str]] = {}
         for number, question in enumerate(golden):
             # By vectors alone: recall by words would hide what another model lost.
-            query = SearchQuery(question.query, mode="dense", top_k=HITS_ASKED, candidates=CANDIDATES, rerank=rerank)
+            query = SearchQuery(
+                question.query,
+                mode="dense",
+                top_k=HITS_ASKED,
+                candidates=CANDIDATES,
+                reranking=Reranking() if rerank else None,
+            )
             result = await self._search.search(store_name, embedder, query)
             if rerank and result.hits and not result.rerank.applied:
                 raise Unavailable(f"The reranker is away ({result.rerank.reason}): the comparison has to wait.")

@@ -88,6 +88,12 @@ class EngineDead(Unavailable):
     code = "engine_dead"
 
 
+class BudgetExceeded(Unavailable):
+    """Nothing was reranked in the time that the caller allowed, and the caller wants no other answer."""
+
+    code = "budget_exceeded"
+
+
 class StoreUnavailable(Unavailable):
     """The vector store does not answer."""
 

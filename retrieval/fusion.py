@@ -1,33 +1,21 @@
 """One order of candidates out of the branches of recall. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from retrieval.types import Branch, Candidate, ChunkId, Fusion
+from retrieval.questions import Branch, Fusion, Hit
+from retrieval.types import Candidate, ChunkId
 
 FUSED = "fused"
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """A candidate in the order of recall."""
-
-    candidate: Candidate
-    score: float
-    scores: Mapping[str, float]
-    """By branch that found it, and `fused` where two were joined."""
-    ranks: Mapping[str, int]
-    """Likewise; from 1."""
-
-
-def alone(branch: Branch, candidates: Sequence[Candidate]) -> list[Recalled]:
+def alone(branch: Branch, candidates: Sequence[Candidate]) -> list[Hit]:
     return [
-        Recalled(candidate, candidate.score, {branch: candidate.score}, {branch: rank})
+        Hit(candidate, candidate.score, {branch: candidate.score}, {branch: rank})
         for rank, candidate in enumerate(candidates, start=1)
     ]
 
 
-def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion) -> list[Recalled]:
+def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion) -> list[Hit]:
     """Every candidate once, best first; of equal ones the one that a branch ranks higher, then by id.
 
     `rrf`: the sum of weight / (k + rank) over the branches that found it (Cormack, Clarke and Büttcher, SIGIR 2009).
@@ -41,8 +29,8 @@ def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion) -> list
     total = sum(fusion.weights[branch] for branch in branches)
     for branch, found in branches.items():
         weight = fusion.weights[branch]
-        scaled = _scaled([candidate.score for candidate in found])
-        for rank, (candidate, share) in enumerate(zip(found, scaled, strict=True), start=1):
+        shares = scaled([candidate.score for candidate in found])
+        for rank, (candidate, share) in enumerate(zip(found, shares, strict=True), start=1):
             id_ = candidate.chunk.id
             candidates.setdefault(id_, candidate)
             scores.setdefault(id_, {})[branch] = candidate.score
@@ -51,12 +39,13 @@ def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion) -> list
             fused[id_] = fused.get(id_, 0.0) + part
     order = sorted(fused, key=lambda id_: (-fused[id_], min(ranks[id_].values()), id_))
     return [
-        Recalled(candidates[id_], fused[id_], {**scores[id_], FUSED: fused[id_]}, {**ranks[id_], FUSED: rank})
+        Hit(candidates[id_], fused[id_], {**scores[id_], FUSED: fused[id_]}, {**ranks[id_], FUSED: rank})
         for rank, id_ in enumerate(order, start=1)
     ]
 
 
-def _scaled(scores: Sequence[float]) -> list[float]:
+def scaled(scores: Sequence[float]) -> list[float]:
+    """Each score's place between the worst (0) and the best (1); all 1 where they are equal."""
     if not scores:
         return []
     worst, best = min(scores), max(scores)

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 
 from retrieval.types import (
     Candidate,
+    Chunk,
     ChunkId,
     CollectionSpec,
     DocumentId,
@@ -65,6 +66,12 @@ class Reranker(Lifecycle, Protocol):
     @property
     def model(self) -> str: ...
 
+    @property
+    def weight(self) -> float:
+        """Share of its scores in the order of hits, in (0, 1], unless the query says otherwise: 1 for a model that was
+        trained to rank."""
+        ...
+
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
     ) -> RerankScores:
@@ -110,6 +117,12 @@ class VectorStore(Lifecycle, Protocol):
 
     def texts(self, name: str, document_id: DocumentId) -> AsyncIterator[Sequence[StoredText]]:
         """Pages of all chunks of one document, in no particular order. Read at Strong consistency."""
+        ...
+
+    async def chunks(
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+    ) -> Mapping[tuple[DocumentId, int], Chunk]:
+        """Of the chunks named by document and ordinal, those that are there."""
         ...
 
     async def vectors(self, name: str, ids: Sequence[ChunkId]) -> Mapping[ChunkId, Vector]:

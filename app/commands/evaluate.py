@@ -21,7 +21,7 @@ from app.settings import Settings, load_settings
 from app.spawn import running_node
 from retrieval.errors import TandemError
 from retrieval.evaluation import MEASURES, JudgedCollection, load_collection, score
-from retrieval.types import Mode
+from retrieval.questions import Mode
 
 DOCUMENTS_A_REQUEST = 100
 DEPTH = 100

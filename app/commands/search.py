@@ -27,7 +27,7 @@ def show_hits(answer: dict[str, Any], console: Console) -> None:
             recalled = next(hit["ranks"][stage] for stage in RECALL if stage in hit["ranks"])
             table.add_row(
                 str(place),
-                f"{hit['score']:.3f}",
+                "-" if hit["score"] is None else f"{hit['score']:.3f}",
                 _move(place, recalled) if reranked else str(recalled),
                 Text(hit["title"] or hit["document_id"]),
                 Text(_excerpt(hit["text"])),
@@ -56,6 +56,8 @@ def _footer(answer: dict[str, Any]) -> str:
         stages += f" ({recall['reason']})"
     if rerank["applied"]:
         stages += f", rerank of {rerank['scored']} {timings['rerank']:.0f} ms"
+        if rerank["reason"]:
+            stages += f" ({rerank['reason']}: {rerank['candidates'] - rerank['scored']} not reranked)"
     else:
         stages += f"; not reranked: {rerank['reason']}"
     cut = answer["truncated_query_tokens"]

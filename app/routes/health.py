@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.routes.dependencies import NodeMetrics, NodeRunner
+from app.schemas.answer import ModelsOut
 from app.schemas.health import CheckOut, ReadyOut
-from app.schemas.search import ModelsOut
 from retrieval.errors import Unavailable
 
 router = APIRouter(tags=["health"])

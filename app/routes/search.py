@@ -2,35 +2,37 @@
 
 from fastapi import APIRouter, Request, Response
 
+from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
-from app.schemas.search import SearchIn, SearchOut
-from retrieval.types import SearchQuery
+from app.schemas.answer import BatchOut, SearchOut
+from app.schemas.cursor import MAX_OFFSET, cursor_at
+from app.schemas.question import SearchIn
+from retrieval.questions import SearchResult
 
 router = APIRouter(tags=["search"])
 
 
-@router.post("/search", response_model=SearchOut)
+@router.post("/search", response_model=SearchOut | BatchOut)
 async def search(
     body: SearchIn, request: Request, node: ServingNode, admission: SearchAdmission, metrics: NodeMetrics
 ) -> Response:
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
     collection = await node.collections.get_recent(body.collection)
     embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
-    query = SearchQuery(
-        text=body.query,
-        mode=body.mode,
-        fusion=body.fusion.to_fusion(),
-        top_k=body.top_k,
-        candidates=body.candidates,
-        rerank=body.rerank,
-        partition=body.partition,
-        min_score=body.min_score,
-        instruction=body.instruction,
-        rerank_instruction=body.rerank_instruction,
-    )
-    async with admission.admit(body.candidates if body.rerank else 1):
-        result = await node.search.search(collection.store_name, embedder, query)
-    metrics.observe(result)
+    queries = [body.to_query(text) for text in body.texts]
+    async with admission.admit(body.weight):
+        results = await unless_gone(
+            request, [node.search.search(collection.store_name, embedder, query) for query in queries]
+        )
+    for result in results:
+        metrics.observe(result)
+
+    def answer(result: SearchResult) -> SearchOut:
+        end = queries[0].offset + len(result.hits)
+        more = result.more and body.query is not None and end <= MAX_OFFSET
+        return SearchOut.of(result, cursor_at(end, body.digest()) if more else None, request.state.request_id)
+
+    answers = [answer(result) for result in results]
     # Made by ourselves, so that FastAPI does not check the answer a second time.
-    answer = SearchOut.of(result, request.state.request_id)
-    return Response(answer.model_dump_json(), media_type="application/json")
+    told = BatchOut(results=answers) if body.queries else answers[0]
+    return Response(told.model_dump_json(), media_type="application/json")

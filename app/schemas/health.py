@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.schemas.search import ModelsOut
+from app.schemas.answer import ModelsOut
 from app.schemas.wire import Wire
 
 

@@ -134,6 +134,10 @@ class FakeReranker:
     def model(self) -> str:
         return "fake-reranker"
 
+    @property
+    def weight(self) -> float:
+        return 1.0
+
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
     ) -> RerankScores:

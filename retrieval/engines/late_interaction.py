@@ -15,6 +15,8 @@ from retrieval.errors import ConfigurationError
 from retrieval.prompts import EmbeddingPrompts
 from retrieval.types import Lane, RerankScores, Vectors
 
+WEIGHT = 0.5
+
 
 class LateInteractionReranker(EngineModel[VllmEngine]):
     """Port Reranker: the mean over the query's tokens of the highest cosine with any token of the passage, mapped from
@@ -38,6 +40,10 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
     @property
     def model(self) -> str:
         return self._model
+
+    @property
+    def weight(self) -> float:
+        return WEIGHT
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None

@@ -146,6 +146,10 @@ class TokenReranker(EngineModel[EngineT]):
     def model(self) -> str:
         return self._model
 
+    @property
+    def weight(self) -> float:
+        return 1.0
+
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
     ) -> RerankScores:

@@ -1,18 +1,20 @@
 """The vector store on Milvus: Lite, standalone and cluster through one client."""
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from retrieval.errors import CollectionNotFound, StoreFailed, Unsupported
 from retrieval.passages import text_of
+from retrieval.stores.milvus_expressions import Value
 from retrieval.stores.milvus_lite_server import MilvusLiteServer
-from retrieval.stores.milvus_rows import DENSE, PAYLOAD, SPARSE, batches, to_candidate
+from retrieval.stores.milvus_rows import CHUNK, DENSE, PAYLOAD, SPARSE, batches, to_candidate, to_chunk
 from retrieval.stores.milvus_schema import collection_schema, index_params, indexed_fields
 from retrieval.stores.milvus_session import MilvusSession
 from retrieval.types import (
     Candidate,
+    Chunk,
     ChunkId,
     CollectionSpec,
     DocumentId,
@@ -34,6 +36,9 @@ _PAGE_OF_IDS = 8192
 _PAGE_OF_VALUES = 256
 """Rows of one answer with texts or vectors: 34 MB where each is as long as can be (a title and a text of 64 KB each, or
 32,768 dimensions)."""
+
+
+ItemT = TypeVar("ItemT")
 
 
 class MilvusStore:
@@ -123,6 +128,28 @@ class MilvusStore:
                     StoredText(ChunkId(row["id"]), row["title"], text_of(row["passage"], row["title"])) for row in rows
                 ]
 
+    async def chunks(
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+    ) -> Mapping[tuple[DocumentId, int], Chunk]:
+        found: dict[tuple[DocumentId, int], Chunk] = {}
+        for part in _parts(
+            [(document, ordinal) for document in wanted for ordinal in wanted[document]], _PAGE_OF_VALUES
+        ):
+            ordinals: dict[DocumentId, list[int]] = {}
+            for document, ordinal in part:
+                ordinals.setdefault(document, []).append(ordinal)
+            values: dict[str, Value] = {}
+            for number, document in enumerate(ordinals):
+                values |= {f"document{number}": document, f"ordinals{number}": ordinals[document]}
+            template = " or ".join(
+                f"(document_id == {{document{number}}} and ordinal in {{ordinals{number}}})"
+                for number in range(len(ordinals))
+            )
+            for row in await self._session.query(name, CHUNK, await self._session.filter(template, **values)):
+                chunk = to_chunk(row)
+                found[chunk.document_id, chunk.ordinal] = chunk
+        return found
+
     async def vectors(self, name: str, ids: Sequence[ChunkId]) -> Mapping[ChunkId, Vector]:
         found: dict[ChunkId, Vector] = {}
         async for rows in self._rows(name, ("id", DENSE), ids, _PAGE_OF_VALUES):
@@ -209,8 +236,8 @@ class MilvusStore:
             )
 
 
-def _parts(ids: Sequence[ChunkId], size: int) -> Iterator[Sequence[ChunkId]]:
-    return (ids[first : first + size] for first in range(0, len(ids), size))
+def _parts(items: Sequence[ItemT], size: int) -> Iterator[Sequence[ItemT]]:
+    return (items[first : first + size] for first in range(0, len(items), size))
 
 
 def _dimension(description: Mapping[str, Any]) -> int:

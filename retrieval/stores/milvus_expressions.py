@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from retrieval.errors import StoreFailed
 
-Value = str | Sequence[str]
+Value = str | int | Sequence[str] | Sequence[int]
 
 # The escapes that the grammars of Milvus and Milvus Lite share. Every other character, control characters and those
 # beyond the basic plane included, stands for itself in both.
@@ -14,7 +14,9 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def literal(value: Value) -> str:
-    """A string, or a list of strings, as a literal. Raises StoreFailed for text that UTF-8 cannot carry."""
+    """A string, a number, or a list of either, as a literal. Raises StoreFailed for text that UTF-8 cannot carry."""
+    if isinstance(value, int):
+        return str(value)
     if not isinstance(value, str):
         return f"[{', '.join(literal(item) for item in value)}]"
     try:
@@ -40,5 +42,7 @@ def condition(template: str, values: Mapping[str, Value], *, templates: bool) ->
     names = _PLACEHOLDER.findall(template)
     return {
         "filter": template,
-        "filter_params": {name: value if isinstance(value := values[name], str) else list(value) for name in names},
+        "filter_params": {
+            name: value if isinstance(value := values[name], str | int) else list(value) for name in names
+        },
     }

@@ -13,21 +13,8 @@ from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, EmbeddedChunk
 
 DENSE: Final = "dense"
 SPARSE: Final = "sparse"
-PAYLOAD: Final = (
-    "id",
-    "partition",
-    "document_id",
-    "ordinal",
-    "passage",
-    "start",
-    "end",
-    "page",
-    "tokens",
-    "title",
-    "media_type",
-    "metadata",
-    "ingested_at",
-)
+CHUNK: Final = ("id", "document_id", "ordinal", "title", "passage", "start", "end", "page", "tokens")
+PAYLOAD: Final = (*CHUNK, "partition", "media_type", "metadata", "ingested_at")
 """Every field that a search brings back. Always named: without names, Milvus Lite returns the vectors as well."""
 
 MAX_BYTES: Final = {
@@ -82,24 +69,29 @@ def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
 
 def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
     """`entity` holds the fields of PAYLOAD."""
-    page, ingested_at = entity["page"], entity["ingested_at"]
+    ingested_at = entity["ingested_at"]
     return Candidate(
-        chunk=Chunk(
-            id=ChunkId(entity["id"]),
-            document_id=DocumentId(entity["document_id"]),
-            ordinal=entity["ordinal"],
-            text=text_of(entity["passage"], entity["title"]),
-            start=entity["start"],
-            end=entity["end"],
-            tokens=entity["tokens"],
-            page=None if page == _NO_PAGE else page,
-        ),
+        chunk=to_chunk(entity),
         score=score,
         title=entity["title"],
         media_type=entity["media_type"],
         partition=entity["partition"],
         metadata=entity["metadata"],
         ingested_at=None if ingested_at == _NO_TIME else _EPOCH + timedelta(milliseconds=ingested_at),
+    )
+
+
+def to_chunk(entity: Mapping[str, Any]) -> Chunk:
+    """`entity` holds the fields of CHUNK."""
+    return Chunk(
+        id=ChunkId(entity["id"]),
+        document_id=DocumentId(entity["document_id"]),
+        ordinal=entity["ordinal"],
+        text=text_of(entity["passage"], entity["title"]),
+        start=entity["start"],
+        end=entity["end"],
+        tokens=entity["tokens"],
+        page=None if entity["page"] == _NO_PAGE else entity["page"],
     )
 
 

@@ -99,6 +99,23 @@ class TestTexts:
         assert [page async for page in store.texts(shared, new_document())] == []
 
 
+class TestChunks:
+    async def test_those_named_that_are_there_as_they_were_written(self, store: VectorStore, shared: StoreName) -> None:
+        one, other = new_document(), DocumentId('quo"ted ' + new_document())
+        rows = [
+            replace(row(document, n, text=f"text {n}"), title="标题") for document in (one, other) for n in range(4)
+        ]
+        await store.upsert(shared, rows)
+        found = await store.chunks(shared, {one: [1, 2, 9], other: {3}, new_document(): [0]})
+        assert found == {(one, 1): rows[1].chunk, (one, 2): rows[2].chunk, (other, 3): rows[7].chunk}
+        assert await store.chunks(shared, {}) == {}
+
+    async def test_more_than_one_call_holds(self, store: VectorStore, shared: StoreName) -> None:
+        document = new_document()
+        await store.upsert(shared, [row(document, n) for n in range(600)])
+        assert len(await store.chunks(shared, {document: range(500)})) == 500
+
+
 class TestVectors:
     async def test_they_are_exactly_what_was_written(self, store: VectorStore, shared: StoreName) -> None:
         document = new_document()

@@ -8,7 +8,7 @@ import ingestion.pipeline
 import ingestion.worker
 from app.errors import STATUS, InvalidJson, error_response, validation_error
 from app.schemas.ingest import IngestIn
-from app.schemas.search import SearchIn
+from app.schemas.question import SearchIn
 from ingestion.errors import Overloaded
 from retrieval.errors import CollectionNotFound, EmptyText, EngineDead, InvalidText, TandemError
 

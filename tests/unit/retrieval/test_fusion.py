@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.fusion import alone, fuse
-from retrieval.types import Branch, Candidate, Chunk, ChunkId, DocumentId, Fusion
+from retrieval.questions import Branch, Fusion
+from retrieval.types import Candidate, Chunk, ChunkId, DocumentId
 
 
 def candidate(name: str, score: float) -> Candidate:

@@ -1,0 +1,130 @@
+"""An answer as it goes over the wire."""
+
+from typing import Literal, Self
+
+from pydantic import Field, JsonValue
+
+from app.schemas.wire import Wire
+from retrieval.questions import Hit, Mode, SearchResult
+
+
+class MemberOut(Wire):
+    chunk_id: str
+    score: float | None
+
+
+class ContextOut(Wire):
+    text: str
+    start: int = Field(description="Offset in characters into the document's text.")
+    end: int
+
+
+class HighlightOut(Wire):
+    text: str
+    start: int = Field(description="Offset in characters into the document's text.")
+    end: int
+    score: float
+
+
+class HitOut(Wire):
+    chunk_id: str
+    document_id: str
+    title: str
+    text: str
+    start: int = Field(description="Offset in characters into the document's text.")
+    end: int
+    page: int | None
+    partition: str
+    media_type: str
+    metadata: dict[str, JsonValue]
+    score: float | None = Field(description="None for a hit that `budget_ms` left unscored.")
+    scores: dict[str, float] = Field(
+        description="By stage: `dense` (cosine), `sparse` (BM25), `fused`, `rerank` (0 to 1), `blended`, `diverse`."
+    )
+    ranks: dict[str, int] = Field(description="By stage, from 1.")
+    truncated_tokens: int = Field(description="Tokens of the passage that the reranker did not see.")
+    others: list[MemberOut] = Field(description="With `group_by`: the document's other hits.")
+    context: ContextOut | None = Field(description="With `neighbors`: the hit with the chunks around it.")
+    highlights: list[HighlightOut] | None = Field(description="None where not asked for, or the reranker is away.")
+
+    @classmethod
+    def of(cls, hit: Hit) -> Self:
+        candidate, chunk = hit.candidate, hit.candidate.chunk
+        return cls.model_validate(
+            {
+                "chunk_id": chunk.id,
+                "document_id": chunk.document_id,
+                "title": candidate.title,
+                "text": chunk.text,
+                "start": chunk.start,
+                "end": chunk.end,
+                "page": chunk.page,
+                "partition": candidate.partition,
+                "media_type": candidate.media_type,
+                "metadata": candidate.metadata,
+                "score": hit.score,
+                "scores": hit.scores,
+                "ranks": hit.ranks,
+                "truncated_tokens": hit.truncated_tokens,
+                "others": hit.others,
+                "context": hit.context,
+                "highlights": hit.highlights,
+            },
+            from_attributes=True,
+        )
+
+
+class RecallOut(Wire):
+    mode: Mode = Field(description="The one that was carried out.")
+    candidates: int
+    reason: str | None = Field(description="Why it is not `hybrid`: `no_sparse_index`, `engine_dead`…")
+
+
+class RerankOut(Wire):
+    applied: bool | Literal["partial"]
+    reason: str | None = Field(description="Why not all was reranked: `not_requested`, `budget`, `engine_dead`…")
+    candidates: int
+    scored: int
+    ms: float
+
+
+class TimingsOut(Wire):
+    embed: float
+    recall: float
+    rerank: float
+    total: float
+
+
+class ModelsOut(Wire):
+    embed: str
+    rerank: str
+
+
+class SearchOut(Wire):
+    hits: list[HitOut]
+    score_name: str = Field(description="Which of `scores` is `score`.")
+    recall: RecallOut
+    rerank: RerankOut
+    timings_ms: TimingsOut
+    models: ModelsOut
+    truncated_query_tokens: int = Field(description="Tokens of the query that did not fit a model's window.")
+    next_cursor: str | None = Field(description="For the hits after the last one; None where there are none.")
+    request_id: str
+
+    @classmethod
+    def of(cls, result: SearchResult, next_cursor: str | None, request_id: str) -> Self:
+        return cls(
+            hits=[HitOut.of(hit) for hit in result.hits],
+            score_name=result.score_name,
+            recall=RecallOut.model_validate(result.recall, from_attributes=True),
+            rerank=RerankOut.model_validate(result.rerank, from_attributes=True),
+            timings_ms=TimingsOut.model_validate(dict(result.timings_ms)),
+            models=ModelsOut.model_validate(dict(result.models)),
+            truncated_query_tokens=result.truncated_query_tokens,
+            next_cursor=next_cursor,
+            request_id=request_id,
+        )
+
+
+class BatchOut(Wire):
+    results: list[SearchOut] = Field(description="One for each of `queries`, in their order.")

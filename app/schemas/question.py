@@ -1,0 +1,126 @@
+"""A question as it comes over the wire."""
+
+from hashlib import sha256
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.schemas.cursor import offset_of
+from app.schemas.wire import CollectionName, FilledText, Text, Wire
+from retrieval.questions import Fusion, Mode, Reranking, SearchQuery
+
+MAX_QUERY_CHARACTERS = 100_000
+MAX_QUERIES = 32
+
+
+class WeightsIn(Wire):
+    dense: float = Field(1.0, ge=0, le=1000)
+    sparse: float = Field(1.0, ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _not_all_zero(self) -> Self:
+        if self.dense == self.sparse == 0:
+            raise ValueError("one of dense and sparse has to be above 0")
+        return self
+
+
+class FusionIn(Wire):
+    """How `hybrid` joins its branches."""
+
+    method: Literal["weighted", "rrf"] = Field(
+        "weighted", description="Mean of the scores, each scaled to 0..1 within its branch; or reciprocal rank fusion."
+    )
+    weights: WeightsIn = WeightsIn()
+    k: int = Field(60, ge=1, le=10_000, description="Of `rrf`: the larger, the less the first ranks count.")
+
+    def to_fusion(self) -> Fusion:
+        return Fusion(self.method, {"dense": self.weights.dense, "sparse": self.weights.sparse}, self.k)
+
+
+Query = Annotated[FilledText, Field(max_length=MAX_QUERY_CHARACTERS)]
+
+
+class SearchIn(Wire):
+    query: Query | None = None
+    queries: Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] | None = Field(
+        None, description="Several questions at once, each answered as if asked alone."
+    )
+    collection: CollectionName = "docs"
+    top_k: int = Field(10, ge=1, le=100)
+    cursor: Annotated[str, Field(max_length=1000)] | None = Field(
+        None, description="`next_cursor` of an answer: the hits after its last one, for the same question."
+    )
+    candidates: int = Field(50, ge=1, le=400, description="Pool that recall brings and the reranker scores.")
+    mode: Mode | None = Field(
+        None, description="Recall by vectors, by words (BM25), or both; unless told: both, where the server has BM25."
+    )
+    fusion: FusionIn = FusionIn()
+    rerank: bool | Literal["required"] = Field(
+        True, description="`required`: an error rather than an answer in recall order."
+    )
+    rerank_model: Annotated[str, Field(max_length=300)] | None = Field(
+        None, description="The reranker that has to answer; another one that runs is an error."
+    )
+    rerank_weight: float | None = Field(
+        None, gt=0, le=1, description="Share of the rerank score in the order; the rest is the recall score's."
+    )
+    budget_ms: float | None = Field(
+        None, gt=0, le=600_000, description="Time for all of it: what is not reranked by then comes last, unscored."
+    )
+    partition: Text | None = None
+    min_score: float | None = Field(None, description="Applied to `score`, the one that hits are ordered by.")
+    group_by: Literal["document"] | None = Field(None, description="Of each document its best chunk alone.")
+    diversity: float = Field(0.0, ge=0, le=1, description="How much a hit loses by being like those before it.")
+    neighbors: int = Field(0, ge=0, le=10, description="Chunks on either side, as the `context` of each hit.")
+    highlights: int = Field(0, ge=0, le=10, description="Sentences of each hit to point out, the best first.")
+    instruction: Annotated[FilledText, Field(max_length=2000)] | None = None
+    rerank_instruction: Annotated[FilledText, Field(max_length=2000)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_question(self) -> Self:
+        if (self.query is None) == (self.queries is None):
+            raise PydanticCustomError("one_question", "needs either 'query' or 'queries', not both")
+        if self.queries and self.cursor:
+            raise PydanticCustomError("cursor", "'cursor' goes with 'query': ask for more of one answer at a time")
+        return self
+
+    @property
+    def texts(self) -> list[str]:
+        return self.queries or [self.query or ""]
+
+    @property
+    def weight(self) -> int:
+        """Passages to rerank, as admission counts them."""
+        return len(self.texts) * (self.candidates if self.rerank else 1)
+
+    def digest(self) -> str:
+        """Of the question and all that decides the order of its hits; the size of a page does not."""
+        question = self.model_dump_json(exclude={"cursor", "top_k", "neighbors", "highlights"})
+        return sha256(question.encode()).hexdigest()[:16]
+
+    def to_query(self, text: str) -> SearchQuery:
+        """Raises InvalidRequest for a cursor that is not of this question."""
+        reranking = Reranking(
+            required=self.rerank == "required",
+            instruction=self.rerank_instruction,
+            model=self.rerank_model,
+            weight=self.rerank_weight,
+            budget_ms=self.budget_ms,
+        )
+        return SearchQuery(
+            text=text,
+            mode=self.mode,
+            fusion=self.fusion.to_fusion(),
+            top_k=self.top_k,
+            offset=offset_of(self.cursor, self.digest()) if self.cursor else 0,
+            candidates=self.candidates,
+            reranking=reranking if self.rerank else None,
+            partition=self.partition,
+            min_score=self.min_score,
+            instruction=self.instruction,
+            by_document=self.group_by == "document",
+            diversity=self.diversity,
+            neighbors=self.neighbors,
+            highlights=self.highlights,
+        )

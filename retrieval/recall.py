@@ -1,0 +1,84 @@
+"""The first stage: candidates by nearest vectors and by words."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import structlog
+
+from retrieval.errors import EngineFailed, StoreUnavailable, Unavailable
+from retrieval.fusion import alone, fuse
+from retrieval.ports import Embedder, VectorStore
+from retrieval.questions import Hit, Mode, RecallReport, SearchQuery
+from retrieval.types import Candidate, Lane, StoreName
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    hits: list[Hit]
+    report: RecallReport
+    truncated_query_tokens: int = 0
+    embed_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Dense:
+    """What the dense branch found, and what embedding the query took."""
+
+    candidates: Sequence[Candidate]
+    truncated_tokens: int
+    ms: float
+
+
+class Recall:
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+
+    async def __call__(self, collection: StoreName, embedder: Embedder, query: SearchQuery, limit: int) -> Recalled:
+        """At most `limit` hits, best first, the branches side by side.
+
+        An embedder that is away does not fail a query that leaves the mode open: recall is by words alone, and says
+        so. Raises what the embedder and the store raise, Unsupported for a mode that the server has no index for.
+        """
+        mode, reason = await self._mode(query)
+        if mode == "dense":
+            dense = await self._dense(collection, embedder, query, limit)
+            hits = alone("dense", dense.candidates)
+            return Recalled(hits, RecallReport(mode, len(hits), reason), dense.truncated_tokens, dense.ms)
+        by_words = self._store.search_text(collection, query.text, limit=limit, partition=query.partition)
+        if mode == "sparse":
+            hits = alone("sparse", await by_words)
+            return Recalled(hits, RecallReport(mode, len(hits), reason))
+        near, sparse = await asyncio.gather(
+            self._dense(collection, embedder, query, limit), by_words, return_exceptions=True
+        )
+        if isinstance(sparse, BaseException):
+            raise sparse
+        if isinstance(near, Unavailable | EngineFailed) and not isinstance(near, StoreUnavailable):
+            if query.mode is not None:
+                raise near
+            log.warning("recall by words alone", code=near.code, reason=near.message)
+            return Recalled(alone("sparse", sparse), RecallReport("sparse", len(sparse), near.code))
+        if isinstance(near, BaseException):
+            raise near
+        hits = fuse({"dense": near.candidates, "sparse": sparse}, query.fusion)[:limit]
+        return Recalled(hits, RecallReport(mode, len(hits)), near.truncated_tokens, near.ms)
+
+    async def _mode(self, query: SearchQuery) -> tuple[Mode, str | None]:
+        if query.mode is not None:
+            return query.mode, None
+        if (await self._store.capabilities()).sparse:
+            return "hybrid", None
+        return "dense", "no_sparse_index"
+
+    async def _dense(self, collection: StoreName, embedder: Embedder, query: SearchQuery, limit: int) -> _Dense:
+        started = perf_counter()
+        embeddings = await embedder.embed(
+            [query.text], kind="query", lane=Lane.INTERACTIVE, instruction=query.instruction
+        )
+        ms = (perf_counter() - started) * 1000
+        candidates = await self._store.search(collection, embeddings.vectors[0], limit=limit, partition=query.partition)
+        return _Dense(candidates, embeddings.truncated_tokens[0], ms)
