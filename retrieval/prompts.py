@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
-from retrieval.errors import ConfigurationError, InvalidRequest, InvalidText
+from retrieval.errors import ConfigurationError, InvalidRequest
+from retrieval.tokenizing import TokenMemory, encode_texts
+from retrieval.types import TokenIds
 
 PROMPT_VERSION = "1"
 """Changes with every change of the texts or of how they are joined: it is part of each vector's fingerprint."""
@@ -62,8 +64,12 @@ class EmbeddingPrompts:
     """Token ids for an embedding model: the text, cut at its end to the window, inside the special tokens that the
     tokenizer's own post-processor adds (`<|endoftext|>` at the end for Qwen3, `[CLS]` and `[SEP]` for BERT)."""
 
-    def __init__(self, tokenizer: Tokenizer, *, max_model_len: int, query_format: QueryFormat) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, max_model_len: int, query_format: QueryFormat, remember: bool = False
+    ) -> None:
+        """`remember`: the same documents will come again."""
         self._tokenizer = tokenizer
+        self._known = TokenMemory(tokenizer) if remember else None
         self._head, self._tail = _special_tokens(tokenizer)
         self.query_format: QueryFormat = query_format
         self.max_tokens = window_of(max_model_len) - len(self._head) - len(self._tail)
@@ -77,6 +83,8 @@ class EmbeddingPrompts:
 
     def documents(self, texts: Sequence[str]) -> list[Prompt]:
         """One prompt per text, in order. Raises InvalidText."""
+        if self._known:
+            return [self._fit(ids) for ids in self._known.encode(texts)]
         return [self._fit(encoding.ids) for encoding in encode_texts(self._tokenizer, texts)]
 
     def queries(self, texts: Sequence[str], instruction: str | None = None) -> list[Prompt]:
@@ -92,7 +100,7 @@ class EmbeddingPrompts:
         """Where the text's own tokens are in a prompt of `length` tokens: all but the special ones around it."""
         return slice(len(self._head), length - len(self._tail))
 
-    def _fit(self, ids: list[int]) -> Prompt:
+    def _fit(self, ids: TokenIds) -> Prompt:
         kept = ids[: self.max_tokens]
         return Prompt([*self._head, *kept, *self._tail], len(ids) - len(kept))
 
@@ -117,6 +125,7 @@ class RerankPromptBuilder:
         self._trusted = tokenizer
         self._untrusted = Tokenizer.from_str(tokenizer.to_str())
         self._untrusted.encode_special_tokens = True
+        self._passages = TokenMemory(self._untrusted)
         self._window = window_of(max_model_len)
         self._head = self._ids(_RERANK_HEAD)
         self._tail = self._ids(_RERANK_TAIL)
@@ -133,9 +142,9 @@ class RerankPromptBuilder:
         head = [*self._head, *asked.ids]
         room = self._window - len(head) - len(self._tail)
         prompts = []
-        for encoding in encode_texts(self._untrusted, [f" {passage.strip()}" for passage in passages]):
-            kept = encoding.ids[:room]
-            prompts.append(Prompt([*head, *kept, *self._tail], len(encoding.ids) - len(kept)))
+        for ids in self._passages.encode([f" {passage.strip()}" for passage in passages]):
+            kept = ids[:room]
+            prompts.append(Prompt([*head, *kept, *self._tail], len(ids) - len(kept)))
         return RerankPrompts(tuple(prompts), cut)
 
     def _cut_query(self, query: str, limit: int) -> tuple[str, int]:
@@ -169,14 +178,6 @@ def _check_room(room: int, instruction: str) -> None:
             f"for the text; shorten it so that {SMALLEST_ROOM} are left",
             instruction_characters=len(instruction),
         )
-
-
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
-    """One encoding per text, without special tokens and offsets. Raises InvalidText."""
-    try:
-        return tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-    except (TypeError, UnicodeEncodeError) as error:
-        raise InvalidText("A text holds a lone surrogate, which no model can read: decode it as UTF-8 first") from error
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

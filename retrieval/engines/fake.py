@@ -7,7 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from retrieval.errors import EngineDead, TandemError
-from retrieval.prompts import encode_texts
+from retrieval.tokenizing import encode_texts
 from retrieval.types import Embeddings, Fingerprint, Lane, RerankScores, TextKind, Vector
 
 UNKNOWN = "[UNK]"

@@ -34,7 +34,7 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         super().__init__(VllmEngine(options, on_restart=on_restart))
         self._model = options.name
         self._prompts = EmbeddingPrompts(
-            read_tokenizer(options.model), max_model_len=options.max_model_len, query_format="plain"
+            read_tokenizer(options.model), max_model_len=options.max_model_len, query_format="plain", remember=True
         )
 
     @property

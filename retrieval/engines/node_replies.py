@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 import retrieval.errors
 from retrieval.errors import EngineFailed, TandemError, Unavailable
-from retrieval.prompts import encode_texts
+from retrieval.tokenizing import encode_texts
 from retrieval.types import Fingerprint, Vectors
 
 MESSAGE_CHARACTERS = 300

@@ -1,0 +1,46 @@
+"""Texts as token ids."""
+
+from array import array
+from collections.abc import Sequence
+from hashlib import blake2b
+from threading import Lock
+
+from cachetools import LRUCache
+from tokenizers import Encoding, Tokenizer
+
+from retrieval.errors import InvalidText
+
+MAX_TOKENS = 4_000_000
+"""Held at a time, 4 bytes each: some 15,000 chunks."""
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
+    """One encoding per text, without special tokens and offsets. Raises InvalidText."""
+    try:
+        return tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    except (TypeError, UnicodeEncodeError) as error:
+        raise InvalidText("A text holds a lone surrogate, which no model can read: decode it as UTF-8 first") from error
+
+
+class TokenMemory:
+    """Remembers what it encoded, so that a search does not tokenise the same candidates again and again. The texts
+    asked for least recently are forgotten first. For several threads at once."""
+
+    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int = MAX_TOKENS) -> None:
+        self._tokenizer = tokenizer
+        self._known: LRUCache[bytes, array[int]] = LRUCache(max_tokens, getsizeof=lambda ids: len(ids) + 1)
+        self._lock = Lock()
+
+    def encode(self, texts: Sequence[str]) -> list[Sequence[int]]:
+        """Without special tokens. Raises InvalidText."""
+        keys = [blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest() for text in texts]
+        with self._lock:
+            found: list[Sequence[int] | None] = [self._known.get(key) for key in keys]
+        missing = [place for place, ids in enumerate(found) if ids is None]
+        encodings = encode_texts(self._tokenizer, [texts[place] for place in missing])
+        new = {place: array("I", encoding.ids) for place, encoding in zip(missing, encodings, strict=True)}
+        with self._lock:
+            for place, ids in new.items():
+                if len(ids) < self._known.maxsize:
+                    self._known[keys[place]] = ids
+        return [new[place] if ids is None else ids for place, ids in enumerate(found)]
