@@ -82,7 +82,9 @@ class SearchService:
         if mode == "dense":
             dense = await self._dense(collection, embedder, query, limit)
             return alone("dense", dense.candidates), RecallReport(mode, len(dense.candidates), reason), dense
-        by_words = self._store.search_text(collection, query.text, limit=limit, partition=query.partition)
+        by_words = self._store.search_text(
+            collection, query.text, limit=limit, partition=query.partition, filter=query.filter
+        )
         if mode == "sparse":
             candidates = await by_words
             return alone("sparse", candidates), RecallReport(mode, len(candidates), reason), None
@@ -114,7 +116,9 @@ class SearchService:
             [query.text], kind="query", lane=Lane.INTERACTIVE, instruction=query.instruction
         )
         ms = _ms(started, perf_counter())
-        candidates = await self._store.search(collection, embeddings.vectors[0], limit=limit, partition=query.partition)
+        candidates = await self._store.search(
+            collection, embeddings.vectors[0], limit=limit, partition=query.partition, filter=query.filter
+        )
         return _Dense(candidates, embeddings.truncated_tokens[0], ms)
 
     async def _rerank(
