@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.schemas.search import SearchIn, SearchOut
+from retrieval.filter_parsing import parse_filter
 from retrieval.types import SearchQuery
 
 router = APIRouter(tags=["search"])
@@ -24,6 +25,7 @@ async def search(
         candidates=body.candidates,
         rerank=body.rerank,
         partition=body.partition,
+        filter=None if body.filter is None else parse_filter(body.filter, collection.metadata_keys),
         min_score=body.min_score,
         instruction=body.instruction,
         rerank_instruction=body.rerank_instruction,

@@ -45,6 +45,13 @@ class SearchIn(Wire):
     fusion: FusionIn = FusionIn()
     rerank: bool = True
     partition: Text | None = None
+    filter: dict[str, JsonValue] | None = Field(
+        None,
+        description='Condition on the chunks, before anything is ranked: `{"type": "eq", "key": "metadata.year", '
+        '"value": 2024}`; also `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `contains`, `exists`; joined by `{"type": "and", '
+        '"filters": […]}`, `or`, `not`. Keys: `document_id`, `title`, `media_type`, `partition`, `ordinal`, `page`, '
+        "`ingested_at`, and `metadata.` with a key of the documents' metadata.",
+    )
     min_score: float | None = Field(None, description="Applied to `score`, the one that hits are ordered by.")
     instruction: Annotated[FilledText, Field(max_length=2000)] | None = None
     rerank_instruction: Annotated[FilledText, Field(max_length=2000)] | None = None
