@@ -74,16 +74,18 @@ def _value(row: EmbeddedChunk | Candidate, field: Field) -> object:
 
 
 def compare(op: Operator, found: object, value: object) -> bool:
+    """Of a value that is there."""
     if op == "eq":
         return same(found, value)
     if op == "ne":
         return not same(found, value)
-    return _kind(found) is _kind(value) and _ORDER[op](found, value)
+    return kind(found) is kind(value) and _ORDER[op](found, value)
 
 
 def same(found: object, value: object) -> bool:
-    return _kind(found) is _kind(value) and found == value
+    return kind(found) is kind(value) and found == value
 
 
-def _kind(value: object) -> type:
+def kind(value: object) -> type:
+    """Numbers are of one kind."""
     return float if type(value) is int else type(value)

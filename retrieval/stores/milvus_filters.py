@@ -62,7 +62,7 @@ class _Compiler:
     def _in(self, field: Field, values: Sequence[Scalar]) -> str:
         if field.type is not None:
             return f"{_name(field)} in {self._value(values)}"
-        if not self._traits.json_in:
+        if not self._traits.typed_json:
             return _any([f"{_name(field)} == {self._value(value)}" for value in values])
         # Milvus takes the type of the first value for the type of all.
         kinds: dict[type, list[Scalar]] = {}

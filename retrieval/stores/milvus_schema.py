@@ -47,10 +47,8 @@ class ServerTraits:
     partition_key: bool
     """Upserts honour the partition key. Milvus 2.3 files upserted rows by another field and then misses them in
     every search that names a partition: there `partition` is a plain field."""
-    json_in: bool
-    """Compares a value within JSON with a list."""
     typed_json: bool
-    """Tells true from 1 within JSON, and has an answer where types differ."""
+    """Tells true from 1 within JSON, has an answer where types differ, and looks for values in lists."""
     key_indexes: Mapping[KeyType, str]
     """Index types for declared metadata keys; those of other types are looked through, which is quick as well."""
     concurrent_writes: bool
@@ -74,7 +72,6 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
             StoreCapabilities(server="milvus-lite", version=number, sparse=True),
             templates=False,
             partition_key=True,
-            json_in=False,
             typed_json=ours,
             key_indexes={},
             concurrent_writes=False,
@@ -89,7 +86,6 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
         StoreCapabilities(server="milvus", version=number, sparse=modern, sparse_missing="" if modern else missing),
         templates=modern,
         partition_key=modern,
-        json_in=True,
         typed_json=True,
         key_indexes=_INVERTED if modern else _SORTED,
         concurrent_writes=True,

@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milvus_lite.search.filter.ast import Expr
-from milvus_lite.search.filter.exceptions import FilterParseError
 from milvus_lite.search.filter.parser import parse_expr
 from milvus_lite.search.filter.tokens import TokenKind, tokenize
 
@@ -57,20 +55,19 @@ def written(filter: Filter, traits: ServerTraits = LITE) -> str:
             parsed("contains", "metadata.x", 5),
             f"((exists {X}) and (json_contains_any({X}, [5]) or json_contains_any({X}, [5.0])))",
         ),
-        (
-            parsed("in", "metadata.x", ["a", 1]),
-            '((exists metadata["x"]) and (metadata["x"] == "a" or metadata["x"] == 1))',
-        ),
     ],
 )
 def test_expressions(filter: Filter, expected: str) -> None:
     assert written(filter) == expected
 
 
-def test_lists_on_servers_are_of_one_type_each() -> None:
+def test_lists_are_of_one_type_each() -> None:
     filter = parsed("in", "metadata.x", ["a", 1, "b", 2.5, True])
     expected = " or ".join(f'metadata["x"] in {values}' for values in ('["a", "b"]', "[1]", "[2.5]", "[true]"))
-    assert written(filter, OLD) == f'((exists metadata["x"]) and ({expected}))'
+    for traits in (OLD, LITE):
+        assert written(filter, traits) == f'((exists metadata["x"]) and ({expected}))'
+    texts = parsed("in", "metadata.x", ["a", "b"])
+    assert written(texts, BARE_LITE) == f'((exists {X}) and ({X} == "a" or {X} == "b"))'
 
 
 def test_joined() -> None:
@@ -104,7 +101,7 @@ def test_what_a_server_would_read_otherwise_is_unsupported(filter: Filter) -> No
 def test_text_is_told_apart_by_every_server() -> None:
     for filter in (
         parsed("eq", "metadata.x", "a"),
-        parsed("in", "metadata.x", ["a"]),
+        parsed("ne", "metadata.x", "a"),
         parsed("gt", "metadata.year", 1),
     ):
         assert written(filter, BARE_LITE) == written(filter, LITE)
@@ -151,12 +148,6 @@ def test_no_key_changes_an_expression(key: str) -> None:
     assert re.findall(r"\{.*?\}", template) == ["{value0}"]
 
 
-@given(trees())
+@given(trees(any_types=False))
 def test_every_filter_can_be_parsed(filter: Filter) -> None:
-    def parse(expression: str) -> Expr:
-        try:
-            return parse_expr(expression)
-        except FilterParseError as error:
-            raise AssertionError(expression) from error
-
-    parse(written(filter))
+    parse_expr(written(filter, BARE_LITE))
