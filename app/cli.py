@@ -17,7 +17,7 @@ from app.client import Client
 from app.commands.audit import show_report
 from app.commands.ingest import cancel_jobs, find_files, ingest_files, summarise
 from app.commands.reembed import follow, read_chunking, read_golden
-from app.commands.search import show_hits
+from app.commands.search import read_filter, show_hits
 from app.settings import load_settings
 from retrieval.errors import TandemError
 from retrieval.questions import Mode
@@ -100,14 +100,17 @@ def search(
         Mode | None, typer.Option(help="Recall by vectors, by words or both. Default: what can be.")
     ] = None,
     rerank: Annotated[bool, typer.Option(help="Rank the pool by the reranker.")] = True,
+    filter: Annotated[
+        str | None,
+        typer.Option(help='As JSON: {"type": "eq", "key": "metadata.year", "value": 2024}', metavar="JSON"),
+    ] = None,
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
     """Ask a node."""
+    question = {"query": query, "collection": collection, "top_k": top_k, "candidates": candidates, "mode": mode}
     with Client(url, api_key) as client:
-        answer = client.search(
-            query=query, collection=collection, top_k=top_k, candidates=candidates, mode=mode, rerank=rerank
-        )
+        answer = client.search(**question, rerank=rerank, filter=read_filter(filter))
     show_hits(answer, console)
 
 

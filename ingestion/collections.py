@@ -1,6 +1,6 @@
 """Collections: a row in the catalog, a physical collection in the store, and an alias between them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
@@ -9,6 +9,8 @@ from ingestion.originals import Originals
 from ingestion.ports import Catalog
 from ingestion.types import Chunking, Collection, DocumentRecord, Duplicates
 from retrieval.errors import CollectionExists, CollectionNotFound
+from retrieval.filters import KeyType
+from retrieval.metadata_keys import check_declared
 from retrieval.ports import VectorStore
 from retrieval.types import CollectionSpec, Fingerprint, Language, StoreName
 
@@ -32,8 +34,10 @@ class CollectionService:
         language: Language = "mixed",
         chunking: Chunking | None = None,
         duplicates: Duplicates = "store",
+        metadata_keys: Mapping[str, KeyType] | None = None,
     ) -> Collection:
-        """Raises CollectionExists."""
+        """Raises CollectionExists, InvalidRequest for keys that cannot be declared."""
+        check_declared(metadata_keys or {})
         collection = Collection(
             name=name,
             store_name=StoreName(f"{name}__{fingerprint.digest}"),
@@ -42,12 +46,13 @@ class CollectionService:
             chunking=chunking or Chunking(),
             created_at=datetime.now(UTC),
             duplicates=duplicates,
+            metadata_keys=metadata_keys or {},
         )
         await self.add(collection)
         return collection
 
     async def add(self, collection: Collection) -> None:
-        """Creates the store's side first: a crash in between leaves nothing that a second call would not mend.
+        """Creates the store's side first: a crash in between leaves nothing that the same call would not mend.
 
         Raises CollectionExists.
         """
@@ -55,7 +60,7 @@ class CollectionService:
             raise CollectionExists(f"Collection {collection.name!r} exists already.", collection=collection.name)
         await self._store.create_collection(
             collection.store_name,
-            CollectionSpec(dimension=collection.fingerprint.dimension, language=collection.language),
+            CollectionSpec(collection.fingerprint.dimension, collection.language, collection.metadata_keys),
         )
         # It may belong to another catalog: neither to be dropped nor to be searched as ours.
         foreign = await self._store.count(collection.store_name)

@@ -203,6 +203,7 @@ class Reembedding:
                 language=current.language,
                 chunking=wanted,
                 created_at=datetime.now(UTC),
+                metadata_keys=current.metadata_keys,
             )
         )
 

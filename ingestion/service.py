@@ -29,6 +29,7 @@ from ingestion.types import (
     WorkerId,
 )
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
+from retrieval.metadata_keys import wrong_value
 from retrieval.ports import VectorStore
 from retrieval.types import DocumentId
 
@@ -213,6 +214,9 @@ class IngestionService:
         document_id = upload.id or upload.filename or f"sha256-{digest[:32]}"
         for what, text, limit in (("id", document_id, MAX_ID_BYTES), ("partition", upload.partition, MAX_ID_BYTES)):
             _check_name(what, text, limit, place)
+        wrong = wrong_value(upload.metadata, collection.metadata_keys)
+        if wrong:
+            raise InvalidRequest(f"Document {shown!r}: {wrong}.", document=place)
         title = " ".join(upload.title.split())[:MAX_TITLE_CHARACTERS]
         media_type = detect(upload.data, filename=upload.filename, declared=upload.media_type)
         return Document(

@@ -7,6 +7,7 @@ from functools import reduce
 from operator import xor
 from typing import Literal, NewType
 
+from retrieval.filters import KeyType
 from retrieval.types import ChunkId, DocumentId, Fingerprint, Language, StoreName
 
 JobId = NewType("JobId", str)
@@ -38,6 +39,8 @@ class Collection:
     chunking: Chunking
     created_at: datetime
     duplicates: Duplicates = "store"
+    metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
+    """Declared; see CollectionSpec."""
 
 
 @dataclass(frozen=True, slots=True)

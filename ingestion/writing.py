@@ -2,7 +2,7 @@
 chunk is found there."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from ingestion.ports import Catalog
 from ingestion.types import Claim, Collection, DocumentRecord, Outcome, digest_of
 from ingestion.vectors import NOTHING_KNOWN, Known, Made, VectorMaker
 from retrieval.errors import StoreFailed, TandemError
+from retrieval.filters import KeyType
 from retrieval.ports import Embedder, VectorStore
 from retrieval.types import Chunk, ChunkId, EmbeddedChunk
 
@@ -71,7 +72,7 @@ class Writer:
         writing: asyncio.Task[list[Outcome]] | None = None
         try:
             for window in _windows(works):
-                rows, errors = await _embed(vectors, window)
+                rows, errors = await _embed(vectors, window, collection.metadata_keys)
                 if writing:
                     yield await writing
                     writing = None
@@ -189,7 +190,9 @@ class Writer:
             await self._store.delete(collection.store_name, list(work.ids - before))
 
 
-async def _embed(vectors: VectorMaker, window: Window) -> tuple[list[EmbeddedChunk], list[_Error]]:
+async def _embed(
+    vectors: VectorMaker, window: Window, metadata_keys: Mapping[str, KeyType]
+) -> tuple[list[EmbeddedChunk], list[_Error]]:
     """Rows of the window, and the documents that the engine fails on."""
     for work in _works(window):
         if work.known is None:
@@ -200,7 +203,7 @@ async def _embed(vectors: VectorMaker, window: Window) -> tuple[list[EmbeddedChu
     errors: dict[int, _Error] = {}
     for (work, chunk), result in zip(window, made, strict=True):
         if isinstance(result, Made):
-            rows.append(_row(work, chunk, result))
+            rows.append(_row(work, chunk, result, metadata_keys))
         else:
             errors[id(work)] = work, result
     return rows, list(errors.values())
@@ -226,7 +229,7 @@ def _works(window: Window) -> list[Work]:
     return list({id(work): work for work, _ in window}.values())
 
 
-def _row(work: Work, chunk: Chunk, made: Made) -> EmbeddedChunk:
+def _row(work: Work, chunk: Chunk, made: Made, metadata_keys: Mapping[str, KeyType]) -> EmbeddedChunk:
     work.truncated_tokens += made.truncated_tokens
     work.reused_chunks += made.reused
     document = work.record.document
@@ -238,4 +241,5 @@ def _row(work: Work, chunk: Chunk, made: Made) -> EmbeddedChunk:
         partition=document.partition,
         metadata=document.metadata,
         ingested_at=work.record.ingested_at,
+        metadata_keys=metadata_keys,
     )

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from tokenizers import Tokenizer
 
+from retrieval.filters import Filter
 from retrieval.types import (
     Candidate,
     Chunk,
@@ -86,7 +87,8 @@ class VectorStore(Lifecycle, Protocol):
     async def capabilities(self) -> StoreCapabilities: ...
 
     async def create_collection(self, name: StoreName, spec: CollectionSpec) -> None:
-        """Creates, indexes and loads. Does nothing where `name` exists with this dimension; StoreFailed otherwise."""
+        """Creates, indexes and loads. Does nothing where `name` exists with this dimension and these metadata keys;
+        StoreFailed otherwise."""
         ...
 
     async def drop_collection(self, name: StoreName) -> None:
@@ -142,13 +144,16 @@ class VectorStore(Lifecycle, Protocol):
         ...
 
     async def search(
-        self, name: str, vector: Vector, *, limit: int, partition: str | None = None
+        self, name: str, vector: Vector, *, limit: int, partition: str | None = None, filter: Filter | None = None
     ) -> Sequence[Candidate]:
-        """Nearest chunks by cosine, best first."""
+        """Nearest chunks by cosine, best first, of those for which `filter_matching.matches` is true. The declared keys
+        in `filter` are those of the collection. Raises Unsupported for a filter that the server would read otherwise.
+        """
         ...
 
     async def search_text(
-        self, name: str, text: str, *, limit: int, partition: str | None = None
+        self, name: str, text: str, *, limit: int, partition: str | None = None, filter: Filter | None = None
     ) -> Sequence[Candidate]:
-        """Chunks that share words with `text`, best first by BM25. Raises Unsupported where the server has no BM25."""
+        """Chunks that share words with `text`, best first by BM25; of those that `search` would look at. Raises
+        Unsupported as well where the server has no BM25."""
         ...

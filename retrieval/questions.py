@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from retrieval.filters import Filter
 from retrieval.types import Candidate, ChunkId
 
 Branch = Literal["dense", "sparse"]
@@ -51,6 +52,7 @@ class SearchQuery:
     reranking: Reranking | None = Reranking()
     """None: recall alone."""
     partition: str | None = None
+    filter: Filter | None = None
     min_score: float | None = None
     """Applied to the score that the answer is ordered by and returns."""
     instruction: str | None = None

@@ -48,7 +48,9 @@ class Recall:
             dense = await self._dense(collection, embedder, query, limit)
             hits = alone("dense", dense.candidates)
             return Recalled(hits, RecallReport(mode, len(hits), reason), dense.truncated_tokens, dense.ms)
-        by_words = self._store.search_text(collection, query.text, limit=limit, partition=query.partition)
+        by_words = self._store.search_text(
+            collection, query.text, limit=limit, partition=query.partition, filter=query.filter
+        )
         if mode == "sparse":
             hits = alone("sparse", await by_words)
             return Recalled(hits, RecallReport(mode, len(hits), reason))
@@ -80,5 +82,7 @@ class Recall:
             [query.text], kind="query", lane=Lane.INTERACTIVE, instruction=query.instruction
         )
         ms = (perf_counter() - started) * 1000
-        candidates = await self._store.search(collection, embeddings.vectors[0], limit=limit, partition=query.partition)
+        candidates = await self._store.search(
+            collection, embeddings.vectors[0], limit=limit, partition=query.partition, filter=query.filter
+        )
         return _Dense(candidates, embeddings.truncated_tokens[0], ms)

@@ -11,6 +11,8 @@ from typing import Literal, NewType
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.filters import KeyType
+
 ChunkId = NewType("ChunkId", str)
 DocumentId = NewType("DocumentId", str)
 StoreName = NewType("StoreName", str)
@@ -104,8 +106,11 @@ class EmbeddedChunk:
     partition: str = ""
     """Value of the store's partition key: a tenant, a team; empty where the collection is not divided."""
     metadata: Mapping[str, object] = field(default_factory=dict)
+    """JSON. Stores leave out keys whose value is null."""
     ingested_at: datetime | None = None
     """Timezone-aware."""
+    metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
+    """Those of the collection's CollectionSpec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,8 @@ class CollectionSpec:
 
     dimension: int
     language: Language = "mixed"
+    metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
+    """Declared: kept in fields of their own, so that filters on them are cheap. See retrieval/metadata_keys.py."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """tandem search: the hits as a table, with their move from recall to rerank."""
 
+import json
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +11,14 @@ from rich.text import Text
 EXCERPT_CHARACTERS = 140
 RECALL = ("fused", "dense", "sparse")
 """Stages whose rank is the rank in recall, the deciding one first."""
+
+
+def read_filter(text: str | None) -> Any:
+    """What it means the node checks."""
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint="--filter") from None
 
 
 def show_hits(answer: dict[str, Any], console: Console) -> None:

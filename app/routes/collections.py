@@ -18,6 +18,7 @@ async def create_collection(body: CollectionIn, node: ServingNode) -> Collection
         language=body.language,
         chunking=body.chunking.to_chunking(),
         duplicates=body.duplicates,
+        metadata_keys=body.metadata_keys,
     )
     return CollectionOut.of(collection, chunks=0)
 

@@ -8,6 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from app.schemas.wire import CollectionName, Wire
 from ingestion.types import Chunking, Collection, Duplicates
+from retrieval.filters import KeyType
+from retrieval.metadata_keys import MAX_KEYS
 from retrieval.types import Language
 
 
@@ -34,6 +36,11 @@ class CollectionIn(Wire):
     duplicates: Duplicates = Field(
         "store", description="What becomes of bytes that the collection holds under another id already."
     )
+    metadata_keys: dict[str, KeyType] = Field(
+        default_factory=dict,
+        description=f"Keys of documents' metadata and the types of their values, at most {MAX_KEYS}: filters on them "
+        "are cheap, and documents with values of other types are refused.",
+    )
 
 
 class FingerprintOut(Wire):
@@ -51,6 +58,7 @@ class CollectionOut(Wire):
     language: Language
     chunking: ChunkingIn
     duplicates: Duplicates
+    metadata_keys: dict[str, KeyType]
     fingerprint: FingerprintOut
     created_at: datetime
     chunks: int | None = Field(None, description="Chunks that a search can find; counted when one collection is asked.")

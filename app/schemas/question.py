@@ -1,13 +1,16 @@
 """A question as it comes over the wire."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.cursor import offset_of
 from app.schemas.wire import CollectionName, FilledText, Text, Wire
+from retrieval.filter_parsing import parse_filter
+from retrieval.filters import BUILT_IN, And, Filter, In, KeyType, Not
 from retrieval.questions import Fusion, Mode, Reranking, SearchQuery
 
 MAX_QUERY_CHARACTERS = 100_000
@@ -41,6 +44,13 @@ class FusionIn(Wire):
 Query = Annotated[FilledText, Field(max_length=MAX_QUERY_CHARACTERS)]
 
 
+class ExcludeIn(Wire):
+    """What is not to be found, because the caller has it already."""
+
+    documents: list[Text] = Field(default_factory=list, max_length=500)
+    chunks: list[Text] = Field(default_factory=list, max_length=500)
+
+
 class SearchIn(Wire):
     query: Query | None = None
     queries: Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] | None = Field(
@@ -69,6 +79,14 @@ class SearchIn(Wire):
         None, gt=0, le=600_000, description="Time for all of it: what is not reranked by then comes last, unscored."
     )
     partition: Text | None = None
+    filter: dict[str, JsonValue] | None = Field(
+        None,
+        description='Condition on the chunks, before anything is ranked: `{"type": "eq", "key": "metadata.year", '
+        '"value": 2024}`; also `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `contains`, `exists`; joined by `{"type": "and", '
+        '"filters": […]}`, `or`, `not`. Keys: `chunk_id`, `document_id`, `title`, `media_type`, `partition`, '
+        "`ordinal`, `page`, `ingested_at`, and `metadata.` with a key of the documents' metadata.",
+    )
+    exclude: ExcludeIn = ExcludeIn()
     min_score: float | None = Field(None, description="Applied to `score`, the one that hits are ordered by.")
     group_by: Literal["document"] | None = Field(None, description="Of each document its best chunk alone.")
     diversity: float = Field(0.0, ge=0, le=1, description="How much a hit loses by being like those before it.")
@@ -99,8 +117,9 @@ class SearchIn(Wire):
         question = self.model_dump_json(exclude={"cursor", "top_k", "neighbors", "highlights"})
         return sha256(question.encode()).hexdigest()[:16]
 
-    def to_query(self, text: str) -> SearchQuery:
-        """Raises InvalidRequest for a cursor that is not of this question."""
+    def to_query(self, text: str, declared: Mapping[str, KeyType]) -> SearchQuery:
+        """`declared` are the collection's metadata keys. Raises InvalidRequest for a cursor that is not of this
+        question, and for a filter that is none."""
         reranking = Reranking(
             required=self.rerank == "required",
             instruction=self.rerank_instruction,
@@ -117,6 +136,7 @@ class SearchIn(Wire):
             candidates=self.candidates,
             reranking=reranking if self.rerank else None,
             partition=self.partition,
+            filter=self._filter(declared),
             min_score=self.min_score,
             instruction=self.instruction,
             by_document=self.group_by == "document",
@@ -124,3 +144,10 @@ class SearchIn(Wire):
             neighbors=self.neighbors,
             highlights=self.highlights,
         )
+
+    def _filter(self, declared: Mapping[str, KeyType]) -> Filter | None:
+        wanted = [] if self.filter is None else [parse_filter(self.filter, declared)]
+        for key, ids in (("document_id", self.exclude.documents), ("chunk_id", self.exclude.chunks)):
+            if ids:
+                wanted.append(Not(In(BUILT_IN[key], tuple(ids))))
+        return And(tuple(wanted)) if len(wanted) > 1 else next(iter(wanted), None)

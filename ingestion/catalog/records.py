@@ -37,6 +37,7 @@ def collection_values(collection: Collection) -> Values:
         "overlap": collection.chunking.overlap,
         "created_at": collection.created_at,
         "duplicates": collection.duplicates,
+        "metadata_keys": dict(collection.metadata_keys),
     }
 
 
@@ -49,6 +50,7 @@ def collection(row: Row[Any]) -> Collection:
         chunking=Chunking(row.max_tokens, row.overlap),
         created_at=row.created_at,
         duplicates=row.duplicates,
+        metadata_keys=row.metadata_keys,
     )
 
 

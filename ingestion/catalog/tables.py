@@ -58,6 +58,7 @@ collections = Table(
     Column("overlap", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("duplicates", String, nullable=False),
+    Column("metadata_keys", Json, nullable=False),
 )
 
 golden_queries = Table(

@@ -6,11 +6,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from retrieval.errors import CollectionNotFound, StoreFailed, Unsupported
+from retrieval.filters import Filter
 from retrieval.passages import text_of
 from retrieval.stores.milvus_expressions import Value
+from retrieval.stores.milvus_filters import filter_template
+from retrieval.stores.milvus_keys import declared_in
 from retrieval.stores.milvus_lite_server import MilvusLiteServer
 from retrieval.stores.milvus_rows import CHUNK, DENSE, PAYLOAD, SPARSE, batches, to_candidate, to_chunk
-from retrieval.stores.milvus_schema import collection_schema, index_params, indexed_fields
+from retrieval.stores.milvus_schema import collection_schema, indexes
 from retrieval.stores.milvus_session import MilvusSession
 from retrieval.types import (
     Candidate,
@@ -69,18 +72,25 @@ class MilvusStore:
         async with await session.turn():
             if not await session.write("has_collection", name):
                 await session.write("create_collection", name, schema=collection_schema(spec, traits))
-            dimension = _dimension(await session.write("describe_collection", name))
+            description = await session.write("describe_collection", name)
+            dimension, keys = _dimension(description), declared_in(description)
             if dimension != spec.dimension:
                 raise StoreFailed(
                     f"Collection {name!r} holds vectors of {dimension} dimensions, not {spec.dimension}.",
                     collection=name,
                     dimension=dimension,
                 )
+            if keys != spec.metadata_keys:
+                raise StoreFailed(
+                    f"Collection {name!r} has fields for the metadata keys {dict(keys)}, not for "
+                    f"{dict(spec.metadata_keys)}.",
+                    collection=name,
+                )
             # Each step by itself, so that a creation that was cut off is completed by the next one.
             present = await session.write("list_indexes", name)
-            for field in indexed_fields(traits):
-                if field not in present:
-                    await session.write("create_index", name, index_params(field))
+            for index, params in indexes(spec, traits).items():
+                if index not in present:
+                    await session.write("create_index", name, params)
             await session.write("load_collection", name)
 
     async def drop_collection(self, name: StoreName) -> None:
@@ -174,31 +184,29 @@ class MilvusStore:
         return int(rows[0]["count(*)"])
 
     async def search(
-        self, name: str, vector: Vector, *, limit: int, partition: str | None = None
+        self, name: str, vector: Vector, *, limit: int, partition: str | None = None, filter: Filter | None = None
     ) -> Sequence[Candidate]:
         params = {"metric_type": "COSINE", "params": {"ef": max(limit, _MIN_EF)}}
-        hits = await self._search(name, DENSE, vector, params, limit, partition)
+        hits = await self._search(name, DENSE, vector, params, limit, await self._which(partition, filter))
         # Rounding in float32 can carry the cosine of equal vectors just past 1.
         return [to_candidate(hit["entity"], max(-1.0, min(1.0, float(hit["distance"])))) for hit in hits]
 
     async def search_text(
-        self, name: str, text: str, *, limit: int, partition: str | None = None
+        self, name: str, text: str, *, limit: int, partition: str | None = None, filter: Filter | None = None
     ) -> Sequence[Candidate]:
         traits = await self._session.traits()
         if not traits.capabilities.sparse:
             raise Unsupported(traits.capabilities.sparse_missing)
         sign = -1 if traits.negates_bm25 else 1
-        hits = await self._search(name, SPARSE, text, {"metric_type": "BM25", "params": {}}, limit, partition)
+        params = {"metric_type": "BM25", "params": {}}
+        hits = await self._search(name, SPARSE, text, params, limit, await self._which(partition, filter))
         return [to_candidate(hit["entity"], sign * float(hit["distance"])) for hit in hits]
 
     async def _search(
-        self, name: str, field: str, data: object, params: Mapping[str, Any], limit: int, partition: str | None
+        self, name: str, field: str, data: object, params: Mapping[str, Any], limit: int, which: Mapping[str, Any]
     ) -> Sequence[Mapping[str, Any]]:
         if not 1 <= limit <= _MAX_LIMIT:
             raise StoreFailed(f"A search brings 1 to {_MAX_LIMIT} chunks, not {limit}.", limit=limit)
-        which: Mapping[str, Any] = {}
-        if partition is not None:
-            which = await self._session.filter("partition == {partition}", partition=partition)
         results = await self._session.search(
             name,
             data=[data],
@@ -210,6 +218,19 @@ class MilvusStore:
         )
         hits: Sequence[Mapping[str, Any]] = results[0]
         return hits
+
+    async def _which(self, partition: str | None, filter: Filter | None) -> Mapping[str, Any]:
+        """Arguments of a search in the partition that is behind the filter."""
+        conditions: list[str] = []
+        values: dict[str, Value] = {}
+        if partition is not None:
+            conditions.append("partition == {partition}")
+            values["partition"] = partition
+        if filter is not None:
+            template, values_of_filter = filter_template(filter, await self._session.traits())
+            conditions.append(template)
+            values |= values_of_filter
+        return await self._session.filter(" and ".join(conditions), **values) if conditions else {}
 
     async def _rows(
         self, name: str, fields: Sequence[str], ids: Sequence[ChunkId], size: int

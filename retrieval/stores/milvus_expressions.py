@@ -1,11 +1,12 @@
-"""Milvus filter expressions from values that users chose (document ids, partitions). Pure."""
+"""Milvus filter expressions from values that users chose (document ids, partitions, values of filters). Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
 
 from retrieval.errors import StoreFailed
 
-Value = str | int | Sequence[str] | Sequence[int]
+Scalar = str | int | float | bool
+Value = Scalar | Sequence[Scalar]
 
 # The escapes that the grammars of Milvus and Milvus Lite share. Every other character, control characters and those
 # beyond the basic plane included, stands for itself in both.
@@ -14,9 +15,12 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def literal(value: Value) -> str:
-    """A string, a number, or a list of either, as a literal. Raises StoreFailed for text that UTF-8 cannot carry."""
-    if isinstance(value, int):
-        return str(value)
+    """One value, or a list, as a literal. Numbers have to be finite, and whole ones above -2**63, since Milvus reads
+    the sign apart from the digits. Raises StoreFailed for text that UTF-8 cannot carry."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
     if not isinstance(value, str):
         return f"[{', '.join(literal(item) for item in value)}]"
     try:
@@ -39,10 +43,6 @@ def condition(template: str, values: Mapping[str, Value], *, templates: bool) ->
     if not templates:
         return {"filter": render(template, values)}
     # Only what the template names: a server refuses values that it has no use for. Sequences other than lists too.
-    names = _PLACEHOLDER.findall(template)
-    return {
-        "filter": template,
-        "filter_params": {
-            name: value if isinstance(value := values[name], str | int) else list(value) for name in names
-        },
-    }
+    named = {name: values[name] for name in _PLACEHOLDER.findall(template)}
+    params = {name: list(value) if isinstance(value, list | tuple) else value for name, value in named.items()}
+    return {"filter": template, "filter_params": params}

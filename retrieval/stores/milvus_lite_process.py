@@ -20,7 +20,7 @@ from milvus_lite.index.brute_force import BruteForceIndex
 from milvus_lite.index.faiss_hnsw import FaissHnswIndex
 from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
 
-from retrieval.stores import milvus_lite_words
+from retrieval.stores import milvus_lite_filters, milvus_lite_words
 
 _LOG_BYTES = 1024 * 1024
 _THREADS = 10
@@ -48,6 +48,7 @@ def main() -> None:
     threading.Thread(target=_follow, args=(options.parent,), daemon=True).start()
 
     _find_what_filters_let_through()
+    milvus_lite_filters.install()
     milvus_lite_words.install()
     database = MilvusLite(options.data_dir)
     try:

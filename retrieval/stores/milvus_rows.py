@@ -9,6 +9,7 @@ import orjson
 
 from retrieval.errors import StoreFailed
 from retrieval.passages import passage, text_of
+from retrieval.stores.milvus_keys import declared_values
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, EmbeddedChunk
 
 DENSE: Final = "dense"
@@ -36,6 +37,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Not every supported server has nullable fields, so absence is a value that cannot occur.
 _NO_PAGE = 0
 _NO_TIME = -(2**63)
+PRESENT: Final = {"page": f"page != {_NO_PAGE}", "ingested_at": f"ingested_at > {_NO_TIME + 1}"}
+"""Conditions that are true where a row has the field. Every row has the other ones, but for declared metadata keys."""
 
 
 def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
@@ -53,9 +56,10 @@ def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
         "tokens": chunk.tokens,
         "title": embedded.title,
         "media_type": embedded.media_type,
-        "metadata": dict(embedded.metadata),
-        "ingested_at": _NO_TIME if embedded.ingested_at is None else _milliseconds(embedded.ingested_at),
+        "metadata": {key: value for key, value in embedded.metadata.items() if value is not None},
+        "ingested_at": _NO_TIME if embedded.ingested_at is None else milliseconds(embedded.ingested_at),
         DENSE: np.asarray(embedded.vector, dtype=np.float32),
+        **declared_values(embedded),
     }
     for name, limit in MAX_BYTES.items():
         _check(chunk.id, name, _utf8_size(chunk.id, name, row[name]), limit)
@@ -116,7 +120,7 @@ def _size(row: Mapping[str, Any]) -> int:
     return int(row[DENSE].nbytes) + sum(len(value) * 4 for value in row.values() if isinstance(value, str)) + 1024
 
 
-def _milliseconds(moment: datetime) -> int:
+def milliseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 

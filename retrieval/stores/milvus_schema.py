@@ -8,6 +8,8 @@ from typing import Any, Final
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
 from retrieval.errors import StoreFailed
+from retrieval.filters import KeyType
+from retrieval.stores.milvus_keys import add_fields, value_field
 from retrieval.stores.milvus_rows import DENSE, MAX_BYTES, SPARSE
 from retrieval.types import CollectionSpec, Language, StoreCapabilities
 
@@ -31,6 +33,8 @@ _INDEXES: Final[dict[str, dict[str, Any]]] = {
         "params": {"bm25_k1": BM25_K1, "bm25_b": BM25_B},
     },
 }
+_INVERTED: Final[Mapping[KeyType, str]] = dict.fromkeys(("text", "int", "float", "bool"), "INVERTED")
+_SORTED: Final[Mapping[KeyType, str]] = {"text": "Trie", "int": "STL_SORT", "float": "STL_SORT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,10 @@ class ServerTraits:
     partition_key: bool
     """Upserts honour the partition key. Milvus 2.3 files upserted rows by another field and then misses them in
     every search that names a partition: there `partition` is a plain field."""
+    typed_json: bool
+    """Tells true from 1 within JSON, has an answer where types differ, and looks for values in lists."""
+    key_indexes: Mapping[KeyType, str]
+    """Index types for declared metadata keys; those of other types are looked through, which is quick as well."""
     concurrent_writes: bool
     slow_until_flushed: bool
     negates_bm25: bool
@@ -52,8 +60,9 @@ class ServerTraits:
     always bring the first; there the mark must not be set, for with it they pass over the consistency asked for."""
 
 
-def server_traits(version: str) -> ServerTraits:
-    """From what GetVersion answers: `milvus_lite-3.2.2`, `2.6.1`, or `v2.3.5-lite` (a full server all the same)."""
+def server_traits(version: str, *, ours: bool) -> ServerTraits:
+    """From what GetVersion answers: `milvus_lite-3.2.2`, `2.6.1`, or `v2.3.5-lite` (a full server all the same).
+    `ours`: it runs milvus_lite_process.py."""
     match = re.search(r"\d+\.\d+[.\w]*", version)
     if match is None:
         raise StoreFailed(f"Milvus tells a version that cannot be read: {version!r}.")
@@ -63,6 +72,8 @@ def server_traits(version: str) -> ServerTraits:
             StoreCapabilities(server="milvus-lite", version=number, sparse=True),
             templates=False,
             partition_key=True,
+            typed_json=ours,
+            key_indexes={},
             concurrent_writes=False,
             slow_until_flushed=True,
             negates_bm25=True,
@@ -75,6 +86,8 @@ def server_traits(version: str) -> ServerTraits:
         StoreCapabilities(server="milvus", version=number, sparse=modern, sparse_missing="" if modern else missing),
         templates=modern,
         partition_key=modern,
+        typed_json=True,
+        key_indexes=_INVERTED if modern else _SORTED,
         concurrent_writes=True,
         slow_until_flushed=False,
         negates_bm25=False,
@@ -102,6 +115,7 @@ def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionS
     for name in ("ordinal", "start", "end", "page", "tokens", "ingested_at"):
         schema.add_field(name, DataType.INT64)
     schema.add_field("metadata", DataType.JSON)
+    add_fields(schema, spec.metadata_keys)
     schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=spec.dimension)
     if sparse:
         schema.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
@@ -109,11 +123,13 @@ def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionS
     return schema
 
 
-def index_params(field: str) -> Any:
-    params = MilvusClient.prepare_index_params()
-    params.add_index(field, index_name=field, **_INDEXES[field])
+def indexes(spec: CollectionSpec, traits: ServerTraits) -> Mapping[str, Any]:
+    """Parameters of each index, by the name that it has in common with its field."""
+    wanted = {DENSE: _INDEXES[DENSE]} | ({SPARSE: _INDEXES[SPARSE]} if traits.capabilities.sparse else {})
+    for key, type_ in spec.metadata_keys.items():
+        if type_ in traits.key_indexes:
+            wanted[value_field(key)] = {"index_type": traits.key_indexes[type_]}
+    params = {field: MilvusClient.prepare_index_params() for field in wanted}
+    for field, index in wanted.items():
+        params[field].add_index(field, index_name=field, **index)
     return params
-
-
-def indexed_fields(traits: ServerTraits) -> tuple[str, ...]:
-    return (DENSE, SPARSE) if traits.capabilities.sparse else (DENSE,)

@@ -59,7 +59,8 @@ class MilvusSession:
 
     async def traits(self) -> ServerTraits:
         if self._traits is None:
-            self._traits = server_traits(await self.read("get_server_version"))
+            ours = isinstance(self._endpoint, MilvusLiteServer)
+            self._traits = server_traits(await self.read("get_server_version"), ours=ours)
         return self._traits
 
     async def turn(self) -> AbstractAsyncContextManager[object]:

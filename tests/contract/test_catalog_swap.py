@@ -21,6 +21,7 @@ async def catalog(catalog: SqlCatalog) -> SqlCatalog:
     """With a collection, `docs`, and its shadow, which is cut in another way."""
     await catalog.add_collection(replace(a_collection(), duplicates="skip"))
     shadow = replace(a_collection(SHADOW), chunking=Chunking(64, 8), created_at=NOW + timedelta(days=1))
+    shadow = replace(shadow, metadata_keys={"other": "bool"})
     await catalog.add_collection(replace(shadow, store_name=StoreName("store of the shadow")))
     return catalog
 

@@ -94,6 +94,24 @@ async def test_another_chunking_and_back(moving: NodeUnderTest, collection: str)
     assert audit["clean"], audit
 
 
+async def test_declared_metadata_keys_stay(moving: NodeUnderTest) -> None:
+    name = f"c{uuid4().hex[:8]}"
+    await moving.http.post("/collections", json={"name": name, "metadata_keys": {"year": "int"}})
+    await moving.ingest(
+        {"id": "old", "text": "An old anvil.", "metadata": {"year": 1900}},
+        {"id": "new", "text": "A new anvil.", "metadata": {"year": 2020}},
+        collection=name,
+    )
+    plan = {"models": "wide", "gate": False}
+    assert (await moving.http.post(f"/collections/{name}/reembed", json=plan)).status_code == 202
+    assert (await finish(moving, name))["phase"] == "flipped"
+    described = (await moving.http.get(f"/collections/{name}")).json()
+    assert (described["metadata_keys"], described["fingerprint"]["dimension"]) == ({"year": "int"}, 512)
+    filter = {"type": "lt", "key": "metadata.year", "value": 2000}
+    hits: Any = (await moving.search("anvil", collection=name, filter=filter))["hits"]
+    assert [hit["document_id"] for hit in hits] == ["old"]
+
+
 async def test_another_model_takes_over_while_the_collection_changes(moving: NodeUnderTest, collection: str) -> None:
     answer = await moving.http.post(f"/collections/{collection}/reembed", json={"models": "wide"})
     assert answer.status_code == 202, answer.text

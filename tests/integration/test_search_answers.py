@@ -225,3 +225,15 @@ async def test_identifiers_are_never_mixed_up(filled: NodeUnderTest) -> None:
     answer = await filled.search("Line 1 of the twins", collection=name, top_k=2, neighbors=1)
     assert {hit["document_id"] for hit in answer["hits"]} == {"left", "right"}
     assert all(hit["context"]["text"] == text.replace("\n\n", "\n") for hit in answer["hits"])
+
+
+async def test_what_is_excluded_is_not_found(filled: NodeUnderTest) -> None:
+    question = {"query": "care of bells", "collection": "quay", "top_k": 100}
+    hits = (await filled.search(**question))["hits"]
+    chunk = hits[0]["chunk_id"]
+    left = await filled.search(**question, exclude={"chunks": [chunk], "documents": ["docks", "cranes"]})
+    expected = {hit["chunk_id"] for hit in hits if hit["document_id"] not in ("docks", "cranes")} - {chunk}
+    assert {hit["chunk_id"] for hit in left["hits"]} == expected
+    bells = {"type": "eq", "key": "document_id", "value": "bells"}
+    both = await filled.search(**question, exclude={"chunks": [chunk]}, filter=bells)
+    assert len(both["hits"]) == 5

@@ -17,7 +17,15 @@ WORKER = WorkerId("worker")
 
 def a_collection(name: str = "docs") -> Collection:
     fingerprint = Fingerprint("model", "0123456789ab", 8, True, "1", "fake")
-    return Collection(name, StoreName(f"{name}__{fingerprint.digest}"), fingerprint, "mixed", Chunking(256, 32), NOW)
+    return Collection(
+        name,
+        StoreName(f"{name}__{fingerprint.digest}"),
+        fingerprint,
+        "mixed",
+        Chunking(256, 32),
+        NOW,
+        metadata_keys={"year": "int", "title": "text"},
+    )
 
 
 def a_document(name: str, text: str | None = None, *, collection: str = "docs") -> Document:

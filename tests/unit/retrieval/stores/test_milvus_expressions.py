@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pymilvus.client.prepare import Prepare
 
 from retrieval.errors import StoreFailed
-from retrieval.stores.milvus_expressions import condition, literal, render
+from retrieval.stores.milvus_expressions import Value, condition, literal, render
 
 ONE_LITERAL = re.compile(r'"(?:[^"\\\n\r]|\\["\\nrt])*"')
 
@@ -23,9 +23,13 @@ ONE_LITERAL = re.compile(r'"(?:[^"\\\n\r]|\\["\\nrt])*"')
         ("中文 😀", '"中文 😀"'),
         ([], "[]"),
         (["a", 'b"'], r'["a", "b\""]'),
+        (True, "true"),
+        (-5, "-5"),
+        (1e-7, "1e-07"),
+        ([False, 2.5], "[false, 2.5]"),
     ],
 )
-def test_literal(value: str | list[str], expected: str) -> None:
+def test_literal(value: Value, expected: str) -> None:
     assert literal(value) == expected
 
 

@@ -2,7 +2,8 @@ import pytest
 from pymilvus import DataType
 
 from retrieval.errors import StoreFailed
-from retrieval.stores.milvus_schema import collection_schema, indexed_fields, server_traits
+from retrieval.metadata_keys import MAX_KEYS
+from retrieval.stores.milvus_schema import collection_schema, indexes, server_traits
 from retrieval.types import CollectionSpec, Language
 
 
@@ -18,7 +19,7 @@ from retrieval.types import CollectionSpec, Language
     ],
 )
 def test_a_server_by_its_version(version: str, server: str, number: str, modern: bool) -> None:
-    traits = server_traits(version)
+    traits = server_traits(version, ours=False)
     assert (traits.capabilities.server, traits.capabilities.version) == (server, number)
     assert (traits.capabilities.sparse, traits.templates, traits.partition_key) == (modern, modern, modern)
     assert traits.concurrent_writes
@@ -28,7 +29,7 @@ def test_a_server_by_its_version(version: str, server: str, number: str, modern:
 
 
 def test_lite_is_no_server_of_version_3() -> None:
-    traits = server_traits("milvus_lite-3.2.2")
+    traits = server_traits("milvus_lite-3.2.2", ours=True)
     assert (traits.capabilities.server, traits.capabilities.version) == ("milvus-lite", "3.2.2")
     assert traits.capabilities.sparse
     assert not traits.templates
@@ -37,24 +38,49 @@ def test_lite_is_no_server_of_version_3() -> None:
 
 def test_an_unreadable_version_is_refused() -> None:
     with pytest.raises(StoreFailed, match="'unknown'"):
-        server_traits("unknown")
+        server_traits("unknown", ours=False)
 
 
 @pytest.mark.parametrize(("language", "tokenizer"), [("zh", "jieba"), ("mixed", "jieba"), ("en", "standard")])
 def test_text_is_analysed_by_language_where_the_server_has_bm25(language: Language, tokenizer: str) -> None:
-    traits = server_traits("milvus_lite-3.2.2")
+    traits = server_traits("milvus_lite-3.2.2", ours=True)
     schema = collection_schema(CollectionSpec(3, language), traits).to_dict()
     fields = {field["name"]: field for field in schema["fields"]}
     assert tokenizer in str(fields["passage"]["params"]["analyzer_params"])
     assert fields["partition"]["is_partition_key"] is True
     assert [function["output_field_names"] for function in schema["functions"]] == [["sparse"]]
-    assert indexed_fields(traits) == ("dense", "sparse")
+    assert list(indexes(CollectionSpec(3, language), traits)) == ["dense", "sparse"]
 
 
 def test_an_old_server_gets_neither_sparse_field_nor_partition_key() -> None:
-    traits = server_traits("v2.3.5")
+    traits = server_traits("v2.3.5", ours=False)
     fields = {field["name"]: field for field in collection_schema(CollectionSpec(3), traits).to_dict()["fields"]}
     assert "sparse" not in fields
     assert not fields["partition"].get("is_partition_key", False)
     assert fields["dense"]["type"] == DataType.FLOAT_VECTOR
-    assert indexed_fields(traits) == ("dense",)
+    assert list(indexes(CollectionSpec(3), traits)) == ["dense"]
+
+
+def test_declared_keys_get_fields_and_the_indexes_that_a_server_has() -> None:
+    spec = CollectionSpec(3, metadata_keys={"year": "int", "tag": "text", "price": "float", "draft": "bool"})
+    for version, kinds in (
+        ("v2.3.5", {"year": "STL_SORT", "tag": "Trie", "price": "STL_SORT"}),
+        ("2.6.1", dict.fromkeys(spec.metadata_keys, "INVERTED")),
+        ("milvus_lite-3.2.2", {}),
+    ):
+        traits = server_traits(version, ours=False)
+        fields = {field["name"]: field["type"] for field in collection_schema(spec, traits).to_dict()["fields"]}
+        assert fields["meta_year"] == DataType.INT64
+        assert fields["meta_tag"] == DataType.VARCHAR
+        assert fields["meta_price"] == DataType.DOUBLE
+        assert fields["meta_draft"] == DataType.BOOL
+        assert {fields[f"has_{key}"] for key in spec.metadata_keys} == {DataType.BOOL}
+        found = {name: params[0].to_dict()["index_type"] for name, params in indexes(spec, traits).items()}
+        assert {name: kind for name, kind in found.items() if name.startswith("meta_")} == {
+            f"meta_{key}": kind for key, kind in kinds.items()
+        }
+
+
+def test_a_collection_with_all_keys_that_can_be_declared_has_not_too_many_fields() -> None:
+    spec = CollectionSpec(3, metadata_keys={f"k{number}": "text" for number in range(MAX_KEYS)})
+    assert len(collection_schema(spec, server_traits("2.6.1", ours=False)).fields) <= 64

@@ -1,0 +1,96 @@
+"""Conditions on chunks: trees in OpenAI's shape. filter_parsing.py makes them, filter_matching.py says what they mean,
+stores/milvus_filters.py has a server evaluate them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, get_args
+
+KeyType = Literal["text", "int", "float", "bool"]
+FieldType = Literal["text", "int", "float", "bool", "time"]
+Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte"]
+Value = str | int | float | bool | datetime
+
+OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
+METADATA: Final = "metadata."
+"""What a filter's key begins with where it names metadata; without it, it names one of BUILT_IN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    type: FieldType | None = None
+    """Of every value it holds. None: metadata that was not declared, with values of any type."""
+    metadata: bool = False
+    optional: bool = True
+    """Whether a chunk may be without it."""
+
+    def __str__(self) -> str:
+        """As a filter's key names it."""
+        return METADATA + self.name if self.metadata else self.name
+
+
+BUILT_IN: Final[Mapping[str, Field]] = {
+    field.name: field
+    for field in (
+        Field("chunk_id", "text", optional=False),
+        Field("document_id", "text", optional=False),
+        Field("title", "text", optional=False),
+        Field("media_type", "text", optional=False),
+        Field("partition", "text", optional=False),
+        Field("ordinal", "int", optional=False),
+        Field("page", "int"),
+        Field("ingested_at", "time"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`value` is of the field's type, where that has one; a time is timezone-aware and of whole milliseconds."""
+
+    operator: Operator
+    field: Field
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    field: Field
+    values: tuple[Value, ...]
+    """At least one, each as in Compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """Of fields without a type only: all others hold one value."""
+
+    field: Field
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """Of optional fields only."""
+
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    filters: tuple["Filter", ...]
+    """At least one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    filters: tuple["Filter", ...]
+    """At least one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    filter: "Filter"
+
+
+Filter = Compare | In | Contains | Exists | And | Or | Not
