@@ -15,7 +15,9 @@ from retrieval.errors import ConfigurationError
 from retrieval.prompts import EmbeddingPrompts
 from retrieval.types import Lane, RerankScores, Vectors
 
-WEIGHT = 0.5
+WEIGHT = 0.7
+"""Measured with all-MiniLM-L6-v2 over hybrid recall, nDCG@10 on questions about paragraphs (SQuAD) and on literature search
+(CACM): 0.931 and 0.502 at a weight of 1, 0.930 and 0.568 at 0.7, 0.920 and 0.581 at 0.5; recall alone 0.897 and 0.568."""
 
 
 class LateInteractionReranker(EngineModel[VllmEngine]):
