@@ -25,6 +25,7 @@ async def filled(store: VectorStore) -> StoreName:
     name = new_name()
     await store.create_collection(name, CollectionSpec(DIMENSION, metadata_keys=DECLARED))
     await store.upsert(name, ROWS)
+    assert await store.count(name) == len(ROWS)
     return name
 
 
@@ -111,6 +112,7 @@ class TestDeclaredKeys:
         name = await created(store)
         rows = every_kind({})
         await store.upsert(name, rows)
+        assert await store.count(name) == len(rows)
         filter = parse_filter({"type": "eq", "key": "metadata.any", "value": "a"}, {})
         hits = await store.search(name, direction(EAST), limit=100, filter=filter)
         assert sorted(hit.chunk.id for hit in hits) == sorted(ids([each for each in rows if matches(filter, each)]))
