@@ -204,6 +204,7 @@ def evaluate(
     url: Annotated[str | None, typer.Option("--url", envvar="TANDEM_URL", help="Default: a node of its own.")] = None,
     api_key: ApiKey = None,
     output: Annotated[Path | None, typer.Option("--json", help="Write all figures there, query by query.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw nDCG@10 there: a .png or .svg.")] = None,
     baseline: Annotated[
         Path | None, typer.Option("--compare", help="Show what has changed since the run that --json wrote there.")
     ] = None,
@@ -238,6 +239,7 @@ def evaluate(
         url=url,
         api_key=api_key,
         output=output,
+        plot=plot,
         baseline=baseline,
     )
     if fail_if_worse and not as_good:

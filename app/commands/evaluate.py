@@ -31,6 +31,7 @@ REQUESTS_AHEAD = 50
 """Jobs that are under way at once: enough to keep every worker busy, too few to fill the node's queue."""
 MOST_HITS = 100
 """What a search returns at most, and what Recall@100 needs."""
+FIGURES = (".png", ".svg")
 
 
 class IngestFailed(TandemError):
@@ -168,14 +169,18 @@ def evaluate_folders(
     url: str | None,
     api_key: str | None,
     output: Path | None,
+    plot: Path | None,
     baseline: Path | None,
 ) -> bool:
-    """Evaluates the node at `url`, or one of its own: prints a table a folder, writes the run to `output`, and
-    compares with the run in `baseline`. Returns False where a row has become worse."""
+    """Evaluates the node at `url`, or one of its own: prints a table a folder, writes the run to `output` and the
+    figure to `plot`, and compares with the run in `baseline`. Returns False where a row has become worse."""
     # What can be wrong is found out before hours of work, not after them.
     earlier = load(baseline) if baseline else None
-    if output and not output.parent.is_dir():
-        raise InvalidRequest(f"{output}: there is no folder {output.parent}.")
+    for path in filter(None, (output, plot)):
+        if not path.parent.is_dir():
+            raise InvalidRequest(f"{path}: there is no folder {path.parent}.")
+    if plot and plot.suffix.lower() not in FIGURES:
+        raise InvalidRequest(f"{plot}: give a name that ends with {' or '.join(FIGURES)}.")
     with console.status("Reading the collections"):
         collections = [load_collection(folder, queries=queries) for folder in folders]
     if len({judged.name for judged in collections}) < len(collections):
@@ -189,6 +194,10 @@ def evaluate_folders(
             run = Run(run.tandem, pool, (*run.collections, evaluated))
             if output:
                 save(run, output)
+    if plot:
+        from app.commands.evaluate_plot import draw
+
+        draw(run, plot)
     if not earlier:
         return True
     with console.status("Comparing"):

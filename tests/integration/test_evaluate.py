@@ -67,17 +67,18 @@ def labels(output: str) -> list[str]:
     return re.findall(r"^ *(BM25|dense|hybrid|\+ rerank)  ", output, re.MULTILINE)
 
 
-async def test_tables_and_json_of_two_collections(
+async def test_tables_json_and_figure_of_two_collections(
     evaluate: Evaluate, node: tuple[str, Components], tmp_path: Path
 ) -> None:
     folders = [write(tmp_path / "ships"), write(tmp_path / "boats-2", documents=30, queries=5)]
-    output = tmp_path / "run.json"
-    result = await evaluate(*folders, "--json", output, "--candidates", 20)
+    output, plot = tmp_path / "run.json", tmp_path / "figure.png"
+    result = await evaluate(*folders, "--json", output, "--plot", plot, "--candidates", 20)
     assert result.exit_code == 0, result.output
     lines = [line.strip() for line in result.output.splitlines()]
     assert "ships: ingesting 120 documents (1 more have no text and are left out)" in lines
     assert "ships: 120 documents, 12 queries" in lines
     assert labels(result.output) == 2 * ROWS
+    assert plot.stat().st_size > 10_000
 
     run = json.loads(output.read_text())
     assert [each["name"] for each in run["collections"]] == ["ships", "boats-2"]
@@ -140,6 +141,7 @@ async def test_what_fails_leaves_no_collection(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--plot", "figure.pdf"), "give a name that ends with .png or .svg"),
         (("--json", "nowhere/run.json"), "there is no folder nowhere"),
         (("--compare", "nowhere.json"), "nowhere.json: cannot be read"),
         (("--fail-if-worse",), "wants --compare"),
