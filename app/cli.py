@@ -199,17 +199,54 @@ def demo() -> None:
 
 @app.command("eval")
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Judged collection: corpus.jsonl, queries.jsonl, qrels.tsv.")],
-    queries: Annotated[str | None, typer.Option(help="Its name; default: queries.small.jsonl, if any.")] = None,
-    candidates: Annotated[int, typer.Option(help="Pool that is reranked.")] = 50,
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Judged collections, one a folder.")],
+    queries: Annotated[
+        str | None, typer.Option(help="File of queries in each folder. Default: queries.small.jsonl, if any.")
+    ] = None,
+    candidates: Annotated[int, typer.Option(min=10, max=400, help="Pool that is reranked.")] = 50,
     url: Annotated[str | None, typer.Option("--url", envvar="TANDEM_URL", help="Default: a node of its own.")] = None,
     api_key: ApiKey = None,
-    output: Annotated[Path | None, typer.Option("--json", help="Write the figures there, too.")] = None,
+    output: Annotated[Path | None, typer.Option("--json", help="Write all figures there, query by query.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw nDCG@10 there: a .png or .svg.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--compare", help="Show what has changed since the run that --json wrote there.")
+    ] = None,
+    fail_if_worse: Annotated[
+        bool,
+        typer.Option(
+            "--fail-if-worse", help="With --compare: status 1 where nDCG@10 is significantly lower, or a row is gone."
+        ),
+    ] = False,
 ) -> None:
-    """Measure recall and reranking on a judged collection."""
-    from app.commands.evaluate import evaluate_folder
+    """Measure search on judged collections: by words (BM25), by vectors and by both, without and with reranking.
 
-    evaluate_folder(folder, queries, console, pool=candidates, url=url, api_key=api_key, output=output)
+    DIR is a folder in BEIR's layout:
+
+    - corpus.jsonl: {"_id", "title", "text"} a line
+
+    - queries.jsonl: {"_id", "text"} a line
+
+    - qrels.tsv or qrels/test.tsv: query-id, corpus-id, score, tab separated, under a header; above 0 is relevant
+
+    It is ingested into a collection of its own, which is deleted in the end.
+    """
+    from app.commands.evaluate import evaluate_folders
+
+    if fail_if_worse and baseline is None:
+        raise typer.BadParameter("wants --compare.", param_hint="--fail-if-worse")
+    as_good = evaluate_folders(
+        folders,
+        console,
+        queries=queries,
+        pool=candidates,
+        url=url,
+        api_key=api_key,
+        output=output,
+        plot=plot,
+        baseline=baseline,
+    )
+    if fail_if_worse and not as_good:
+        raise typer.Exit(1)
 
 
 @app.command()

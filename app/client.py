@@ -143,6 +143,10 @@ class Client:
     def collections(self) -> Iterator[dict[str, Any]]:
         yield from self._json("GET", "/collections")["collections"]
 
+    def collection(self, name: str) -> dict[str, Any]:
+        """One, with its chunks counted."""
+        return self._json("GET", f"/collections/{name}")
+
     def delete_collection(self, name: str) -> None:
         self._json("DELETE", f"/collections/{name}")
 

@@ -17,14 +17,16 @@ from rich.console import Console
 from rich.table import Table
 
 from app.client import Client
-from app.commands.evaluate import Row, as_json, evaluate, ingest, own_node, scratch_name, show
+from app.commands.evaluate import evaluate, ingest, own_node, scratch
+from app.commands.evaluate_run import CLIENT, STAGES, Row
+from app.commands.evaluate_table import show
 from app.settings import Settings
 from app.wiring import build_profile, engine_options
 from ingestion.cutting import cut
 from ingestion.types import Document, ParsedDocument
 from retrieval.engines.vllm_models import VllmEmbedder
 from retrieval.errors import ConfigurationError
-from retrieval.evaluation import JudgedCollection, Passage, load_collection
+from retrieval.judged import JudgedCollection, Passage, load_collection
 from retrieval.model_hub import ModelHub
 from retrieval.passages import passage
 from retrieval.prompts import EmbeddingPrompts
@@ -39,15 +41,16 @@ def bench(folder: Path, console: Console, *, rounds: int, langchain: bool, outpu
     with own_node(console) as (client, settings):
         if settings.engine != "vllm":
             raise ConfigurationError("tandem bench compares with the bare engine, so it needs TANDEM_ENGINE=vllm.")
-        _, rows = evaluate(client, judged, console, pool=POOL)
+        evaluated = evaluate(client, judged, console, pool=POOL)
         bare, service = asyncio.run(_ingestion(settings, client, judged, rounds, console))
-    show(judged, rows, console)
+    show(evaluated, console)
+    recalled, reranked = (row for row in evaluated.rows if row.mode == "dense")
     figures: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "collection": judged.name,
-        "quality": [as_json(row) for row in rows],
+        "quality": [_quality(row) for row in evaluated.rows],
         "ingest_seconds": {"bare_engine": bare, "service": service},
-        "search_overhead_ms": _overhead(rows[1]),
+        "search_overhead_ms": _overhead(reranked),
     }
     table = Table(title="Ingestion: median of the rounds, spread in brackets")
     for column in ("what", "seconds", "passages/s", "against the bare engine"):
@@ -73,7 +76,7 @@ def bench(folder: Path, console: Console, *, rounds: int, langchain: bool, outpu
     if langchain:
         console.print(
             f"LangChain: search without reranking, median {figures['langchain']['search_ms']:.1f} ms; "
-            f"the service without reranking {median(rows[0].latencies_ms):.1f} ms (100 hits)."
+            f"the service without reranking {recalled.latency_ms[CLIENT].median:.1f} ms (100 hits)."
         )
         ratio = figures["langchain"]["ingest_seconds"] / median(service)
         console.print(f"Ingestion is {ratio:.1f} times as fast as LangChain's usual way.")
@@ -100,7 +103,8 @@ async def _ingestion(
             started = perf_counter()
             await embedder.engine.encode(prompts, lane=Lane.BULK)
             bare.append(perf_counter() - started)
-            service.append(await asyncio.to_thread(ingest, client, scratch_name(judged), judged))
+            with scratch(client, judged) as collection:
+                service.append(await asyncio.to_thread(ingest, client, collection["name"], judged, console))
             console.print(f"Round {number}: bare engine {bare[-1]:.2f} s, service {service[-1]:.2f} s")
     finally:
         await embedder.close()
@@ -121,11 +125,16 @@ def _document(each: Passage) -> Document:
     return Document(collection="", id=DocumentId(each.id), sha256="", size=0, media_type="text/plain", title=each.title)
 
 
+def _quality(row: Row) -> dict[str, Any]:
+    client = row.latency_ms[CLIENT]
+    return {"search": row.name, **row.measures, "median_ms": client.median, "p95_ms": client.p95}
+
+
 def _overhead(row: Row) -> dict[str, float]:
-    stages = [answer["timings_ms"] for answer in row.answers]
-    calls = [stage["embed"] + stage["recall"] + stage["rerank"] for stage in stages]
-    rest = [total - call for total, call in zip(row.latencies_ms, calls, strict=True)]
-    return {"total": median(row.latencies_ms), "calls": median(calls), "rest": median(rest)}
+    every = [asked.ms for asked in row.queries.values()]
+    calls = [sum(ms[stage] for stage in STAGES) for ms in every]
+    rest = [ms[CLIENT] - call for ms, call in zip(every, calls, strict=True)]
+    return {"total": median(ms[CLIENT] for ms in every), "calls": median(calls), "rest": median(rest)}
 
 
 def _langchain(settings: Settings, judged: JudgedCollection, console: Console) -> dict[str, float]:

@@ -1,147 +1,150 @@
-"""tandem eval: quality of a running node on a judged collection, through its HTTP interface."""
+"""tandem eval: quality of a running node on judged collections, through its HTTP interface."""
 
-import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
+from uuid import uuid4
 
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 from app.client import Client, Refused
-from app.commands.terminal import step_teller
+from app.commands.evaluate_compare import compare, show_comparison
+from app.commands.evaluate_run import CLIENT, NAMES, STAGES, Asked, CollectionRun, Row, Run, load, save
+from app.commands.evaluate_table import show
+from app.commands.ingest import Ingesting
+from app.commands.terminal import counted, step_teller
 from app.settings import Settings, load_settings
 from app.spawn import running_node
-from retrieval.errors import TandemError
-from retrieval.evaluation import MEASURES, JudgedCollection, load_collection, score
+from retrieval.errors import InvalidRequest, TandemError
+from retrieval.evaluation import DEPTHS, measure_queries
+from retrieval.judged import JudgedCollection, load_collection
 from retrieval.questions import Mode
 
 DOCUMENTS_A_REQUEST = 100
-DEPTH = 100
-"""Hits asked for without reranking: what Recall@100 needs."""
-NAMES: Mapping[Mode, str] = {"dense": "dense", "sparse": "BM25", "hybrid": "hybrid"}
-"""In the order of the table."""
-SHOWN = 10
-"""Hits asked for with reranking: what a user asks for, and what the other measures need."""
+REQUESTS_AHEAD = 50
+"""Jobs that are under way at once: enough to keep every worker busy, too few to fill the node's queue."""
+MOST_HITS = 100
+"""What a search returns at most, and what Recall@100 needs."""
+FIGURES = (".png", ".svg")
 
 
 class IngestFailed(TandemError):
     code = "ingest_failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: how a way of searching did."""
-
-    name: str
-    pool: int | None
-    """Candidates that were reranked."""
-    measures: Mapping[str, float]
-    latencies_ms: Sequence[float]
-    """One per query, as the client saw it."""
-    answers: Sequence[Mapping[str, Any]]
-
-
-def ingest(client: Client, name: str, judged: JudgedCollection) -> float:
-    """Fills the collection `name`, made anew, and returns the seconds that it took. Raises IngestFailed."""
+@contextmanager
+def scratch(client: Client, judged: JudgedCollection) -> Iterator[dict[str, Any]]:
+    """A new collection, as the node describes it; it is deleted in the end."""
+    safe = "".join(each if each.isascii() and each.isalnum() else "_" for each in judged.name)
+    # No name that can be foreseen: one that is there already is somebody's.
+    collection = client.create_collection(f"eval_{safe[:80]}_{uuid4().hex[:8]}", language=judged.language)
     try:
-        client.delete_collection(name)
-    except Refused as error:
-        if error.detail["code"] != "collection_not_found":
-            raise
-    client.create_collection(name, language=judged.language)
+        yield collection
+    finally:
+        client.delete_collection(collection["name"])
+
+
+def ingest(client: Client, name: str, judged: JudgedCollection, console: Console) -> float:
+    """Fills the collection `name` and returns the seconds until the last receipt. Raises IngestFailed."""
     started = perf_counter()
-    jobs = []
-    for first in range(0, len(judged.passages), DOCUMENTS_A_REQUEST):
-        documents = [
-            {"id": passage.id, "title": passage.title, "text": passage.text}
-            for passage in judged.passages[first : first + DOCUMENTS_A_REQUEST]
-            if passage.text.strip()
-        ]
-        jobs.append(client.ingest(collection=name, documents=documents, wait=False)["job_id"])
-    for job_id in jobs:
-        *_, job = client.watch(job_id)
-        if job["state"] != "succeeded":
-            failed = [receipt for receipt in client.job(job_id, receipts=True)["documents"] if receipt["error"]]
-            raise IngestFailed(f"{len(failed)} documents failed, the first with {failed[0]['error']}.")
+    jobs: deque[str] = deque()
+    sent = ended = 0
+    with Ingesting(console, len(judged.passages)) as progress:
+        while sent < len(judged.passages) or jobs:
+            if sent < len(judged.passages) and len(jobs) < REQUESTS_AHEAD:
+                batch = judged.passages[sent : sent + DOCUMENTS_A_REQUEST]
+                documents = [{"id": each.id, "title": each.title, "text": each.text} for each in batch]
+                jobs.append(client.ingest(collection=name, documents=documents, wait=False)["job_id"])
+                sent += len(batch)
+                progress.sent(sent)
+                continue
+            for job in client.watch(jobs.popleft()):
+                progress.done(ended + job["progress"]["done"])
+            ended += job["progress"]["done"]
+            if job["state"] != "succeeded":
+                receipts = client.job(job["job_id"], receipts=True)["documents"]
+                failed = [receipt for receipt in receipts if receipt["error"]]
+                raise IngestFailed(
+                    f"{len(failed)} documents failed, the first, {failed[0]['id']!r}, with {failed[0]['error']}."
+                )
     return perf_counter() - started
 
 
 def search(
     client: Client, name: str, judged: JudgedCollection, console: Console, *, mode: Mode, pool: int | None
-) -> Row:
-    """Asks every query once, one after the other. `pool`: candidates to rerank; None: recall alone."""
-    title = f"{NAMES[mode]} + rerank of {pool}" if pool else NAMES[mode]
-    rankings, latencies, answers = {}, [], []
-    queries = track(judged.queries.items(), title, console=console, disable=not console.is_terminal, transient=True)
-    for query_id, text in queries:
+) -> tuple[Row, Mapping[str, str]]:
+    """Asks every query once, one after the other. `pool`: candidates to rerank; None: recall alone. Returns the names
+    of the models, too. Raises Refused, also where reranking was not applied."""
+    depth = min(pool or MOST_HITS, MOST_HITS)
+    rankings: dict[str, list[str]] = {}
+    times: dict[str, dict[str, float]] = {}
+    title = f"{NAMES[mode]}, {pool} candidates reranked" if pool else NAMES[mode]
+    for query_id, text in counted(judged.queries.items(), title, console):
         started = perf_counter()
+        # Several chunks of one document count as one answer, so all are asked for.
         answer = client.search(
-            query=text,
-            collection=name,
-            mode=mode,
-            rerank=pool is not None,
-            top_k=SHOWN if pool else DEPTH,
-            candidates=pool or DEPTH,
+            query=text, collection=name, mode=mode, rerank=pool is not None, top_k=depth, candidates=pool or depth
         )
-        latencies.append((perf_counter() - started) * 1000)
-        if pool and answer["rerank"]["reason"] not in (None, "no_candidates"):
-            raise Refused(f"Reranking was not applied: {answer['rerank']['reason']}", code=answer["rerank"]["reason"])
-        answers.append(answer)
+        elapsed = (perf_counter() - started) * 1000
+        reason = answer["rerank"]["reason"]
+        if pool and reason not in (None, "no_candidates"):
+            raise Refused(f"Reranking was not applied: {reason}", code=reason)
+        taken = {"embed": mode != "sparse", "recall": True, "rerank": pool is not None}
+        told = answer["timings_ms"]
+        times[query_id] = {CLIENT: round(elapsed, 3), "total": told["total"]} | {
+            stage: told[stage] for stage in STAGES if taken[stage]
+        }
         rankings[query_id] = list(dict.fromkeys(hit["document_id"] for hit in answer["hits"]))
-    return Row(title, pool, score(judged, rankings), latencies, answers)
+    measured = measure_queries(judged.qrels, rankings)
+    asked = {
+        query_id: Asked({name: value for name, value in measured[query_id].items() if DEPTHS[name] <= depth}, ms)
+        for query_id, ms in times.items()
+    }
+    return Row.of(mode, pool, asked), answer["models"]
 
 
-def show(judged: JudgedCollection, rows: Iterable[Row], console: Console) -> None:
-    table = Table(title=f"{judged.name}: {len(judged.passages):,} passages, {len(judged.queries):,} queries")
-    table.add_column("search")
-    for measure in MEASURES:
-        table.add_column(measure, justify="right")
-    table.add_column("median ms", justify="right")
-    table.add_column("p95 ms", justify="right")
-    for row in rows:
-        # Ten hits cannot show that measure.
-        values = [
-            "-" if measure == "Recall@100" and row.pool else f"{row.measures[measure]:.3f}" for measure in MEASURES
-        ]
-        table.add_row(row.name, *values, f"{median(row.latencies_ms):.0f}", f"{p95(row.latencies_ms):.0f}")
-    console.print(table)
-
-
-def p95(values: Sequence[float]) -> float:
-    return quantiles(values, n=20)[18] if len(values) > 1 else values[0]
-
-
-def evaluate(client: Client, judged: JudgedCollection, console: Console, *, pool: int) -> tuple[float, list[Row]]:
-    """Ingests into a scratch collection, recalls in every mode with and without reranking. Returns the seconds of
-    ingestion, and rows: those of dense recall first."""
-    name = scratch_name(judged)
-    console.print(f"Ingesting {len(judged.passages):,} passages of {judged.name}")
-    seconds = ingest(client, name, judged)
+def evaluate(client: Client, judged: JudgedCollection, console: Console, *, pool: int) -> CollectionRun:
+    """Ingests into a scratch collection and searches it in every mode, each without and with reranking."""
+    left_out = f" ({judged.left_out:,} more have no text and are left out)" if judged.left_out else ""
+    console.print(f"{judged.name}: ingesting {len(judged.passages):,} documents{left_out}", markup=False)
     rows: list[Row] = []
-    for mode in NAMES:
-        console.print(f"Asking {len(judged.queries):,} queries: {NAMES[mode]}, and reranked")
-        try:
-            rows += [search(client, name, judged, console, mode=mode, pool=each) for each in (None, pool)]
-        except Refused as error:
-            if error.detail["code"] != "unsupported":
-                raise
-            console.print(error.message, markup=False)
-            break
-    client.delete_collection(name)
-    return seconds, rows
-
-
-def scratch_name(judged: JudgedCollection) -> str:
-    safe = "".join(character if character.isascii() and character.isalnum() else "_" for character in judged.name)
-    return f"eval_{safe}"[:100]
+    no_bm25 = None
+    with scratch(client, judged) as collection:
+        name = collection["name"]
+        seconds = ingest(client, name, judged, console)
+        chunks = client.collection(name)["chunks"]
+        console.print(f"Ingested in {seconds:.1f} s: {chunks:,} chunks. Asking {len(judged.queries):,} queries")
+        for mode in NAMES:
+            try:
+                for each in (None, pool):
+                    row, models = search(client, name, judged, console, mode=mode, pool=each)
+                    rows.append(row)
+            except Refused as error:
+                if error.detail["code"] != "unsupported":
+                    raise
+                no_bm25 = error.message
+    return CollectionRun(
+        name=judged.name,
+        digest=judged.digest(),
+        language=judged.language,
+        documents=len(judged.passages),
+        left_out=judged.left_out,
+        chunks=chunks,
+        judgements=len(judged.qrels),
+        models=models,
+        fingerprint=collection["fingerprint"],
+        chunking=collection["chunking"],
+        store=client.ready()[1]["store"],
+        no_bm25=no_bm25,
+        ingest_seconds=round(seconds, 3),
+        rows=tuple(rows),
+    )
 
 
 @contextmanager
@@ -157,31 +160,47 @@ def own_node(console: Console) -> Iterator[tuple[Client, Settings]]:
             yield client, settings
 
 
-def evaluate_folder(
-    folder: Path,
-    queries: str | None,
+def evaluate_folders(
+    folders: Sequence[Path],
     console: Console,
     *,
+    queries: str | None,
     pool: int,
     url: str | None,
     api_key: str | None,
     output: Path | None,
-) -> None:
-    """Evaluates the node at `url`, or one of its own, prints the table and writes the figures to `output`."""
-    judged = load_collection(folder, queries=queries)
+    plot: Path | None,
+    baseline: Path | None,
+) -> bool:
+    """Evaluates the node at `url`, or one of its own: prints a table a folder, writes the run to `output` and the
+    figure to `plot`, and compares with the run in `baseline`. Returns False where a row has become worse."""
+    # What can be wrong is found out before hours of work, not after them.
+    earlier = load(baseline) if baseline else None
+    for path in filter(None, (output, plot)):
+        if not path.parent.is_dir():
+            raise InvalidRequest(f"{path}: there is no folder {path.parent}.")
+    if plot and plot.suffix.lower() not in FIGURES:
+        raise InvalidRequest(f"{plot}: give a name that ends with {' or '.join(FIGURES)}.")
+    with console.status("Reading the collections"):
+        collections = [load_collection(folder, queries=queries) for folder in folders]
+    if len({judged.name for judged in collections}) < len(collections):
+        raise InvalidRequest("Two of the folders have the same name, which their figures would go by.")
+    run = Run(version("tandem-rag"), pool, ())
     with ExitStack() as stack:
         client = stack.enter_context(Client(url, api_key)) if url else stack.enter_context(own_node(console))[0]
-        seconds, rows = evaluate(client, judged, console, pool=pool)
-    show(judged, rows, console)
-    console.print(f"Ingested in {seconds:.1f} s.")
-    if output:
-        output.write_text(json.dumps({"collection": judged.name, "rows": [as_json(row) for row in rows]}, indent=2))
+        for judged in collections:
+            evaluated = evaluate(client, judged, console, pool=pool)
+            show(evaluated, console)
+            run = Run(run.tandem, pool, (*run.collections, evaluated))
+            if output:
+                save(run, output)
+    if plot:
+        from app.commands.evaluate_plot import draw
 
-
-def as_json(row: Row) -> dict[str, Any]:
-    return {
-        "search": row.name,
-        **row.measures,
-        "median_ms": median(row.latencies_ms),
-        "p95_ms": p95(row.latencies_ms),
-    }
+        draw(run, plot)
+    if not earlier:
+        return True
+    with console.status("Comparing"):
+        comparison = compare(earlier, run)
+    show_comparison(comparison, console)
+    return not comparison.worse

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from app.client import Client
 from retrieval.errors import InvalidRequest
-from retrieval.evaluation import load_collection
+from retrieval.judged import load_collection
 
 POLL_SECONDS = 0.5
 LOG_EVERY_SECONDS = 5.0

@@ -1,12 +1,18 @@
 """What several commands do with a terminal."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from time import sleep
+from time import monotonic, sleep
+from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import track
 from rich.status import Status
+
+T = TypeVar("T")
+LOG_EVERY_SECONDS = 5.0
+"""How often progress is told where the output is no terminal."""
 
 
 def step_teller(console: Console, status: Status) -> Callable[[str], None]:
@@ -24,6 +30,17 @@ def step_teller(console: Console, status: Status) -> Callable[[str], None]:
             console.print(step, markup=False)
 
     return tell
+
+
+def counted(items: Collection[T], title: str, console: Console) -> Iterator[T]:
+    """The items, with a bar on a terminal while they last; elsewhere with a line every few seconds."""
+    told = monotonic()
+    bar = track(items, title, console=console, disable=not console.is_terminal, transient=True)
+    for number, item in enumerate(bar):
+        if not console.is_terminal and monotonic() - told > LOG_EVERY_SECONDS:
+            told = monotonic()
+            console.print(f"{title}: {number} of {len(items)}", markup=False)
+        yield item
 
 
 def wait_for_interrupt() -> None:

@@ -130,9 +130,11 @@ def test_eval_prints_a_table_and_writes_json(filled: ServedNode, tmp_path: Path)
     output = tmp_path / "figures.json"
     shown = filled.tandem("eval", str(tmp_path), "--url", filled.url, "--json", str(output))
     assert "nDCG@10" in shown
-    rows = json.loads(output.read_text())["rows"]
-    assert [row["search"].partition(" ")[0] for row in rows] == ["dense", "dense", "BM25", "BM25", "hybrid", "hybrid"]
-    assert [row["nDCG@10"] for row in rows] == [1.0] * 6
+    (collection,) = json.loads(output.read_text())["collections"]
+    rows = collection["rows"]
+    assert [row["mode"] for row in rows] == ["sparse", "sparse", "dense", "dense", "hybrid", "hybrid"]
+    assert [row["measures"]["nDCG@10"] for row in rows] == [1.0] * 6
+    assert collection["chunks"] == 3
     with Client(filled.url) as client:
         assert not [each["name"] for each in client.collections() if each["name"].startswith("eval_")]
 

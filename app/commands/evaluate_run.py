@@ -1,0 +1,126 @@
+"""What a run of `tandem eval` found, and the file that keeps it for later comparisons."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from retrieval.errors import InvalidRequest
+from retrieval.evaluation import means
+from retrieval.questions import Mode
+
+NAMES: Mapping[Mode, str] = {"sparse": "BM25", "dense": "dense", "hybrid": "hybrid"}
+"""In the order of tables and figures: what everybody compares with comes first."""
+CLIENT = "client"
+"""Of the times of a query: the whole request, as the client saw it."""
+STAGES = ("embed", "recall", "rerank")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One query."""
+
+    measures: Mapping[str, float]
+    ms: Mapping[str, float]
+    """CLIENT, and as the answer tells them `total` and those of STAGES that were taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    median: float
+    p95: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Latency":
+        every = list(values)
+        last = quantiles(every, n=20, method="inclusive")[-1] if len(every) > 1 else every[0]
+        return cls(round(median(every), 3), round(last, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: how a way of searching did."""
+
+    mode: Mode
+    pool: int | None
+    """Candidates that were reranked; None: recall alone."""
+    measures: Mapping[str, float]
+    """Means over the queries; without those that look deeper than this row's ranking goes."""
+    latency_ms: Mapping[str, Latency]
+    queries: Mapping[str, Asked]
+
+    @classmethod
+    def of(cls, mode: Mode, pool: int | None, queries: Mapping[str, Asked]) -> "Row":
+        times = {stage: Latency.of(each.ms[stage] for each in queries.values()) for stage in _any(queries).ms}
+        return cls(mode, pool, means({id_: each.measures for id_, each in queries.items()}), times, queries)
+
+    @property
+    def name(self) -> str:
+        return f"{NAMES[self.mode]} + rerank" if self.pool else NAMES[self.mode]
+
+    def values(self, measure: str) -> dict[str, float]:
+        """Of one measure, by query."""
+        return {query_id: asked.measures[measure] for query_id, asked in self.queries.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRun:
+    """One judged collection: what it is, what answered, and how well."""
+
+    name: str
+    digest: str
+    """Of documents, queries and judgements."""
+    language: str
+    documents: int
+    left_out: int
+    chunks: int
+    judgements: int
+    models: Mapping[str, str]
+    """`embed` and `rerank`, as the answers name them."""
+    fingerprint: Mapping[str, Any]
+    """Of the vectors, as the node tells it: model, revision, engine…"""
+    chunking: Mapping[str, Any]
+    store: str | None
+    no_bm25: str | None
+    """Why the rows that need it are not there."""
+    ingest_seconds: float
+    rows: tuple[Row, ...]
+
+    @property
+    def queries(self) -> int:
+        return len(self.rows[0].queries)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    tandem: str
+    """Version of the command line."""
+    candidates: int
+    """Pool of the reranked rows."""
+    collections: tuple[CollectionRun, ...]
+
+
+_FILE = TypeAdapter(Run)
+
+
+def save(run: Run, path: Path) -> None:
+    path.write_bytes(_FILE.dump_json(run, indent=1))
+
+
+def load(path: Path) -> Run:
+    """Raises InvalidRequest for what is no such file."""
+    try:
+        return _FILE.validate_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidRequest(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise InvalidRequest(f"{path}: not a file of `tandem eval --json` ({place}: {wrong['msg']}).") from error
+
+
+def _any(queries: Mapping[str, Asked]) -> Asked:
+    return next(iter(queries.values()))

@@ -1,0 +1,139 @@
+"""Judged collections in BEIR's layout: documents, queries, and which documents answer which query."""
+
+import json
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from ir_measures.util import Qrel
+
+from retrieval.errors import InvalidRequest
+from retrieval.types import Language
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    id: str
+    title: str
+    text: str
+    """Never blank: where the file has only a title, the title."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedCollection:
+    """`queries` are only those that have a relevant document, `qrels` only those of these queries."""
+
+    name: str
+    language: Language
+    """As `meta.json` has it (`lang`), else `mixed`."""
+    passages: tuple[Passage, ...]
+    left_out: int
+    """Documents with neither text nor title. A query that wants one of them does not find it."""
+    queries: Mapping[str, str]
+    qrels: tuple[Qrel, ...]
+
+    def digest(self) -> str:
+        """The same for the same documents, queries and judgements in the same order."""
+        content = [
+            [[each.id, each.title, each.text] for each in self.passages],
+            list(self.queries.items()),
+            [[qrel.query_id, qrel.doc_id, qrel.relevance] for qrel in self.qrels],
+        ]
+        return sha256(json.dumps(content).encode()).hexdigest()
+
+
+def load_collection(folder: Path, *, queries: str | None = None) -> JudgedCollection:
+    """Reads `corpus.jsonl`, `qrels.tsv` (or `qrels/test.tsv`) and queries (default: `queries.small.jsonl`, if any,
+    else `queries.jsonl`). Grades above 0 are relevant, and nDCG counts a grade as so much gain.
+
+    Raises InvalidRequest that names the file and, where there is one, the line: for what is no such file, for ids that
+    come twice, for queries without text, and for judgements of documents that the corpus has not.
+    """
+    if queries is None:
+        queries = "queries.small.jsonl" if (folder / "queries.small.jsonl").exists() else "queries.jsonl"
+    corpus, asked = folder / "corpus.jsonl", folder / queries
+    documents = list(_read_texts(corpus, blank=True))
+    passages = tuple(each for each in documents if each.text)
+    if not passages:
+        raise InvalidRequest(f"{corpus}: holds no document with text.")
+    texts = {each.id: each.text for each in _read_texts(asked, blank=False)}
+    judged = folder / "qrels.tsv"
+    judged = judged if judged.exists() else folder / "qrels" / "test.tsv"
+    qrels = list(_read_qrels(judged, known={each.id for each in documents}, asked=texts.keys()))
+    answered = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
+    if not answered:
+        raise InvalidRequest(f"{judged}: has no relevant document for any query of {asked}.")
+    return JudgedCollection(
+        name=folder.resolve().name,
+        language=_language(folder / "meta.json"),
+        passages=passages,
+        left_out=len(documents) - len(passages),
+        queries={query_id: text for query_id, text in texts.items() if query_id in answered},
+        qrels=tuple(qrel for qrel in qrels if qrel.query_id in answered),
+    )
+
+
+def _language(meta: Path) -> Language:
+    if not meta.is_file():
+        return "mixed"
+    try:
+        stated = json.loads("".join(line for _, line in _lines(meta))).get("lang")
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise InvalidRequest(f"{meta}: not a JSON object.") from error
+    return stated if stated in ("zh", "en") else "mixed"
+
+
+def _read_texts(path: Path, *, blank: bool) -> Iterator[Passage]:
+    """Documents, or queries, which have no title. `blank`: whether the text may be missing."""
+    first: dict[str, int] = {}
+    for number, line in _lines(path):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InvalidRequest(f"{path}, line {number}: not JSON ({error}).") from error
+        if not isinstance(row, dict) or not {"_id", "text"} <= row.keys():
+            raise InvalidRequest(f"{path}, line {number}: needs '_id' and 'text'.")
+        id_, title, text = str(row["_id"]), str(row.get("title") or ""), str(row["text"] or "")
+        if first.setdefault(id_, number) != number:
+            raise InvalidRequest(f"{path}, line {number}: the id {id_!r} stands in line {first[id_]} already.")
+        passage = Passage(id_, title, text) if text.strip() else Passage(id_, "", title.strip())
+        if not passage.text and not blank:
+            raise InvalidRequest(f"{path}, line {number}: {id_!r} has no text.")
+        yield passage
+
+
+def _read_qrels(path: Path, *, known: Container[str], asked: Container[str]) -> Iterator[Qrel]:
+    """Those of queries that are `asked`: a folder may hold a part of the queries, and judgements of all."""
+    first: dict[tuple[str, str], int] = {}
+    for number, line in _lines(path):
+        try:
+            query_id, document_id, grade = line.split("\t")
+            qrel = Qrel(query_id, document_id, int(grade))
+        except ValueError as error:
+            if number == 1 and line.count("\t") == 2:
+                continue  # the header
+            raise InvalidRequest(
+                f"{path}, line {number}: wants query id, document id and a whole number as grade, tab separated."
+            ) from error
+        if query_id not in asked:
+            continue
+        if document_id not in known:
+            raise InvalidRequest(f"{path}, line {number}: the corpus has no document {document_id!r}.")
+        if first.setdefault((query_id, document_id), number) != number:
+            earlier = first[query_id, document_id]
+            raise InvalidRequest(f"{path}, line {number}: the same query and document stand in line {earlier} already.")
+        yield qrel
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers from 1 and without their ends."""
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, line.rstrip("\r\n")
+    except OSError as error:
+        raise InvalidRequest(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{path}: not UTF-8 ({error.reason}).") from error
