@@ -42,7 +42,7 @@ test: setup-dev  ## All tests
 test-unit: setup-dev  ## The fast tests
 	@.venv/bin/python -m pytest tests/unit $(ARGS)
 
-chaos: setup-dev  ## Everything that can be killed is killed, often (an hour); prints figures
+chaos: setup-dev  ## Everything that can be killed is killed, often (40 minutes); prints figures
 	@.venv/bin/python -m pytest tests/chaos --chaos=long $(ARGS)
 
 check: setup-dev  ## Linters, types, import rules and unit tests
