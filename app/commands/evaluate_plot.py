@@ -29,8 +29,9 @@ def draw(run: Run, path: Path) -> None:
         _draw_collection(panel, collection)
     for panel in panels[len(run.collections) :]:
         panel.set_visible(False)
-    models = run.collections[0].models
-    figure.suptitle(f"Search quality\n{models['embed']}, {models['rerank']}", fontsize=10)
+    # Without the owner or the folder: whole names would not fit the width of one panel.
+    embedder, reranker = (Path(run.collections[0].models[model]).name for model in ("embed", "rerank"))
+    figure.suptitle(f"Search quality\nembedder {embedder}\nreranker {reranker}", fontsize=10)
     handles, _ = panels[0].get_legend_handles_labels()
     labels = ["recall", f"reranked ({run.candidates} candidates)"]
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)

@@ -39,8 +39,10 @@ def show(run: CollectionRun, console: Console) -> None:
         table.add_row(row_label(row), *values, *(_times(row.latency_ms.get(stage)) for stage in stages))
     pool = max(row.pool or 0 for row in run.rows)
     notes = [
-        f"Reranked: the best {pool} of recall. Models: {run.models['embed']}, {run.models['rerank']}.",
-        "Times: median/p95 of queries asked one by one; client: the whole request.",
+        f"Reranked: the best {pool} of recall.",
+        "Times: median/p95; client: the whole request.",
+        f"Embedder: {run.models['embed']}",
+        f"Reranker: {run.models['rerank']}",
     ]
     if run.no_bm25:
         notes.append(f"No BM25, and so no hybrid search: {run.no_bm25}")

@@ -129,7 +129,7 @@ def test_eval_prints_a_table_and_writes_json(filled: ServedNode, tmp_path: Path)
     )
     output = tmp_path / "figures.json"
     shown = filled.tandem("eval", str(tmp_path), "--url", filled.url, "--json", str(output))
-    assert "nDCG@10" in shown
+    assert re.search(r"^BM25 +1\.000 .*\n  \+ rerank +1\.000 ", shown, re.MULTILINE)
     (collection,) = json.loads(output.read_text())["collections"]
     rows = collection["rows"]
     assert [row["mode"] for row in rows] == ["sparse", "sparse", "dense", "dense", "hybrid", "hybrid"]

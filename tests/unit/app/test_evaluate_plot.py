@@ -35,7 +35,8 @@ def test_an_svg_is_xml_and_holds_every_collection(tmp_path: Path, names: tuple[s
 
 def test_a_server_without_bm25_has_fewer_bars(tmp_path: Path) -> None:
     rows = (row("dense", None, (1, 0)), row("dense", 50, (1, 1)))
-    draw(run(collection(*rows, no_bm25="It has none.")), tmp_path / "figure.svg")
+    draw(run(collection(*rows, reranker="owner/long-name", no_bm25="It has none.")), tmp_path / "figure.svg")
     text = (tmp_path / "figure.svg").read_text(encoding="utf-8")
     assert "<!-- 0.500 -->" in text
     assert "<!-- BM25 -->" not in text
+    assert "reranker long-name" in text

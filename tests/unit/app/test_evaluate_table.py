@@ -34,7 +34,8 @@ def test_six_rows_fit_eighty_columns(console: Console) -> None:
         ["hybrid", "0.667", "0.667", "0.667", "0.667", "21/22", "8.5/9.4", "5.0/5.9", "-"],
         ["+ rerank", "0.667", "0.667", "-", "0.667", "21/22", "8.5/9.4", "5.0/5.9", "301/302"],
     ]
-    assert "the best 50 of recall. Models: eye, judge." in " ".join(lines)
+    assert lines[-2:] == ["Embedder: eye", "Reranker: judge"]
+    assert "Reranked: the best 50 of recall." in "".join(lines)
     assert "…" not in "".join(lines)
 
 
