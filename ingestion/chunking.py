@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from itertools import accumulate
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 from tokenizers import Tokenizer
@@ -64,7 +65,10 @@ def chunk_spans(text: str, *, tokenizer: Tokenizer, max_tokens: int, overlap: in
             spans += _windows(text, start, min(start + _BLOCK_CHARS, line.end()), tokenizer, max_tokens, overlap)
         position = line.end()
     spans += _split(text, position, len(text), _splitter(tokenizer, max_tokens, overlap, markdown))
-    return _fitted(text, spans, tokenizer, max_tokens)
+    fitted = _fitted(text, spans, tokenizer, max_tokens)
+    # Without its margin of white space, the last piece of a text can be all overlap.
+    ends = accumulate((span.end for span in fitted), max, initial=0)
+    return [span for span, before in zip(fitted, ends, strict=False) if span.end > before]
 
 
 # Building a splitter copies the whole vocabulary, which takes longer than chunking a short document.

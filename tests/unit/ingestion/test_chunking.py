@@ -93,6 +93,15 @@ def test_chunks_are_exact_and_complete(
         check(text, spans, tokenizer, max_tokens, overlap)
 
 
+def test_a_last_piece_that_is_all_overlap_but_for_white_space_is_no_chunk(
+    wordpiece: Tokenizer, byte_level: Tokenizer
+) -> None:
+    text = "00\x80\x80\x80\U00010000 word 00\x80\x80\x1f"
+    for tokenizer in (wordpiece, byte_level):
+        spans = chunk_spans(text, tokenizer=tokenizer, max_tokens=16, overlap=4, media_type="text/plain")
+        check(text, spans, tokenizer, 16, 4)
+
+
 @settings(max_examples=8, deadline=None)
 @given(
     part=TEXTS.map(lambda text: text.replace("\n", " ")), max_tokens=st.integers(64, 300), overlap=st.integers(0, 63)
