@@ -12,6 +12,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+import faiss
 import grpc
 import numpy as np
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
@@ -96,7 +97,12 @@ def _find_what_filters_let_through() -> None:
             params = params or {}
             steps = int(params.get("ef", top_k)) * self.num_vectors // valid.size
             return walk(self, queries, top_k, valid_mask, {**params, "ef": steps})
-        ids, distances = BruteForceIndex(self._index.reconstruct_batch(valid), self.metric).search(queries, top_k)
+        # By one thread, as in milvus_lite_server.py; indexes are built by all.
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        vectors = self._index.reconstruct_batch(valid)
+        faiss.omp_set_num_threads(threads)
+        ids, distances = BruteForceIndex(vectors, self.metric).search(queries, top_k)
         return np.where(ids < 0, ids, valid[ids]), distances
 
     FaissHnswIndex.search = search

@@ -16,8 +16,14 @@ from retrieval.errors import ConfigurationError, StoreUnavailable
 _log = structlog.get_logger()
 
 _PROGRAM = "retrieval.stores.milvus_lite_process"
-_ENVIRONMENT = {"MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": str(16 * 1024 * 1024)}
-"""Of the child. Rows in memory are searched slowly: a long ingestion moves them on earlier than Lite's 128 MB."""
+_ENVIRONMENT = {
+    # Rows in memory are searched slowly: a long ingestion moves them on earlier than Lite's 128 MB.
+    "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": str(16 * 1024 * 1024),
+    # A thousand vectors are compared in under a millisecond; threads that wait for one another on cores that others
+    # use, as they are while models run on them, make that ten.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Of the child."""
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0
 _STABLE_S = 60.0
