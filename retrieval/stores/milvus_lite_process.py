@@ -10,28 +10,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
 
-import faiss
 import grpc
-import numpy as np
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
 from milvus_lite.db import COLLECTIONS_DIRNAME, SCHEMA_FILENAME, MilvusLite
-from milvus_lite.index.brute_force import BruteForceIndex
-from milvus_lite.index.faiss_hnsw import FaissHnswIndex
 from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
 
-from retrieval.stores import milvus_lite_filters, milvus_lite_words
+from retrieval.stores import milvus_lite_filters, milvus_lite_vectors, milvus_lite_words
 
 _LOG_BYTES = 1024 * 1024
 _THREADS = 10
 _MESSAGE_BYTES = 64 * 1024 * 1024
 _GRACE_S = 5.0
-_FEW = 2_000
-_MANY = 20_000
-_NARROW = 0.1
-"""Of the rows of a segment, those that a filter lets through are compared one by one where they are few, or not many
-and a narrow share: 20,000 vectors of 1,024 dimensions take some 50 ms."""
 
 
 def main() -> None:
@@ -48,9 +38,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_follow, args=(options.parent,), daemon=True).start()
 
-    _find_what_filters_let_through()
-    milvus_lite_filters.install()
-    milvus_lite_words.install()
+    for better in (milvus_lite_filters, milvus_lite_vectors, milvus_lite_words):
+        better.install()
     database = MilvusLite(options.data_dir)
     try:
         _remove_remains(Path(options.data_dir) / COLLECTIONS_DIRNAME)
@@ -80,32 +69,6 @@ def main() -> None:
             server.stop(grace=_GRACE_S).wait(_GRACE_S)
     finally:
         database.close()
-
-
-def _find_what_filters_let_through() -> None:
-    """Milvus Lite walks its graph for `ef` steps whatever the filter, and drops what that excludes: behind a narrow one
-    (the partition of a small tenant) it finds too little or nothing. A Milvus server compares such rows one by one."""
-    walk = FaissHnswIndex.search
-
-    def search(
-        self: Any, queries: Any, top_k: int, valid_mask: Any = None, params: dict[str, Any] | None = None
-    ) -> Any:
-        valid = None if valid_mask is None else np.flatnonzero(valid_mask)
-        if valid is None or not valid.size:
-            return walk(self, queries, top_k, valid_mask, params)
-        if valid.size > _FEW and (valid.size > _MANY or valid.size > _NARROW * self.num_vectors):
-            params = params or {}
-            steps = int(params.get("ef", top_k)) * self.num_vectors // valid.size
-            return walk(self, queries, top_k, valid_mask, {**params, "ef": steps})
-        # By one thread, as in milvus_lite_server.py; indexes are built by all.
-        threads = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1)
-        vectors = self._index.reconstruct_batch(valid)
-        faiss.omp_set_num_threads(threads)
-        ids, distances = BruteForceIndex(vectors, self.metric).search(queries, top_k)
-        return np.where(ids < 0, ids, valid[ids]), distances
-
-    FaissHnswIndex.search = search
 
 
 def _remove_remains(collections: Path) -> None:

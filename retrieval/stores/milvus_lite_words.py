@@ -2,24 +2,21 @@
 collection. Lite itself passes over those filters, and weighs a word by how rare it is in one of its files."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import Stemmer
 from milvus_lite.analyzer import factory
 from milvus_lite.analyzer.hash import term_to_id
 from milvus_lite.analyzer.protocol import Analyzer
-from milvus_lite.constants import ALL_PARTITIONS
 from milvus_lite.engine.collection import Collection
-from milvus_lite.engine.projection import build_projection_plan, project_record
-from milvus_lite.search.filter import evaluate_mask
-from milvus_lite.search.indexed_filter import evaluate_segment_filter
+from milvus_lite.engine.projection import build_projection_plan
 
+from retrieval.stores.milvus_lite_rows import Source, hit, sources
 from retrieval.stores.milvus_schema import BM25_B, BM25_K1
 
 ENGLISH_STOP_WORDS = frozenset(
@@ -41,7 +38,6 @@ _KNOWN_WORDS = 200_000
 
 _Rows = npt.NDArray[np.int64]
 _Scores = npt.NDArray[np.float64]
-_Mask = npt.NDArray[np.bool_]
 
 
 def install() -> None:
@@ -120,18 +116,6 @@ class Postings:
         return self.rows[span], self.counts[span]
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Rows of one file, or those not yet in a file."""
-
-    table: pa.Table
-    postings: Postings
-    live: _Mask
-    """Neither deleted nor replaced."""
-    asked: _Mask
-    """Live, and let through by the filter."""
-
-
 def _search_sparse(
     self: Any,
     query_vectors: Sequence[str],
@@ -147,91 +131,47 @@ def _search_sparse(
 
     The index's parameters are not looked at: pymilvus sends them in a form that Lite passes over.
     """
-    plan = build_projection_plan(output_fields, self._schema, api_kind="search")
+    fields = build_projection_plan(output_fields, self._schema, api_kind="search").engine_fields
     compiled = self._compile_filter(expr, timezone=timezone) if expr else None
-    sources = list(_sources(self, vector_field, partition_names, compiled))
-    count = sum(np.count_nonzero(source.live) for source in sources)
-    mean = sum(source.postings.lengths[source.live].sum() for source in sources) / max(count, 1)
+    segments, deleted = self._read_snapshot()
+    plan = self._indexed_filter_plan(compiled)
+    looked_at = [
+        (source, _postings(source, vector_field))
+        for source in sources(segments, deleted, self._memtable, partition_names, compiled, plan)
+    ]
+    count = sum(np.count_nonzero(source.live) for source, _ in looked_at)
+    mean = sum(postings.lengths[source.live].sum() for source, postings in looked_at) / max(count, 1)
     results = []
     for query in self._prepare_sparse_queries(query_vectors, vector_field):
-        scores = [np.zeros(len(source.live)) for source in sources]
+        scores = [np.zeros(len(source.live)) for source, _ in looked_at]
         for term, weight in query.items():
-            entries = [source.postings.entries(term) for source in sources]
-            holding = sum(np.count_nonzero(each.live[rows]) for each, (rows, _) in zip(sources, entries, strict=True))
+            entries = [postings.entries(term) for _, postings in looked_at]
+            holding = sum(
+                np.count_nonzero(source.live[rows]) for (source, _), (rows, _) in zip(looked_at, entries, strict=True)
+            )
             idf = np.log((count - holding + 0.5) / (holding + 0.5) + 1)
-            for source, score, (rows, counts) in zip(sources, scores, entries, strict=True):
-                length = source.postings.lengths[rows] / mean
+            for (_, postings), score, (rows, counts) in zip(looked_at, scores, entries, strict=True):
+                length = postings.lengths[rows] / mean
                 score[rows] += (
                     weight * idf * counts * (BM25_K1 + 1) / (counts + BM25_K1 * (1 - BM25_B + BM25_B * length))
                 )
         found = [
             (float(score[row]), source, int(row))
-            for source, score in zip(sources, scores, strict=True)
+            for (source, _), score in zip(looked_at, scores, strict=True)
             for row in _best(np.where(source.asked, score, 0), top_k)
         ]
         found.sort(key=lambda each: -each[0])
-        hits = []
-        for score_, source, row in found[:top_k]:
-            record = {name: source.table.column(name)[row].as_py() for name in (self._pk_name, *plan.engine_fields)}
-            entity = project_record(record, self._schema, plan)
-            hits.append({"id": record[self._pk_name], "distance": -score_, "entity": entity})
-        results.append(hits)
+        results.append([hit(self._pk_name, -score, source, row, fields) for score, source, row in found[:top_k]])
     return results
 
 
-def _sources(
-    collection: Any, vector_field: str, partition_names: Sequence[str] | None, compiled: Any
-) -> Iterator[_Source]:
-    segments, deleted = collection._read_snapshot()
-    memtable = collection._memtable
-    pending = memtable.delete_index_snapshot()
-    ids, seqs, _, _, table = memtable.to_search_snapshot(None, partition_names, include_table=True)
-    newer = {id_: seq for id_, (_, _, seq) in memtable.pk_index_snapshot()}
-    plan = collection._indexed_filter_plan(compiled)
-    for segment, live in zip(segments, _live_rows(collection, segments, deleted), strict=True):
-        if partition_names is not None and segment.partition not in partition_names:
-            continue
-        gone = {id_: seq for id_, (seq, where) in pending.items() if where in (ALL_PARTITIONS, segment.partition)}
-        live = _without(_without(live, segment, gone), segment, newer)
-        postings = segment.sparse_indexes.get(vector_field)
-        if postings is None:
-            postings = Postings.of(segment.table.column(vector_field).to_pylist())
-            segment.sparse_indexes[vector_field] = postings
-        asked = live if compiled is None else live & evaluate_segment_filter(segment, compiled, plan)
-        yield _Source(segment.table, postings, live, asked)
-    if ids:
-        live = np.array([not deleted.is_deleted(id_, seq) for id_, seq in zip(ids, seqs.tolist(), strict=True)])
-        asked = live if compiled is None else live & evaluate_mask(compiled, table)
-        yield _Source(table, Postings.of(table.column(vector_field).to_pylist()), live, asked)
-
-
-def _live_rows(collection: Any, segments: Sequence[Any], deleted: Any) -> Sequence[_Mask]:
-    """By what is in files alone, which seldom changes."""
-    known: tuple[Any, Any, Any] = getattr(collection, "_live_rows", (None, None, ()))
-    if known[0] == segments and known[1] == deleted.snapshot:
-        return known[2]  # type: ignore[no-any-return]
-    newest: dict[Any, int] = dict(deleted.snapshot)
-    for segment in segments:
-        for id_, seq in zip(segment.pks, segment.seqs.tolist(), strict=True):
-            if seq > newest.get(id_, -1):
-                newest[id_] = seq
-    live = [
-        np.array([newest[id_] == seq for id_, seq in zip(segment.pks, segment.seqs.tolist(), strict=True)], dtype=bool)
-        for segment in segments
-    ]
-    collection._live_rows = (segments, deleted.snapshot, live)
-    return live
-
-
-def _without(live: _Mask, segment: Any, newer: Mapping[Any, int]) -> _Mask:
-    """Less the rows of which there is something newer."""
-    rows = [
-        row for id_, seq in newer.items() if (row := segment.find_row(id_)) is not None and int(segment.seqs[row]) < seq
-    ]
-    if rows:
-        live = live.copy()
-        live[rows] = False
-    return live
+def _postings(source: Source, field: str) -> Postings:
+    """Made once of each file."""
+    kept = {} if source.segment is None else source.segment.sparse_indexes
+    if field not in kept:
+        kept[field] = Postings.of(source.table.column(field).to_pylist())
+    postings: Postings = kept[field]
+    return postings
 
 
 def _best(scores: _Scores, limit: int) -> _Rows:
