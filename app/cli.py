@@ -139,6 +139,7 @@ def audit(
 def reembed(
     collection: Annotated[str, typer.Argument(help="Collection to move.")],
     models: Annotated[str | None, typer.Option(help="Pair or embedding model to move to, as in TANDEM_MODELS.")] = None,
+    dimension: Annotated[int | None, typer.Option(help="Length of the vectors, for models trained for it.")] = None,
     chunking: Annotated[str | None, typer.Option(help="Longest chunk, or it and the overlap: 512:64.")] = None,
     qrels: Annotated[
         Path | None, typer.Option(help="Folder with queries and qrels.tsv. Default: the stored golden queries.")
@@ -155,7 +156,7 @@ def reembed(
             client.rollback(collection)
         else:
             console.print("Starting" if models is None else f"Starting {models}")
-            plan: dict[str, object] = {"models": models, "tolerance": tolerance, "gate": gate}
+            plan: dict[str, object] = {"models": models, "dimension": dimension, "tolerance": tolerance, "gate": gate}
             if chunking:
                 plan["chunking"] = read_chunking(chunking)
             if qrels:

@@ -147,7 +147,7 @@ class Node:
             raise Unsupported("This node runs no engines of its own: start it with TANDEM_ENGINE=vllm.")
         async with self._opening:
             opened = await self.components.open_embedder(models)
-            if running := self.embedders.named(opened.fingerprint):
+            if running := self.embedders.running(opened.fingerprint):
                 return running
             try:
                 await opened.start()

@@ -35,6 +35,8 @@ class CollectionService:
         chunking: Chunking | None = None,
         duplicates: Duplicates = "store",
         metadata_keys: Mapping[str, KeyType] | None = None,
+        query_instruction: str | None = None,
+        rerank_instruction: str | None = None,
     ) -> Collection:
         """Raises CollectionExists, InvalidRequest for keys that cannot be declared."""
         check_declared(metadata_keys or {})
@@ -47,6 +49,8 @@ class CollectionService:
             created_at=datetime.now(UTC),
             duplicates=duplicates,
             metadata_keys=metadata_keys or {},
+            query_instruction=query_instruction,
+            rerank_instruction=rerank_instruction,
         )
         await self.add(collection)
         return collection

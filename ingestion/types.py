@@ -41,6 +41,9 @@ class Collection:
     duplicates: Duplicates = "store"
     metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
     """Declared; see CollectionSpec."""
+    query_instruction: str | None = None
+    """For queries that bring none. None: the model's default."""
+    rerank_instruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

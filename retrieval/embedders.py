@@ -1,10 +1,29 @@
 """The embedding models of one process: each collection is searched and filled by the one that made its vectors."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from retrieval.errors import FingerprintMismatch
+from retrieval.errors import FingerprintMismatch, InvalidRequest, Unsupported
 from retrieval.ports import Embedder
+from retrieval.reduced import ReducedEmbedder
 from retrieval.types import Fingerprint
+
+MIN_DIMENSION = 32
+
+
+def with_dimension(embedder: Embedder, dimension: int | None) -> Embedder:
+    """`embedder`, or its vectors cut to `dimension`. Raises InvalidRequest (more than there is, or less than makes
+    sense), Unsupported (the model was not trained for it)."""
+    whole = embedder.fingerprint.dimension
+    if dimension is None or dimension == whole:
+        return embedder
+    if not MIN_DIMENSION <= dimension <= whole:
+        raise InvalidRequest(f"dimension: {dimension}; {embedder.fingerprint.model} has {MIN_DIMENSION} to {whole}.")
+    if not embedder.reducible:
+        raise Unsupported(
+            f"dimension: {embedder.fingerprint.model} was not trained for shorter vectors than its {whole} components."
+        )
+    return ReducedEmbedder(embedder, dimension)
 
 
 class Embedders:
@@ -21,8 +40,18 @@ class Embedders:
         """A second model, running, while a collection moves from one to the other."""
         self._more.append(embedder)
 
-    def named(self, fingerprint: Fingerprint) -> Embedder | None:
+    def running(self, fingerprint: Fingerprint) -> Embedder | None:
         return next((embedder for embedder in self.every if embedder.fingerprint == fingerprint), None)
+
+    def named(self, fingerprint: Fingerprint) -> Embedder | None:
+        """Also for shorter vectors than a running model's."""
+        if found := self.running(fingerprint):
+            return found
+        for embedder in self.every:
+            whole = embedder.fingerprint
+            if fingerprint.dimension < whole.dimension and whole == replace(fingerprint, dimension=whole.dimension):
+                return ReducedEmbedder(embedder, fingerprint.dimension)
+        return None
 
     def for_collection(self, name: str, fingerprint: Fingerprint) -> Embedder:
         """Raises FingerprintMismatch where the collection's vectors were made by a model that is not running."""

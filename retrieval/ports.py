@@ -52,6 +52,11 @@ class Embedder(Lifecycle, Protocol):
         """Longest document in tokens, special tokens not counted, that is embedded without a cut."""
         ...
 
+    @property
+    def reducible(self) -> bool:
+        """Whether the first components of its vectors are vectors of their own (Matryoshka)."""
+        ...
+
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Response
 from app.routes.dependencies import ServingNode
 from app.schemas.collections import CollectionIn, CollectionOut, CollectionsOut
 from app.schemas.wire import CollectionName
+from retrieval.embedders import with_dimension
 
 router = APIRouter(prefix="/collections", tags=["collections"])
 
@@ -14,11 +15,13 @@ async def create_collection(body: CollectionIn, node: ServingNode) -> Collection
     """Creates a collection for the node's embedding model."""
     collection = await node.collections.create(
         body.name,
-        node.components.embedder.fingerprint,
+        with_dimension(node.components.embedder, body.dimension).fingerprint,
         language=body.language,
         chunking=body.chunking.to_chunking(),
         duplicates=body.duplicates,
         metadata_keys=body.metadata_keys,
+        query_instruction=body.query_instruction,
+        rerank_instruction=body.rerank_instruction,
     )
     return CollectionOut.of(collection, chunks=0)
 

@@ -7,6 +7,7 @@ from app.schemas.reembed import GoldenQueries, GoldenQueryIn, ReembedIn, Reembed
 from app.schemas.wire import CollectionName
 from ingestion.errors import ReembeddingNotFound
 from ingestion.reembedding import Plan
+from retrieval.embedders import with_dimension
 
 router = APIRouter(prefix="/collections/{name}", tags=["reembed"])
 
@@ -32,8 +33,12 @@ async def get_golden_queries(name: CollectionName, node: ServingNode) -> GoldenQ
 async def reembed(name: CollectionName, body: ReembedIn, node: ServingNode) -> ReembedOut:
     """Fills a second version in the background, compares both, and exchanges them if the new one is as good. The
     collection serves meanwhile. Answers when the other model, if any, is running."""
+    embedder = await node.embedder_for(body.models)
+    if body.models is None and body.dimension is None:
+        # Only the chunks are to change: not the length of vectors that the collection has chosen.
+        embedder = node.embedders.named((await node.collections.get(name)).fingerprint) or embedder
     plan = Plan(
-        embedder=await node.embedder_for(body.models),
+        embedder=with_dimension(embedder, body.dimension),
         chunking=body.chunking.to_chunking() if body.chunking else None,
         golden=[query.to_query() for query in body.golden] if body.golden else None,
         tolerance=body.tolerance,

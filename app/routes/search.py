@@ -19,7 +19,7 @@ async def search(
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
     collection = await node.collections.get_recent(body.collection)
     embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
-    queries = [body.to_query(text, collection.metadata_keys) for text in body.texts]
+    queries = [body.to_query(text, collection) for text in body.texts]
     async with admission.admit(body.weight):
         results = await unless_gone(
             request, [node.search.search(collection.store_name, embedder, query) for query in queries]

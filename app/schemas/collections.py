@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.schemas.wire import CollectionName, Wire
+from app.schemas.wire import CollectionName, Instruction, Wire
 from ingestion.types import Chunking, Collection, Duplicates
 from retrieval.filters import KeyType
 from retrieval.metadata_keys import MAX_KEYS
@@ -41,6 +41,11 @@ class CollectionIn(Wire):
         description=f"Keys of documents' metadata and the types of their values, at most {MAX_KEYS}: filters on them "
         "are cheap, and documents with values of other types are refused.",
     )
+    dimension: int | None = Field(
+        None, ge=1, description="Of the vectors, where the model was trained for shorter ones. Default: all it has."
+    )
+    query_instruction: Instruction | None = Field(None, description="For the embedding of queries that bring none.")
+    rerank_instruction: Instruction | None = Field(None, description="For the reranking of queries that bring none.")
 
 
 class FingerprintOut(Wire):
@@ -59,6 +64,8 @@ class CollectionOut(Wire):
     chunking: ChunkingIn
     duplicates: Duplicates
     metadata_keys: dict[str, KeyType]
+    query_instruction: str | None
+    rerank_instruction: str | None
     fingerprint: FingerprintOut
     created_at: datetime
     chunks: int | None = Field(None, description="Chunks that a search can find; counted when one collection is asked.")

@@ -8,7 +8,8 @@ from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.cursor import offset_of
-from app.schemas.wire import CollectionName, FilledText, Text, Wire
+from app.schemas.wire import CollectionName, FilledText, Instruction, Text, Wire
+from ingestion.types import Collection
 from retrieval.filter_parsing import parse_filter
 from retrieval.filters import BUILT_IN, And, Filter, In, KeyType, Not
 from retrieval.questions import Fusion, Mode, Reranking, SearchQuery
@@ -92,8 +93,8 @@ class SearchIn(Wire):
     diversity: float = Field(0.0, ge=0, le=1, description="How much a hit loses by being like those before it.")
     neighbors: int = Field(0, ge=0, le=10, description="Chunks on either side, as the `context` of each hit.")
     highlights: int = Field(0, ge=0, le=10, description="Sentences of each hit to point out, the best first.")
-    instruction: Annotated[FilledText, Field(max_length=2000)] | None = None
-    rerank_instruction: Annotated[FilledText, Field(max_length=2000)] | None = None
+    instruction: Instruction | None = None
+    rerank_instruction: Instruction | None = None
 
     @model_validator(mode="after")
     def _one_kind_of_question(self) -> Self:
@@ -117,12 +118,11 @@ class SearchIn(Wire):
         question = self.model_dump_json(exclude={"cursor", "top_k", "neighbors", "highlights"})
         return sha256(question.encode()).hexdigest()[:16]
 
-    def to_query(self, text: str, declared: Mapping[str, KeyType]) -> SearchQuery:
-        """`declared` are the collection's metadata keys. Raises InvalidRequest for a cursor that is not of this
-        question, and for a filter that is none."""
+    def to_query(self, text: str, collection: Collection) -> SearchQuery:
+        """Raises InvalidRequest for a cursor that is not of this question, and for a filter that is none."""
         reranking = Reranking(
             required=self.rerank == "required",
-            instruction=self.rerank_instruction,
+            instruction=self.rerank_instruction or collection.rerank_instruction,
             model=self.rerank_model,
             weight=self.rerank_weight,
             budget_ms=self.budget_ms,
@@ -136,9 +136,9 @@ class SearchIn(Wire):
             candidates=self.candidates,
             reranking=reranking if self.rerank else None,
             partition=self.partition,
-            filter=self._filter(declared),
+            filter=self._filter(collection.metadata_keys),
             min_score=self.min_score,
-            instruction=self.instruction,
+            instruction=self.instruction or collection.query_instruction,
             by_document=self.group_by == "document",
             diversity=self.diversity,
             neighbors=self.neighbors,

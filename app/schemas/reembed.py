@@ -29,8 +29,11 @@ class GoldenQueries(Wire):
 
 class ReembedIn(Wire):
     models: Text | None = Field(
-        None, description="Pair or embedding model to move to, as in TANDEM_MODELS. Default: the node's own."
+        None,
+        description="Pair or embedding model to move to, as in TANDEM_MODELS. Default: the collection's, where it runs "
+        "on this node; else the node's own.",
     )
+    dimension: int | None = Field(None, ge=1, description="Of the new vectors. Default: all that the model has.")
     chunking: ChunkingIn | None = Field(None, description="For all documents. Default: each keeps its own.")
     golden: list[GoldenQueryIn] | None = Field(
         None, min_length=1, max_length=MAX_QUERIES, description="Default: those stored with the collection."

@@ -74,6 +74,7 @@ Base64Content = Annotated[bytes, EncodedBytes(encoder=_StrictBase64)]
 Text = Annotated[str, AfterValidator(_clean)]
 """Text without NUL; lone surrogates pydantic refuses by itself."""
 FilledText = Annotated[Text, AfterValidator(_not_blank)]
+Instruction = Annotated[FilledText, Field(max_length=2000)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
 CollectionName = Annotated[
     str,

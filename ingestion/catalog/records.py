@@ -38,6 +38,8 @@ def collection_values(collection: Collection) -> Values:
         "created_at": collection.created_at,
         "duplicates": collection.duplicates,
         "metadata_keys": dict(collection.metadata_keys),
+        "query_instruction": collection.query_instruction,
+        "rerank_instruction": collection.rerank_instruction,
     }
 
 
@@ -51,6 +53,8 @@ def collection(row: Row[Any]) -> Collection:
         created_at=row.created_at,
         duplicates=row.duplicates,
         metadata_keys=row.metadata_keys,
+        query_instruction=row.query_instruction,
+        rerank_instruction=row.rerank_instruction,
     )
 
 

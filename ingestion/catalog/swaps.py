@@ -9,7 +9,7 @@ from ingestion.catalog import collections as named
 from ingestion.catalog import endings
 from ingestion.catalog.tables import collections, documents
 
-OF_THE_NAME = {"name", "duplicates"}
+OF_THE_NAME = {"name", "duplicates", "query_instruction", "rerank_instruction"}
 """What is decided about a name, whatever it stands for."""
 OF_THE_VERSION = {"collection", "id", "version", "ingested_at"}
 """Receipts stay with their names and tell of versions: so these stay as well."""

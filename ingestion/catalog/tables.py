@@ -59,6 +59,8 @@ collections = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("duplicates", String, nullable=False),
     Column("metadata_keys", Json, nullable=False),
+    Column("query_instruction", String),
+    Column("rerank_instruction", String),
 )
 
 golden_queries = Table(

@@ -76,6 +76,10 @@ class FakeEmbedder:
     def max_tokens(self) -> int:
         return self._max_tokens
 
+    @property
+    def reducible(self) -> bool:
+        return True
+
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:

@@ -101,6 +101,11 @@ class NodeEmbedder:
     def max_tokens(self) -> int:
         return self._known().max_tokens
 
+    @property
+    def reducible(self) -> bool:
+        """Collections are made where the model is, so nobody asks here."""
+        return False
+
     async def start(self) -> None:
         """Asks the node what it serves. Raises Unavailable (no node there yet, or it is starting: try again) and
         ConfigurationError (no node, no access, or a model with another tokenizer)."""

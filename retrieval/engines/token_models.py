@@ -100,6 +100,10 @@ class TokenEmbedder(EngineModel[EngineT]):
     def max_tokens(self) -> int:
         return self._prompts.max_tokens
 
+    @property
+    def reducible(self) -> bool:
+        return self._prompts.query_format == "instruct"  # Qwen3-Embedding's family
+
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:

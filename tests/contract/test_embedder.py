@@ -10,7 +10,14 @@ from retrieval.errors import InvalidText
 from retrieval.ports import Embedder
 from retrieval.types import Lane
 
-IMPLEMENTATIONS = ["fake_embedder", "tiny_embedder", "minilm_embedder", "http_embedder", "node_embedder"]
+IMPLEMENTATIONS = [
+    "fake_embedder",
+    "tiny_embedder",
+    "reduced_embedder",
+    "minilm_embedder",
+    "http_embedder",
+    "node_embedder",
+]
 TEXTS = ["The capital of France is Paris.", "北京是中国的首都。", "def f(x): return x ** 2", "A cat sleeps. 🐈"]
 
 

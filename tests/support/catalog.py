@@ -25,6 +25,7 @@ def a_collection(name: str = "docs") -> Collection:
         Chunking(256, 32),
         NOW,
         metadata_keys={"year": "int", "title": "text"},
+        query_instruction="Find what answers the question",
     )
 
 

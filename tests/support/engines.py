@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
 from retrieval.engines.vllm_options import EngineOptions, EngineTask
+from retrieval.reduced import ReducedEmbedder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Qwen3Config
@@ -95,6 +96,11 @@ async def tiny_embedder(tiny_embedding_folder: Path) -> AsyncIterator[VllmEmbedd
     await embedder.start()
     yield embedder
     await embedder.close()
+
+
+@pytest.fixture(scope="session")
+def reduced_embedder(tiny_embedder: VllmEmbedder) -> ReducedEmbedder:
+    return ReducedEmbedder(tiny_embedder, 32)
 
 
 @pytest_asyncio.fixture(scope="session")
