@@ -30,7 +30,7 @@ from retrieval.model_sources import Progress
 from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, model, profile, with_facts
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.stores.milvus import MilvusStore
-from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import Language
 
 

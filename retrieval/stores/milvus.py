@@ -11,7 +11,7 @@ from retrieval.passages import text_of
 from retrieval.stores.milvus_expressions import Value
 from retrieval.stores.milvus_filters import filter_template
 from retrieval.stores.milvus_keys import declared_in
-from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.stores.milvus_rows import CHUNK, DENSE, PAYLOAD, SPARSE, batches, to_candidate, to_chunk
 from retrieval.stores.milvus_schema import collection_schema, indexes
 from retrieval.stores.milvus_session import MilvusSession

@@ -15,7 +15,7 @@ from retrieval.types import CollectionSpec, Language, StoreCapabilities
 
 BM25_K1: Final = 1.2
 BM25_B: Final = 0.75
-# Embedded, Milvus Lite honours all of it (milvus_lite_words.py); its own server has the tokenizers only.
+# Embedded, Milvus Lite honours all of it (milvus_lite/words.py); its own server has the tokenizers only.
 _ENGLISH: Final[Sequence[Any]] = (
     {"type": "stop", "stop_words": ["_english_"]},
     {"type": "stemmer", "language": "english"},
@@ -62,7 +62,7 @@ class ServerTraits:
 
 def server_traits(version: str, *, ours: bool) -> ServerTraits:
     """From what GetVersion answers: `milvus_lite-3.2.2`, `2.6.1`, or `v2.3.5-lite` (a full server all the same).
-    `ours`: it runs milvus_lite_process.py."""
+    `ours`: it runs milvus_lite/process.py."""
     match = re.search(r"\d+\.\d+[.\w]*", version)
     if match is None:
         raise StoreFailed(f"Milvus tells a version that cannot be read: {version!r}.")

@@ -7,8 +7,8 @@ from typing import Any
 
 from retrieval.stores.milvus_connection import MilvusConnection, NotLoaded
 from retrieval.stores.milvus_expressions import Value, condition
-from retrieval.stores.milvus_lite_flush import QuietFlush
-from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_lite.flush import QuietFlush
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.stores.milvus_schema import ServerTraits, server_traits
 
 _READ_TIMEOUT_S = 15.0

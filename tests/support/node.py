@@ -18,7 +18,7 @@ from ingestion.catalog.sql import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.stores.milvus import MilvusStore
-from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
 
 @dataclass(frozen=True, slots=True)

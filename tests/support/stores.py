@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.stores.milvus import MilvusStore
-from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
 SCRIPTS = Path(sys.executable).parent
 HEALTHY_WITHIN_S = 120

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.stores.milvus import MilvusStore
-from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from retrieval.errors import StoreUnavailable
-from retrieval.stores import milvus_lite_server
 from retrieval.stores.milvus import MilvusStore
-from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_lite import server as server_module
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
 from tests.support.stores import until_healthy
 from tests.support.waiting import until
@@ -24,7 +24,7 @@ KILLS = 3
 
 @pytest.fixture(autouse=True)
 def quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(milvus_lite_server, "_MAX_BACKOFF_S", 0.5)
+    monkeypatch.setattr(server_module, "_MAX_BACKOFF_S", 0.5)
 
 
 def rows(first: int, number: int = 40) -> list[EmbeddedChunk]:

@@ -12,7 +12,7 @@ import pytest
 
 from retrieval.errors import ConfigurationError, StoreUnavailable
 from retrieval.stores.milvus import MilvusStore
-from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
 from tests.support.stores import until_healthy
 from tests.support.waiting import until
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 NODE = """
 import asyncio, sys
 from pathlib import Path
-from retrieval.stores.milvus_lite_server import MilvusLiteServer
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
 async def main():
     server = MilvusLiteServer(Path(sys.argv[1]))

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from retrieval.passages import passage
-from retrieval.stores import milvus_lite_flush
 from retrieval.stores.milvus import MilvusStore
-from retrieval.stores.milvus_lite_words import WordAnalyzer
+from retrieval.stores.milvus_lite import flush
+from retrieval.stores.milvus_lite.words import WordAnalyzer
 from retrieval.stores.milvus_schema import BM25_B as B
 from retrieval.stores.milvus_schema import BM25_K1 as K1
 from retrieval.stores.milvus_schema import analyzer_of
@@ -63,7 +63,7 @@ def bm25(rows: Mapping[ChunkId, EmbeddedChunk], query: str, partition: str | Non
 async def test_scores_are_those_of_the_whole_collection(
     store: MilvusStore, partition: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(milvus_lite_flush, "_QUIET_S", QUIET_S)
+    monkeypatch.setattr(flush, "_QUIET_S", QUIET_S)
     luck = random.Random(1)
     await store.create_collection(NAME, CollectionSpec(4, "mixed"))
     rows: dict[ChunkId, EmbeddedChunk] = {}

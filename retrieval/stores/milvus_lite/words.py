@@ -16,7 +16,7 @@ from milvus_lite.analyzer.protocol import Analyzer
 from milvus_lite.engine.collection import Collection
 from milvus_lite.engine.projection import build_projection_plan
 
-from retrieval.stores.milvus_lite_rows import Source, hit, sources
+from retrieval.stores.milvus_lite.rows import Source, hit, sources
 from retrieval.stores.milvus_schema import BM25_B, BM25_K1
 
 ENGLISH_STOP_WORDS = frozenset(

@@ -15,7 +15,7 @@ from retrieval.errors import ConfigurationError, StoreUnavailable
 
 _log = structlog.get_logger()
 
-_PROGRAM = "retrieval.stores.milvus_lite_process"
+_PROGRAM = "retrieval.stores.milvus_lite.process"
 _ENVIRONMENT = {
     # Rows in memory are searched slowly: a long ingestion moves them on earlier than Lite's 128 MB.
     "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": str(16 * 1024 * 1024),

@@ -10,7 +10,7 @@ from milvus_lite.engine import collection
 from milvus_lite.index.brute_force import BruteForceIndex
 from milvus_lite.index.faiss_hnsw import FaissHnswIndex
 
-from retrieval.stores.milvus_lite_rows import Source, hit, sources
+from retrieval.stores.milvus_lite.rows import Source, hit, sources
 
 _FEW = 2_000
 _MANY = 20_000
@@ -84,7 +84,7 @@ def _search_graph(
         params = params or {}
         steps = int(params.get("ef", top_k)) * self.num_vectors // valid.size
         return _walk(self, queries, top_k, valid_mask, {**params, "ef": steps})
-    # By one thread, as in milvus_lite_server.py; indexes are built by all.
+    # By one thread, as in server.py; indexes are built by all.
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     vectors = self._index.reconstruct_batch(valid)

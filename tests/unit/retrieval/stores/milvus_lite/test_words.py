@@ -1,6 +1,6 @@
 from struct import pack
 
-from retrieval.stores.milvus_lite_words import Postings, WordAnalyzer
+from retrieval.stores.milvus_lite.words import Postings, WordAnalyzer
 from retrieval.stores.milvus_schema import analyzer_of
 
 ENGLISH, MIXED, CHINESE = (WordAnalyzer(analyzer_of(language)) for language in ("en", "mixed", "zh"))
