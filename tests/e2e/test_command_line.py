@@ -48,7 +48,7 @@ def test_ingesting_a_folder_again_changes_nothing(filled: ServedNode) -> None:
 
 def test_search_shows_rank_score_move_title_and_excerpt(filled: ServedNode) -> None:
     shown = filled.tandem("search", "What is checked before the service takes its first question?", "-k", "3")
-    assert re.search(r"#\s+rerank\s+recall\s+document\s+excerpt", shown)
+    assert re.search(r"#\s+blended\s+recall\s+document\s+excerpt", shown)
     first = next(line for line in shown.splitlines() if line.startswith("1 "))
     assert re.match(r"1\s+0\.\d{3}\s+\d+\s+([↑↓]\d+|=)", first)
     assert "self-test" in shown.lower()
@@ -59,20 +59,26 @@ def test_reranking_reorders_and_every_hit_carries_both_scores_and_ranks(filled: 
     with Client(filled.url) as client:
         answer = client.search(query="Who can see documents of another tenant?", top_k=10)
         # Of the same depth: what a branch did not bring within the pool counts nothing for it.
-        plain = client.search(query="Who can see documents of another tenant?", top_k=50, rerank=False)
+        plain = client.search(query="Who can see documents of another tenant?", top_k=49, rerank=False)
     hits = answer["hits"]
     assert answer["rerank"] == {
         "applied": True, "reason": None, "candidates": 50, "scored": 50, "ms": answer["rerank"]["ms"]
     }  # fmt: skip
-    assert answer["score_name"] == "rerank"
-    assert [hit["score"] for hit in hits] == sorted((hit["scores"]["rerank"] for hit in hits), reverse=True)
-    assert [hit["ranks"]["rerank"] for hit in hits] == list(range(1, 11))
+    assert answer["score_name"] == "blended"
+    assert [hit["score"] for hit in hits] == sorted((hit["scores"]["blended"] for hit in hits), reverse=True)
+    assert [hit["ranks"]["blended"] for hit in hits] == list(range(1, 11))
+    by_rerank = sorted(hits, key=lambda hit: hit["ranks"]["rerank"])
+    assert [hit["scores"]["rerank"] for hit in by_rerank] == sorted(
+        (hit["scores"]["rerank"] for hit in hits), reverse=True
+    )
     assert answer["recall"] == {"mode": "hybrid", "candidates": 50, "reason": None}
-    assert all(0 <= hit["score"] <= 1 and 0 <= hit["scores"]["fused"] <= 1 for hit in hits)
+    assert all(
+        0 <= hit[key] <= 1 for hit in (each["scores"] for each in hits) for key in ("blended", "fused", "rerank")
+    )
     assert all(hit["scores"].keys() & {"dense", "sparse"} for hit in hits)
     assert [hit["ranks"]["fused"] for hit in hits] != sorted(hit["ranks"]["fused"] for hit in hits)
     assert plain["rerank"]["reason"] == "not_requested"
-    assert [hit["ranks"]["fused"] for hit in plain["hits"]] == list(range(1, 51))
+    assert [hit["ranks"]["fused"] for hit in plain["hits"]] == list(range(1, 50))
     by_rank = {hit["ranks"]["fused"]: hit["chunk_id"] for hit in hits}
     for place, hit in enumerate(plain["hits"], start=1):
         assert by_rank.get(place, hit["chunk_id"]) == hit["chunk_id"]
