@@ -12,6 +12,7 @@ from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.questions import Hit, SearchQuery, SearchResult
 from retrieval.recall import Recall
 from retrieval.reranking import SecondStage
+from retrieval.tokenizing import check_text
 from retrieval.types import StoreName
 
 
@@ -24,8 +25,9 @@ class SearchService:
 
     async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:
         """`collection` holds vectors of `embedder`. What is missing is told in the result, as `Recall` and
-        `SecondStage` say, or raised as they and the store raise it."""
+        `SecondStage` say, or raised as they and the store raise it. Raises InvalidText."""
         started = perf_counter()
+        check_text(query.text)
         recalled = await self._recall(collection, embedder, query, _pool(query))
         ended_recall = perf_counter()
         reranked = await self._second_stage(query.text, recalled.hits, query.reranking, started)

@@ -10,6 +10,7 @@ from tokenizers import Encoding, Tokenizer
 
 from retrieval.errors import InvalidText
 
+_SURROGATE = "A text holds a lone surrogate, which no model can read: decode it as UTF-8 first"
 MAX_TOKENS = 4_000_000
 """Held at a time, 4 bytes each: some 15,000 chunks."""
 
@@ -19,7 +20,15 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
     try:
         return tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
     except (TypeError, UnicodeEncodeError) as error:
-        raise InvalidText("A text holds a lone surrogate, which no model can read: decode it as UTF-8 first") from error
+        raise InvalidText(_SURROGATE) from error
+
+
+def check_text(text: str) -> None:
+    """Raises InvalidText."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidText(_SURROGATE) from error
 
 
 class TokenMemory:

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from retrieval.engines.vllm_options import EngineOptions
-from retrieval.engines.vllm_process import EngineLaunch, EngineProcess, Output
+from retrieval.engines.vllm_process import EngineLaunch, EngineProcess, Output, within
 from retrieval.errors import EngineDead, NotReady, TandemError
 from retrieval.types import Lane, TokenIds
 
@@ -24,6 +24,7 @@ RESTART_DELAYS = (1.0, 5.0, 15.0, 60.0)
 _STABLE_SECONDS = 300.0
 """An engine that served this long has paid for its earlier restarts."""
 _WATCH_SECONDS = 0.25
+_COLLECT_SECONDS = 20.0
 
 
 class VllmEngine:
@@ -154,7 +155,8 @@ class VllmEngine:
             self._process.hush()
             await asyncio.to_thread(self._process.stop)
             self._process = None
-            await asyncio.to_thread(gc.collect)  # vLLM's objects refer to each other in a circle
+            # vLLM's objects refer to each other in a circle; the destructors of some wait for what does not come.
+            await asyncio.to_thread(within, _COLLECT_SECONDS, gc.collect)
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()

@@ -5,8 +5,9 @@ import asyncio
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from retrieval.engines.vllm_options import EngineOptions, EngineTask, engine_arguments, engine_environment
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, TandemError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     import psutil
     from vllm.outputs import PoolingRequestOutput, RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
+
+log = structlog.get_logger()
 
 Output = npt.NDArray[np.float32]
 """`embed`: (dimension,). `classify`: (1,). `token_embed`: (tokens, dimension)."""
@@ -127,14 +131,25 @@ class EngineProcess:
         import psutil
 
         if self._llm is not None:
-            self._llm.shutdown(timeout=_STOP_SECONDS)
+            within(2 * _STOP_SECONDS, partial(self._llm.shutdown, timeout=_STOP_SECONDS))
         for process in self._processes:
             process.join(_STOP_SECONDS)
+            process.kill()
         _, left = psutil.wait_procs(self._workers, timeout=_STOP_SECONDS)
         for worker in left:
             worker.kill()
         psutil.wait_procs(left, timeout=_STOP_SECONDS)
         self._llm = None  # frames that vLLM keeps would hold it until the interpreter's exit, where it complains
+
+
+def within(seconds: float, work: Callable[[], object]) -> None:
+    """Waits so long for `work` and no longer. vLLM's clean-up of an engine that died can hang for good: neither the
+    restart of the engine nor the end of this process may hang with it."""
+    thread = threading.Thread(target=work, name="engine clean-up", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.warning("engine clean-up hangs and is left behind", seconds=seconds)
 
 
 class EngineLaunch:
