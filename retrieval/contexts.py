@@ -20,18 +20,20 @@ async def with_contexts(store: VectorStore, collection: StoreName, hits: Sequenc
 
 
 def _around(chunk: Chunk, found: Mapping[tuple[DocumentId, int], Chunk], neighbors: int) -> Iterable[Chunk]:
-    """Unbroken: a chunk that is not there (its document is being replaced) ends the context on its side."""
-    before: list[Chunk] = []
-    for ordinal in range(chunk.ordinal - 1, chunk.ordinal - neighbors - 1, -1):
-        if (found_one := found.get((chunk.document_id, ordinal))) is None:
-            break
-        before.append(found_one)
-    after: list[Chunk] = []
-    for ordinal in range(chunk.ordinal + 1, chunk.ordinal + neighbors + 1):
-        if (found_one := found.get((chunk.document_id, ordinal))) is None:
-            break
-        after.append(found_one)
+    before = _unbroken(chunk, found, range(chunk.ordinal - 1, chunk.ordinal - neighbors - 1, -1))
+    after = _unbroken(chunk, found, range(chunk.ordinal + 1, chunk.ordinal + neighbors + 1))
     return [*reversed(before), chunk, *after]
+
+
+def _unbroken(chunk: Chunk, found: Mapping[tuple[DocumentId, int], Chunk], ordinals: Iterable[int]) -> list[Chunk]:
+    """A chunk that is not there (its document is being replaced) ends the context on its side."""
+    side: list[Chunk] = []
+    for ordinal in ordinals:
+        neighbor = found.get((chunk.document_id, ordinal))
+        if neighbor is None:
+            break
+        side.append(neighbor)
+    return side
 
 
 def joined(chunks: Iterable[Chunk]) -> Context:
