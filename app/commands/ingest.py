@@ -2,19 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.client import Client
+from app.commands.terminal import ProgressLog
 from retrieval.errors import InvalidRequest, TandemError
 
 FILES_A_REQUEST = 100
 BYTES_A_REQUEST = 16 * 2**20
-LOG_EVERY_SECONDS = 5.0
-"""How often progress is told where the output is no terminal."""
 
 
 def find_files(paths: Sequence[Path]) -> list[tuple[str, Path]]:
@@ -115,10 +113,9 @@ class Ingesting:
     """A bar on a terminal; elsewhere a line every few seconds."""
 
     def __init__(self, console: Console, total: int) -> None:
-        self._console = console
+        self._log = ProgressLog(console)
         self._total = total
         self._sent = self._done = 0
-        self._told = monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -147,9 +144,7 @@ class Ingesting:
         self._tell()
 
     def _tell(self) -> None:
-        if not self._console.is_terminal and monotonic() - self._told > LOG_EVERY_SECONDS:
-            self._told = monotonic()
-            self._console.print(f"{self._sent} sent, {self._done} of {self._total} done")
+        self._log.tell(f"{self._sent} sent, {self._done} of {self._total} done")
 
 
 def _batches(files: Sequence[tuple[str, Path]]) -> Iterator[list[tuple[str, Path]]]:

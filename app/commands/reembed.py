@@ -1,7 +1,7 @@
 """tandem reembed: another model or chunking for a collection that goes on serving."""
 
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 from rich.console import Console
@@ -9,11 +9,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from app.client import Client
+from app.commands.terminal import ProgressLog
 from retrieval.errors import InvalidRequest
 from retrieval.judged import load_collection
 
 POLL_SECONDS = 0.5
-LOG_EVERY_SECONDS = 5.0
 
 
 def read_chunking(text: str) -> dict[str, int]:
@@ -36,7 +36,7 @@ def read_golden(folder: Path) -> list[dict[str, Any]]:
 
 def follow(client: Client, name: str, console: Console) -> bool:
     """Shows the work until it has ended; whether the names were exchanged."""
-    told = monotonic()
+    log = ProgressLog(console)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,9 +49,7 @@ def follow(client: Client, name: str, console: Console) -> bool:
         while (status := client.reembedding(name))["phase"] in ("filling", "measuring"):
             phase = status["phase"].capitalize()
             bar.update(task, description=phase, total=status["documents"] or None, completed=status["done"])
-            if not console.is_terminal and monotonic() - told > LOG_EVERY_SECONDS:
-                told = monotonic()
-                console.print(f"{phase}: {status['done']} of {status['documents']} documents")
+            log.tell(f"{phase}: {status['done']} of {status['documents']} documents")
             sleep(POLL_SECONDS)
     if status["verdict"]:
         console.print(_table(status["verdict"]))

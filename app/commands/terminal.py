@@ -32,14 +32,26 @@ def step_teller(console: Console, status: Status) -> Callable[[str], None]:
     return tell
 
 
+class ProgressLog:
+    """Progress where the output is no terminal, and so has no bar: a line every LOG_EVERY_SECONDS."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told = monotonic()
+
+    def tell(self, line: str) -> None:
+        """Prints `line` unless another was printed a moment ago."""
+        if not self._console.is_terminal and monotonic() - self._told > LOG_EVERY_SECONDS:
+            self._told = monotonic()
+            self._console.print(line, markup=False)
+
+
 def counted(items: Collection[T], title: str, console: Console) -> Iterator[T]:
     """The items, with a bar on a terminal while they last; elsewhere with a line every few seconds."""
-    told = monotonic()
+    log = ProgressLog(console)
     bar = track(items, title, console=console, disable=not console.is_terminal, transient=True)
     for number, item in enumerate(bar):
-        if not console.is_terminal and monotonic() - told > LOG_EVERY_SECONDS:
-            told = monotonic()
-            console.print(f"{title}: {number} of {len(items)}", markup=False)
+        log.tell(f"{title}: {number} of {len(items)}")
         yield item
 
 
