@@ -99,7 +99,9 @@ def search(
     mode: Annotated[
         Mode | None, typer.Option(help="Recall by vectors, by words or both. Default: what can be.")
     ] = None,
-    rerank: Annotated[bool, typer.Option(help="Rank the pool by the reranker.")] = True,
+    rerank: Annotated[
+        bool | None, typer.Option(help="Rank the pool by the reranker. Default: in languages that it was made for.")
+    ] = None,
     filter: Annotated[
         str | None,
         typer.Option(help='As JSON: {"type": "eq", "key": "metadata.year", "value": 2024}', metavar="JSON"),

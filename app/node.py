@@ -82,7 +82,7 @@ class Node:
             changes=changes,
         )
         self.embedders = Embedders(parts.embedder)
-        self.search = SearchService(parts.reranker, parts.store)
+        self.search = SearchService(parts.reranker, parts.store, options.languages)
         self.reembedding = Reembedding(
             parts.catalog, parts.store, self.collections, self.ingestion, self.embedders, Quality(self.search)
         )

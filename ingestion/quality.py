@@ -74,7 +74,7 @@ class Quality:
                 mode="dense",
                 top_k=HITS_ASKED,
                 candidates=CANDIDATES,
-                reranking=Reranking() if rerank else None,
+                reranking=Reranking(any_language=True) if rerank else None,
             )
             result = await self._search.search(store_name, embedder, query)
             if rerank and result.hits and not result.rerank.applied:

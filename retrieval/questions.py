@@ -29,6 +29,8 @@ class Reranking:
 
     required: bool = False
     """Rather no answer than one that was not reranked."""
+    any_language: bool = False
+    """Also of a query in a language that the reranker was not made for."""
     instruction: str | None = None
     model: str | None = None
     """The only one that will do; None: the one that runs."""

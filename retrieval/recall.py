@@ -11,9 +11,13 @@ from retrieval.errors import EngineFailed, StoreUnavailable, Unavailable
 from retrieval.fusion import alone, fuse
 from retrieval.ports import Embedder, VectorStore
 from retrieval.questions import Hit, Mode, RecallReport, SearchQuery
-from retrieval.types import Candidate, Lane, StoreName
+from retrieval.scripts import is_foreign
+from retrieval.types import Candidate, Lane, Language, StoreName
 
 log = structlog.get_logger()
+
+MODEL_LANGUAGE = "model_language"
+"""Why a model was not asked: it was not made for the language of the query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,17 @@ class _Dense:
 
 
 class Recall:
-    def __init__(self, store: VectorStore) -> None:
+    def __init__(self, store: VectorStore, languages: Sequence[Language]) -> None:
+        """`languages` are those that the embedder is meant for."""
         self._store = store
+        self._languages = languages
 
     async def __call__(self, collection: StoreName, embedder: Embedder, query: SearchQuery, limit: int) -> Recalled:
         """At most `limit` hits, best first, the branches side by side.
 
-        An embedder that is away does not fail a query that leaves the mode open: recall is by words alone, and says
-        so. Raises what the embedder and the store raise, Unsupported for a mode that the server has no index for.
+        An embedder that is away does not fail a query that leaves the mode open, nor does one that cannot read the
+        query's language: recall is by words alone, and says so. Raises what the embedder and the store raise,
+        Unsupported for a mode that the server has no index for.
         """
         mode, reason = await self._mode(query)
         if mode == "dense":
@@ -72,9 +79,9 @@ class Recall:
     async def _mode(self, query: SearchQuery) -> tuple[Mode, str | None]:
         if query.mode is not None:
             return query.mode, None
-        if (await self._store.capabilities()).sparse:
-            return "hybrid", None
-        return "dense", "no_sparse_index"
+        if not (await self._store.capabilities()).sparse:
+            return "dense", "no_sparse_index"
+        return ("sparse", MODEL_LANGUAGE) if is_foreign(query.text, self._languages) else ("hybrid", None)
 
     async def _dense(self, collection: StoreName, embedder: Embedder, query: SearchQuery, limit: int) -> _Dense:
         started = perf_counter()

@@ -12,7 +12,9 @@ from retrieval.fusion import scaled
 from retrieval.passages import passage
 from retrieval.ports import Reranker
 from retrieval.questions import Hit, Reranking, RerankReport
-from retrieval.types import Lane, RerankScores
+from retrieval.recall import MODEL_LANGUAGE
+from retrieval.scripts import is_foreign
+from retrieval.types import Lane, Language, RerankScores
 
 log = structlog.get_logger()
 
@@ -36,8 +38,10 @@ class Reranked:
 
 
 class SecondStage:
-    def __init__(self, reranker: Reranker) -> None:
+    def __init__(self, reranker: Reranker, languages: Sequence[Language]) -> None:
+        """`languages` are those that the reranker is meant for."""
         self._reranker = reranker
+        self._languages = languages
 
     @property
     def model(self) -> str:
@@ -58,6 +62,8 @@ class SecondStage:
             )
         if not hits:
             return Reranked(hits, RerankReport(applied=False, reason="no_candidates", candidates=0, scored=0, ms=0))
+        if not (wanted.any_language or wanted.required) and is_foreign(text, self._languages):
+            return Reranked(hits, RerankReport(applied=False, reason=MODEL_LANGUAGE, candidates=count, scored=0, ms=0))
         began = perf_counter()
         scored: list[_Score | None] = []
         failure = None

@@ -13,13 +13,14 @@ from retrieval.questions import Hit, SearchQuery, SearchResult
 from retrieval.recall import Recall
 from retrieval.reranking import SecondStage
 from retrieval.tokenizing import check_text
-from retrieval.types import StoreName
+from retrieval.types import Language, StoreName
 
 
 class SearchService:
-    def __init__(self, reranker: Reranker, store: VectorStore) -> None:
-        self._recall = Recall(store)
-        self._second_stage = SecondStage(reranker)
+    def __init__(self, reranker: Reranker, store: VectorStore, languages: Sequence[Language]) -> None:
+        """`languages` are those that both models are meant for."""
+        self._recall = Recall(store, languages)
+        self._second_stage = SecondStage(reranker, languages)
         self._reranker = reranker
         self._store = store
 

@@ -67,8 +67,10 @@ class SearchIn(Wire):
         None, description="Recall by vectors, by words (BM25), or both; unless told: both, where the server has BM25."
     )
     fusion: FusionIn = FusionIn()
-    rerank: bool | Literal["required"] = Field(
-        True, description="`required`: an error rather than an answer in recall order."
+    rerank: bool | Literal["required"] | None = Field(
+        None,
+        description="Default: wherever the reranker was made for the query's language. `required`: an error rather "
+        "than an answer in recall order.",
     )
     rerank_model: Annotated[str, Field(max_length=300)] | None = Field(
         None, description="The reranker that has to answer; another one that runs is an error."
@@ -111,7 +113,7 @@ class SearchIn(Wire):
     @property
     def weight(self) -> int:
         """Passages to rerank, as admission counts them."""
-        return len(self.texts) * (self.candidates if self.rerank else 1)
+        return len(self.texts) * (1 if self.rerank is False else self.candidates)
 
     def digest(self) -> str:
         """Of the question and all that decides the order of its hits; the size of a page does not."""
@@ -122,6 +124,7 @@ class SearchIn(Wire):
         """Raises InvalidRequest for a cursor that is not of this question, and for a filter that is none."""
         reranking = Reranking(
             required=self.rerank == "required",
+            any_language=self.rerank is True,
             instruction=self.rerank_instruction or collection.rerank_instruction,
             model=self.rerank_model,
             weight=self.rerank_weight,
@@ -134,7 +137,7 @@ class SearchIn(Wire):
             top_k=self.top_k,
             offset=offset_of(self.cursor, self.digest()) if self.cursor else 0,
             candidates=self.candidates,
-            reranking=reranking if self.rerank else None,
+            reranking=None if self.rerank is False else reranking,
             partition=self.partition,
             filter=self._filter(collection.metadata_keys),
             min_score=self.min_score,

@@ -103,6 +103,16 @@ async def test_a_store_without_bm25_says_so(filled: NodeUnderTest, monkeypatch: 
     assert answer["recall"] == {"mode": "dense", "candidates": 8, "reason": "no_sparse_index"}
 
 
+async def test_a_language_that_the_models_cannot_read_is_left_to_words(filled: NodeUnderTest) -> None:
+    """The node of the tests has the profile of all-MiniLM-L6-v2, which knows English."""
+    question = {"query": "\u6e2f\u53e3 harbour \u7684\u706f", "collection": "harbour", "top_k": 3}
+    answer = await filled.search(**question)
+    assert answer["recall"] == {"mode": "sparse", "candidates": 8, "reason": "model_language"}
+    assert (answer["rerank"]["applied"], answer["rerank"]["reason"]) == (False, "model_language")
+    asked_for = await filled.search(**question, mode="hybrid", rerank=True)
+    assert (asked_for["recall"]["mode"], asked_for["rerank"]["applied"]) == ("hybrid", True)
+
+
 async def test_candidates_bound_the_pool(filled: NodeUnderTest) -> None:
     answer = await filled.search("harbour", collection="harbour", top_k=2, candidates=5)
     assert (answer["rerank"]["candidates"], len(answer["hits"])) == (5, 2)

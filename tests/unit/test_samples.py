@@ -36,7 +36,7 @@ PAGES = sorted(SAMPLES.iterdir())
 CLIENT_VARIABLES = {"TANDEM_URL", "TANDEM_API_KEY"}
 """Read by the command line for --url and --api-key; the node has no such settings."""
 OTHER_NAMES = {
-    *("not_requested", "no_candidates"),  # reasons of an answer without reranking
+    *("not_requested", "model_language", "no_candidates"),  # reasons of an answer without reranking
     *("torch_npu", "local_dir", "avx512_bf16", "classifier_from_token", "is_original_qwen3_reranker"),
 }
 """Words with an underscore that are no code, no field and no metric of ours."""

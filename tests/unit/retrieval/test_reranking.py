@@ -43,8 +43,10 @@ class Scorer:
         return RerankScores(scores, 9, tuple(1 for _ in passages), len(query), self.model)
 
 
-async def rerank(scorer: Scorer, hits: list[Hit], wanted: Reranking | None, *, spent_s: float = 0) -> Reranked:
-    return await SecondStage(scorer)("why", hits, wanted, perf_counter() - spent_s)  # type: ignore[arg-type]
+async def rerank(
+    scorer: Scorer, hits: list[Hit], wanted: Reranking | None, *, spent_s: float = 0, text: str = "why"
+) -> Reranked:
+    return await SecondStage(scorer, ["en"])(text, hits, wanted, perf_counter() - spent_s)  # type: ignore[arg-type]
 
 
 def test_scores_decide_and_both_ranks_are_told() -> None:
@@ -140,3 +142,10 @@ async def test_another_model_than_the_one_that_runs_is_refused() -> None:
     assert (await rerank(Scorer(), HITS[:1], Reranking(model="scorer"))).report.applied
     with pytest.raises(InvalidRequest, match=r"'scorer', not 'other'"):
         await rerank(Scorer(), HITS, Reranking(model="other"))
+
+
+async def test_a_query_that_the_model_cannot_read_is_left_in_recall_order_unless_somebody_insists() -> None:
+    result = await rerank(Scorer(), HITS[:1], Reranking(), text="\u4e3a\u4ec0\u4e48")
+    assert (result.report.applied, result.report.reason, result.hits) == (False, "model_language", HITS[:1])
+    for insisting in (Reranking(any_language=True), Reranking(required=True)):
+        assert (await rerank(Scorer(), POOL, insisting, text="\u4e3a\u4ec0\u4e48")).report.applied
