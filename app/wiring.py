@@ -31,7 +31,6 @@ from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, mode
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
-from retrieval.types import Language
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,7 @@ def node_options(settings: Settings) -> NodeOptions:
         workers=settings.workers,
         drain=timedelta(seconds=settings.drain_seconds),
         selftest_margin=settings.selftest_margin,
-        languages=_languages(build_profile(settings)),
+        languages=build_profile(settings).languages,
     )
 
 
@@ -218,10 +217,6 @@ def _server(settings: Settings, url: str, model: Model, task: HttpTask) -> HttpS
         api_key=_engine_key(settings),
         max_model_len=settings.max_model_len or model.max_model_len or DEFAULT_WINDOW,
     )
-
-
-def _languages(chosen: ModelProfile) -> tuple[Language, ...]:
-    return ("en",) if chosen.embed.family == "bert" else ("en", "zh")
 
 
 def _download_teller(on_step: OnStep) -> Progress:

