@@ -25,8 +25,13 @@ def create_app(
     `components` replaces what wiring would build. `on_failure` is told when the node cannot start at all.
     """
 
+    metrics = Metrics()
+
     async def build(on_step: OnStep) -> Components:
-        return components or await build_components(settings, on_step)
+        built = components or await build_components(settings, on_step)
+        if built.gate:
+            metrics.watch(built.gate)
+        return built
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -38,7 +43,6 @@ def create_app(
         finally:
             await runner.stop()
 
-    metrics = Metrics()
     app = FastAPI(
         title="Tandem",
         summary="Ingestion, vector search and reranking for RAG, two models in tandem on one accelerator.",

@@ -20,6 +20,7 @@ from ingestion.service import IngestionService, Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported
+from retrieval.gate import Gate
 from retrieval.models import is_folder
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
 from retrieval.search import SearchService
@@ -48,6 +49,8 @@ class Components:
     catalog: Catalog
     blobs: BlobStore
     parser: Parser
+    gate: Gate | None = None
+    """Of the device that both models compute on, where there is one."""
     open_embedder: OpenEmbedder | None = None
     """For re-embedding with a second model; None where the node owns no device to run it on."""
 

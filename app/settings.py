@@ -49,6 +49,15 @@ class Settings(BaseSettings):
     rerank_memory_share: float | None = Field(
         None, gt=0, lt=1, description="Share of the device's memory for the reranker."
     )
+    embed_replicas: int = Field(
+        1, ge=1, le=8, description="Engines with the embedder's weights (engine vllm); each takes the embedder's share."
+    )
+    gate_tolerance: float = Field(
+        0.2, gt=0, le=10, description="How much of a search's time ingestion may have under way when the search comes."
+    )
+    gate_bulk_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of the device that ingestion gets however many searches there are."
+    )
     selftest_margin: bool = Field(True, description="Self-test checks meaning; off only for random test weights.")
 
     blobs: str | None = Field(

@@ -3,14 +3,18 @@
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from time import perf_counter
 from uuid import uuid4
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from retrieval.gate import Gate
 from retrieval.questions import SearchResult
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -63,11 +67,40 @@ class Metrics:
         self.streams = Gauge("tandem_http_streams", "Event streams that are open", registry=self.registry)
         self.ready = Gauge("tandem_ready", "1 while the node is ready", registry=self.registry)
 
+    def watch(self, gate: Gate) -> None:
+        """Exports what the gate decides, as it is when the metrics are read."""
+        self.registry.register(GateCollector(gate))
+
     def observe(self, result: SearchResult) -> None:
         for stage, ms in result.timings_ms.items():
             self.stage_seconds.labels(stage).observe(ms / 1000)
         if result.rerank.reason:
             self.unranked.labels(result.rerank.reason).inc()
+
+
+class GateCollector(Collector):
+    """What the gate decides."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def collect(self) -> Iterator[Metric]:
+        state = self._gate.state()
+        for name, what, value in (
+            ("tandem_gate_interactive_calls", "Calls of searches that compute", state.interactive),
+            ("tandem_gate_bulk_slices", "Slices of ingestion that compute", state.bulk_slices),
+            ("tandem_gate_bulk_tokens", "Their tokens", state.bulk_tokens),
+            ("tandem_gate_bulk_bound_tokens", "Tokens of ingestion that may compute now", state.bulk_bound),
+            ("tandem_gate_bulk_waiting_calls", "Calls of ingestion that wait for their turn", state.bulk_waiting),
+            ("tandem_gate_bulk_tokens_per_second", "Speed of ingestion without searches", state.bulk_tokens_per_second),
+            ("tandem_gate_interactive_seconds", "Time of a typical call of a search", state.interactive_seconds),
+        ):
+            yield GaugeMetricFamily(name, what, value)
+        for name, what, value in (
+            ("tandem_gate_bulk_waited_seconds", "Time that ingestion waited for its turns", state.bulk_waited_seconds),
+            ("tandem_gate_slices_amid_searches", "Slices on the guaranteed share", state.slices_amid_searches),
+        ):
+            yield CounterMetricFamily(name, what, value)
 
 
 class Observed:

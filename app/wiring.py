@@ -25,6 +25,7 @@ from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
 from retrieval.engines.vllm_options import EngineOptions
 from retrieval.errors import ConfigurationError
+from retrieval.gate import Gate, GateOptions
 from retrieval.model_hub import ModelHub
 from retrieval.model_sources import Progress
 from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, model, profile, with_facts
@@ -55,7 +56,8 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
 
     Raises ModelUnavailable, ConfigurationError, Unsupported.
     """
-    embedder, reranker = await _build_models(settings, on_step)
+    gate = Gate(gate_options(settings))
+    embedder, reranker = await _build_models(settings, gate, on_step)
     return Components(
         embedder=embedder,
         reranker=reranker,
@@ -63,7 +65,8 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
         catalog=build_catalog(settings),
         blobs=build_blobs(settings),
         parser=ProcessParser(processes=settings.parser_processes),
-        open_embedder=partial(_open_embedder, settings) if settings.engine == "vllm" else None,
+        gate=gate,
+        open_embedder=partial(_open_embedder, settings, gate) if settings.engine == "vllm" else None,
     )
 
 
@@ -142,6 +145,15 @@ def engine_options(settings: Settings, model: Model, folder: Path, share: float 
     )
 
 
+def gate_options(settings: Settings) -> GateOptions:
+    return GateOptions(
+        tolerance=settings.gate_tolerance,
+        bulk_share=settings.gate_bulk_share,
+        slice_tokens=ENGINE_DEFAULTS[find_device()].max_num_batched_tokens,
+        slots=settings.embed_replicas,
+    )
+
+
 def worker_options(settings: Settings) -> WorkerOptions:
     return WorkerOptions(
         batch=settings.worker_batch,
@@ -165,7 +177,7 @@ def node_options(settings: Settings) -> NodeOptions:
     )
 
 
-async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, Reranker]:
+async def _build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple[Embedder, Reranker]:
     if settings.engine == "node":
         raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
     chosen = build_profile(settings)
@@ -185,18 +197,19 @@ async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, 
     rerank = engine_options(settings, chosen.rerank, rerank_folder, settings.rerank_memory_share)
     second_stage: Reranker
     if chosen.second_stage == "late_interaction":
-        second_stage = LateInteractionReranker(replace(rerank, task="token_embed"))
+        second_stage = LateInteractionReranker(replace(rerank, task="token_embed"), gate=gate)
     else:
-        second_stage = VllmReranker(replace(rerank, task="classify"))
-    return VllmEmbedder(embed, dimension=settings.embed_dimension), second_stage
+        second_stage = VllmReranker(replace(rerank, task="classify"), gate=gate)
+    embedder = VllmEmbedder(embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate)
+    return embedder, second_stage
 
 
-async def _open_embedder(settings: Settings, models: str) -> Embedder:
+async def _open_embedder(settings: Settings, gate: Gate, models: str) -> Embedder:
     """Of a pair's name or a model's id, with the settings of the node's own."""
     known = next((pair.embed for pair in PROFILES if pair.name == models), None)
     chosen = known or model(models)
     folder = await ModelHub(settings.models_dir).resolve(chosen.id)
-    return VllmEmbedder(engine_options(settings, chosen, folder, settings.embed_memory_share))
+    return VllmEmbedder(engine_options(settings, chosen, folder, settings.embed_memory_share), gate=gate)
 
 
 def _http_embedder(settings: Settings, model: Model, folder: Path) -> HttpEmbedder:

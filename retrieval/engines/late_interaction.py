@@ -12,6 +12,7 @@ from retrieval.engines.token_models import EngineModel
 from retrieval.engines.vllm import VllmEngine
 from retrieval.engines.vllm_options import EngineOptions
 from retrieval.errors import ConfigurationError
+from retrieval.gate import Gate
 from retrieval.prompts import EmbeddingPrompts
 from retrieval.types import Lane, RerankScores, Vectors
 
@@ -30,11 +31,17 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
     answer the query 0.75 to 0.9. Thresholds of a cross-encoder do not carry over. `instruction` has no effect.
     """
 
-    def __init__(self, options: EngineOptions, *, on_restart: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        gate: Gate | None = None,
+        on_restart: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """`options.task` must be `token_embed`. Raises ModelUnavailable, ConfigurationError."""
         if options.task != "token_embed":
             raise ConfigurationError(f"Late interaction needs an engine with the task token_embed, not {options.task}")
-        super().__init__(VllmEngine(options, on_restart=on_restart))
+        super().__init__(VllmEngine(options, on_restart=on_restart), gate)
         self._model = options.name
         self._prompts = EmbeddingPrompts(
             read_tokenizer(options.model), max_model_len=options.max_model_len, query_format="plain", remember=True
@@ -55,7 +62,7 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         del instruction  # part of the port
         prompts = await asyncio.to_thread(self._prompts.documents, [query, *passages])
         submitted = prompts if passages else []
-        outputs = await self.engine.encode([prompt.ids for prompt in submitted], lane=lane)
+        outputs = await self.encode([prompt.ids for prompt in submitted], lane=lane)
         scores = await asyncio.to_thread(self._scores, outputs) if passages else ()
         return RerankScores(
             scores=scores,

@@ -12,6 +12,7 @@ import numpy as np
 import structlog
 from tokenizers import Tokenizer
 
+from retrieval.engines.gated import Encoder, encode_gated
 from retrieval.engines.model_folder import (
     read_config,
     read_tokenizer,
@@ -21,6 +22,7 @@ from retrieval.engines.model_folder import (
     whole_dimension,
 )
 from retrieval.errors import EngineFailed
+from retrieval.gate import Gate
 from retrieval.ports import Lifecycle
 from retrieval.prompts import PROMPT_VERSION, EmbeddingPrompts, RerankPromptBuilder, query_format
 from retrieval.types import Embeddings, Fingerprint, Lane, RerankScores, TextKind, TokenIds, Vector
@@ -28,8 +30,10 @@ from retrieval.types import Embeddings, Fingerprint, Lane, RerankScores, TextKin
 log = structlog.get_logger()
 
 
-class TokenEngine(Lifecycle, Protocol):
-    async def encode(self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None) -> list[Vector]:
+class TokenEngine(Lifecycle, Encoder, Protocol):
+    async def encode(
+        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+    ) -> Sequence[Vector]:
         """One finite output per prompt, in order. Errors as in `Embedder.embed`."""
         ...
 
@@ -40,8 +44,10 @@ EngineT = TypeVar("EngineT", bound=TokenEngine)
 class EngineModel(Generic[EngineT]):
     """A model that lives and fails with its engine."""
 
-    def __init__(self, engine: EngineT) -> None:
+    def __init__(self, engine: EngineT, gate: Gate | None) -> None:
+        """`gate` is that of the engine's device; None: the engine has it for itself."""
         self.engine = engine
+        self._gate = gate
 
     async def start(self) -> None:
         await self.engine.start()
@@ -52,6 +58,14 @@ class EngineModel(Generic[EngineT]):
     @property
     def failure(self) -> str | None:
         return self.engine.failure
+
+    async def encode(
+        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+    ) -> Sequence[Vector]:
+        """As `TokenEngine.encode`, through the gate."""
+        if self._gate is None:
+            return await self.engine.encode(token_ids, lane=lane, dimensions=dimensions)
+        return await encode_gated(self._gate, self.engine, token_ids, lane=lane, dimensions=dimensions)
 
 
 class TokenEmbedder(EngineModel[EngineT]):
@@ -66,11 +80,12 @@ class TokenEmbedder(EngineModel[EngineT]):
         engine_version: str,
         max_model_len: int,
         dimension: int | None,
+        gate: Gate | None = None,
     ) -> None:
         """`folder` holds the model's configuration and tokenizer, `name` is its public name. `dimension` below the
         model's own has the engine cut vectors to their first components and normalise again (Matryoshka); the model
         must be trained for it. Raises ModelUnavailable, ConfigurationError."""
-        super().__init__(engine)
+        super().__init__(engine, gate)
         self._dimensions = reduced_dimension(folder, dimension)
         self._tokenizer = read_tokenizer(folder)
         self._prompts = EmbeddingPrompts(
@@ -114,7 +129,7 @@ class TokenEmbedder(EngineModel[EngineT]):
             prompts = await asyncio.to_thread(self._prompts.queries, texts, instruction)
         else:
             prompts = await asyncio.to_thread(self._prompts.documents, texts)
-        outputs = await self.engine.encode([prompt.ids for prompt in prompts], lane=lane, dimensions=self._dimensions)
+        outputs = await self.encode([prompt.ids for prompt in prompts], lane=lane, dimensions=self._dimensions)
         dimension = self._fingerprint.dimension
         if any(output.shape != (dimension,) for output in outputs):
             raise EngineFailed(
@@ -138,10 +153,12 @@ class TokenEmbedder(EngineModel[EngineT]):
 class TokenReranker(EngineModel[EngineT]):
     """Port Reranker, for models of the Qwen3-Reranker family as published or converted to sequence classification."""
 
-    def __init__(self, engine: EngineT, folder: Path, *, name: str, max_model_len: int) -> None:
+    def __init__(
+        self, engine: EngineT, folder: Path, *, name: str, max_model_len: int, gate: Gate | None = None
+    ) -> None:
         """As for TokenEmbedder. The engine's outputs are probabilities, shape (1,). Raises ModelUnavailable,
         ConfigurationError."""
-        super().__init__(engine)
+        super().__init__(engine, gate)
         require_reranker(folder)
         self._model = name
         self._prompts = RerankPromptBuilder(read_tokenizer(folder), max_model_len=max_model_len)
@@ -158,7 +175,7 @@ class TokenReranker(EngineModel[EngineT]):
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
     ) -> RerankScores:
         built = await asyncio.to_thread(self._prompts.build, query, passages, instruction)
-        outputs = await self.engine.encode([prompt.ids for prompt in built.prompts], lane=lane)
+        outputs = await self.encode([prompt.ids for prompt in built.prompts], lane=lane)
         return RerankScores(
             scores=tuple(float(output[0]) for output in outputs),
             tokens=sum(len(prompt.ids) for prompt in built.prompts),

@@ -5,15 +5,15 @@ each other is not decided here.
 """
 
 import asyncio
-import gc
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import structlog
 
+from retrieval.engines.host_messages import Output
 from retrieval.engines.vllm_options import EngineOptions
-from retrieval.engines.vllm_process import EngineLaunch, EngineProcess, Output, within
+from retrieval.engines.vllm_process import EngineLaunch, EngineProcess
 from retrieval.errors import EngineDead, NotReady, TandemError
 from retrieval.types import Lane, TokenIds
 
@@ -24,7 +24,6 @@ RESTART_DELAYS = (1.0, 5.0, 15.0, 60.0)
 _STABLE_SECONDS = 300.0
 """An engine that served this long has paid for its earlier restarts."""
 _WATCH_SECONDS = 0.25
-_COLLECT_SECONDS = 20.0
 
 
 class VllmEngine:
@@ -91,7 +90,9 @@ class VllmEngine:
         async with self._changing:
             await self._stop_process()
 
-    async def encode(self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None) -> list[Output]:
+    async def encode(
+        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+    ) -> Sequence[Output]:
         """One output per prompt, in order; a prompt holds at least one token.
 
         `dimensions` needs a model started with `is_matryoshka`. Cancelling the caller aborts its requests; if one
@@ -152,11 +153,9 @@ class VllmEngine:
 
     async def _stop_process(self) -> None:
         if self._process is not None:
-            self._process.hush()
+            self._process.detach()
             await asyncio.to_thread(self._process.stop)
             self._process = None
-            # vLLM's objects refer to each other in a circle; the destructors of some wait for what does not come.
-            await asyncio.to_thread(within, _COLLECT_SECONDS, gc.collect)
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()

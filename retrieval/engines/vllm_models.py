@@ -6,10 +6,12 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from retrieval.engines.model_folder import is_causal_model, reduced_dimension
+from retrieval.engines.replicas import Replicas
 from retrieval.engines.token_models import TokenEmbedder, TokenReranker
 from retrieval.engines.vllm import VllmEngine
 from retrieval.engines.vllm_options import EngineOptions
 from retrieval.errors import ConfigurationError
+from retrieval.gate import Gate
 
 QWEN3_RERANKER_OVERRIDES: Mapping[str, object] = {
     "architectures": ["Qwen3ForSequenceClassification"],
@@ -20,7 +22,7 @@ QWEN3_RERANKER_OVERRIDES: Mapping[str, object] = {
 softmax over the two."""
 
 
-class VllmEmbedder(TokenEmbedder[VllmEngine]):
+class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
     """Port Embedder."""
 
     def __init__(
@@ -28,25 +30,36 @@ class VllmEmbedder(TokenEmbedder[VllmEngine]):
         options: EngineOptions,
         *,
         dimension: int | None = None,
+        replicas: int = 1,
+        gate: Gate | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`dimension` as for TokenEmbedder. Raises ModelUnavailable, ConfigurationError."""
+        """`dimension` and `gate` as for TokenEmbedder. `replicas` engines share the work; each takes the memory that
+        `options` say. Raises ModelUnavailable, ConfigurationError."""
         if reduced_dimension(options.model, dimension) is not None:
             options = replace(options, hf_overrides={**options.hf_overrides, "is_matryoshka": True})
+        engines = [VllmEngine(options, on_restart=on_restart) for _ in range(replicas)]
         super().__init__(
-            VllmEngine(options, on_restart=on_restart),
+            engines[0] if replicas == 1 else Replicas(engines),
             options.model,
             name=options.name,
             engine_version=engine_version(),
             max_model_len=options.max_model_len,
             dimension=dimension,
+            gate=gate,
         )
 
 
 class VllmReranker(TokenReranker[VllmEngine]):
     """Port Reranker."""
 
-    def __init__(self, options: EngineOptions, *, on_restart: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        gate: Gate | None = None,
+        on_restart: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Raises ModelUnavailable, ConfigurationError."""
         if is_causal_model(options.model):
             options = replace(options, hf_overrides={**options.hf_overrides, **QWEN3_RERANKER_OVERRIDES})
@@ -55,6 +68,7 @@ class VllmReranker(TokenReranker[VllmEngine]):
             options.model,
             name=options.name,
             max_model_len=options.max_model_len,
+            gate=gate,
         )
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from retrieval.errors import ConfigurationError
 
@@ -38,6 +38,8 @@ class EngineOptions:
     """Used where it is right (causal models that pool the last token); False switches it off there as well."""
     enforce_eager: bool = False
     """No compilation: starts sooner, computes slower."""
+    graph_sizes: tuple[int, ...] | None = None
+    """Tokens of the steps that graphs are captured for; None: as vLLM chooses."""
     load_format: Literal["auto", "dummy"] = "auto"
     """`dummy`: random weights of the right shape, to measure a device without a download."""
     cpu_cores: str | None = None
@@ -59,6 +61,7 @@ def engine_environment(options: EngineOptions) -> dict[str, str]:
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine has a process of its own, ours
         "VLLM_CPU_OMP_THREADS_BIND": options.cpu_cores or _own_cores(),
     }
 
@@ -76,6 +79,9 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     token_wise = options.task == "token_embed"
+    graphs: dict[str, Any] = {}
+    if options.graph_sizes is not None:
+        graphs["compilation_config"] = {"cudagraph_capture_sizes": list(options.graph_sizes)}
     return AsyncEngineArgs(
         model=str(options.model),
         served_model_name=options.name,
@@ -93,6 +99,7 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
         hf_overrides=dict(options.hf_overrides),
         load_format=options.load_format,
         enforce_eager=options.enforce_eager,
+        **graphs,
         disable_log_stats=True,
         use_tqdm_on_load=False,
     )

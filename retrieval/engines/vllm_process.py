@@ -1,155 +1,129 @@
-"""One vLLM engine process: how it is started, asked and stopped. vLLM is imported when an engine starts and not before:
-the import alone takes seconds, and must find its environment variables set."""
+"""One vLLM engine host as the node sees it: how it is started, asked and stopped."""
 
 import asyncio
-import multiprocessing
 import os
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
-from multiprocessing.process import BaseProcess
-from pathlib import Path
+from itertools import count
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
-import numpy as np
-import numpy.typing as npt
-import structlog
-
-from retrieval.engines.vllm_options import EngineOptions, EngineTask, engine_arguments, engine_environment
+from retrieval.engines.host_messages import Done, Drop, Failed, NotStarted, Output, Started, Work, frame, read, receive
+from retrieval.engines.vllm_options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, TandemError
 from retrieval.types import Lane, TokenIds
 
 if TYPE_CHECKING:
     import psutil
-    from vllm.outputs import PoolingRequestOutput, RequestOutput
-    from vllm.v1.engine.async_llm import AsyncLLM
 
-log = structlog.get_logger()
-
-Output = npt.NDArray[np.float32]
-"""`embed`: (dimension,). `classify`: (1,). `token_embed`: (tokens, dimension)."""
+PROGRAM = "retrieval.engines.vllm_host"
 
 _STARTING = threading.Lock()
 """Held while an engine starts. vLLM measures the device's free memory then, and a neighbour that allocates or releases
-meanwhile spoils the measurement; the environment variables below are the whole process's, too."""
+meanwhile spoils the measurement."""
 _STOP_SECONDS = 10.0
-ENGINE_NICENESS = 5
-"""Of a CPU engine's threads, 0 being everybody else's."""
-_SUBMITTED_AT_ONCE = 16
 
 
 class EngineProcess:
     """A started engine. Requests go in from the event loop; `stop` blocks and goes to a thread."""
 
-    def __init__(self, llm: "AsyncLLM", options: EngineOptions, processes: Sequence[BaseProcess]) -> None:
-        self._llm: AsyncLLM | None = llm
-        self._task: EngineTask = options.task
-        self._name = options.name
-        self._processes = processes
-        self._workers = _children(processes)
-        self._step_back()
+    def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket, name: str) -> None:
+        self._process = process
+        self._connection = connection
+        self._name = name
+        self._children = _children(process.pid)
+        self._numbers = count(1)
+        self._calls: dict[int, tuple[int, asyncio.Future[Sequence[Output]]]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
 
     @property
     def dead(self) -> bool:
-        return self._llm is None or self._llm.errored or not all(process.is_alive() for process in self._processes)
+        return self._process.poll() is not None or self._reading is None or self._reading.done()
 
     @property
     def pids(self) -> tuple[int, ...]:
-        return tuple(process.pid for process in self._processes if process.pid is not None)
+        return (self._process.pid,)
 
     @property
     def unfinished(self) -> int:
-        """Requests that the engine still works on or holds in its queue."""
-        return len(self._llm.output_processor.request_states) if self._llm else 0
+        """Prompts of calls that wait for their answer."""
+        return sum(prompts for prompts, _ in self._calls.values())
 
     async def attach(self) -> None:
-        """Binds the engine, which was made in a thread, to the running event loop. Errors as in `encode`."""
-        try:
-            await self._alive().get_supported_tasks()
-        except Exception as error:
-            raise self._translated(error) from error
+        """Binds the engine to the running event loop."""
+        reader, self._writer = await asyncio.open_connection(sock=self._connection)
+        self._reading = asyncio.create_task(self._read(reader), name=f"replies of {self._name}")
 
-    async def encode(self, token_ids: Sequence[TokenIds], lane: Lane, dimensions: int | None) -> list[Output]:
-        """One request each, answered in order. Whatever ends it early, cancellation included, aborts them all.
+    async def encode(self, token_ids: Sequence[TokenIds], lane: Lane, dimensions: int | None) -> Sequence[Output]:
+        """One output per prompt, in order. Whatever ends it early, cancellation included, drops the whole call.
 
         Raises EngineDead, EngineFailed.
         """
-        from vllm import PoolingParams
-        from vllm.inputs import tokens_input
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        llm = self._alive()
-        params = PoolingParams(task=self._task, dimensions=dimensions)
-        submitted = []
+        if self.dead or self._writer is None:
+            raise self._death()
+        if not token_ids:
+            return []
+        number = next(self._numbers)
+        answer: asyncio.Future[Sequence[Output]] = asyncio.get_running_loop().create_future()
+        self._calls[number] = (len(token_ids), answer)
+        self._writer.write(frame(Work(number, [list(ids) for ids in token_ids], int(lane), dimensions)))
         try:
-            for number, ids in enumerate(token_ids, start=1):
-                prompt = tokens_input(list(ids))  # ready for the engine: a raw prompt costs twice the time on this loop
-                submitted.append(await llm.add_request(uuid4().hex, prompt, params, priority=int(lane)))
-                if number % _SUBMITTED_AT_ONCE == 0:
-                    await asyncio.sleep(0)  # submitting never waits: a large call would hold the event loop
-            return [_checked(await collector.get()) for collector in submitted]
-        except BaseException as error:
-            with suppress(EngineDeadError):
-                await llm.abort([collector.request_id for collector in submitted], internal=True)
-            if isinstance(error, Exception):
-                raise self._translated(error) from error
-            raise
+            return await answer
+        finally:
+            if self._calls.pop(number, None) and not self.dead:
+                self._writer.write(frame(Drop(number)))
 
-    def _alive(self) -> "AsyncLLM":
-        if self._llm is None:
-            raise EngineDead(f"The engine of {self._name} was stopped")
-        return self._llm
-
-    def _translated(self, error: Exception) -> TandemError:
-        if isinstance(error, TandemError):
-            return error
-        if self.dead:
-            return EngineDead(f"The engine of {self._name} died; it is being restarted")
-        return EngineFailed(f"The engine of {self._name} refused a request: {_told(error)}")
-
-    def _step_back(self) -> None:
-        """On a CPU, the engine's threads want every core all of the time. A little less of a claim than everybody
-        else's lets the event loop and the store answer at once, and costs the engine only what those really use."""
-        from vllm.platforms import current_platform
-
-        if not current_platform.is_cpu():
-            return
-        for pid in (*self.pids, *(worker.pid for worker in self._workers)):
-            with suppress(OSError):
-                for thread in Path(f"/proc/{pid}/task").iterdir():
-                    os.setpriority(os.PRIO_PROCESS, int(thread.name), ENGINE_NICENESS)
-
-    def hush(self) -> None:
-        """To call in the event loop before `stop`: vLLM takes the end of its process for a failure, and reports it."""
-        if self._llm is not None and self._llm.output_handler is not None:
-            self._llm.output_handler.cancel()
+    def detach(self) -> None:
+        """To call in the event loop before `stop`: fails every waiter and tells the host to end."""
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._writer is not None:
+            self._writer.close()
+        self._fail_calls()
 
     def stop(self) -> None:
-        """Ends the processes and waits for them. Works on a dead engine, whose workers may have outlived it."""
+        """Ends the process and waits for it. Works on a dead engine, whose children may have outlived it."""
         import psutil
 
-        if self._llm is not None:
-            within(2 * _STOP_SECONDS, partial(self._llm.shutdown, timeout=_STOP_SECONDS))
-        for process in self._processes:
-            process.join(_STOP_SECONDS)
-            process.kill()
-        _, left = psutil.wait_procs(self._workers, timeout=_STOP_SECONDS)
-        for worker in left:
-            worker.kill()
+        with suppress(OSError):
+            self._connection.close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        _, left = psutil.wait_procs(self._children, timeout=_STOP_SECONDS)
+        for child in left:
+            child.kill()
         psutil.wait_procs(left, timeout=_STOP_SECONDS)
-        self._llm = None  # frames that vLLM keeps would hold it until the interpreter's exit, where it complains
 
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while True:
+                message = await read(reader)
+                assert isinstance(message, Done | Failed)
+                _, answer = self._calls.pop(message.call, (0, None))
+                if answer is None or answer.done():
+                    continue  # dropped meanwhile
+                if isinstance(message, Done):
+                    answer.set_result(list(message.outputs))
+                else:
+                    answer.set_exception(EngineFailed(f"{self._name}: {message.message}"))
+        except (EOFError, ConnectionError):
+            self._fail_calls()
 
-def within(seconds: float, work: Callable[[], object]) -> None:
-    """Waits so long for `work` and no longer. vLLM's clean-up of an engine that died can hang for good: neither the
-    restart of the engine nor the end of this process may hang with it."""
-    thread = threading.Thread(target=work, name="engine clean-up", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        log.warning("engine clean-up hangs and is left behind", seconds=seconds)
+    def _fail_calls(self) -> None:
+        calls, self._calls = self._calls, {}
+        for _, answer in calls.values():
+            if not answer.done():
+                answer.set_exception(self._death())
+
+    def _death(self) -> EngineDead:
+        return EngineDead(f"The engine of {self._name} died; it is being restarted")
 
 
 class EngineLaunch:
@@ -159,37 +133,52 @@ class EngineLaunch:
         self._options = options
         self._cancelled = threading.Event()
         self._done = threading.Event()
-        self._older: frozenset[int | None] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> EngineProcess:
         """Raises EngineFailed (it would not start), EngineDead (cancelled), ConfigurationError (vLLM not installed)."""
         try:
             with self._turn():
-                self._older = frozenset(process.pid for process in _engine_cores())
-                try:
-                    process = EngineProcess(_construct(self._options), self._options, self._processes())
-                except ImportError as error:
-                    raise ConfigurationError(f"The engine vllm needs the package vllm: {error}") from error
-                except (RuntimeError, ValueError, OSError, AssertionError) as error:
-                    self._check()
-                    raise EngineFailed(f"vLLM could not start {self._options.name}: {_told(error)}") from error
-                if self._cancelled.is_set():
-                    process.stop()
-                    raise EngineDead("The engine was closed while it started")
-                return process
+                return self._launched()
         finally:
             self._done.set()
 
     def cancel(self) -> None:
-        """Makes `run` raise, and returns when it has. vLLM cannot be interrupted, but gives up without its process."""
+        """Makes `run` raise, and returns when it has."""
         self._cancelled.set()
         while not self._done.wait(0.1):
-            for process in self._processes():
-                process.kill()
+            if self._process is not None:
+                self._process.kill()
 
-    def _processes(self) -> list[BaseProcess]:
-        older = self._older
-        return [] if older is None else [process for process in _engine_cores() if process.pid not in older]
+    def _launched(self) -> EngineProcess:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  # our own program
+                [sys.executable, "-P", "-m", PROGRAM, str(theirs.fileno())],
+                env={**os.environ, **engine_environment(self._options)},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # a Ctrl-C in the terminal is the node's to handle: it drains first
+            )
+        try:
+            ours.sendall(frame(self._options))
+            answer = receive(ours)
+        except (EOFError, OSError):
+            answer = None
+        if isinstance(answer, Started) and not self._cancelled.is_set():
+            return EngineProcess(self._process, ours, self._options.name)
+        ours.close()
+        self._process.kill()
+        status = self._process.wait()
+        self._check()
+        if isinstance(answer, NotStarted):
+            raise self._refusal(answer)
+        raise EngineFailed(f"vLLM could not start {self._options.name}: its process ended with status {status}")
+
+    def _refusal(self, answer: NotStarted) -> TandemError:
+        if answer.why == "not_installed":
+            return ConfigurationError(f"The engine vllm needs the package vllm: {answer.message}")
+        return EngineFailed(f"vLLM could not start {self._options.name}: {answer.message}")
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -206,37 +195,9 @@ class EngineLaunch:
             raise EngineDead("The engine was closed while it started")
 
 
-def _engine_cores() -> list[BaseProcess]:
-    return [process for process in multiprocessing.active_children() if process.name.startswith("EngineCore")]
-
-
-def _children(processes: Sequence[BaseProcess]) -> "list[psutil.Process]":
+def _children(pid: int) -> "list[psutil.Process]":
     import psutil
 
-    children: list[psutil.Process] = []
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            children += psutil.Process(process.pid).children(recursive=True)
-    return children
-
-
-def _construct(options: EngineOptions) -> "AsyncLLM":
-    os.environ.update(engine_environment(options))
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    return AsyncLLM.from_engine_args(engine_arguments(options))
-
-
-def _checked(output: "PoolingRequestOutput | RequestOutput") -> Output:
-    from vllm.outputs import PoolingRequestOutput
-
-    assert isinstance(output, PoolingRequestOutput)
-    values: Output = output.outputs.data.float().numpy()
-    if values.size == 0 or not np.isfinite(values).all():
-        raise EngineFailed("The engine returned an output that is empty or not finite")
-    return values
-
-
-def _told(error: BaseException) -> str:
-    """vLLM's messages run over many lines."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []

@@ -1,7 +1,6 @@
 """An engine process from start to end: its death, its callers' deaths, and what stays behind (nothing)."""
 
 import asyncio
-import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from transformers import AutoModel
 
 from retrieval.engines.vllm import VllmEngine
 from retrieval.engines.vllm_models import VllmEmbedder
+from retrieval.engines.vllm_process import PROGRAM
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, NotReady
 from retrieval.types import Lane
 from tests.support.engines import REDUCED_DIMENSION, TINY_DIMENSION, engine_options
@@ -55,8 +55,8 @@ def much_work(subject: str) -> list[str]:
     return [f"{subject} {number} " + "word " * 400 for number in range(300)]
 
 
-def engine_processes() -> set[int | None]:
-    return {child.pid for child in multiprocessing.active_children() if child.name.startswith("EngineCore")}
+def engine_processes() -> set[int]:
+    return {child.pid for child in psutil.Process().children() if PROGRAM in child.cmdline()}
 
 
 async def test_reduced_dimension_is_the_full_vectors_head(

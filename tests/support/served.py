@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from app.client import Client, NodeUnreachable
+from retrieval.engines.vllm_process import PROGRAM
 from tests.support.waiting import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -63,9 +64,7 @@ class ServedNode:
 
     def engines(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [
-            child for child in children if "EngineCore" in child.name() or "EngineCore" in " ".join(child.cmdline())
-        ]
+        return [child for child in children if PROGRAM in child.cmdline()]
 
 
 @contextmanager

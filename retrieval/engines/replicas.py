@@ -1,0 +1,49 @@
+"""Several engines with the same model on one device, as one engine: while one prepares a batch, another computes."""
+
+from collections.abc import Sequence
+
+from retrieval.engines.host_messages import Output
+from retrieval.engines.vllm import VllmEngine
+from retrieval.types import Lane, TokenIds
+
+
+class Replicas:
+    """Serves as long as one of them does; the others come back by themselves."""
+
+    def __init__(self, engines: Sequence[VllmEngine]) -> None:
+        self._engines = engines
+
+    @property
+    def failure(self) -> str | None:
+        failures = [engine.failure for engine in self._engines]
+        return None if None in failures else failures[0]
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(pid for engine in self._engines for pid in engine.pids)
+
+    @property
+    def unfinished(self) -> int:
+        """Requests that they hold."""
+        return sum(engine.unfinished for engine in self._engines)
+
+    @property
+    def restarts(self) -> int:
+        return sum(engine.restarts for engine in self._engines)
+
+    async def start(self) -> None:
+        """One after the other. Errors as in `VllmEngine.start`."""
+        for engine in self._engines:
+            await engine.start()
+
+    async def close(self) -> None:
+        for engine in self._engines:
+            await engine.close()
+
+    async def encode(
+        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+    ) -> Sequence[Output]:
+        """By the one that has least to do. Errors as in `VllmEngine.encode`."""
+        able = [engine for engine in self._engines if engine.failure is None] or self._engines
+        engine = min(able, key=lambda each: each.unfinished)
+        return await engine.encode(token_ids, lane=lane, dimensions=dimensions)

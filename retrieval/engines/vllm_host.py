@@ -1,0 +1,165 @@
+"""What runs in an engine's own process: one vLLM engine, stepped in a loop for as long as the node holds the socket.
+
+vLLM's engine is driven in process and synchronously. A call of a hundred prompts is one message and one step, where
+`AsyncLLM` sends a hundred messages, from the node's event loop, and begins with the first one that arrives.
+"""
+
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.engines.host_messages import Done, Drop, Failed, NotStarted, Output, Started, Work, frame, receive
+from retrieval.engines.vllm_options import EngineOptions, EngineTask, engine_arguments
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+ENGINE_NICENESS = 5
+"""Of a CPU engine's threads, 0 being everybody else's."""
+_TOLD_CHARACTERS = 300
+
+
+@dataclass(slots=True)
+class _Call:
+    missing: int
+    outputs: list[Output | None] = field(default_factory=list)
+
+    @property
+    def requests(self) -> range:
+        return range(len(self.outputs))
+
+
+class EngineHost:
+    """The calls under way in one engine."""
+
+    def __init__(self, engine: "LLMEngine", task: EngineTask, reply: "queue.SimpleQueue[bytes]") -> None:
+        self._engine = engine
+        self._task: EngineTask = task
+        self._reply = reply
+        self._calls: dict[int, _Call] = {}
+
+    @property
+    def idle(self) -> bool:
+        return not self._engine.has_unfinished_requests()
+
+    def take(self, message: object) -> None:
+        if isinstance(message, Work):
+            self._submit(message)
+        elif isinstance(message, Drop):
+            self._drop(message.call)
+
+    def step(self) -> None:
+        """Computes one batch. What it raises leaves the engine in no state to go on."""
+        from vllm.outputs import PoolingRequestOutput
+
+        for output in self._engine.step():
+            assert isinstance(output, PoolingRequestOutput)
+            number, _, position = output.request_id.partition("-")
+            call = self._calls.get(int(number))
+            if call is None:
+                continue  # dropped while the batch was computed
+            values: Output = output.outputs.data.float().numpy()
+            if values.size == 0 or not np.isfinite(values).all():
+                self._fail(int(number), "The engine returned an output that is empty or not finite")
+                continue
+            call.outputs[int(position)] = values
+            call.missing -= 1
+            if not call.missing:
+                self._done(int(number), call)
+
+    def _submit(self, work: Work) -> None:
+        from vllm import PoolingParams
+        from vllm.inputs import tokens_input
+
+        self._calls[work.call] = _Call(len(work.prompts), [None] * len(work.prompts))
+        parameters = PoolingParams(task=self._task, dimensions=work.dimensions)
+        try:
+            for position, ids in enumerate(work.prompts):
+                name = f"{work.call}-{position}"
+                self._engine.add_request(name, tokens_input(ids), parameters, priority=work.priority)
+        except Exception as error:  # noqa: BLE001  # whatever vLLM's checks raise, the engine itself is untouched
+            self._fail(work.call, f"The engine refused a request: {told(error)}")
+
+    def _done(self, number: int, call: _Call) -> None:
+        del self._calls[number]
+        outputs = [output for output in call.outputs if output is not None]
+        alike = len({output.shape for output in outputs}) == 1
+        self._reply.put(frame(Done(number, np.stack(outputs) if alike else outputs)))
+
+    def _fail(self, number: int, message: str) -> None:
+        self._drop(number)
+        self._reply.put(frame(Failed(number, message)))
+
+    def _drop(self, number: int) -> None:
+        call = self._calls.pop(number, None)
+        if call is not None:
+            self._engine.abort_request([f"{number}-{position}" for position in call.requests])
+
+
+def main() -> None:
+    """The socket is the file descriptor that the only argument names; its first message is the EngineOptions."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to every process, and the node still drains
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    options = receive(connection)
+    assert isinstance(options, EngineOptions)
+    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+    replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, inbox), daemon=True).start()
+    threading.Thread(target=_write, args=(connection, replies), daemon=True).start()
+    try:
+        host = EngineHost(_started(options), options.task, replies)
+    except ImportError as error:
+        connection.sendall(frame(NotStarted("not_installed", str(error))))
+        sys.exit(1)
+    except (RuntimeError, ValueError, OSError, AssertionError) as error:
+        connection.sendall(frame(NotStarted("refused", told(error))))
+        sys.exit(1)
+    replies.put(frame(Started()))
+    while True:
+        if host.idle:
+            host.take(inbox.get())
+        while not inbox.empty():
+            host.take(inbox.get())
+        if not host.idle:
+            host.step()
+
+
+def told(error: BaseException) -> str:
+    """vLLM's messages run over many lines."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:_TOLD_CHARACTERS]
+
+
+def _started(options: EngineOptions) -> "LLMEngine":
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    if current_platform.is_cpu():
+        # The engine's threads want every core all of the time. A little less of a claim than everybody else's lets the
+        # node's event loop and the store answer at once, and costs the engine only what those really use.
+        os.nice(ENGINE_NICENESS)
+    return LLMEngine.from_engine_args(engine_arguments(options))
+
+
+def _read(connection: socket.socket, inbox: "queue.SimpleQueue[object]") -> None:
+    try:
+        while True:
+            inbox.put(receive(connection))
+    except (EOFError, OSError):
+        os._exit(0)  # the node closed the engine, or is gone: nothing here is worth keeping
+
+
+def _write(connection: socket.socket, replies: "queue.SimpleQueue[bytes]") -> None:
+    """In a thread, so that a node that is busy does not hold up the engine's next step."""
+    while True:
+        connection.sendall(replies.get())
+
+
+if __name__ == "__main__":
+    main()

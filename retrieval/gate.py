@@ -1,0 +1,252 @@
+"""Who may use the accelerator now: searches at once, ingestion in the time that they leave.
+
+Engines that share a device know nothing of each other, so an embedder that is kept full slows every rerank. The gate
+sees the work of all of them. Interactive work never waits here. Bulk work goes in slices, and how much of it may be in
+flight follows from what was measured: with no search about, as much as fills the engines; with searches about, what the
+device computes within a small part of a search's own time; while one is being computed nothing, but for a guaranteed
+share.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from retrieval.errors import ConfigurationError
+
+_MEMORY = 0.9
+"""Of a measurement's weight, what is left of it at the next one."""
+_SOONEST_SECONDS = 0.0005
+"""Between two looks at what bulk work is owed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateOptions:
+    tolerance: float = 0.2
+    """Bulk work in flight when a search comes, as a part of the time that the search's own engine calls take."""
+    bulk_share: float = 0.1
+    """Of the device's time, what bulk work gets however many searches there are; in [0, 1)."""
+    calm_seconds: float = 1.0
+    """After so long without interactive work bulk work takes everything."""
+    slice_tokens: int = 16384
+    """Most tokens of one slice, unless a single prompt has more: those of one engine step."""
+    slots: int = 1
+    """Slices that compute at once, for instance one an engine replica."""
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise ConfigurationError(f"The gate's tolerance is {self.tolerance}; it must be above 0")
+        if not 0 <= self.bulk_share < 1:
+            raise ConfigurationError(f"The gate's bulk share is {self.bulk_share}; it must be in [0, 1)")
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """What the gate knows and decides now."""
+
+    interactive: int
+    """Calls that compute."""
+    bulk_slices: int
+    """In flight, as `bulk_tokens` are."""
+    bulk_tokens: int
+    bulk_waiting: int
+    """Calls that wait for their turn."""
+    bulk_bound: int
+    """Tokens that may be in flight."""
+    bulk_tokens_per_second: float
+    """Measured, while nothing else computed; 0: not yet."""
+    interactive_seconds: float
+    """A typical call, as the device's time goes; 0: none yet."""
+    bulk_waited_seconds: float
+    """Sum, over all calls so far."""
+    slices_amid_searches: int
+    """Released on the guaranteed share."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    lengths: Sequence[int]
+    turn: "asyncio.Future[Turn]"
+    since: float
+
+
+@dataclass(slots=True)
+class _Mean:
+    """Of a ratio, the newest measurements counting most."""
+
+    over: float = 0.0
+    under: float = 0.0
+
+    def add(self, over: float, under: float) -> None:
+        self.over = _MEMORY * self.over + over
+        self.under = _MEMORY * self.under + under
+
+    @property
+    def value(self) -> float:
+        return self.over / self.under if self.under > 0 else 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """The right to compute the next `prompts` prompts of a call, until `Gate.end`."""
+
+    prompts: int
+    tokens: int
+    released: float
+    alone: bool
+    """No interactive work has computed beside it."""
+
+
+class Gate:
+    """One per device. All methods belong to one event loop, whose clock it uses."""
+
+    def __init__(self, options: GateOptions | None = None) -> None:
+        self.options = options or GateOptions()
+        self._interactive = 0
+        self._last_interactive: float | None = None
+        self._interactive_seconds = _Mean()
+        self._in_flight: set[Turn] = set()
+        self._tokens = 0
+        self._tokens_per_second = _Mean()
+        self._last_end = 0.0
+        self._queue: deque[_Waiting] = deque()
+        self._owed = 0.0
+        self._owed_at = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._waited = 0.0
+        self._amid = 0
+
+    @contextmanager
+    def interactive(self) -> Iterator[None]:
+        """Guards interactive work. It begins at once; until it ends no bulk work begins but the guaranteed share."""
+        began = _now()
+        if not self._interactive:
+            self._owed, self._owed_at = 0.0, began
+        self._interactive += 1
+        for turn in self._in_flight:
+            turn.alone = False
+        try:
+            yield
+        finally:
+            ended = _now()
+            self._interactive -= 1
+            self._last_interactive = ended
+            took = ended - began
+            self._interactive_seconds.add(took * took, took)  # long calls count by their length
+            self._last_end = max(self._last_end, ended)
+            self._release()
+
+    async def turn(self, lengths: Sequence[int]) -> Turn:
+        """Waits until bulk work may compute; first come, first served. `lengths` are the tokens of a call's prompts, in
+        order and at least one; the turn is for the first of them, as many as fit a slice."""
+        waiting = _Waiting(lengths, asyncio.get_running_loop().create_future(), _now())
+        self._queue.append(waiting)
+        self._release()
+        try:
+            return await waiting.turn
+        except asyncio.CancelledError:
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+            elif waiting.turn.done() and not waiting.turn.cancelled():
+                self.end(waiting.turn.result(), measured=False)
+            raise
+
+    def end(self, turn: Turn, *, measured: bool) -> None:
+        """Has to follow every `turn`, once. `measured`: it was computed, and how long that took is believed if the
+        device had nothing else to do."""
+        now = _now()
+        self._in_flight.remove(turn)
+        self._tokens -= turn.tokens
+        began = max(turn.released, self._last_end)
+        if measured and turn.alone and now > began:
+            self._tokens_per_second.add(turn.tokens, now - began)
+        self._last_end = now
+        self._release()
+
+    def state(self) -> GateState:
+        return GateState(
+            interactive=self._interactive,
+            bulk_slices=len(self._in_flight),
+            bulk_tokens=self._tokens,
+            bulk_waiting=len(self._queue),
+            bulk_bound=self._bound(_now()),
+            bulk_tokens_per_second=self._tokens_per_second.value,
+            interactive_seconds=self._interactive_seconds.value,
+            bulk_waited_seconds=self._waited,
+            slices_amid_searches=self._amid,
+        )
+
+    def _bound(self, now: float) -> int:
+        """Tokens in flight. Two slices a slot keep an engine from waiting for its next one."""
+        most = 2 * self.options.slots * self.options.slice_tokens
+        if self._calm(now):
+            return most
+        seconds = self.options.tolerance * self._interactive_seconds.value
+        return max(1, min(most, int(seconds * self._tokens_per_second.value)))
+
+    def _calm(self, now: float) -> bool:
+        if self._interactive or self._last_interactive is None:
+            return not self._interactive
+        return now - self._last_interactive >= self.options.calm_seconds
+
+    def _release(self) -> None:
+        """Gives turns to those who wait, for as long as the rules allow."""
+        now = _now()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._accrue(now)
+        while self._queue:
+            if self._queue[0].turn.cancelled():
+                self._queue.popleft()
+                continue
+            bound = self._bound(now)
+            prompts, tokens = self._slice(self._queue[0].lengths, bound)
+            if self._tokens and self._tokens + tokens > bound:
+                return  # whoever ends looks again
+            if self._interactive:
+                if self._tokens or not self.options.bulk_share:
+                    return
+                missing = self._cost(tokens) - self._owed
+                if missing > 0:
+                    delay = max(missing / self.options.bulk_share, _SOONEST_SECONDS)
+                    self._alarm = asyncio.get_running_loop().call_later(delay, self._release)
+                    return
+                self._owed -= self._cost(tokens)
+                self._amid += 1
+            self._grant(self._queue.popleft(), prompts, tokens, now)
+
+    def _grant(self, waiting: _Waiting, prompts: int, tokens: int, now: float) -> None:
+        turn = Turn(prompts, tokens, now, alone=not self._interactive)
+        self._in_flight.add(turn)
+        self._tokens += tokens
+        self._waited += now - waiting.since
+        waiting.turn.set_result(turn)
+
+    def _slice(self, lengths: Sequence[int], bound: int) -> tuple[int, int]:
+        """Prompts and tokens of the next slice: at least one prompt, whatever its length."""
+        most = min(self.options.slice_tokens, max(1, bound // self.options.slots))
+        tokens = lengths[0]
+        prompts = 1
+        for length in lengths[1:]:
+            if tokens + length > most:
+                break
+            tokens += length
+            prompts += 1
+        return prompts, tokens
+
+    def _cost(self, tokens: int) -> float:
+        """Seconds of the device. Before bulk work was measured, those of a search stand for them."""
+        rate = self._tokens_per_second.value
+        return tokens / rate if rate else self._interactive_seconds.value or self.options.calm_seconds
+
+    def _accrue(self, now: float) -> None:
+        """Bulk work is owed its share of the time in which it waits behind searches."""
+        if self._interactive and self._queue:
+            self._owed += (now - self._owed_at) * self.options.bulk_share
+        self._owed_at = now
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
