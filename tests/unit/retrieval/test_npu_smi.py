@@ -99,6 +99,11 @@ def test_a_310p_has_its_memory_in_the_column_before() -> None:
     assert (second.chip, second.power, second.aicore_percent) == (1, None, None)
 
 
+def test_a_column_of_hbm_that_is_empty_is_passed_over() -> None:
+    card = A2.replace("0    / 0          3418 / 65536", "1460 / 44280      0    / 0    ")
+    assert parse_npus(card)[0].hbm_total_bytes == 44280 * MIB
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
