@@ -24,10 +24,10 @@ from retrieval.engines.http_server import HttpServerOptions, HttpTask
 from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.model_folder import read_tokenizer
 from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
-from retrieval.engines.npu_smi import Npu, NpuSmiFailed, read_npus
+from retrieval.engines.npu_smi import Npu, read_npus
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
 from retrieval.engines.vllm_options import EngineOptions, EngineTask
-from retrieval.errors import ConfigurationError
+from retrieval.errors import ConfigurationError, DeviceUnknown
 from retrieval.model_hub import ModelHub
 from retrieval.model_sources import Progress
 from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, model, profile, with_facts
@@ -156,7 +156,7 @@ def engine_options(
 
 
 def npus() -> tuple[Npu, ...]:
-    """That this process may use. Raises NpuSmiFailed, ConfigurationError."""
+    """That this process may use. Raises DeviceUnknown, ConfigurationError."""
     return read_npus(visible_npus())
 
 
@@ -164,7 +164,7 @@ def npu_chip() -> str | None:
     """Name of the chip that engines run on; None if npu-smi does not tell, which is no reason not to try."""
     try:
         return npus()[0].name
-    except NpuSmiFailed:
+    except DeviceUnknown:
         return None
 
 

@@ -20,8 +20,7 @@ from app.settings import Settings
 from app.wiring import build_catalog, build_profile, build_store, npu_chip, npus
 from retrieval.engines.ascend import known_faults, refused_embedder, vllm_ascend_release
 from retrieval.engines.devices import find_device
-from retrieval.engines.npu_smi import NpuSmiFailed
-from retrieval.errors import ConfigurationError, TandemError
+from retrieval.errors import ConfigurationError, DeviceUnknown, TandemError
 from retrieval.model_files import installed
 from retrieval.model_hub import packaged_folder
 from retrieval.models import is_folder
@@ -82,7 +81,7 @@ def _npus() -> list[Finding]:
     """One for each chip that this process may use; engines run on the first."""
     try:
         found = npus()
-    except NpuSmiFailed as error:
+    except DeviceUnknown as error:
         return [Finding("note", "device", f"an NPU is here, its state unknown: {error.message}")]
     except ConfigurationError as error:
         return [Finding("fail", "device", error.message)]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shutil import which
 
-from retrieval.errors import ConfigurationError, TandemError
+from retrieval.errors import ConfigurationError, DeviceUnknown
 
 _TIMEOUT_SECONDS = 30.0
 _FOLDERS = "/usr/local/bin:/usr/local/sbin"
@@ -24,12 +24,6 @@ _CHIP = re.compile(r"(?P<chip>\d+)(?:\s+\d+)?")
 _LOAD = re.compile(
     r"(?P<aicore>\S+)\s+(?P<memory>\d+)\s*/\s*(?P<memory_total>\d+)(?:\s+(?P<hbm>\d+)\s*/\s*(?P<hbm_total>\d+))?"
 )
-
-
-class NpuSmiFailed(TandemError):
-    """npu-smi is not here, failed, or printed what is not known."""
-
-    code = "npu_smi_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +57,12 @@ class Npu:
 def read_npus(visible: Sequence[int] | None = None, *, program: str = "npu-smi") -> tuple[Npu, ...]:
     """The chips that this process may use, the one that an engine takes first; at least one.
 
-    `visible`: what ASCEND_RT_VISIBLE_DEVICES says, None for all. Blocks for up to 30 s. Raises NpuSmiFailed;
+    `visible`: what ASCEND_RT_VISIBLE_DEVICES says, None for all. Blocks for up to 30 s. Raises DeviceUnknown;
     ConfigurationError if `visible` names a chip that is not there.
     """
     path = which(program) or which(program, path=_FOLDERS)
     if path is None:
-        raise NpuSmiFailed(f"{program} is not here; it comes with Ascend's driver, and a container has it mounted")
+        raise DeviceUnknown(f"{program} is not here; it comes with Ascend's driver, and a container has it mounted")
     try:
         done = subprocess.run(  # noqa: S603  # the driver's own program, with fixed arguments
             [path, "info"],
@@ -79,24 +73,24 @@ def read_npus(visible: Sequence[int] | None = None, *, program: str = "npu-smi")
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise NpuSmiFailed(f"{path} info did not answer in {_TIMEOUT_SECONDS:.0f} s; look at the driver") from None
+        raise DeviceUnknown(f"{path} info did not answer in {_TIMEOUT_SECONDS:.0f} s; look at the driver") from None
     except OSError as error:
-        raise NpuSmiFailed(f"{path} cannot be run: {error.strerror}") from error
+        raise DeviceUnknown(f"{path} cannot be run: {error.strerror}") from error
     text = done.stdout.decode(errors="replace")
     if done.returncode:
         told = " ".join((done.stderr.decode(errors="replace") or text).split())[-200:]
-        raise NpuSmiFailed(f"{path} info ended with status {done.returncode}: {told}")
+        raise DeviceUnknown(f"{path} info ended with status {done.returncode}: {told}")
     return select_npus(parse_npus(text), visible)
 
 
 def parse_npus(text: str) -> tuple[Npu, ...]:
-    """Every chip of `npu-smi info`, in its order. Raises NpuSmiFailed, with the line it stumbled over."""
+    """Every chip of `npu-smi info`, in its order. Raises DeviceUnknown, with the line it stumbled over."""
     rows = _device_rows(text)
     found: list[Npu] = []
     for first in rows:
         found.append(_npu(first, next(rows, None), device=len(found)))
     if not found:
-        raise NpuSmiFailed("npu-smi info lists no chip")
+        raise DeviceUnknown("npu-smi info lists no chip")
     return tuple(found)
 
 
@@ -119,7 +113,7 @@ def _device_rows(text: str) -> Iterator[list[str]]:
         if not line.startswith("|"):
             continue
         if not line.endswith("|"):
-            raise NpuSmiFailed(f"npu-smi info printed a line that is cut off: {line!r}")
+            raise DeviceUnknown(f"npu-smi info printed a line that is cut off: {line!r}")
         cells = [cell.strip() for cell in line[1:-1].split("|")]
         if len(cells) == 3 and not cells[0].startswith(("NPU", "Chip")):
             yield cells
@@ -131,7 +125,7 @@ def _npu(first: list[str], second: list[str] | None, *, device: int) -> Npu:
     measured = first[2].split()
     if named is None or chip is None or load is None or len(measured) < 2:
         line = " | ".join(first if named is None or len(measured) < 2 else cells)
-        raise NpuSmiFailed(f"npu-smi info printed what Tandem does not know, at chip {device}: {line!r}")
+        raise DeviceUnknown(f"npu-smi info printed what Tandem does not know, at chip {device}: {line!r}")
     kind = "hbm" if load["hbm_total"] and int(load["hbm_total"]) else "memory"
     return Npu(
         id=int(named["id"]),

@@ -13,9 +13,9 @@ import app.wiring
 from app.commands.doctor import doctor
 from app.settings import Settings, load_settings, visible_npus
 from app.wiring import engine_options, npu_chip
-from retrieval.engines.npu_smi import Npu, NpuSmiFailed, select_npus
+from retrieval.engines.npu_smi import Npu, select_npus
 from retrieval.engines.vllm_options import EngineOptions, EngineTask
-from retrieval.errors import ConfigurationError, Unsupported
+from retrieval.errors import ConfigurationError, DeviceUnknown, Unsupported
 from retrieval.models import Model
 
 GIB = 2**30
@@ -34,7 +34,7 @@ class Machine:
 
     def read_npus(self, visible: tuple[int, ...] | None) -> tuple[Npu, ...]:
         if self.chips is None:
-            raise NpuSmiFailed("npu-smi is not here")
+            raise DeviceUnknown("npu-smi is not here")
         return select_npus(self.chips, visible)
 
     def release(self) -> Version | None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.engines.npu_smi import Npu, NpuSmiFailed, parse_npus, read_npus, select_npus
-from retrieval.errors import ConfigurationError
+from retrieval.engines.npu_smi import Npu, parse_npus, read_npus, select_npus
+from retrieval.errors import ConfigurationError, DeviceUnknown
 
 GIB = 2**30
 MIB = 2**20
@@ -118,7 +118,7 @@ def test_a_column_of_hbm_that_is_empty_is_passed_over() -> None:
     ],
 )
 def test_what_is_no_such_table_is_told_with_the_line(text: str, words: str) -> None:
-    with pytest.raises(NpuSmiFailed) as failure:
+    with pytest.raises(DeviceUnknown) as failure:
         parse_npus(text)
     assert words in failure.value.message
 
@@ -145,21 +145,21 @@ def test_the_program_is_asked_for_its_table_in_english(tmp_path: Path) -> None:
 
 def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
     body = "sys.exit('libdrvdsmi_host.so: cannot open\\nshared object file')"
-    with pytest.raises(NpuSmiFailed, match=r"status 1: libdrvdsmi_host\.so: cannot open shared object file"):
+    with pytest.raises(DeviceUnknown, match=r"status 1: libdrvdsmi_host\.so: cannot open shared object file"):
         read_npus(program=program(tmp_path, body))
 
 
 def test_a_program_that_cannot_be_had_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NpuSmiFailed, match="no-such-npu-smi is not here"):
+    with pytest.raises(DeviceUnknown, match="no-such-npu-smi is not here"):
         read_npus(program="no-such-npu-smi")
     damaged = tmp_path / "npu-smi"
     damaged.write_bytes(b"\x7fELF")
     damaged.chmod(0o755)
-    with pytest.raises(NpuSmiFailed, match="cannot be run"):
+    with pytest.raises(DeviceUnknown, match="cannot be run"):
         read_npus(program=str(damaged))
 
 
 def test_a_program_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrieval.engines.npu_smi._TIMEOUT_SECONDS", 0.05)
-    with pytest.raises(NpuSmiFailed, match="did not answer"):
+    with pytest.raises(DeviceUnknown, match="did not answer"):
         read_npus(program=program(tmp_path, "sys.stdin.close(); os.read(os.pipe()[0], 1)"))
