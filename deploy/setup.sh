@@ -2,12 +2,21 @@
 # Makes the virtual environment that `make` runs in, or leaves it alone when it is up to date.
 #   deploy/setup.sh FOLDER LOCK...    e.g. deploy/setup.sh .venv cpu dev  (lock files of deploy/requirements)
 # pip is used as it is configured on this machine. An interrupted run is noticed by the next one, which starts afresh.
+# With `ascend` the environment lies on top of a Python that has vllm-ascend, as its image has: vLLM, torch and what
+# else is there stay as they are, and only what is missing is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
 shift
 unfinished=$venv/.unfinished
 supported='import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'
+candidates=${PYTHON:-python3.11 python3.12 python3}
+beside=
+if [ "$1" = ascend ]; then
+  beside=--system-site-packages
+  candidates=${PYTHON:-python3 python3.11 python3.12}
+  supported="import importlib.util as u; all(map(u.find_spec, ('vllm', 'vllm_ascend'))) or exit(1); $supported"
+fi
 
 if [ -e "$unfinished" ]; then
   echo "An installation into $venv was interrupted: starting afresh."
@@ -15,17 +24,22 @@ if [ -e "$unfinished" ]; then
 fi
 if ! "$venv/bin/python" -c "$supported" 2> /dev/null; then
   python=
-  for candidate in ${PYTHON:-python3.11 python3.12 python3}; do
+  for candidate in $candidates; do
     if "$candidate" -c "$supported" 2> /dev/null; then python=$candidate && break; fi
   done
+  if [ -z "$python" ] && [ -n "$beside" ]; then
+    echo "Tandem needs a Python 3.11 or 3.12 with vLLM and vllm-ascend to serve on an NPU; tried: $candidates." >&2
+    echo "Run it in the image of vllm-ascend (deploy/ascend.md tells how), or on this CPU: make DEVICE=cpu ..." >&2
+    exit 1
+  fi
   if [ -z "$python" ]; then
-    echo "Tandem needs Python 3.11 (or 3.12) with its venv module; tried: ${PYTHON:-python3.11, python3.12, python3}." >&2
+    echo "Tandem needs Python 3.11 (or 3.12) with its venv module; tried: $candidates." >&2
     echo "Install it (Debian: apt-get install python3.11-venv) or name one: make PYTHON=/path/to/python3.11 ..." >&2
     exit 1
   fi
   echo "Making $venv with $("$python" --version)."
   rm -rf "$venv"
-  "$python" -m venv "$venv"
+  "$python" -m venv $beside "$venv"
 fi
 
 digest() { cat "deploy/requirements/$1.txt" pyproject.toml | sha256sum | cut -d' ' -f1; }
@@ -37,6 +51,25 @@ done
 locks=("${names[@]/#/deploy/requirements/}")
 locks=("${locks[@]/%/.txt}")
 touch "$unfinished"
+
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+if [ -n "$beside" ]; then
+  rounds=0  # what a package requires is known when it is there: asked again until nothing is missing
+  until missing=$("$venv/bin/python" deploy/requirements/beside.py "${locks[0]}") && [ -z "$missing" ]; do
+    if [ $((rounds += 1)) -gt 6 ]; then
+      echo "Still missing, or of a wrong version: ${missing//$'\n'/ }" >&2
+      exit 1
+    fi
+    echo "Installing $(wc -l <<< "$missing") packages into $venv, beside those of the image."
+    pip install --quiet --no-deps $missing
+  done
+  pip install --quiet --no-deps --editable .
+  digest ascend > "$venv/.installed-ascend"
+  rm "$unfinished"
+  echo "Done: $venv is ready ($SECONDS s)."
+  exit 0
+fi
 
 packages=$(cat "${locks[@]}" | grep -c ==)
 case "${names[0]}" in
@@ -59,7 +92,6 @@ report &
 reporter=$!
 trap 'kill "$reporter" 2> /dev/null || true' EXIT
 
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 torch=$(grep -h '^torch==.*+cpu' "${locks[@]}" || true)
 if [ -n "$torch" ] && ! pip install --quiet --no-deps "$torch" 2> /dev/null; then
   echo "The configured package index has no $torch: taking it from PyTorch's own."

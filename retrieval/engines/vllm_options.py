@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from retrieval.errors import ConfigurationError
 
@@ -31,20 +31,22 @@ class EngineOptions:
     max_num_batched_tokens: int = 8192
     """Tokens of one step. Raised to `max_model_len`: no prompt is ever computed in pieces."""
     max_num_seqs: int = 256
-    dtype: Literal["bfloat16", "float32"] | None = None
-    """None: bfloat16 where the hardware computes in it, else float32. Never float16: Qwen3-Embedding-8B overflows in
-    it, and CPUs emulate it."""
+    dtype: Literal["bfloat16", "float32", "float16"] | None = None
+    """None: bfloat16 where the hardware computes in it, else float32. float16 only for a device that knows nothing
+    wider: Qwen3-Embedding-8B overflows in it, and CPUs emulate it."""
     prefix_caching: bool = True
     """Used where it is right (causal models that pool the last token); False switches it off there as well."""
     enforce_eager: bool = False
     """No compilation: starts sooner, computes slower."""
-    graph_sizes: tuple[int, ...] | None = None
-    """Tokens of the steps that graphs are captured for; None: as vLLM chooses."""
     load_format: Literal["auto", "dummy"] = "auto"
     """`dummy`: random weights of the right shape, to measure a device without a download."""
     cpu_cores: str | None = None
     """Cores for the threads of a CPU engine, for instance `0-3`. None: all that this process may use."""
     hf_overrides: Mapping[str, object] = field(default_factory=dict)
+    graph_capture_sizes: tuple[int, ...] | None = None
+    """Tokens of a step that graphs are captured for; None: vLLM's own choice."""
+    additional_config: Mapping[str, object] = field(default_factory=dict)
+    """For the platform's plugin, vllm-ascend for instance."""
 
     def __post_init__(self) -> None:
         if not 0 < self.memory_share <= 1:
@@ -79,9 +81,6 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     token_wise = options.task == "token_embed"
-    graphs: dict[str, Any] = {}
-    if options.graph_sizes is not None:
-        graphs["compilation_config"] = {"cudagraph_capture_sizes": list(options.graph_sizes)}
     return AsyncEngineArgs(
         model=str(options.model),
         served_model_name=options.name,
@@ -99,7 +98,8 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
         hf_overrides=dict(options.hf_overrides),
         load_format=options.load_format,
         enforce_eager=options.enforce_eager,
-        **graphs,
+        cudagraph_capture_sizes=None if options.graph_capture_sizes is None else list(options.graph_capture_sizes),
+        additional_config=dict(options.additional_config),
         disable_log_stats=True,
         use_tqdm_on_load=False,
     )

@@ -16,7 +16,7 @@ NEVER_ANSWERS = {
     # receipts
     "parse_failed", "encrypted_document", "parse_limit", "no_text", "blob_missing", "not_read_back", "cancelled",
     # starts
-    "configuration", "model_unavailable",
+    "configuration", "device_unknown", "model_unavailable",
 }  # fmt: skip
 
 

