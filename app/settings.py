@@ -1,5 +1,6 @@
 """The only reader of the environment. Frozen; checked once, at the start."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -136,6 +137,11 @@ class Settings(BaseSettings):
         if self.engine == "node" and self.node_url is None:
             raise ValueError("TANDEM_ENGINE=node needs TANDEM_NODE_URL")
         return self
+
+
+def cuda_visible_devices() -> str | None:
+    """CUDA's own variable: of the machine's devices, those that this process may use, in their order."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") or None
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -1,10 +1,12 @@
 """The only constructor of adapters: from settings to components."""
 
-from dataclasses import dataclass, replace
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines
 from app.node import Components, NodeOptions, OnStep
 from app.settings import Settings
 from app.workers import WorkerParts
@@ -16,7 +18,8 @@ from ingestion.ports import BlobStore, Catalog
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
-from retrieval.engines.devices import Device, find_device
+from retrieval.engine_memory import EnginePlan
+from retrieval.engines.devices import find_device
 from retrieval.engines.http import HttpEmbedder, HttpReranker
 from retrieval.engines.http_server import HttpServerOptions, HttpTask
 from retrieval.engines.late_interaction import LateInteractionReranker
@@ -31,23 +34,6 @@ from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, mode
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
-
-
-@dataclass(frozen=True, slots=True)
-class EngineDefaults:
-    """What an engine is given where the settings do not say. Both engines together leave room for the rest."""
-
-    memory_share: float
-    kv_cache_bytes: int | None
-    max_num_batched_tokens: int
-
-
-ENGINE_DEFAULTS: dict[Device, EngineDefaults] = {
-    "cuda": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=16384),
-    "npu": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=8192),
-    # On a CPU the share is of main memory, which others use too. Small steps keep searches from waiting for ingestion.
-    "cpu": EngineDefaults(memory_share=0.2, kv_cache_bytes=2 * 2**30, max_num_batched_tokens=2048),
-}
 
 
 async def build_components(settings: Settings, on_step: OnStep) -> Components:
@@ -126,10 +112,23 @@ def build_profile(settings: Settings) -> ModelProfile:
     return profile(name, embed=settings.embed_model, rerank=settings.rerank_model)
 
 
-def engine_options(settings: Settings, model: Model, folder: Path, share: float | None) -> EngineOptions:
-    """For the embedder's engine; the others change its task."""
+def engine_options(
+    settings: Settings, model: Model, folder: Path, share: float | None, planned: EnginePlan | None = None
+) -> EngineOptions:
+    """For the embedder's engine; the others change its task. `planned`, where the device tells its memory, knows the
+    share already."""
     defaults = ENGINE_DEFAULTS[find_device()]
     known = with_facts(model, folder)
+    if planned is not None:
+        return EngineOptions(
+            model=folder,
+            name=known.name,
+            task="embed",
+            max_model_len=planned.max_model_len,
+            memory_share=planned.share,
+            kv_cache_bytes=planned.kv_cache_memory_bytes,
+            max_num_batched_tokens=planned.max_num_batched_tokens,
+        )
     assert known.max_model_len is not None
     return EngineOptions(
         model=folder,
@@ -181,8 +180,10 @@ async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, 
             _http_embedder(settings, chosen.embed, embed_folder),
             HttpReranker(rerank_folder, _server(settings, settings.rerank_url, chosen.rerank, "classify")),
         )
-    embed = engine_options(settings, chosen.embed, embed_folder, settings.embed_memory_share)
-    rerank = engine_options(settings, chosen.rerank, rerank_folder, settings.rerank_memory_share)
+    demands = pair_demands(settings, chosen, (embed_folder, rerank_folder))
+    planned = await asyncio.to_thread(planned_engines, settings, demands) or (None, None)
+    embed = engine_options(settings, chosen.embed, embed_folder, settings.embed_memory_share, planned[0])
+    rerank = engine_options(settings, chosen.rerank, rerank_folder, settings.rerank_memory_share, planned[1])
     second_stage: Reranker
     if chosen.second_stage == "late_interaction":
         second_stage = LateInteractionReranker(replace(rerank, task="token_embed"))
@@ -196,7 +197,9 @@ async def _open_embedder(settings: Settings, models: str) -> Embedder:
     known = next((pair.embed for pair in PROFILES if pair.name == models), None)
     chosen = known or model(models)
     folder = await ModelHub(settings.models_dir).resolve(chosen.id)
-    return VllmEmbedder(engine_options(settings, chosen, folder, settings.embed_memory_share))
+    demand = engine_demand(settings, chosen, "second embedder", settings.embed_memory_share, folder)
+    planned = await asyncio.to_thread(planned_engines, settings, [demand]) or (None,)
+    return VllmEmbedder(engine_options(settings, chosen, folder, settings.embed_memory_share, planned[0]))
 
 
 def _http_embedder(settings: Settings, model: Model, folder: Path) -> HttpEmbedder:
