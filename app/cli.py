@@ -176,6 +176,41 @@ def doctor() -> None:
     raise typer.Exit(0 if asyncio.run(run_doctor(load_settings(), console)) else 1)
 
 
+@app.command()
+def plan(
+    models: Annotated[str | None, typer.Option(help="Model pair (TANDEM_MODELS).")] = None,
+    embed: Annotated[str | None, typer.Option(help="Another embedder: id or folder (TANDEM_EMBED_MODEL).")] = None,
+    rerank: Annotated[str | None, typer.Option(help="Another reranker: id or folder (TANDEM_RERANK_MODEL).")] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=1, help="Of the device, in GB. Default: what the one found here has.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(min=64, help="Tokens of the longest input (TANDEM_MAX_MODEL_LEN).")
+    ] = None,
+    step: Annotated[int | None, typer.Option(min=64, help="Tokens that an engine computes at once, at most.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="bfloat16, fp8 or int4 (GPTQ, AWQ). Default: what config.json says.")
+    ] = None,
+    tensor_parallel: Annotated[int, typer.Option(min=1, help="Devices that each model is split over.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure, in bytes, as JSON.")] = False,
+) -> None:
+    """Say whether both models fit a device, with which limits and shares of its memory. Status 1 where they do not."""
+    from app.commands.plan import plan_memory
+
+    given = {"models": models, "embed_model": embed, "rerank_model": rerank, "max_model_len": window}
+    fits = plan_memory(
+        load_settings(**{name: value for name, value in given.items() if value is not None}),
+        console,
+        memory_gb=memory,
+        step_tokens=step,
+        tensor_parallel=tensor_parallel,
+        weights=weights,
+        as_json=as_json,
+    )
+    if not fits:
+        raise typer.Exit(1)
+
+
 @models_app.command("list")
 def models_list() -> None:
     """Show the model pairs, and which models are here."""

@@ -148,6 +148,11 @@ class Settings(BaseSettings):
         return self
 
 
+def cuda_visible_devices() -> str | None:
+    """CUDA's own variable: of the machine's devices, those that this process may use, in their order."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") or None
+
+
 def load_settings(**overrides: object) -> Settings:
     """Reads the environment; `overrides` win. Raises ConfigurationError with one line that names the setting."""
     try:

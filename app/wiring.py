@@ -1,11 +1,12 @@
 """The only constructor of adapters: from settings to components."""
 
 from asyncio import to_thread
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines
 from app.node import Components, NodeOptions, OnStep
 from app.settings import Settings, visible_npus
 from app.workers import WorkerParts
@@ -17,8 +18,9 @@ from ingestion.ports import BlobStore, Catalog
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
+from retrieval.engine_memory import EnginePlan
 from retrieval.engines.ascend import ascend_options, default_window, vllm_ascend_release
-from retrieval.engines.devices import Device, find_device
+from retrieval.engines.devices import find_device
 from retrieval.engines.http import HttpEmbedder, HttpReranker
 from retrieval.engines.http_server import HttpServerOptions, HttpTask
 from retrieval.engines.late_interaction import LateInteractionReranker
@@ -35,23 +37,6 @@ from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, mode
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
-
-
-@dataclass(frozen=True, slots=True)
-class EngineDefaults:
-    """What an engine is given where the settings do not say. Both engines together leave room for the rest."""
-
-    memory_share: float
-    kv_cache_bytes: int | None
-    max_num_batched_tokens: int
-
-
-ENGINE_DEFAULTS: dict[Device, EngineDefaults] = {
-    "cuda": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=16384),
-    "npu": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=8192),
-    # On a CPU the share is of main memory, which others use too. Small steps keep searches from waiting for ingestion.
-    "cpu": EngineDefaults(memory_share=0.2, kv_cache_bytes=2 * 2**30, max_num_batched_tokens=2048),
-}
 
 
 async def build_components(settings: Settings, on_step: OnStep) -> Components:
@@ -133,12 +118,28 @@ def build_profile(settings: Settings) -> ModelProfile:
 
 
 def engine_options(
-    settings: Settings, model: Model, folder: Path, share: float | None, task: EngineTask = "embed"
+    settings: Settings,
+    model: Model,
+    folder: Path,
+    share: float | None,
+    task: EngineTask = "embed",
+    planned: EnginePlan | None = None,
 ) -> EngineOptions:
-    """Blocks, on an NPU. Raises ModelUnavailable, ConfigurationError, Unsupported (no model for this device)."""
+    """`planned`, where the device tells its memory, knows the share already. Blocks, on an NPU. Raises
+    ModelUnavailable, ConfigurationError, Unsupported (no model for this device)."""
     device = find_device()
     defaults = ENGINE_DEFAULTS[device]
     known = with_facts(model, folder)
+    if planned is not None:
+        return EngineOptions(
+            model=folder,
+            name=known.name,
+            task=task,
+            max_model_len=planned.max_model_len,
+            memory_share=planned.share,
+            kv_cache_bytes=planned.kv_cache_memory_bytes,
+            max_num_batched_tokens=planned.max_num_batched_tokens,
+        )
     assert known.max_model_len is not None
     options = EngineOptions(
         model=folder,
@@ -219,11 +220,13 @@ async def _build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tupl
             _http_embedder(settings, chosen.embed, embed_folder),
             HttpReranker(rerank_folder, _server(settings, settings.rerank_url, chosen.rerank, "classify")),
         )
-    embed = await to_thread(engine_options, settings, chosen.embed, embed_folder, settings.embed_memory_share)
+    demands = pair_demands(settings, chosen, (embed_folder, rerank_folder))
+    planned = await to_thread(planned_engines, settings, demands) or (None,)
     late = chosen.second_stage == "late_interaction"
     task: EngineTask = "token_embed" if late else "classify"
-    share = settings.rerank_memory_share
-    rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, share, task)
+    shares = settings.embed_memory_share, settings.rerank_memory_share
+    embed = await to_thread(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed", planned[0])
+    rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
     second_stage: Reranker = LateInteractionReranker(rerank, gate=gate) if late else VllmReranker(rerank, gate=gate)
     embedder = VllmEmbedder(embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate)
     return embedder, second_stage
@@ -234,7 +237,10 @@ async def _open_embedder(settings: Settings, gate: Gate, models: str) -> Embedde
     known = next((pair.embed for pair in PROFILES if pair.name == models), None)
     chosen = known or model(models)
     folder = await ModelHub(settings.models_dir).resolve(chosen.id)
-    options = await to_thread(engine_options, settings, chosen, folder, settings.embed_memory_share)
+    share = settings.embed_memory_share
+    demand = engine_demand(settings, chosen, "second embedder", share, folder)
+    planned = await to_thread(planned_engines, settings, [demand]) or (None,)
+    options = await to_thread(engine_options, settings, chosen, folder, share, "embed", planned[0])
     return VllmEmbedder(options, gate=gate)
 
 

@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from app.client import Client, NodeUnreachable
+from app.engine_plan import pair_demands, plan_here
 from app.settings import Settings
 from app.wiring import build_catalog, build_profile, build_store, npu_chip, npus
 from retrieval.engines.ascend import known_faults, refused_embedder, vllm_ascend_release
 from retrieval.engines.devices import find_device
-from retrieval.errors import ConfigurationError, DeviceUnknown, TandemError
+from retrieval.errors import ConfigurationError, DeviceUnknown, ModelUnavailable, TandemError
 from retrieval.model_files import installed
 from retrieval.model_hub import packaged_folder
 from retrieval.models import is_folder
@@ -54,7 +55,14 @@ async def doctor(settings: Settings, console: Console) -> bool:
 
 async def _examine(settings: Settings) -> AsyncIterator[Finding]:
     yield _python()
-    for finding in (*_devices(settings), *_engines(settings), *_models(settings), _data(settings), _port(settings)):
+    for finding in (
+        *_devices(settings),
+        *_engines(settings),
+        *_models(settings),
+        *_memory(settings),
+        _data(settings),
+        _port(settings),
+    ):
         yield finding
     yield await _store(settings)
     yield await _database(settings)
@@ -158,6 +166,23 @@ def _models(settings: Settings) -> list[Finding]:
                 Finding("note", what, f"{model.name} will be downloaded{size}: tandem models pull {model.id}")
             )
     return findings
+
+
+def _memory(settings: Settings) -> list[Finding]:
+    """Nothing where engines run elsewhere, no accelerator tells its memory, or a model's size is not known yet."""
+    if settings.engine != "vllm":
+        return []
+    try:
+        found = plan_here(settings, pair_demands(settings, build_profile(settings)))
+    except ModelUnavailable:
+        return []
+    if found is None:
+        return []
+    if found.fits:
+        return [Finding("ok", "memory", found.message)]
+    alone = replace(found.device, used_bytes=0)
+    others = found.needed_bytes <= alone.usable_bytes  # perhaps a node that runs already
+    return [Finding("note" if others else "fail", "memory", f"{found.message} See: tandem plan")]
 
 
 def _data(settings: Settings) -> Finding:

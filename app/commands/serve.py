@@ -9,9 +9,11 @@ from pathlib import Path
 import structlog
 import uvicorn
 
+from app.engine_plan import check_memory
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry import configure_logging
+from app.wiring import build_profile
 from retrieval.errors import ConfigurationError, TandemError
 
 log = structlog.get_logger()
@@ -20,9 +22,11 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve(settings: Settings) -> int:
-    """Returns the exit status: 0 after a stop that was asked for, 1 where the node could not start."""
+    """Returns the exit status: 0 after a stop that was asked for, 1 where the node could not start. Raises
+    ConfigurationError for what is wrong from the first moment."""
     configure_logging(settings.log_level, as_json=settings.log_json)
     _prepare(settings.data_dir)
+    check_memory(settings, build_profile(settings))
     listener = _listen(settings)
     if settings.host not in LOOPBACK and not settings.api_keys:
         log.warning("anybody who reaches this address may read and delete documents: set TANDEM_API_KEYS")

@@ -1,0 +1,54 @@
+"""tandem plan: whether two models fit a device, before anything is downloaded or started."""
+
+from json import dumps
+
+from rich.console import Console
+
+from app.engine_plan import ENGINE_DEFAULTS, advice, pair_demands, read_device
+from app.plan_table import plan_record, plan_table, verdict
+from app.settings import Settings
+from app.wiring import build_profile
+from retrieval.engines.devices import find_device
+from retrieval.errors import ConfigurationError
+from retrieval.model_shapes import WEIGHT_FORMATS
+from retrieval.planning import DeviceMemory, plan
+
+
+def plan_memory(
+    settings: Settings,
+    console: Console,
+    *,
+    memory_gb: float | None,
+    step_tokens: int | None,
+    tensor_parallel: int,
+    weights: str | None,
+    as_json: bool,
+) -> bool:
+    """Prints the plan. Returns whether the models fit. `memory_gb` in 10^9 bytes, so that what a card is sold with is
+    never more than it has; None: the device that is here. Raises ConfigurationError, ModelUnavailable, Unsupported."""
+    if weights is not None and weights not in WEIGHT_FORMATS:
+        raise ConfigurationError(f"--weights {weights}: known are {', '.join(WEIGHT_FORMATS)}.")
+    if memory_gb is not None and not settings.models:
+        settings = settings.model_copy(update={"models": "qwen3-0.6b"})
+    device = read_device() if memory_gb is None else DeviceMemory(round(memory_gb * 1e9))
+    if device is None:
+        raise ConfigurationError(
+            "No accelerator tells its memory here. Say how much one has, in GB: tandem plan --memory 24"
+        )
+    kind = find_device() if memory_gb is None else "cuda"
+    step_tokens = step_tokens or ENGINE_DEFAULTS[kind].max_num_batched_tokens
+    demands = pair_demands(settings, build_profile(settings), weights=WEIGHT_FORMATS[weights] if weights else None)
+    found = plan(
+        demands,
+        device,
+        step_tokens=step_tokens,
+        window_is_fixed=settings.max_model_len is not None,
+        tensor_parallel=tensor_parallel,
+    )
+    instead = advice(settings, found, demands, step_tokens=step_tokens)
+    if as_json:
+        console.print_json(dumps(plan_record(found, instead)))
+    else:
+        console.print(plan_table(found), "", sep="\n")
+        console.print(verdict(found, instead), markup=False, highlight=False, soft_wrap=True)
+    return found.fits

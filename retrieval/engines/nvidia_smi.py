@@ -1,0 +1,40 @@
+"""Memory of the NVIDIA devices of this machine, as nvidia-smi tells it: no library, no context on the device."""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+QUERY = ("nvidia-smi", "--query-gpu=name,memory.used,memory.free", "--format=csv,noheader,nounits")
+_TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    name: str
+    total_bytes: int
+    """That programs can have: what the driver keeps for itself is not counted."""
+    used_bytes: int
+
+
+def read_gpus(visible: str | None = None) -> Sequence[Gpu]:
+    """In nvidia-smi's order. `visible`: those of CUDA_VISIBLE_DEVICES (indices or UUIDs), None for all. Empty where
+    there is no nvidia-smi, or it cannot tell: some containers lack it, and parts of a device (MIG) have no figures."""
+    command = [*QUERY, *(("-i", visible) if visible else ())]
+    try:
+        told = subprocess.run(  # noqa: S603  # a fixed command
+            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return parse_gpus(told.stdout)
+
+
+def parse_gpus(told: str) -> Sequence[Gpu]:
+    """Of the lines that QUERY prints: name, MiB in use, MiB free. A line without figures (`[N/A]`) is left out."""
+    gpus = []
+    for line in told.splitlines():
+        name, *figures = (part.strip() for part in line.rsplit(",", 2))
+        if len(figures) == 2 and all(figure.isdecimal() for figure in figures):
+            used, free = (int(figure) * 2**20 for figure in figures)
+            gpus.append(Gpu(name, total_bytes=used + free, used_bytes=used))
+    return tuple(gpus)

@@ -1,0 +1,255 @@
+"""`tandem plan`, and the plan that `tandem serve` starts its engines by."""
+
+from collections.abc import Callable
+from json import dumps, loads
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app import cli, engine_plan
+from app.commands import doctor
+from app.engine_plan import check_memory, engine_demand, pair_demands, planned_engines
+from app.settings import Settings, cuda_visible_devices
+from app.wiring import build_profile, engine_options
+from retrieval.engines.nvidia_smi import Gpu
+from retrieval.errors import ConfigurationError, ModelUnavailable
+from retrieval.models import Model
+from retrieval.planning import DeviceMemory
+
+GB = 10**9
+TINY = {
+    "model_type": "qwen3",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 2048,
+    "vocab_size": 500,
+}
+
+Device = Callable[[DeviceMemory | None], None]
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No models, no settings but these, and a terminal that is wide enough."""
+    monkeypatch.setenv("TANDEM_MODELS_DIR", str(tmp_path / "models"))
+    for name in ("MODELS", "EMBED_MODEL", "RERANK_MODEL", "MAX_MODEL_LEN", "EMBED_MEMORY_SHARE", "RERANK_MEMORY_SHARE"):
+        monkeypatch.delenv(f"TANDEM_{name}", raising=False)
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """Sets the device that is found."""
+
+    def found(memory: DeviceMemory | None) -> None:
+        monkeypatch.setattr(engine_plan, "find_device", lambda: "cuda")
+        monkeypatch.setattr(engine_plan, "read_device", lambda: memory)
+
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model's."""
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "config.json").write_text(dumps(TINY))
+    return tmp_path / "tiny"
+
+
+def tandem_plan(*options: str) -> Result:
+    return CliRunner().invoke(cli.app, ["plan", *options], catch_exceptions=False)
+
+
+def rows(result: Result) -> dict[str, list[str]]:
+    """The figures of the table by the first words of their row."""
+    lines = (line.rstrip() for line in result.output.splitlines())
+    return {line[:32].strip(): line[32:].split() for line in lines if line and line[0].isalpha()}
+
+
+def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = tandem_plan("--models", "qwen3-0.6b", "--memory", "24")
+    assert result.exit_code == 0
+    found = rows(result)
+    assert found["weights"] == ["1.19", "1.19"]
+    assert found["key-value cache"] == ["2.83", "2.83"]
+    assert found["together"] == ["5.36", "5.36"]
+    assert found["longest input, tokens"] == ["8,192", "8,192"]
+    assert result.output.splitlines()[0].strip() == "Device: 24.0 GB"
+    assert result.output.splitlines()[-1] == "Fits: 10.7 of 24.0 GB."
+
+
+def test_what_does_not_fit_ends_with_status_1_and_advice() -> None:
+    result = tandem_plan("--models", "qwen3-4b", "--memory", "16")
+    assert result.exit_code == 1
+    assert "Does not fit: 18.5 GB are needed at the least" in result.output
+    assert "\n- TANDEM_MODELS=qwen3-0.6b, which takes 10.7 GB here\n" in result.output
+
+
+def test_json_holds_every_part() -> None:
+    result = tandem_plan("--models", "qwen3-8b", "--memory", "80", "--json")
+    told = loads(result.output)
+    assert (told["verdict"], told["device"]["total_bytes"]) == ("fits", 80 * GB)
+    for engine in told["engines"]:
+        assert set(engine["bytes"]) == {"weights", "kv_cache", "activations", "graphs", "context"}
+        assert sum(engine["bytes"].values()) == engine["total_bytes"]
+        assert engine["kv_cache_memory_bytes"] == engine["bytes"]["kv_cache"]
+        assert engine["gpu_memory_utilization"] * 80 * GB >= engine["total_bytes"] - engine["bytes"]["context"]
+    assert sum(engine["total_bytes"] for engine in told["engines"]) == told["needed_bytes"]
+
+
+def test_what_if() -> None:
+    common = ("--models", "qwen3-4b", "--memory", "24", "--json")
+    told = loads(tandem_plan(*common, "--weights", "int4", "--window", "4096", "--step", "8192").output)
+    engine = told["engines"][0]
+    assert (engine["weight_format"], engine["max_model_len"]) == ("int4", 4096)
+    assert engine["max_num_batched_tokens"] == 8192
+    half = loads(tandem_plan(*common, "--tensor-parallel", "2").output)
+    assert half["tensor_parallel"] == 2
+    assert half["engines"][0]["bytes"]["weights"] < 4.1 * GB
+    with pytest.raises(ConfigurationError, match="--weights int3: known are bfloat16, fp8, int4"):
+        tandem_plan(*common, "--weights", "int3")
+
+
+def test_folders_say_what_they_hold(folder: Path) -> None:
+    (folder / "config.json").write_text(dumps({**TINY, "quantization_config": {"quant_method": "fp8"}}))
+    told = loads(tandem_plan("--embed", str(folder), "--rerank", str(folder), "--memory", "8", "--json").output)
+    assert [engine["model"] for engine in told["engines"]] == ["tiny", "tiny"]
+    assert [engine["weight_format"] for engine in told["engines"]] == ["fp8", "fp8"]
+    assert [engine["max_model_len"] for engine in told["engines"]] == [2048, 2048]
+
+
+def test_without_a_device_its_memory_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.commands.plan.read_device", lambda: None)
+    with pytest.raises(ConfigurationError, match="tandem plan --memory 24"):
+        tandem_plan("--models", "qwen3-0.6b")
+
+
+def test_the_device_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = DeviceMemory(24 * GB, used_bytes=2 * GB, name="NVIDIA L4")
+    monkeypatch.setattr("app.commands.plan.read_device", lambda: memory)
+    result = tandem_plan("--models", "qwen3-0.6b")
+    assert result.output.splitlines()[0].strip() == "NVIDIA L4: 24.0 GB, 2.0 of them in use by others"
+
+
+def test_a_model_that_is_not_here_and_not_known() -> None:
+    with pytest.raises(ModelUnavailable, match="tandem models pull someone/else"):
+        engine_demand(Settings(), Model(id="someone/else"), "embedder", None)
+
+
+def test_a_downloaded_model_is_read_before_what_is_known() -> None:
+    settings = Settings(models="qwen3-0.6b")
+    folder = settings.models_dir / "Qwen" / "Qwen3-Embedding-0.6B"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(dumps(TINY))
+    embed, rerank = pair_demands(settings, build_profile(settings))
+    assert (embed.shape.layers, rerank.shape.layers) == (2, 28)
+
+
+def test_the_node_starts_by_the_plan(device: Device, folder: Path) -> None:
+    device(DeviceMemory(8 * GB))
+    settings = Settings(models="qwen3-0.6b")
+    pair = build_profile(settings)
+    planned = planned_engines(settings, pair_demands(settings, pair))
+    assert planned is not None
+    options = engine_options(settings, pair.embed, folder, None, planned=planned[0])
+    assert (options.max_model_len, options.max_num_batched_tokens) == (8192, 8192)
+    assert (options.memory_share, options.kv_cache_bytes) == (planned[0].share, planned[0].kv_cache_bytes)
+    assert 2 * options.memory_share < 1
+
+
+def test_shares_that_are_set_win(device: Device, folder: Path) -> None:
+    device(DeviceMemory(24 * GB))
+    settings = Settings(models="qwen3-0.6b", embed_memory_share=0.3)
+    pair = build_profile(settings)
+    planned = planned_engines(settings, pair_demands(settings, pair))
+    assert planned is not None
+    options = engine_options(settings, pair.embed, folder, settings.embed_memory_share, planned=planned[0])
+    assert (options.memory_share, options.kv_cache_bytes) == (0.3, None)
+    assert planned[1].kv_cache_memory_bytes is not None
+
+
+def test_every_replica_is_planned_for(device: Device) -> None:
+    device(DeviceMemory(24 * GB))
+    settings = Settings(models="qwen3-0.6b", embed_replicas=3)
+    planned = planned_engines(settings, pair_demands(settings, build_profile(settings)))
+    assert planned is not None
+    assert [each.role for each in planned] == ["embedder", "embedder 2", "embedder 3", "reranker"]
+    assert len({each.share for each in planned[:3]}) == 1
+
+
+def test_without_a_reading_engines_take_fixed_shares(device: Device, folder: Path) -> None:
+    device(None)
+    settings = Settings(models="qwen3-8b")
+    pair = build_profile(settings)
+    assert planned_engines(settings, pair_demands(settings, pair)) is None
+    check_memory(settings, pair)
+
+
+def test_serve_refuses_before_anything_starts(device: Device) -> None:
+    device(DeviceMemory(24 * GB))
+    settings = Settings(models="qwen3-8b")
+    with pytest.raises(ConfigurationError) as refused:
+        check_memory(settings, build_profile(settings))
+    message = refused.value.message
+    assert message.startswith("Does not fit: 33.8 GB are needed at the least, and 23.5 of 24.0 GB can be used.")
+    assert "\n- TANDEM_MODELS=qwen3-4b, which takes 23.0 GB here\n" in message
+    assert "Qwen/Qwen3-Reranker-8B" in message
+    with pytest.raises(ConfigurationError, match="Does not fit"):
+        planned_engines(settings, pair_demands(settings, build_profile(settings)))
+
+
+def test_serve_says_so_on_the_command_line(
+    device: Device, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    device(DeviceMemory(24 * GB))
+    for name, value in {"MODELS": "qwen3-8b", "DATA_DIR": str(tmp_path), "PORT": "0"}.items():
+        monkeypatch.setenv(f"TANDEM_{name}", value)
+    monkeypatch.setattr("sys.argv", ["tandem", "serve"])
+    monkeypatch.setattr("app.commands.serve.configure_logging", lambda level, as_json: None)  # the whole process's
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("tandem: Does not fit: 33.8 GB are needed at the least")
+    assert any(line.startswith("share of the device ") for line in lines)
+
+
+@pytest.mark.parametrize(("gb", "used", "verdict"), [(24, 0, "ok"), (8, 0, "ok"), (24, 22, "note"), (4, 0, "fail")])
+def test_doctor_tells_it_too(device: Device, gb: int, used: int, verdict: str) -> None:
+    device(DeviceMemory(gb * GB, used * GB))
+    (finding,) = doctor._memory(Settings(models="qwen3-0.6b"))
+    assert (finding.verdict, finding.what) == (verdict, "memory")
+    assert ("tandem plan" in finding.detail) == (verdict != "ok")
+
+
+def test_doctor_is_silent_without_a_reading(device: Device) -> None:
+    device(None)
+    assert doctor._memory(Settings(models="qwen3-0.6b")) == []
+
+
+def test_engines_elsewhere_are_not_planned_for(device: Device) -> None:
+    device(DeviceMemory(1 * GB))
+    url = "http://127.0.0.1:1"
+    settings = Settings(models="qwen3-8b", engine="http", embed_url=url, rerank_url=url)
+    check_memory(settings, build_profile(settings))
+
+
+def test_models_that_are_not_here_yet_pass_until_they_are(device: Device) -> None:
+    device(DeviceMemory(24 * GB))
+    settings = Settings(models="qwen3-0.6b", embed_model="someone/else")
+    check_memory(settings, build_profile(settings))
+
+
+def test_which_device_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+    gpus = (Gpu("NVIDIA L4", 24 * GB, GB),)
+    monkeypatch.setattr(engine_plan, "read_gpus", lambda visible: asked.append(visible) or gpus)
+    monkeypatch.setattr(engine_plan, "find_device", lambda: "cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    assert engine_plan.read_device() == DeviceMemory(24 * GB, GB, "NVIDIA L4")
+    assert asked == ["3,1"] == [cuda_visible_devices()]
+    monkeypatch.setattr(engine_plan, "find_device", lambda: "cpu")
+    assert engine_plan.read_device() is None
