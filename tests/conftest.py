@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.support.vllm_serve",
     "tests.support.qwen3_tokenizer",
     "tests.support.hub",
+    "tests.support.infinity",
     "tests.support.databases",
     "tests.support.node",
     "tests.support.node_embedder",

@@ -15,6 +15,7 @@ IMPLEMENTATIONS = [
     "http_reranker",
     "sglang_reranker",
     "tei_reranker",
+    "infinity_reranker",
 ]
 QUERY = "What is the capital of France?"
 PASSAGES = ["Paris is the capital of France.", "北京是中国的首都。", "def f(x): return x ** 2", "A cat sleeps. 🐈"]
