@@ -1,5 +1,5 @@
 """Hugging Face's Text Embeddings Inference. Takes text; it is told not to truncate, so a text that is too long for the
-server is refused and never silently cut.
+server is refused and never silently cut. (Token ids it takes as well, but only to turn them back into text.)
 
 - Embedding: no `--default-prompt`, the query's instruction is in the text already. Its published interface knows no
   reduced vectors.
