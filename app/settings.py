@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from retrieval.engines.dialects.names import WITHOUT_PRIORITY, DialectName
 from retrieval.errors import ConfigurationError
 
 PREFIX = "TANDEM_"
@@ -38,6 +39,14 @@ class Settings(BaseSettings):
     )
     embed_url: str | None = Field(None, description="Base URL of the embedding server (engine http).")
     rerank_url: str | None = Field(None, description="Base URL of the rerank server (engine http).")
+    embed_dialect: DialectName = Field(
+        "vllm", description="What the embedding server is: vllm, vllm-ascend, sglang, tei, infinity (engine http)."
+    )
+    rerank_dialect: DialectName = Field("vllm", description="The same for the rerank server.")
+    engine_priority: bool = Field(
+        False,
+        description="The servers schedule by priority: ingestion's requests are sent as less urgent (engine http).",
+    )
     node_url: str | None = Field(
         None, pattern=r"^https?://", description="Base URL of the node whose embedder is used (engine node)."
     )
@@ -143,6 +152,8 @@ class Settings(BaseSettings):
             if missing:
                 names = " and ".join(PREFIX + name.upper() for name in missing)
                 raise ValueError(f"TANDEM_ENGINE=http needs {names}")
+            if self.engine_priority and self.embed_dialect in WITHOUT_PRIORITY:
+                raise ValueError(f"TANDEM_ENGINE_PRIORITY: {self.embed_dialect} knows no priorities")
         if self.engine == "node" and self.node_url is None:
             raise ValueError("TANDEM_ENGINE=node needs TANDEM_NODE_URL")
         return self

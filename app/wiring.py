@@ -21,8 +21,10 @@ from retrieval.embedders import Embedders
 from retrieval.engine_memory import EnginePlan
 from retrieval.engines.ascend import ascend_options, default_window, vllm_ascend_release
 from retrieval.engines.devices import find_device
+from retrieval.engines.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
 from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_server import HttpServerOptions, HttpTask
+from retrieval.engines.http_server import REQUEST_TOKENS, REQUESTS_AT_ONCE, HttpServerOptions
+from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
 from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.model_folder import read_tokenizer
 from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
@@ -69,7 +71,7 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
         node = NodeServerOptions(settings.node_url, _engine_key(settings))
         embedder = NodeEmbedder(read_tokenizer(folder), node, on_changed=on_changed)
     else:
-        embedder = _http_embedder(settings, chosen, folder)
+        embedder = _http_embedder(settings, chosen, folder, None)
     return WorkerParts(
         embedders=Embedders(embedder),
         store=build_store(settings),
@@ -173,12 +175,12 @@ def npu_chip() -> str | None:
 
 
 def gate_options(settings: Settings) -> GateOptions:
-    return GateOptions(
-        tolerance=settings.gate_tolerance,
-        bulk_share=settings.gate_bulk_share,
-        slice_tokens=ENGINE_DEFAULTS[find_device()].max_num_batched_tokens,
-        slots=settings.embed_replicas,
-    )
+    """Slices as large as the engines' steps; for servers, as the requests that go to them."""
+    if settings.engine == "http":
+        tokens, slots = REQUEST_TOKENS, REQUESTS_AT_ONCE
+    else:
+        tokens, slots = ENGINE_DEFAULTS[find_device()].max_num_batched_tokens, settings.embed_replicas
+    return GateOptions(settings.gate_tolerance, settings.gate_bulk_share, slice_tokens=tokens, slots=slots)
 
 
 def worker_options(settings: Settings) -> WorkerOptions:
@@ -215,10 +217,9 @@ async def _build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tupl
     on_step(f"looking for the model {chosen.rerank.name}")
     rerank_folder = await hub.resolve(chosen.rerank.id, tell)
     if settings.engine == "http":
-        assert settings.rerank_url is not None
         return (
-            _http_embedder(settings, chosen.embed, embed_folder),
-            HttpReranker(rerank_folder, _server(settings, settings.rerank_url, chosen.rerank, "classify")),
+            _http_embedder(settings, chosen.embed, embed_folder, gate),
+            _http_reranker(settings, chosen.rerank, rerank_folder, gate),
         )
     demands = pair_demands(settings, chosen, (embed_folder, rerank_folder))
     planned = await to_thread(planned_engines, settings, demands) or (None,)
@@ -244,23 +245,35 @@ async def _open_embedder(settings: Settings, gate: Gate, models: str) -> Embedde
     return VllmEmbedder(options, gate=gate)
 
 
-def _http_embedder(settings: Settings, model: Model, folder: Path) -> HttpEmbedder:
+def _http_embedder(settings: Settings, model: Model, folder: Path, gate: Gate | None) -> Embedder:
     assert settings.embed_url is not None
-    server = _server(settings, settings.embed_url, model, "embed")
-    return HttpEmbedder(folder, server, dimension=settings.embed_dimension)
+    server = _server(settings, settings.embed_url, model)
+    if text := TEXT_EMBED.get(settings.embed_dialect):
+        return HttpTextEmbedder(folder, server, text, dimension=settings.embed_dimension, gate=gate)
+    dialect = TOKEN_EMBED[settings.embed_dialect]
+    return HttpEmbedder(folder, server, dialect, dimension=settings.embed_dimension, gate=gate)
+
+
+def _http_reranker(settings: Settings, model: Model, folder: Path, gate: Gate) -> Reranker:
+    assert settings.rerank_url is not None
+    server = _server(settings, settings.rerank_url, model)
+    if pair := PAIR_RERANK.get(settings.rerank_dialect):
+        return HttpPairReranker(folder, server, pair, gate=gate)
+    dialect = TOKEN_RERANK[settings.rerank_dialect](read_tokenizer(folder))
+    return HttpReranker(folder, server, dialect, gate=gate)
 
 
 def _engine_key(settings: Settings) -> str | None:
     return settings.engine_api_key.get_secret_value() if settings.engine_api_key else None
 
 
-def _server(settings: Settings, url: str, model: Model, task: HttpTask) -> HttpServerOptions:
+def _server(settings: Settings, url: str, model: Model) -> HttpServerOptions:
     return HttpServerOptions(
         url=url,
         model=model.name,
-        task=task,
         api_key=_engine_key(settings),
         max_model_len=settings.max_model_len or model.max_model_len or DEFAULT_WINDOW,
+        send_priority=settings.engine_priority,
     )
 
 

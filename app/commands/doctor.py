@@ -106,7 +106,11 @@ def _npus() -> list[Finding]:
 
 def _engines(settings: Settings) -> list[Finding]:
     if settings.engine == "http":
-        return [Finding("ok", "engine", f"servers at {settings.embed_url} and {settings.rerank_url}")]
+        servers = (
+            f"{settings.embed_url} ({settings.embed_dialect})",
+            f"{settings.rerank_url} ({settings.rerank_dialect})",
+        )
+        return [Finding("ok", "engine", "servers at " + " and ".join(servers))]
     if find_device() == "npu":
         return _vllm_ascend(settings)
     return [_vllm()]

@@ -1,57 +1,67 @@
-"""The two ports on model servers of the OpenAI kind. The model's folder is needed here, too, for its tokenizer and
+"""The two ports on model servers that take token ids. The model's folder is needed here, too, for its tokenizer and
 configuration; of the weights, only the server has need."""
 
 from pathlib import Path
 
 import httpx
 
+from retrieval.engines.dialects.dialect import Dialect
 from retrieval.engines.http_server import HttpEngine, HttpServerOptions
-from retrieval.engines.model_folder import read_config
+from retrieval.engines.model_folder import window_within
 from retrieval.engines.token_models import TokenEmbedder, TokenReranker
+from retrieval.gate import Gate
+from retrieval.types import TokenIds
 
-ENGINE_VERSION = "http"
-"""In the fingerprint. What serves behind the address is not ours to know: keep it the same for a collection's life."""
 
-
-class HttpEmbedder(TokenEmbedder[HttpEngine]):
-    """Port Embedder, by POST /v1/embeddings."""
+class HttpEmbedder(TokenEmbedder[HttpEngine[TokenIds]]):
+    """Port Embedder."""
 
     def __init__(
         self,
         folder: Path,
         server: HttpServerOptions,
+        dialect: Dialect[TokenIds],
         *,
         dimension: int | None = None,
+        gate: Gate | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`dimension` as for TokenEmbedder; vLLM wants `--hf-overrides '{"is_matryoshka": true}'` for it. `transport`
-        as for HttpEngine. Raises ModelUnavailable, ConfigurationError."""
+        """`dimension` and `gate` as for TokenEmbedder. `transport` as for HttpEngine. Raises ModelUnavailable,
+        ConfigurationError."""
         super().__init__(
-            HttpEngine(server, transport=transport),
+            HttpEngine(server, dialect, transport=transport),
             folder,
             name=server.model,
-            engine_version=ENGINE_VERSION,
-            max_model_len=_window(folder, server),
+            engine_version=engine_class(dialect.name),
+            max_model_len=window_within(folder, server.max_model_len),
             dimension=dimension,
+            gate=gate,
         )
 
 
-class HttpReranker(TokenReranker[HttpEngine]):
-    """Port Reranker, by vLLM's POST /classify, because no server takes token ids for reranking. `vllm serve` has to be
-    told to make a classifier of the published model: see QWEN3_RERANKER_OVERRIDES in vllm_models.py."""
+class HttpReranker(TokenReranker[HttpEngine[TokenIds]]):
+    """Port Reranker."""
 
     def __init__(
-        self, folder: Path, server: HttpServerOptions, *, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        folder: Path,
+        server: HttpServerOptions,
+        dialect: Dialect[TokenIds],
+        *,
+        gate: Gate | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Raises ModelUnavailable, ConfigurationError."""
         super().__init__(
-            HttpEngine(server, transport=transport),
+            HttpEngine(server, dialect, transport=transport),
             folder,
             name=server.model,
-            max_model_len=_window(folder, server),
+            max_model_len=window_within(folder, server.max_model_len),
+            gate=gate,
         )
 
 
-def _window(folder: Path, server: HttpServerOptions) -> int:
-    positions = read_config(folder).get("max_position_embeddings")
-    return min(server.max_model_len, positions) if isinstance(positions, int) else server.max_model_len
+def engine_class(dialect: str) -> str:
+    """For the fingerprint. Which version serves behind the address is not ours to know: keep it the same for a
+    collection's life."""
+    return "http" if dialect == "vllm" else f"http-{dialect}"

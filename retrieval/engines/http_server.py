@@ -1,25 +1,30 @@
-"""One model behind HTTP, on a server of the OpenAI kind, asked with token ids and never with text: prompts, cuts and
-special tokens stay ours. `vllm serve` is the server that this is tested with."""
+"""One model behind HTTP, on a server that somebody else runs. What is sent and how answers read is its dialect's."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic
 
 import httpx
 import orjson
+import structlog
 
+from retrieval.engines.dialects.dialect import Answer, Dialect, InputT, Request
 from retrieval.engines.http_connection import HttpConnection
-from retrieval.engines.http_replies import outputs_of
 from retrieval.errors import EngineFailed, TandemError, Unavailable
-from retrieval.types import Lane, TokenIds, Vector
+from retrieval.types import Lane, Vector
 
-HttpTask = Literal["embed", "classify"]
+log = structlog.get_logger()
 
-PATHS: Mapping[HttpTask, str] = {"embed": "/v1/embeddings", "classify": "/classify"}
+REFUSALS = (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY)
+"""What a server answers to a field or a value that it does not know."""
 MESSAGE_CHARACTERS = 300
 """Of a server's own words in an error: enough to see what was wrong, too little to carry documents along."""
+
+
+REQUEST_TOKENS = 16384
+REQUESTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +33,17 @@ class HttpServerOptions:
     """Root of the server, without `/v1`: `http://127.0.0.1:8001`."""
     model: str
     """Name that the server serves the model under."""
-    task: HttpTask
     api_key: str | None = field(default=None, repr=False)
     """Sent as a bearer token."""
     max_model_len: int = 8192
     """Window that the server was started with, in tokens, special tokens included. Longer prompts are cut here: a
     server would refuse the whole request, or cut off what a prompt ends with."""
     send_priority: bool = False
-    """Whether bulk work is marked by a `priority` field. Other servers than vLLM refuse the field; vLLM heeds it when
-    started with `--scheduling-policy priority`."""
+    """Whether bulk work is marked by a `priority` field, for dialects that have one and servers told to heed it."""
     inputs_per_request: int = 32
-    tokens_per_request: int = 16384
+    tokens_per_request: int = REQUEST_TOKENS
     """A request is closed before it exceeds this, so that none takes long; one longer prompt goes alone."""
-    requests_at_once: int = 4
+    requests_at_once: int = REQUESTS_AT_ONCE
     """Per lane, so that bulk work never holds the connections that a search needs."""
     timeout_seconds: float = 60.0
     """For one request to be answered."""
@@ -48,13 +51,20 @@ class HttpServerOptions:
     """Between two looks at the server's health."""
 
 
-class HttpEngine:
-    """Same contract as VllmEngine, for a server that somebody else runs: `start` does not wait for it, `failure` says
-    whether it answers, and a request fails at once while it does not."""
+class HttpEngine(Generic[InputT]):
+    """Same contract as VllmEngine, but `start` does not wait for the server, `failure` says whether it answers, and a
+    request fails at once while it does not."""
 
-    def __init__(self, options: HttpServerOptions, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        options: HttpServerOptions,
+        dialect: Dialect[InputT],
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         """`transport` replaces the network (tests, unix sockets)."""
         self.options = options
+        self._dialect = dialect
         self._connection = HttpConnection(
             options.url,
             api_key=options.api_key,
@@ -70,6 +80,11 @@ class HttpEngine:
     def failure(self) -> str | None:
         return self._connection.failure
 
+    @property
+    def dialect(self) -> Dialect[InputT]:
+        """The one that is spoken now."""
+        return self._dialect
+
     async def start(self) -> None:
         """Opens the client and looks at the server once. Never raises: the server may come later."""
         self._connection.open()
@@ -80,8 +95,8 @@ class HttpEngine:
         """Breaks off the requests under way; they and later ones fail with EngineDead."""
         await self._connection.close()
 
-    async def encode(self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None) -> list[Vector]:
-        """One output per prompt, in order: a vector, or for `classify` the probability of relevance, shape (1,).
+    async def encode(self, inputs: Sequence[InputT], *, lane: Lane, dimensions: int | None = None) -> list[Vector]:
+        """One output per input, in order, as the dialect's task has them.
 
         Raises EngineDead (no connection, or closed), Unavailable (overloaded, failing or late; `detail["retry_after"]`
         in seconds where the server said it), EngineFailed (refused, or an answer that cannot be right), NotReady (not
@@ -91,38 +106,45 @@ class HttpEngine:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._request(batch, lane, dimensions)) for batch in self._batches(token_ids)
+                    group.create_task(self._ask(Request(self.options.model, batch, dimensions), lane))
+                    for batch in self._batches(inputs)
                 ]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return [output for task in tasks for output in task.result()]
 
-    def _batches(self, token_ids: Sequence[TokenIds]) -> Iterator[list[list[int]]]:
-        batch: list[list[int]] = []
+    def _batches(self, inputs: Sequence[InputT]) -> Iterator[list[InputT]]:
+        batch: list[InputT] = []
         tokens = 0
-        for ids in token_ids:
-            full = len(batch) == self.options.inputs_per_request or tokens + len(ids) > self.options.tokens_per_request
-            if batch and full:
+        for each in inputs:
+            longer = tokens + len(each) > self.options.tokens_per_request
+            if batch and (longer or len(batch) == self.options.inputs_per_request):
                 yield batch
                 batch, tokens = [], 0
-            batch.append(list(ids))
-            tokens += len(ids)
+            batch.append(each)
+            tokens += len(each)
         if batch:
             yield batch
 
-    async def _request(self, batch: list[list[int]], lane: Lane, dimensions: int | None) -> list[Vector]:
-        body: dict[str, object] = {"model": self.options.model, "input": batch}
-        if self.options.task == "embed":
-            body["encoding_format"] = "base64"
-        if dimensions is not None:
-            body["dimensions"] = dimensions
-        if self.options.send_priority:
-            body["priority"] = int(lane)
-        response = await self._connection.post(PATHS[self.options.task], orjson.dumps(body), lane)
+    async def _ask(self, request: Request[InputT], lane: Lane) -> list[Vector]:
+        dialect = self._dialect
+        response = await self._post(dialect, request, lane)
+        if response.status_code in REFUSALS and dialect.fallback is not None:
+            refused, dialect = dialect, dialect.fallback
+            response = await self._post(dialect, request, lane)
+            if response.status_code == httpx.codes.OK and self._dialect is refused:
+                log.info("server knows the older form of its dialect", url=self.options.url, dialect=dialect.name)
+                self._dialect = dialect
         if response.status_code != httpx.codes.OK:
             raise self._refused(response)
         self._connection.found(None)
-        return await asyncio.to_thread(outputs_of, self.options.task, response.content, len(batch))
+        media_type = response.headers.get("Content-Type", "").partition(";")[0]
+        answer = Answer(response.content, media_type, len(request.inputs))
+        return await asyncio.to_thread(dialect.outputs, answer)
+
+    async def _post(self, dialect: Dialect[InputT], request: Request[InputT], lane: Lane) -> httpx.Response:
+        priority = {"priority": int(lane)} if self.options.send_priority and dialect.priority else {}
+        return await self._connection.post(dialect.path, orjson.dumps({**dialect.body(request), **priority}), lane)
 
     def _refused(self, response: httpx.Response) -> TandemError:
         status = response.status_code

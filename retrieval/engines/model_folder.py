@@ -1,6 +1,7 @@
 """What the adapters need of a model's folder besides its weights: configuration, tokenizer, identity."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from json import loads
 from pathlib import Path
@@ -60,6 +61,23 @@ def reduced_dimension(model: Path, dimension: int | None) -> int | None:
     return None if dimension == whole else dimension
 
 
+def window_within(model: Path, limit: int) -> int:
+    """`limit` in tokens, or the model's positions where they are fewer. Raises ModelUnavailable."""
+    positions = read_config(model).get("max_position_embeddings")
+    return min(limit, positions) if isinstance(positions, int) else limit
+
+
+def stated_window(model: Path, limit: int) -> int:
+    """The same, and no more than the model's tokenizer and its sentence-transformers configuration state, which is
+    where servers that take text cut it. Raises ModelUnavailable."""
+    windows = [window_within(model, limit)]
+    for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
+        with suppress(OSError, ValueError):
+            stated = loads((model / name).read_text()).get(key)
+            windows += [stated] if isinstance(stated, int) else []
+    return min(windows)
+
+
 def require_reranker(model: Path) -> None:
     """Raises ConfigurationError for a model of another family than Qwen3-Reranker's, whose prompt it would not know."""
     model_type = read_config(model).get("model_type")
@@ -71,3 +89,21 @@ def is_causal_model(model: Path) -> bool:
     """Whether the weights are a language model's, as Qwen3-Reranker is published, and not a classifier's."""
     architectures = read_config(model).get("architectures")
     return isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures
+
+
+def require_cross_encoder(model: Path, *, server: str) -> None:
+    """Raises ConfigurationError for what a server without templates cannot rank with: a model of another kind than a
+    sequence classifier with one output, and Qwen3-Reranker in either form."""
+    config = read_config(model)
+    if config.get("model_type") == "qwen3":
+        raise ConfigurationError(
+            f"{model.name} ranks at random without its prompt, and {server} cannot be given it whole: serve the model "
+            "with vllm or sglang (TANDEM_RERANK_DIALECT), or take a cross-encoder of BERT's family"
+        )
+    labels = config.get("id2label")  # left out where there are two, Transformers' default
+    classifier = "ForSequenceClassification" in str(config.get("architectures"))
+    if not classifier or not isinstance(labels, dict) or len(labels) != 1:
+        raise ConfigurationError(
+            f"{model.name} is no cross-encoder with one output, which {server} needs for reranking "
+            "(TANDEM_RERANK_MODEL, TANDEM_RERANK_DIALECT)"
+        )

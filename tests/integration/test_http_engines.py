@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from retrieval.engines.dialects.vllm import VLLM_EMBED, VLLM_EMBED_BASE64
 from retrieval.engines.http import HttpEmbedder, HttpReranker
 from retrieval.engines.http_server import HttpServerOptions
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
@@ -85,6 +86,18 @@ async def test_vectors_are_those_of_the_engine_in_this_process(
     assert here.fingerprint.digest != there.fingerprint.digest
 
 
+async def test_bytes_and_base64_carry_the_same_vectors(
+    http_embedder: HttpEmbedder, embedding_server: HttpServerOptions, tiny_embedding_folder: Path
+) -> None:
+    older = HttpEmbedder(tiny_embedding_folder, embedding_server, VLLM_EMBED_BASE64)
+    await older.start()
+    as_bytes = await http_embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
+    as_base64 = await older.embed(TEXTS, kind="document", lane=Lane.BULK)
+    await older.close()
+    assert http_embedder.engine.dialect is VLLM_EMBED  # the server took it, nothing fell back
+    assert cosine(as_bytes.vectors, as_base64.vectors).min() >= 0.999
+
+
 async def test_scores_are_those_of_the_engine_in_this_process(
     http_reranker: HttpReranker, tiny_reranker: VllmReranker
 ) -> None:
@@ -98,7 +111,7 @@ async def test_scores_are_those_of_the_engine_in_this_process(
 async def test_reduced_vectors_are_the_first_components_normalised_again(
     http_embedder: HttpEmbedder, embedding_server: HttpServerOptions, tiny_embedding_folder: Path
 ) -> None:
-    reduced = HttpEmbedder(tiny_embedding_folder, embedding_server, dimension=32)
+    reduced = HttpEmbedder(tiny_embedding_folder, embedding_server, VLLM_EMBED, dimension=32)
     await reduced.start()
     whole = await http_embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
     part = await reduced.embed(TEXTS, kind="document", lane=Lane.BULK)
@@ -132,7 +145,7 @@ async def test_the_self_test_passes(http_embedder: HttpEmbedder, http_reranker: 
 async def test_what_the_server_refuses_is_told_in_its_words(
     embedding_server: HttpServerOptions, tiny_embedding_folder: Path, change: dict[str, str], words: str
 ) -> None:
-    embedder = HttpEmbedder(tiny_embedding_folder, replace(embedding_server, **change))  # type: ignore[arg-type]
+    embedder = HttpEmbedder(tiny_embedding_folder, replace(embedding_server, **change), VLLM_EMBED)  # type: ignore[arg-type]
     await embedder.start()
     with pytest.raises(EngineFailed, match=words) as caught:
         await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
@@ -144,7 +157,7 @@ async def test_what_the_server_refuses_is_told_in_its_words(
 async def test_an_outage_fails_at_once_and_passes(
     embedding_server: HttpServerOptions, tiny_embedding_folder: Path, relay: Relay
 ) -> None:
-    embedder = HttpEmbedder(tiny_embedding_folder, replace(embedding_server, url=relay.url))
+    embedder = HttpEmbedder(tiny_embedding_folder, replace(embedding_server, url=relay.url), VLLM_EMBED)
     await embedder.start()
     before = await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
     assert embedder.failure is None
@@ -165,7 +178,9 @@ async def test_a_server_that_comes_later_is_found(
     embedding_server: HttpServerOptions, tiny_embedding_folder: Path, relay: Relay
 ) -> None:
     await relay.close()
-    embedder = HttpEmbedder(tiny_embedding_folder, replace(embedding_server, url=relay.url, probe_seconds=0.05))
+    embedder = HttpEmbedder(
+        tiny_embedding_folder, replace(embedding_server, url=relay.url, probe_seconds=0.05), VLLM_EMBED
+    )
     await embedder.start()
     assert "does not answer" in (embedder.failure or "")
     await relay.open()
@@ -180,7 +195,7 @@ async def test_a_server_that_comes_later_is_found(
 async def test_closing_ends_the_calls_that_wait(
     embedding_server: HttpServerOptions, tiny_embedding_folder: Path
 ) -> None:
-    embedder = HttpEmbedder(tiny_embedding_folder, replace(embedding_server, requests_at_once=1))
+    embedder = HttpEmbedder(tiny_embedding_folder, replace(embedding_server, requests_at_once=1), VLLM_EMBED)
     await embedder.start()
     call = asyncio.create_task(embedder.embed(TEXTS * 200, kind="document", lane=Lane.BULK))
     await asyncio.sleep(0.5)

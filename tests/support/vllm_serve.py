@@ -10,13 +10,15 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
 import pytest_asyncio
 
+from retrieval.engines.dialects.vllm import VLLM_EMBED, VLLM_RERANK
 from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_server import HttpServerOptions, HttpTask
+from retrieval.engines.http_server import HttpServerOptions
 from retrieval.engines.vllm_models import QWEN3_RERANKER_OVERRIDES
 from tests.support.engines import TINY_WINDOW
 from tests.support.waiting import free_port
@@ -24,7 +26,8 @@ from tests.support.waiting import free_port
 API_KEY = "a key of the tests"
 START_SECONDS = 240
 STOP_SECONDS = 20
-MODELS: Mapping[HttpTask, str] = {"embed": "tiny-qwen3-embedding", "classify": "tiny-qwen3-reranker"}
+Task = Literal["embed", "classify"]
+MODELS: Mapping[Task, str] = {"embed": "tiny-qwen3-embedding", "classify": "tiny-qwen3-reranker"}
 """By the names that the servers know."""
 
 
@@ -38,11 +41,11 @@ class _Starting:
 @pytest.fixture(scope="session")
 def _starting(
     tiny_embedding_folder: Path, tiny_reranker_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[HttpTask, _Starting]]:
+) -> Iterator[Mapping[Task, _Starting]]:
     """Both servers, started together: each is busy with one core for most of its start."""
     folder = tmp_path_factory.mktemp("vllm-serve")
     with ExitStack() as stack:
-        started: dict[HttpTask, _Starting] = {}
+        started: dict[Task, _Starting] = {}
         for task, model, overrides in (
             ("embed", tiny_embedding_folder, {"is_matryoshka": True}),
             ("classify", tiny_reranker_folder, QWEN3_RERANKER_OVERRIDES),
@@ -53,12 +56,12 @@ def _starting(
 
 
 @pytest.fixture(scope="session")
-def embedding_server(_starting: Mapping[HttpTask, _Starting]) -> HttpServerOptions:
+def embedding_server(_starting: Mapping[Task, _Starting]) -> HttpServerOptions:
     return _options("embed", _starting["embed"])
 
 
 @pytest.fixture(scope="session")
-def reranking_server(_starting: Mapping[HttpTask, _Starting]) -> HttpServerOptions:
+def reranking_server(_starting: Mapping[Task, _Starting]) -> HttpServerOptions:
     return _options("classify", _starting["classify"])
 
 
@@ -66,7 +69,7 @@ def reranking_server(_starting: Mapping[HttpTask, _Starting]) -> HttpServerOptio
 async def http_embedder(
     embedding_server: HttpServerOptions, tiny_embedding_folder: Path
 ) -> AsyncIterator[HttpEmbedder]:
-    embedder = HttpEmbedder(tiny_embedding_folder, embedding_server)
+    embedder = HttpEmbedder(tiny_embedding_folder, embedding_server, VLLM_EMBED)
     await embedder.start()
     yield embedder
     await embedder.close()
@@ -74,19 +77,18 @@ async def http_embedder(
 
 @pytest_asyncio.fixture(scope="session")
 async def http_reranker(reranking_server: HttpServerOptions, tiny_reranker_folder: Path) -> AsyncIterator[HttpReranker]:
-    reranker = HttpReranker(tiny_reranker_folder, reranking_server)
+    reranker = HttpReranker(tiny_reranker_folder, reranking_server, VLLM_RERANK)
     await reranker.start()
     yield reranker
     await reranker.close()
 
 
-def _options(task: HttpTask, starting: _Starting) -> HttpServerOptions:
+def _options(task: Task, starting: _Starting) -> HttpServerOptions:
     """Returns when the server answers."""
     _await_health(starting)
     return HttpServerOptions(
         url=starting.url,
         model=MODELS[task],
-        task=task,
         api_key=API_KEY,
         max_model_len=TINY_WINDOW,
         send_priority=True,

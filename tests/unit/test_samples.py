@@ -38,6 +38,7 @@ CLIENT_VARIABLES = {"TANDEM_URL", "TANDEM_API_KEY"}
 OTHER_NAMES = {
     *("not_requested", "model_language", "no_candidates"),  # reasons of an answer without reranking
     *("torch_npu", "local_dir", "avx512_bf16", "classifier_from_token", "is_original_qwen3_reranker"),
+    "infinity_emb",
 }
 """Words with an underscore that are no code, no field and no metric of ours."""
 

@@ -22,6 +22,7 @@ def test_defaults_stay_on_loopback() -> None:
         ("PORT", "http", ["TANDEM_PORT='http'", "integer"]),
         ("PORT", "70000", ["TANDEM_PORT='70000'", "65535"]),
         ("ENGINE", "onnx", ["TANDEM_ENGINE='onnx'", "'vllm', 'http' or 'node'"]),
+        ("EMBED_DIALECT", "ollama", ["TANDEM_EMBED_DIALECT='ollama'", "'sglang', 'tei' or 'infinity'"]),
         ("WORKERS", "-1", ["TANDEM_WORKERS='-1'"]),
         ("EMBED_MEMORY_SHARE", "1.5", ["TANDEM_EMBED_MEMORY_SHARE='1.5'"]),
     ],
@@ -40,6 +41,18 @@ def test_http_needs_both_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_ENGINE", "http")
     monkeypatch.setenv("TANDEM_EMBED_URL", "http://127.0.0.1:8001")
     with pytest.raises(ConfigurationError, match=r"^TANDEM_ENGINE=http needs TANDEM_RERANK_URL$"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["tei", "infinity"])
+def test_priority_needs_an_embedding_server_that_knows_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for key, value in {"ENGINE": "http", "EMBED_URL": "http://h:1", "RERANK_URL": "http://h:2"}.items():
+        monkeypatch.setenv(f"TANDEM_{key}", value)
+    monkeypatch.setenv("TANDEM_ENGINE_PRIORITY", "true")
+    monkeypatch.setenv("TANDEM_RERANK_DIALECT", name)
+    assert load_settings().engine_priority
+    monkeypatch.setenv("TANDEM_EMBED_DIALECT", name)
+    with pytest.raises(ConfigurationError, match=rf"^TANDEM_ENGINE_PRIORITY: {name} knows no priorities$"):
         load_settings()
 
 

@@ -9,12 +9,15 @@ import numpy as np
 import orjson
 import pytest
 
-from retrieval.engines.http_server import HttpEngine, HttpServerOptions, HttpTask
+from retrieval.engines.dialects.dialect import Dialect
+from retrieval.engines.dialects.vllm import VLLM_EMBED, VLLM_RERANK
+from retrieval.engines.http_server import HttpEngine, HttpServerOptions
 from retrieval.errors import EngineDead, EngineFailed, NotReady, TandemError, Unavailable
-from retrieval.types import Lane
+from retrieval.types import Lane, TokenIds
 
 Handler = Callable[[httpx.Request], httpx.Response]
 PROMPTS = [[1, 2, 3], [4], [5, 6]]
+BYTES = {"encoding_format": "bytes_only", "endianness": "little"}
 VECTORS = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
 
 
@@ -49,15 +52,15 @@ class Server:
         return [orjson.loads(request.content) for request in self.requests]
 
 
-async def _engine(server: Handler, task: HttpTask = "embed", **options: object) -> HttpEngine:
-    settings = HttpServerOptions(url="http://model.test", model="tiny", task=task, **options)  # type: ignore[arg-type]
-    engine = HttpEngine(settings, transport=httpx.MockTransport(server))
+async def _engine(server: Handler, dialect: Dialect[TokenIds] = VLLM_EMBED, **options: object) -> HttpEngine[TokenIds]:
+    settings = HttpServerOptions(url="http://model.test", model="tiny", **options)  # type: ignore[arg-type]
+    engine = HttpEngine(settings, dialect, transport=httpx.MockTransport(server))
     await engine.start()
     return engine
 
 
-async def _encode(response: httpx.Response, task: HttpTask = "embed") -> list[np.ndarray]:
-    engine = await _engine(Server(lambda request: response), task)
+async def _encode(response: httpx.Response, dialect: Dialect[TokenIds] = VLLM_EMBED) -> list[np.ndarray]:
+    engine = await _engine(Server(lambda request: response), dialect)
     try:
         return await engine.encode(PROMPTS, lane=Lane.BULK)
     finally:
@@ -105,14 +108,14 @@ async def test_a_malformed_embedding_reply_is_refused(reply: object, words: str)
     [
         (_probs([0.2, 0.8], [0.1, 0.9], [0.5, 0.5]), "hf_overrides"),
         (_probs([0.2], [0.3], [1.5]), "1.5"),
-        (_probs([0.2], [0.3], [None]), "not finite|not a number"),
+        (_probs([0.2], [0.3], [None]), "nan"),
         (_probs([0.2], [0.3], ["high"]), "not a number"),
         (_probs([0.2], [0.3], 0.4), "one probability"),
     ],
 )
 async def test_a_malformed_classification_is_refused(reply: object, words: str) -> None:
     with pytest.raises(EngineFailed, match=words):
-        await _encode(httpx.Response(200, content=orjson.dumps(reply)), "classify")
+        await _encode(httpx.Response(200, content=orjson.dumps(reply)), VLLM_RERANK)
 
 
 async def test_a_page_instead_of_an_answer_is_refused() -> None:
@@ -213,8 +216,8 @@ async def test_what_a_request_carries() -> None:
     await engine.encode([[7, 8]], lane=Lane.BULK, dimensions=2)
     await engine.encode([[7, 8]], lane=Lane.INTERACTIVE)
     assert server.bodies == [
-        {"model": "tiny", "input": [[7, 8]], "encoding_format": "base64", "dimensions": 2, "priority": 1},
-        {"model": "tiny", "input": [[7, 8]], "encoding_format": "base64", "priority": 0},
+        {"model": "tiny", "input": [[7, 8]], **BYTES, "dimensions": 2, "priority": 1},
+        {"model": "tiny", "input": [[7, 8]], **BYTES, "priority": 0},
     ]
     assert server.requests[0].url.path == "/v1/embeddings"
     assert server.requests[0].headers["Authorization"] == "Bearer secret"
@@ -245,11 +248,11 @@ async def test_bulk_work_never_holds_the_search_back() -> None:
         HttpServerOptions(
             url="http://model.test",
             model="tiny",
-            task="embed",
             inputs_per_request=1,
             requests_at_once=2,
             send_priority=True,
         ),
+        VLLM_EMBED,
         transport=httpx.MockTransport(handle),
     )
     await engine.start()
@@ -273,7 +276,8 @@ async def test_failure_follows_the_server() -> None:
         return httpx.Response(503 if probes == 1 else 404)  # away, then alive without such a path
 
     engine = HttpEngine(
-        HttpServerOptions(url="http://model.test", model="tiny", task="embed", probe_seconds=0.001),
+        HttpServerOptions(url="http://model.test", model="tiny", probe_seconds=0.001),
+        VLLM_EMBED,
         transport=httpx.MockTransport(handle),
     )
     with pytest.raises(NotReady):
