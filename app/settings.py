@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     rerank_memory_share: float | None = Field(
         None, gt=0, lt=1, description="Share of the device's memory for the reranker."
     )
+    load_format: Literal["auto", "dummy"] = Field(
+        "auto", description="dummy: made-up weights of the models' shapes, to measure a machine; answers mean nothing."
+    )
     selftest_margin: bool = Field(True, description="Self-test checks meaning; off only for random test weights.")
 
     blobs: str | None = Field(
@@ -135,6 +138,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"TANDEM_ENGINE=http needs {names}")
         if self.engine == "node" and self.node_url is None:
             raise ValueError("TANDEM_ENGINE=node needs TANDEM_NODE_URL")
+        if self.engine != "vllm" and self.load_format == "dummy":
+            raise ValueError("TANDEM_LOAD_FORMAT=dummy needs TANDEM_ENGINE=vllm")
         return self
 
 

@@ -5,6 +5,8 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from app.node import Components, NodeOptions, OnStep
 from app.settings import Settings
 from app.workers import WorkerParts
@@ -31,6 +33,8 @@ from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, mode
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
     """The same for a process without an accelerator. `on_changed` as for NodeEmbedder."""
     chosen = build_profile(settings).embed
     on_step(f"looking for the model {chosen.name}")
-    folder = await ModelHub(settings.models_dir).resolve(chosen.id, _download_teller(on_step))
+    folder = await model_hub(settings).resolve(chosen.id, _download_teller(on_step))
     embedder: Embedder
     if settings.engine == "node":
         assert settings.node_url is not None
@@ -126,6 +130,10 @@ def build_profile(settings: Settings) -> ModelProfile:
     return profile(name, embed=settings.embed_model, rerank=settings.rerank_model)
 
 
+def model_hub(settings: Settings) -> ModelHub:
+    return ModelHub(settings.models_dir, weights=settings.load_format == "auto")
+
+
 def engine_options(settings: Settings, model: Model, folder: Path, share: float | None) -> EngineOptions:
     """For the embedder's engine; the others change its task."""
     defaults = ENGINE_DEFAULTS[find_device()]
@@ -133,12 +141,14 @@ def engine_options(settings: Settings, model: Model, folder: Path, share: float 
     assert known.max_model_len is not None
     return EngineOptions(
         model=folder,
-        name=known.name,
+        # Whoever sees an answer, a vector's fingerprint or a log line is to know.
+        name=f"dummy:{known.name}" if settings.load_format == "dummy" else known.name,
         task="embed",
         max_model_len=settings.max_model_len or known.max_model_len,
         memory_share=share or defaults.memory_share,
         kv_cache_bytes=defaults.kv_cache_bytes,
         max_num_batched_tokens=defaults.max_num_batched_tokens,
+        load_format=settings.load_format,
     )
 
 
@@ -161,6 +171,7 @@ def node_options(settings: Settings) -> NodeOptions:
         workers=settings.workers,
         drain=timedelta(seconds=settings.drain_seconds),
         selftest_margin=settings.selftest_margin,
+        dummy_weights=settings.load_format == "dummy",
         languages=build_profile(settings).languages,
     )
 
@@ -169,7 +180,9 @@ async def _build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, 
     if settings.engine == "node":
         raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
     chosen = build_profile(settings)
-    hub = ModelHub(settings.models_dir)
+    hub = model_hub(settings)
+    if settings.load_format == "dummy":
+        log.warning("DUMMY WEIGHTS: vectors and scores mean nothing", setting="TANDEM_LOAD_FORMAT")
     tell = _download_teller(on_step)
     on_step(f"looking for the model {chosen.embed.name}")
     embed_folder = await hub.resolve(chosen.embed.id, tell)
@@ -195,7 +208,7 @@ async def _open_embedder(settings: Settings, models: str) -> Embedder:
     """Of a pair's name or a model's id, with the settings of the node's own."""
     known = next((pair.embed for pair in PROFILES if pair.name == models), None)
     chosen = known or model(models)
-    folder = await ModelHub(settings.models_dir).resolve(chosen.id)
+    folder = await model_hub(settings).resolve(chosen.id)
     return VllmEmbedder(engine_options(settings, chosen, folder, settings.embed_memory_share))
 
 
