@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 bench_app = typer.Typer(no_args_is_help=True, help="Speed and load, measured through a node's HTTP interface.")
 console = Console(width=None if sys.stdout.isatty() else 120)
 
+HITS = 10
+"""That a search returns."""
+
 Data = Annotated[
     Path | None, typer.Option("--data", help="Judged collection, as for `tandem eval`. Default: texts made up.")
 ]
@@ -144,4 +147,4 @@ def _choice(url: str | None, api_key: str | None, dummy_weights: str | None) -> 
 def _load(rate: float, seconds: float, warm_up: float, arrivals: Arrivals, candidates: int) -> "Load":
     from app.bench.mixed import Load
 
-    return Load(rate, seconds, warm_up, arrivals, candidates)
+    return Load(rate, seconds, warm_up, arrivals, candidates, top_k=min(HITS, candidates))

@@ -20,7 +20,7 @@ from app.bench.corpus import Corpus, corpus_of
 from app.bench.measures import Point
 from retrieval.errors import TandemError
 
-LEAST_AHEAD = 1024
+LEAST_AHEAD = 2048
 """Documents under way at least: several times what a node's workers hold."""
 AHEAD_SECONDS = 3.0
 """And as many as are finished in so long, so that the queue of a fast node does not run dry either."""
@@ -47,7 +47,7 @@ class Feeding:
     """Number of the first document."""
     count: int | None
     """None: without end."""
-    documents: int = 128
+    documents: int = 256
     """Of one request."""
 
 

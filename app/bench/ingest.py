@@ -79,10 +79,10 @@ def measure_ingest(
 
     Raises FeedingFailed, NodeUnreachable, Refused, ConfigurationError.
     """
+    settings = _own_settings(node) if bare or langchain else None
     node.fill(node.new_collection(corpus), corpus, WARM_UP)
     first = [node.new_documents(texts) for _ in range(rounds)]
-    if bare:
-        settings = _own_settings(node)
+    if bare and settings:
         service, alone, tokens = asyncio.run(_in_turn(settings, node, corpus, first, texts, console))
     else:
         alone, tokens = None, None
@@ -90,7 +90,7 @@ def measure_ingest(
         for number, start in enumerate(first, start=1):
             service.append(_serve(node, corpus, start, texts))
             console.print(f"Round {number}: service {service[-1].seconds:.2f} s", markup=False)
-    other = _langchain(_own_settings(node), corpus, first[0], texts, console) if langchain else None
+    other = _langchain(settings, corpus, first[0], texts, console) if langchain and settings else None
     return IngestBench(texts, tuple(service), alone, tokens, other)
 
 
@@ -196,6 +196,7 @@ def _langchain(settings: Settings, corpus: Corpus, first: int, texts: int, conso
 
 
 def _own_settings(node: MeasuredNode) -> Settings:
+    """Raises ConfigurationError where there are none, or no engine."""
     if node.settings is None or node.settings.engine != "vllm":
         raise ConfigurationError(
             "The bare engine and LangChain are measured beside a node of its own with TANDEM_ENGINE=vllm: leave --url "

@@ -43,7 +43,7 @@ class Load:
     """Seconds before them that do not."""
     arrivals: Arrivals
     candidates: int
-    top_k: int = 10
+    top_k: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
 """The figure of `tandem bench`: how long searches took, and how fast ingestion went."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from retrieval.errors import InvalidRequest
 
 WIDTH, HEIGHT = 4.6, 3.4
 """Of one panel, in inches."""
@@ -17,13 +20,18 @@ def draw(
     latencies: Mapping[str, Sequence[float]], rates: Mapping[str, Sequence[tuple[float, float]]], title: str, path: Path
 ) -> None:
     """By label: times of searches in milliseconds as a cumulative distribution, and documents a second over seconds.
-    What is empty gets no panel. PNG or SVG by the ending of `path`. Needs no display."""
-    panels = [(_draw_latencies, latencies)] if latencies else []
-    panels += [(_draw_rates, rates)] if rates else []  # type: ignore[list-item]
+    What is empty gets no panel. PNG or SVG by the ending of `path`. Needs no display. Raises
+    InvalidRequest where there is none."""
+    latencies = {label: times for label, times in latencies.items() if times}
+    rates = {label: points for label, points in rates.items() if points}
+    panels = [partial(_draw_latencies, series=latencies)] if latencies else []
+    panels += [partial(_draw_rates, series=rates)] if rates else []
+    if not panels:
+        raise InvalidRequest(f"{path}: nothing was measured that could be drawn.")
     figure = Figure(figsize=(WIDTH * len(panels), HEIGHT + 0.4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False).flatten()
-    for panel, (fill, series) in zip(axes, panels, strict=True):
-        fill(panel, series)
+    for panel, fill in zip(axes, panels, strict=True):
+        fill(panel)
         panel.set_ylim(bottom=0)
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.3)

@@ -115,6 +115,8 @@ def bench_ingest(
     console: Console,
 ) -> None:
     bare = bare and choice.url is None
+    if langchain and choice.dummy_weights:
+        raise InvalidRequest("--langchain wants models with weights: leave --dummy-weights out.")
     with measured_node(choice, console, **(_room_for_a_third() if bare else {})) as node:
         corpus = choose_corpus(data, tokens, node)
         texts = corpus.size or texts

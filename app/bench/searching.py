@@ -78,7 +78,7 @@ class Searched:
 
     def to_json(self) -> dict[str, object]:
         return {
-            "asked": len(self.samples),
+            "searches": len(self.samples),
             "errors": self.errors,
             "latency_ms": Summary.of(self.times).to_json(),
             "stages_ms": {name: self.stage(name).to_json() for name in STAGES},
