@@ -10,8 +10,8 @@ from rich.console import Console
 from app.bench.measures import Arrivals
 
 if TYPE_CHECKING:
-    from app.bench.mixed import Load
     from app.bench.node import NodeChoice
+    from app.bench.searching import Load
 
 bench_app = typer.Typer(no_args_is_help=True, help="Speed and load, measured through a node's HTTP interface.")
 console = Console(width=None if sys.stdout.isatty() else 120)
@@ -145,6 +145,6 @@ def _choice(url: str | None, api_key: str | None, dummy_weights: str | None) -> 
 
 
 def _load(rate: float, seconds: float, warm_up: float, arrivals: Arrivals, candidates: int) -> "Load":
-    from app.bench.mixed import Load
+    from app.bench.searching import Load
 
     return Load(rate, seconds, warm_up, arrivals, candidates, top_k=min(HITS, candidates))

@@ -11,10 +11,12 @@ from rich.console import Console
 
 from app.bench.corpus import Corpus
 from app.bench.ingest import by_round, measure_ingest, show_ingest
-from app.bench.mixed import Load, measure_mixed, show_mixed
+from app.bench.mixed import measure_mixed
+from app.bench.mixed_result import show_mixed
 from app.bench.node import MeasuredNode, NodeChoice, choose_corpus, describe_machine, measured_node
 from app.bench.plot import draw
 from app.bench.search import latencies, measure_search, show_search
+from app.bench.searching import Load
 from app.commands.evaluate import FIGURES
 from app.settings import load_settings
 from retrieval.engines.devices import find_device

@@ -11,9 +11,8 @@ from rich.table import Table
 
 from app.bench.corpus import Corpus
 from app.bench.measures import Summary, arrivals
-from app.bench.mixed import Load
 from app.bench.node import MeasuredNode
-from app.bench.searching import STAGES, Question, Searched, search_open_loop
+from app.bench.searching import STAGES, Load, Question, Searched, search_open_loop
 from app.client import Refused
 from app.commands.terminal import counted
 from retrieval.errors import InvalidRequest
@@ -53,10 +52,16 @@ def measure_search(
     console.print(f"Searching among {pool:,} documents of {tokens:.0f} tokens", markup=False)
     question = Question(name, load.candidates, load.top_k)
     overhead = _overhead(node, corpus, question, one_by_one, console) if one_by_one else None
-    due = arrivals(load.rate, load.warm_up + load.seconds, kind=load.arrivals, seed=0)
+    searched = search_at_rate(node, corpus, question, load, seed=0)
+    return SearchBench(searched, overhead)
+
+
+def search_at_rate(node: MeasuredNode, corpus: Corpus, question: Question, load: Load, *, seed: int) -> Searched:
+    """The same seed makes the same moments; the questions are always new. Raises InvalidRequest where none is due."""
+    due = arrivals(load.rate, load.warm_up + load.seconds, kind=load.arrivals, seed=seed)
     if not due or due[-1] < load.warm_up:
         raise InvalidRequest(f"{load.rate:g} searches a second for {load.seconds:g} s: none is due in that time.")
-    searched = asyncio.run(
+    return asyncio.run(
         search_open_loop(
             node.url,
             node.api_key,
@@ -68,7 +73,6 @@ def measure_search(
             seconds=load.seconds,
         )
     )
-    return SearchBench(searched, overhead)
 
 
 def show_search(bench: SearchBench, load: Load, console: Console) -> None:

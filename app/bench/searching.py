@@ -10,12 +10,25 @@ from typing import Any
 import httpx
 
 from app.bench.corpus import Corpus
-from app.bench.measures import Summary
+from app.bench.measures import Arrivals, Summary
 
 STAGES = ("embed", "recall", "rerank", "total")
 TIMEOUT_SECONDS = 120.0
 LEAD_SECONDS = 0.2
 """Between the call and the moment that the first arrival counts from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    rate: float
+    """Searches a second."""
+    seconds: float
+    """That count."""
+    warm_up: float
+    """Seconds before them that do not."""
+    arrivals: Arrivals
+    candidates: int
+    top_k: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from tests.support.node import real_but_for
 
 Bench = Callable[..., "asyncio.Future[Result]"]
 KEY = "for the bench"
-SHORT = ("--rate", 20, "--seconds", 1, "--warm-up", 0.3, "--candidates", 5, "--tokens", 30, "--pool", 40)
+SHORT = ("--rate", 20, "--seconds", 2, "--warm-up", 0.3, "--candidates", 5, "--tokens", 30, "--pool", 40)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ async def collections(url: str) -> list[str]:
 
 async def test_mixed(bench: Bench, node: tuple[str, Components], tmp_path: Path) -> None:
     output, plot = tmp_path / "run.json", tmp_path / "figure.svg"
-    result = await bench("mixed", *SHORT, "--rounds", 2, "--json", output, "--plot", plot)
+    result = await bench("mixed", *SHORT, "--rounds", 1, "--json", output, "--plot", plot)
     assert result.exit_code == 0, (result.output, result.exception)
     assert "Both at once over alone: search p50" in result.output
     assert plot.stat().st_size > 5_000
@@ -64,29 +64,26 @@ async def test_mixed(bench: Bench, node: tuple[str, Components], tmp_path: Path)
     run = json.loads(output.read_text())
     assert run["machine"]["cores"] > 0
     assert run["node"]["models"] == {"embed": "fake-embedder", "rerank": "fake-reranker"}
-    assert (run["asked"]["rate"], run["asked"]["pool"], len(run["rounds"])) == (20, 40, 2)
+    assert (run["asked"]["rate"], run["asked"]["pool"], len(run["rounds"])) == (20, 40, 1)
     assert run["ratios"].keys() == {"search_p50", "search_p99", "search_p99_of_all_rounds", "ingestion"}
-    asked = []
-    for each in run["rounds"]:
-        alone, fed, both = each["stretches"]
-        assert [stretch["stretch"] for stretch in each["stretches"]] == ["searches", "ingestion", "both"]
-        assert alone["ingestion"] is fed["searches"] is None
-        for searches in (alone["searches"], both["searches"]):
-            assert searches["errors"] == {}
-            assert searches["searches"] == searches["latency_ms"]["count"] == len(searches["samples"]) > 5
-            assert all(0 <= sample["due"] < 1 for sample in searches["samples"])
-            assert searches["stages_ms"]["rerank"]["count"] == searches["searches"]
-        assert [sample["due"] for sample in alone["searches"]["samples"]] == pytest.approx(
-            [sample["due"] for sample in both["searches"]["samples"]], abs=0.001
-        )
-        for ingestion in (fed["ingestion"], both["ingestion"]):
-            assert ingestion["texts_per_second"] > 0
-            assert ingestion["tokens_per_second"] / ingestion["texts_per_second"] == pytest.approx(30, rel=0.2)
-        assert each["ratios"]["ingestion"] == pytest.approx(
-            both["ingestion"]["texts_per_second"] / fed["ingestion"]["texts_per_second"], abs=0.01
-        )
-        asked.append(alone["searches"]["searches"])
-    assert asked[0] != asked[1], "another round, other moments"
+    [each] = run["rounds"]
+    alone, fed, both = each["stretches"]
+    assert [stretch["stretch"] for stretch in each["stretches"]] == ["searches", "ingestion", "both"]
+    assert alone["ingestion"] is fed["searches"] is None
+    for searches in (alone["searches"], both["searches"]):
+        assert searches["errors"] == {}
+        assert searches["searches"] == searches["latency_ms"]["count"] == len(searches["samples"]) > 5
+        assert all(0 <= sample["due"] < 2 for sample in searches["samples"])
+        assert searches["stages_ms"]["rerank"]["count"] == searches["searches"]
+    assert [sample["due"] for sample in alone["searches"]["samples"]] == pytest.approx(
+        [sample["due"] for sample in both["searches"]["samples"]], abs=0.001
+    )
+    for ingestion in (fed["ingestion"], both["ingestion"]):
+        assert ingestion["texts_per_second"] > 0
+        assert ingestion["tokens_per_second"] / ingestion["texts_per_second"] == pytest.approx(30, rel=0.2)
+    assert each["ratios"]["ingestion"] == pytest.approx(
+        both["ingestion"]["texts_per_second"] / fed["ingestion"]["texts_per_second"], abs=0.01
+    )
     assert await collections(node[0]) == ["docs"]
 
 
@@ -96,7 +93,7 @@ async def test_search(bench: Bench, tmp_path: Path) -> None:
     assert result.exit_code == 0, (result.output, result.exception)
     run = json.loads(output.read_text())
     assert run["asked"]["arrivals"] == "fixed"
-    assert run["latency_ms"]["count"] == 20
+    assert run["latency_ms"]["count"] == 40
     assert run["overhead_ms"]["total"] > run["overhead_ms"]["calls"] > 0
     assert "no errors" in result.output
 

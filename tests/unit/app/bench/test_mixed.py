@@ -4,8 +4,9 @@ from rich.console import Console
 from app.bench import mixed
 from app.bench.corpus import MadeUpCorpus
 from app.bench.measures import Ingested
-from app.bench.mixed import Load, Measured, Mixed, Ratios, Stretch, measure_mixed, show_mixed
-from app.bench.searching import Sample, Searched
+from app.bench.mixed import measure_mixed
+from app.bench.mixed_result import Measured, Mixed, Ratios, Stretch, show_mixed
+from app.bench.searching import Load, Sample, Searched
 
 LOAD = Load(rate=5, seconds=10, warm_up=1, arrivals="poisson", candidates=50, top_k=10)
 
