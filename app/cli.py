@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from app.bench.cli import bench_app
 from app.client import Client
 from app.commands.audit import show_report
 from app.commands.ingest import cancel_jobs, find_files, ingest_files, summarise
@@ -25,6 +26,7 @@ from retrieval.questions import Mode
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_show_locals=False, help=__doc__)
 models_app = typer.Typer(no_args_is_help=True, help="The models that can serve, and those that are here.")
 app.add_typer(models_app, name="models")
+app.add_typer(bench_app, name="bench")
 
 console = Console(width=None if sys.stdout.isatty() else 120)
 
@@ -285,19 +287,6 @@ def evaluate(
     )
     if fail_if_worse and not as_good:
         raise typer.Exit(1)
-
-
-@app.command()
-def bench(
-    folder: Annotated[Path, typer.Argument(help="Judged collection, as for `tandem eval`.")],
-    rounds: Annotated[int, typer.Option(min=1, help="Times that the engine and the service are measured.")] = 2,
-    langchain: Annotated[bool, typer.Option(help="Measure LangChain's usual way beside it.")] = True,
-    output: Annotated[Path | None, typer.Option("--json", help="Write the figures there, too.")] = None,
-) -> None:
-    """Measure quality, ingestion and search in one run, with the bare engine beside the service."""
-    from app.commands.bench import bench as run_bench
-
-    run_bench(folder, console, rounds=rounds, langchain=langchain, output=output)
 
 
 @app.command("bench-catalog")

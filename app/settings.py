@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     gate_bulk_share: float = Field(
         0.1, ge=0, lt=1, description="Share of the device that ingestion gets however many searches there are."
     )
+    load_format: Literal["auto", "dummy"] = Field(
+        "auto", description="dummy: made-up weights of the models' shapes, to measure a machine; answers mean nothing."
+    )
     selftest_margin: bool = Field(True, description="Self-test checks meaning; off only for random test weights.")
 
     blobs: str | None = Field(
@@ -156,6 +159,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"TANDEM_ENGINE_PRIORITY: {self.embed_dialect} knows no priorities")
         if self.engine == "node" and self.node_url is None:
             raise ValueError("TANDEM_ENGINE=node needs TANDEM_NODE_URL")
+        if self.engine != "vllm" and self.load_format == "dummy":
+            raise ValueError("TANDEM_LOAD_FORMAT=dummy needs TANDEM_ENGINE=vllm")
         return self
 
 

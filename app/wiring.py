@@ -6,6 +6,8 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines
 from app.node import Components, NodeOptions, OnStep
 from app.settings import Settings, visible_npus
@@ -40,6 +42,8 @@ from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
+log = structlog.get_logger()
+
 
 async def build_components(settings: Settings, on_step: OnStep) -> Components:
     """Resolves the models, which may download them, and constructs every adapter; starts none.
@@ -64,7 +68,7 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
     """The same for a process without an accelerator. `on_changed` as for NodeEmbedder."""
     chosen = build_profile(settings).embed
     on_step(f"looking for the model {chosen.name}")
-    folder = await ModelHub(settings.models_dir).resolve(chosen.id, _download_teller(on_step))
+    folder = await model_hub(settings).resolve(chosen.id, _download_teller(on_step))
     embedder: Embedder
     if settings.engine == "node":
         assert settings.node_url is not None
@@ -119,6 +123,10 @@ def build_profile(settings: Settings) -> ModelProfile:
     return profile(name, embed=settings.embed_model, rerank=settings.rerank_model)
 
 
+def model_hub(settings: Settings) -> ModelHub:
+    return ModelHub(settings.models_dir, weights=settings.load_format == "auto")
+
+
 def engine_options(
     settings: Settings,
     model: Model,
@@ -132,26 +140,25 @@ def engine_options(
     device = find_device()
     defaults = ENGINE_DEFAULTS[device]
     known = with_facts(model, folder)
+    options = EngineOptions(
+        model=folder,
+        # Whoever sees an answer, a vector's fingerprint or a log line is to know.
+        name=f"dummy:{known.name}" if settings.load_format == "dummy" else known.name,
+        task=task,
+        max_model_len=settings.max_model_len or known.max_model_len or DEFAULT_WINDOW,
+        memory_share=share or defaults.memory_share,
+        kv_cache_bytes=defaults.kv_cache_bytes,
+        max_num_batched_tokens=defaults.max_num_batched_tokens,
+        load_format=settings.load_format,
+    )
     if planned is not None:
-        return EngineOptions(
-            model=folder,
-            name=known.name,
-            task=task,
+        return replace(
+            options,
             max_model_len=planned.max_model_len,
             memory_share=planned.share,
             kv_cache_bytes=planned.kv_cache_memory_bytes,
             max_num_batched_tokens=planned.max_num_batched_tokens,
         )
-    assert known.max_model_len is not None
-    options = EngineOptions(
-        model=folder,
-        name=known.name,
-        task=task,
-        max_model_len=settings.max_model_len or known.max_model_len,
-        memory_share=share or defaults.memory_share,
-        kv_cache_bytes=defaults.kv_cache_bytes,
-        max_num_batched_tokens=defaults.max_num_batched_tokens,
-    )
     release = vllm_ascend_release()
     if device != "npu" or release is None:
         return options
@@ -202,6 +209,7 @@ def node_options(settings: Settings) -> NodeOptions:
         workers=settings.workers,
         drain=timedelta(seconds=settings.drain_seconds),
         selftest_margin=settings.selftest_margin,
+        dummy_weights=settings.load_format == "dummy",
         languages=build_profile(settings).languages,
     )
 
@@ -210,7 +218,9 @@ async def _build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tupl
     if settings.engine == "node":
         raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
     chosen = build_profile(settings)
-    hub = ModelHub(settings.models_dir)
+    hub = model_hub(settings)
+    if settings.load_format == "dummy":
+        log.warning("DUMMY WEIGHTS: vectors and scores mean nothing", setting="TANDEM_LOAD_FORMAT")
     tell = _download_teller(on_step)
     on_step(f"looking for the model {chosen.embed.name}")
     embed_folder = await hub.resolve(chosen.embed.id, tell)
@@ -237,7 +247,7 @@ async def _open_embedder(settings: Settings, gate: Gate, models: str) -> Embedde
     """Of a pair's name or a model's id, with the settings of the node's own."""
     known = next((pair.embed for pair in PROFILES if pair.name == models), None)
     chosen = known or model(models)
-    folder = await ModelHub(settings.models_dir).resolve(chosen.id)
+    folder = await model_hub(settings).resolve(chosen.id)
     share = settings.embed_memory_share
     demand = engine_demand(settings, chosen, "second embedder", share, folder)
     planned = await to_thread(planned_engines, settings, [demand]) or (None,)

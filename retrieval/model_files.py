@@ -27,9 +27,12 @@ class InstalledModel:
         return not self.missing
 
 
-def missing_files(folder: Path) -> tuple[str, ...]:
-    """What a model in `folder` lacks: names of files, with the reason where it is another than absence."""
+def missing_files(folder: Path, *, weights: bool = True) -> tuple[str, ...]:
+    """What a model in `folder` lacks: names of files, with the reason where it is another than absence. `weights`:
+    whether it needs any."""
     missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
+    if not weights:
+        return tuple(missing)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:

@@ -43,11 +43,14 @@ class ModelHub:
         modelscope_endpoint: str | None = None,
         huggingface_endpoint: str | None = None,
         contact_seconds: float = 4.0,
+        weights: bool = True,
     ) -> None:
         """Endpoints: None means each library's own default, or what its own environment variable says.
 
-        `contact_seconds` bounds how long each hub may take to show that it is in reach.
+        `contact_seconds` bounds how long each hub may take to show that it is in reach. Without `weights` a folder
+        that holds none is complete, too.
         """
+        self._weights = weights
         self._models_dir = models_dir.expanduser().absolute()
         self._contact_seconds = contact_seconds
         self._sources: tuple[Source, ...] = (
@@ -62,15 +65,15 @@ class ModelHub:
         download. Raises ModelUnavailable, in one line.
         """
         if is_folder(id_or_folder):
-            return _complete(Path(id_or_folder), id_or_folder)
+            return self._complete(Path(id_or_folder), id_or_folder)
         if not _HUB_ID.fullmatch(id_or_folder):
             raise ModelUnavailable(f"{id_or_folder!r} is neither a folder nor an id of the form organisation/name.")
         packaged = packaged_folder(id_or_folder)
         if packaged:
-            return _complete(packaged, id_or_folder)
+            return self._complete(packaged, id_or_folder)
         folder = self._models_dir / id_or_folder
         if folder.is_dir():
-            return _complete(folder, id_or_folder)
+            return self._complete(folder, id_or_folder)
         return await self._fetch(id_or_folder, folder, progress or _ignore)
 
     async def _fetch(self, name: str, folder: Path, progress: Progress) -> Path:
@@ -86,7 +89,7 @@ class ModelHub:
             except NotOffered as error:
                 failures.append(f"{source.name} ({source.endpoint}): {error}")
                 continue
-            return _complete(folder, name)
+            return self._complete(folder, name)
         raise ModelUnavailable(
             f"The model {name} is not in {self._models_dir} and no hub gives it. {'; '.join(failures)}. "
             f"{_WITHOUT_A_HUB}",
@@ -143,6 +146,20 @@ class ModelHub:
             rmtree(partial / ".cache", ignore_errors=True)  # a library's records of the download
             partial.rename(folder)
 
+    def _complete(self, folder: Path, name: str) -> Path:
+        folder = folder.expanduser().absolute()
+        if not folder.is_dir():
+            raise ModelUnavailable(f"There is no folder {name}.", model=name)
+        missing = missing_files(folder, weights=self._weights)
+        if missing:
+            raise ModelUnavailable(
+                f"The model in {folder} is incomplete. Missing: {', '.join(missing)}. "
+                "Complete the folder, or remove it.",
+                model=name,
+                missing=list(missing),
+            )
+        return folder
+
 
 def packaged_folder(id_: str) -> Path | None:
     """Where an installed Python package brings the model's files. The package is not imported: that may want more."""
@@ -151,17 +168,3 @@ def packaged_folder(id_: str) -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0]) / "model"
-
-
-def _complete(folder: Path, name: str) -> Path:
-    folder = folder.expanduser().absolute()
-    if not folder.is_dir():
-        raise ModelUnavailable(f"There is no folder {name}.", model=name)
-    missing = missing_files(folder)
-    if missing:
-        raise ModelUnavailable(
-            f"The model in {folder} is incomplete. Missing: {', '.join(missing)}. Complete the folder, or remove it.",
-            model=name,
-            missing=list(missing),
-        )
-    return folder

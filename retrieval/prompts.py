@@ -60,6 +60,18 @@ def format_query(query: str, instruction: str) -> str:
     return f"Instruct: {instruction}\nQuery:{query}"
 
 
+def prompt_texts() -> tuple[str, ...]:
+    """All fixed texts, for a tokenizer that is made for them."""
+    return (
+        _RERANK_HEAD,
+        _question("", DEFAULT_RERANK_INSTRUCTION),
+        _RERANK_TAIL,
+        format_query("", DEFAULT_QUERY_INSTRUCTION),
+        "yes",
+        "no",
+    )
+
+
 class EmbeddingPrompts:
     """Token ids for an embedding model: the text, cut at its end to the window, inside the special tokens that the
     tokenizer's own post-processor adds (`<|endoftext|>` at the end for Qwen3, `[CLS]` and `[SEP]` for BERT)."""

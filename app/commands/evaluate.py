@@ -19,7 +19,7 @@ from app.commands.evaluate_run import CLIENT, NAMES, STAGES, Asked, CollectionRu
 from app.commands.evaluate_table import show
 from app.commands.ingest import Ingesting
 from app.commands.terminal import counted, step_teller
-from app.settings import Settings, load_settings
+from app.settings import PREFIX, Settings, load_settings
 from app.spawn import running_node
 from retrieval.errors import InvalidRequest, TandemError
 from retrieval.evaluation import DEPTHS, measure_queries
@@ -148,13 +148,14 @@ def evaluate(client: Client, judged: JudgedCollection, console: Console, *, pool
 
 
 @contextmanager
-def own_node(console: Console) -> Iterator[tuple[Client, Settings]]:
-    """A node with the settings of the environment, but in a temporary folder and on a free port."""
+def own_node(console: Console, **overrides: object) -> Iterator[tuple[Client, Settings]]:
+    """A node with the settings of the environment and `overrides`, but in a temporary folder and on a free port."""
     with TemporaryDirectory(prefix="tandem-") as folder, console.status("Starting a node") as status:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-        settings = load_settings(data_dir=Path(folder), host="127.0.0.1", port=port)
-        environment = {"TANDEM_DATA_DIR": folder, "TANDEM_HOST": settings.host, "TANDEM_PORT": str(port)}
+        overrides = {**overrides, "data_dir": Path(folder), "host": "127.0.0.1", "port": port}
+        settings = load_settings(**overrides)
+        environment = {f"{PREFIX}{name.upper()}": str(value) for name, value in overrides.items()}
         with running_node(settings, environment, on_step=step_teller(console, status)) as client:
             status.stop()
             yield client, settings

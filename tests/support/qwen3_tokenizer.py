@@ -8,24 +8,12 @@ from base64 import b64decode
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer
+
+from retrieval.qwen3_tokenizer import embedding_tokenizer, reranker_tokenizer
 
 END_OF_TEXT = 151643
 NO, YES = 2152, 9693
-
-SPECIAL_TOKENS = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
-    "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
-)
-"""Ids from 151643."""
-OTHER_ADDED_TOKENS = (
-    "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> "
-    "<tool_response> </tool_response> <think> </think>"
-)
-"""The ids after those."""
-WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +31,7 @@ def qwen3_tokenizer(pytestconfig: pytest.Config) -> Tokenizer:
 @pytest.fixture(scope="session")
 def qwen3_embedding_tokenizer(qwen3_tokenizer: Tokenizer) -> Tokenizer:
     """As Qwen3-Embedding has it: its post-processor ends every text with <|endoftext|>."""
-    tokenizer = Tokenizer.from_str(qwen3_tokenizer.to_str())
-    tokenizer.post_processor = processors.Sequence(
-        [
-            processors.ByteLevel(trim_offsets=False),
-            processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", END_OF_TEXT)]),
-        ]
-    )
-    return tokenizer
+    return embedding_tokenizer(qwen3_tokenizer)
 
 
 def _build() -> Tokenizer:
@@ -64,24 +45,9 @@ def _build() -> Tokenizer:
         for cut in range(1, len(token))
         if token[:cut] in ranks and token[cut:] in ranks
     )
-    tokenizer = Tokenizer(
-        models.BPE(
-            vocab={names[token]: rank for token, rank in ranks.items()},
-            merges=[(left, right) for _, _, left, right in merges],
-        )
+    return reranker_tokenizer(
+        {names[token]: rank for token, rank in ranks.items()}, [(left, right) for _, _, left, right in merges]
     )
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(WORDS), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL_TOKENS.split()])
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in OTHER_ADDED_TOKENS.split()])
-    return tokenizer
 
 
 def _ranks() -> dict[bytes, int]:

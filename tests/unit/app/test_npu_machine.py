@@ -192,4 +192,4 @@ async def test_with_servers_the_engine_is_theirs(machine: Machine, tmp_path: Pat
     machine.packages = {}
     fit, shown = await examined(tmp_path, engine="http", embed_url="http://a", rerank_url="http://b")
     assert fit
-    assert "servers at http://a and http://b" in shown
+    assert "servers at http://a (vllm) and http://b (vllm)" in " ".join(shown.split())

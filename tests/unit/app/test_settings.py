@@ -56,6 +56,15 @@ def test_priority_needs_an_embedding_server_that_knows_it(monkeypatch: pytest.Mo
         load_settings()
 
 
+def test_dummy_weights_need_engines_of_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_LOAD_FORMAT", "dummy")
+    assert load_settings().load_format == "dummy"
+    monkeypatch.setenv("TANDEM_ENGINE", "node")
+    monkeypatch.setenv("TANDEM_NODE_URL", "http://127.0.0.1:8080")
+    with pytest.raises(ConfigurationError, match=r"^TANDEM_LOAD_FORMAT=dummy needs TANDEM_ENGINE=vllm$"):
+        load_settings()
+
+
 def test_keys_are_split_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_API_KEYS", "one, two,")
     monkeypatch.setenv("TANDEM_DATABASE_URL", "postgresql://u:hunter2@h/d")

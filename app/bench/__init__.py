@@ -1,0 +1,1 @@
+"""tandem bench: speed and load, measured through a node's HTTP interface."""

@@ -1,0 +1,103 @@
+"""The feeder against a node that finishes so many documents between two polls."""
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from app.bench import feeding
+from app.bench.corpus import MadeUpCorpus
+from app.bench.feeding import Feeder, Feeding, FeedingFailed
+from app.bench.measures import Point
+
+CORPUS = MadeUpCorpus(words=5)
+
+
+class Node:
+    """Takes jobs in order, and finishes `pace` documents with every poll of the oldest unfinished one."""
+
+    def __init__(self, pace: int, *, refuse: int = 0, fail: bool = False) -> None:
+        self.pace = pace
+        self.refuse = refuse
+        self.fail = fail
+        self.jobs: dict[str, list[str]] = {}
+        self.done: dict[str, int] = {}
+        self.cancelled: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path == "/ingest":
+            if self.refuse:
+                self.refuse -= 1
+                return httpx.Response(429, headers={"Retry-After": "0"})
+            name = f"job{len(self.jobs)}"
+            self.jobs[name] = [each["id"] for each in json.loads(request.content)["documents"]]
+            self.done[name] = 0
+            return httpx.Response(202, json={"job_id": name})
+        name = path.split("/")[2]
+        if path.endswith("/cancel"):
+            self.cancelled.append(name)
+            return httpx.Response(200, json={})
+        oldest = next((job for job, ids in self.jobs.items() if self.done[job] < len(ids)), None)
+        if name == oldest:
+            self.done[name] = min(len(self.jobs[name]), self.done[name] + self.pace)
+        done = self.done[name]
+        progress = {"done": done, "failed": int(self.fail and done > 0), "chunks": 2 * done, "tokens": 7 * done}
+        receipts = [{"id": "d0", "error": {"code": "parse_failed"}}]
+        return httpx.Response(200, json={"progress": progress, "documents": receipts})
+
+
+async def feed(node: Callable[[httpx.Request], httpx.Response], count: int | None) -> tuple[Feeder, list[Point]]:
+    points: list[Point] = []
+    http = httpx.AsyncClient(transport=httpx.MockTransport(node), base_url="http://node")
+    asked = Feeding("http://node", None, "docs", CORPUS.spec(), first=100, count=count, documents=20)
+    feeder = Feeder(http, asked, CORPUS, points.append)
+    await feeder.run()
+    return feeder, points
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "POLL_SECONDS", 0)
+    monkeypatch.setattr(feeding, "LAST_POLL_SECONDS", 0)
+    monkeypatch.setattr(feeding, "LEAST_AHEAD", 100)
+    monkeypatch.setattr(feeding, "AHEAD_SECONDS", 0)
+
+
+async def test_every_document_is_sent_once_and_the_last_receipt_ends_it() -> None:
+    node = Node(pace=30)
+    _, points = await feed(node, 350)
+    sent = [name for ids in node.jobs.values() for name in ids]
+    assert sorted(sent) == sorted(f"d{number}" for number in range(100, 450))
+    assert (points[-1].documents, points[-1].chunks, points[-1].tokens) == (350, 700, 2450)
+    assert points[-1].waiting == 0
+    assert points[0].documents == 0
+    progress = [point.documents for point in points]
+    assert progress == sorted(progress)
+
+
+async def test_no_more_is_under_way_than_keeps_the_node_busy() -> None:
+    _, points = await feed(Node(pace=5), 400)
+    waiting = [point.waiting for point in points]
+    # Each of the senders that find room sends one request more.
+    assert max(waiting) <= 100 + feeding.SENDERS * 20
+    steady = [point.waiting for point in points if 50 < point.documents < 250]
+    assert min(steady) >= 100 - 20
+
+
+async def test_a_full_queue_is_waited_for() -> None:
+    node = Node(pace=50, refuse=3)
+    _, points = await feed(node, 100)
+    assert points[-1].documents == 100
+    assert sum(map(len, node.jobs.values())) == 100
+
+
+async def test_a_document_that_fails_ends_it() -> None:
+    with pytest.raises(FeedingFailed, match=r"1 documents failed, 'd0' with .*parse_failed"):
+        await feed(Node(pace=10, fail=True), 100)
+
+
+async def test_a_refusal_ends_it() -> None:
+    with pytest.raises(FeedingFailed, match="answered 404 to /ingest"):
+        await feed(lambda _: httpx.Response(404, text="no collection"), 10)

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+
+from app.settings import load_settings
+from app.wiring import build_profile, engine_options, model_hub, node_options
+from retrieval.dummy_models import write_dummy_pair
+from retrieval.errors import ModelUnavailable
+
+
+async def test_who_sees_a_dummy_model_knows_it(tmp_path: Path) -> None:
+    pair = write_dummy_pair("qwen3-0.6b", tmp_path, texts=["word"])
+    settings = load_settings(models="qwen3-0.6b", embed_model=str(pair.embed), load_format="dummy")
+    model = build_profile(settings).embed
+    folder = await model_hub(settings).resolve(model.id)
+    options = engine_options(settings, model, folder, None)
+    assert (options.name, options.load_format) == ("dummy:qwen3-0.6b-embedding", "dummy")
+    assert node_options(settings).dummy_weights
+
+
+async def test_without_weights_no_other_model_is_complete(tmp_path: Path) -> None:
+    pair = write_dummy_pair("qwen3-0.6b", tmp_path, texts=["word"])
+    settings = load_settings(models="qwen3-0.6b", embed_model=str(pair.embed))
+    with pytest.raises(ModelUnavailable, match=r"Missing: model\.safetensors"):
+        await model_hub(settings).resolve(build_profile(settings).embed.id)
+    options = engine_options(settings, build_profile(settings).embed, pair.embed, None)
+    assert (options.name, options.load_format) == ("qwen3-0.6b-embedding", "auto")
+    assert not node_options(settings).dummy_weights
