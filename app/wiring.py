@@ -22,6 +22,7 @@ from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.engine_memory import EnginePlan
 from retrieval.engines.ascend import ascend_options, default_window, vllm_ascend_release
+from retrieval.engines.cuda import cuda_options
 from retrieval.engines.devices import find_device
 from retrieval.engines.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
 from retrieval.engines.http import HttpEmbedder, HttpReranker
@@ -152,13 +153,15 @@ def engine_options(
         load_format=settings.load_format,
     )
     if planned is not None:
-        return replace(
+        options = replace(
             options,
             max_model_len=planned.max_model_len,
             memory_share=planned.share,
             kv_cache_bytes=planned.kv_cache_memory_bytes,
             max_num_batched_tokens=planned.max_num_batched_tokens,
         )
+    if device == "cuda":
+        return cuda_options(options)
     release = vllm_ascend_release()
     if device != "npu" or release is None:
         return options
@@ -239,6 +242,8 @@ async def _build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tupl
     embed = await to_thread(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed", planned[0])
     rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
     second_stage: Reranker = LateInteractionReranker(rerank, gate=gate) if late else VllmReranker(rerank, gate=gate)
+    # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
+    embed = replace(embed, prefix_caching=False)
     embedder = VllmEmbedder(embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate)
     return embedder, second_stage
 

@@ -17,17 +17,22 @@ from retrieval.errors import ConfigurationError
 
 _MEMORY = 0.9
 """Of a measurement's weight, what is left of it at the next one."""
+_STEPS = (0.7, 1.1)
+"""By which the bound falls and rises at most, at one search."""
+_LEAST_PART = 16
+"""A slice of this part of the largest is always allowed: smaller ones cost a device as much time, and do less."""
 _SOONEST_SECONDS = 0.0005
 """Between two looks at what bulk work is owed."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateOptions:
-    tolerance: float = 0.2
-    """Bulk work in flight when a search comes, as a part of the time that the search's own engine calls take."""
-    bulk_share: float = 0.1
+    tolerance: float = 0.35
+    """For how long a search may find bulk work still under way when it comes, as a part of the time that its own engine
+    calls take. It costs the search less, for the two compute side by side."""
+    bulk_share: float = 0.15
     """Of the device's time, what bulk work gets however many searches there are; in [0, 1)."""
-    calm_seconds: float = 1.0
+    calm_seconds: float = 5.0
     """After so long without interactive work bulk work takes everything."""
     slice_tokens: int = 16384
     """Most tokens of one slice, unless a single prompt has more: those of one engine step."""
@@ -98,6 +103,15 @@ class Turn:
     """No interactive work has computed beside it."""
 
 
+@dataclass(slots=True)
+class _Met:
+    """Bulk work that the first of some interactive calls found under way."""
+
+    since: float
+    tokens: int
+    turns: set[Turn]
+
+
 class Gate:
     """One per device. All methods belong to one event loop, whose clock it uses."""
 
@@ -107,6 +121,8 @@ class Gate:
         self._last_interactive: float | None = None
         self._interactive_seconds = _Mean()
         self._in_flight: set[Turn] = set()
+        self._met: _Met | None = None
+        self._bound_busy = self.options.slice_tokens // 4
         self._tokens = 0
         self._tokens_per_second = _Mean()
         self._last_end = 0.0
@@ -123,6 +139,7 @@ class Gate:
         began = _now()
         if not self._interactive:
             self._owed, self._owed_at = 0.0, began
+            self._met = _Met(began, self._tokens, set(self._in_flight)) if self._in_flight else None
         self._interactive += 1
         for turn in self._in_flight:
             turn.alone = False
@@ -162,6 +179,7 @@ class Gate:
         if measured and turn.alone and now > began:
             self._tokens_per_second.add(turn.tokens, now - began)
         self._last_end = now
+        self._learn(turn, now)
         self._release()
 
     def state(self) -> GateState:
@@ -177,13 +195,29 @@ class Gate:
             slices_amid_searches=self._amid,
         )
 
+    def _learn(self, turn: Turn, now: float) -> None:
+        """From how long what a search met was still under way: the bound follows, whatever the device and the model."""
+        if self._met is None:
+            return
+        self._met.turns.discard(turn)
+        if self._met.turns:
+            return
+        seconds, tokens = now - self._met.since, self._met.tokens
+        self._met = None
+        wanted = self.options.tolerance * self._interactive_seconds.value
+        if not wanted or not self._bound_busy / 2 <= tokens <= 2 * self._bound_busy:
+            return  # not what the bound allowed: too little to tell, or let through while no search was about
+        step = min(max(wanted / max(seconds, wanted / 100), _STEPS[0]), _STEPS[1])
+        most = 2 * self.options.slots * self.options.slice_tokens
+        least = max(1, self.options.slots * self.options.slice_tokens // _LEAST_PART)
+        self._bound_busy = min(max(round(self._bound_busy * step), least), most)
+
     def _bound(self, now: float) -> int:
         """Tokens in flight. Two slices a slot keep an engine from waiting for its next one."""
         most = 2 * self.options.slots * self.options.slice_tokens
         if self._calm(now):
             return most
-        seconds = self.options.tolerance * self._interactive_seconds.value
-        return max(1, min(most, int(seconds * self._tokens_per_second.value)))
+        return min(most, self._bound_busy)
 
     def _calm(self, now: float) -> bool:
         if self._interactive or self._last_interactive is None:
@@ -208,12 +242,12 @@ class Gate:
             if self._interactive:
                 if self._tokens or not self.options.bulk_share:
                     return
-                missing = self._cost(tokens) - self._owed
+                missing = self._due(tokens) - self._owed
                 if missing > 0:
                     delay = max(missing / self.options.bulk_share, _SOONEST_SECONDS)
                     self._alarm = asyncio.get_running_loop().call_later(delay, self._release)
                     return
-                self._owed -= self._cost(tokens)
+                self._owed -= self._due(tokens)
                 self._amid += 1
             self._grant(self._queue.popleft(), prompts, tokens, now)
 
@@ -236,7 +270,7 @@ class Gate:
             prompts += 1
         return prompts, tokens
 
-    def _cost(self, tokens: int) -> float:
+    def _due(self, tokens: int) -> float:
         """Seconds of the device. Before bulk work was measured, those of a search stand for them."""
         rate = self._tokens_per_second.value
         return tokens / rate if rate else self._interactive_seconds.value or self.options.calm_seconds

@@ -36,6 +36,8 @@ class EngineOptions:
     wider: Qwen3-Embedding-8B overflows in it, and CPUs emulate it."""
     prefix_caching: bool = True
     """Used where it is right (causal models that pool the last token); False switches it off there as well."""
+    block_size: int | None = None
+    """Tokens of a block of the KV cache; None: as vLLM chooses."""
     enforce_eager: bool = False
     """No compilation: starts sooner, computes slower."""
     load_format: Literal["auto", "dummy"] = "auto"
@@ -97,6 +99,7 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
         pooler_config=PoolerConfig(task="token_embed") if token_wise else None,
         hf_overrides=dict(options.hf_overrides),
         load_format=options.load_format,
+        block_size=options.block_size,
         enforce_eager=options.enforce_eager,
         cudagraph_capture_sizes=None if options.graph_capture_sizes is None else list(options.graph_capture_sizes),
         additional_config=dict(options.additional_config),

@@ -113,7 +113,7 @@ def test_searches_hardly_feel_bulk_work_and_bulk_work_has_the_rest() -> None:
     assert median(loaded) < 1.25 * idle
     assert max(loaded) < 1.5 * idle
     left = 1 - idle / EVERY_S
-    assert rate > 0.85 * left * RATE
+    assert rate > 0.8 * left * RATE
 
 
 def test_without_a_gate_searches_do_feel_it() -> None:
