@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         1, ge=1, le=8, description="Engines with the embedder's weights (engine vllm); each takes the embedder's share."
     )
     gate_tolerance: float = Field(
-        0.35, gt=0, le=10, description="How much of a search's time ingestion may have under way when the search comes."
+        0.5, gt=0, le=10, description="How much of a search's time ingestion may have under way when the search comes."
     )
     gate_bulk_share: float = Field(
         0.15, ge=0, lt=1, description="Share of the device that ingestion gets however many searches there are."

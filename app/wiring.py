@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines
+from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines, read_device
 from app.node import Components, NodeOptions, OnStep
 from app.settings import Settings, visible_npus
 from app.workers import WorkerParts
@@ -241,10 +241,13 @@ async def _build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tupl
     shares = settings.embed_memory_share, settings.rerank_memory_share
     embed = await to_thread(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed", planned[0])
     rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
-    second_stage: Reranker = LateInteractionReranker(rerank, gate=gate) if late else VllmReranker(rerank, gate=gate)
+    stage = LateInteractionReranker if late else VllmReranker
+    second_stage: Reranker = stage(rerank, gate=gate, read_memory=read_device)
     # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
     embed = replace(embed, prefix_caching=False)
-    embedder = VllmEmbedder(embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate)
+    embedder = VllmEmbedder(
+        embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate, read_memory=read_device
+    )
     return embedder, second_stage
 
 
@@ -257,7 +260,7 @@ async def _open_embedder(settings: Settings, gate: Gate, models: str) -> Embedde
     demand = engine_demand(settings, chosen, "second embedder", share, folder)
     planned = await to_thread(planned_engines, settings, [demand]) or (None,)
     options = await to_thread(engine_options, settings, chosen, folder, share, "embed", planned[0])
-    return VllmEmbedder(options, gate=gate)
+    return VllmEmbedder(options, gate=gate, read_memory=read_device)
 
 
 def _http_embedder(settings: Settings, model: Model, folder: Path, gate: Gate | None) -> Embedder:

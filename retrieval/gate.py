@@ -27,7 +27,7 @@ _SOONEST_SECONDS = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class GateOptions:
-    tolerance: float = 0.35
+    tolerance: float = 0.5
     """For how long a search may find bulk work still under way when it comes, as a part of the time that its own engine
     calls take. It costs the search less, for the two compute side by side."""
     bulk_share: float = 0.15

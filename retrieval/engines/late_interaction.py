@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.engines.model_folder import read_tokenizer
+from retrieval.engines.settling import ReadMemory
 from retrieval.engines.token_models import EngineModel
 from retrieval.engines.vllm import VllmEngine
 from retrieval.engines.vllm_options import EngineOptions
@@ -36,12 +37,13 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         options: EngineOptions,
         *,
         gate: Gate | None = None,
+        read_memory: ReadMemory | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`options.task` must be `token_embed`. Raises ModelUnavailable, ConfigurationError."""
         if options.task != "token_embed":
             raise ConfigurationError(f"Late interaction needs an engine with the task token_embed, not {options.task}")
-        super().__init__(VllmEngine(options, on_restart=on_restart), gate)
+        super().__init__(VllmEngine(options, read_memory=read_memory, on_restart=on_restart), gate)
         self._model = options.name
         self._prompts = EmbeddingPrompts(
             read_tokenizer(options.model), max_model_len=options.max_model_len, query_format="plain", remember=True

@@ -10,10 +10,13 @@ log = structlog.get_logger()
 
 ATTEMPTS = 60
 
+ReadMemory = Callable[[], DeviceMemory | None]
+"""None: it cannot be told."""
+
 
 def wait_for_memory(
     share: float,
-    read: Callable[[], DeviceMemory | None],
+    read: ReadMemory,
     pause: Callable[[], bool],
     *,
     attempts: int = ATTEMPTS,

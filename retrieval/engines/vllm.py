@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from retrieval.engines.host_messages import Output
+from retrieval.engines.settling import ReadMemory
 from retrieval.engines.vllm_options import EngineOptions
 from retrieval.engines.vllm_process import EngineLaunch, EngineProcess
 from retrieval.errors import EngineDead, NotReady, TandemError
@@ -33,12 +34,14 @@ class VllmEngine:
         self,
         options: EngineOptions,
         *,
+        read_memory: ReadMemory | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
         restart_delays: Sequence[float] = RESTART_DELAYS,
     ) -> None:
-        """`on_restart` runs after each restart, when `encode` works again and before `failure` clears; what it raises
-        of TandemError becomes the failure."""
+        """`read_memory` as for EngineLaunch. `on_restart` runs after each restart, when `encode` works again and before
+        `failure` clears; what it raises of TandemError becomes the failure."""
         self.options = options
+        self._read_memory = read_memory
         self._on_restart = on_restart
         self._restart_delays = restart_delays
         self._name = options.name
@@ -126,7 +129,7 @@ class VllmEngine:
         async with self._changing:
             if self._closed:
                 raise EngineDead("The engine was closed")
-            self._launch = EngineLaunch(self.options)
+            self._launch = EngineLaunch(self.options, self._read_memory)
             run = asyncio.ensure_future(asyncio.to_thread(self._launch.run))
             try:
                 process = await asyncio.shield(run)

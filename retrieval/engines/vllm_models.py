@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from retrieval.engines.model_folder import is_causal_model, reduced_dimension
 from retrieval.engines.replicas import Replicas
+from retrieval.engines.settling import ReadMemory
 from retrieval.engines.token_models import TokenEmbedder, TokenReranker
 from retrieval.engines.vllm import VllmEngine
 from retrieval.engines.vllm_options import EngineOptions
@@ -32,13 +33,14 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
         dimension: int | None = None,
         replicas: int = 1,
         gate: Gate | None = None,
+        read_memory: ReadMemory | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`dimension` and `gate` as for TokenEmbedder. `replicas` engines share the work; each takes the memory that
         `options` say. Raises ModelUnavailable, ConfigurationError."""
         if reduced_dimension(options.model, dimension) is not None:
             options = replace(options, hf_overrides={**options.hf_overrides, "is_matryoshka": True})
-        engines = [VllmEngine(options, on_restart=on_restart) for _ in range(replicas)]
+        engines = [VllmEngine(options, read_memory=read_memory, on_restart=on_restart) for _ in range(replicas)]
         super().__init__(
             engines[0] if replicas == 1 else Replicas(engines),
             options.model,
@@ -58,13 +60,14 @@ class VllmReranker(TokenReranker[VllmEngine]):
         options: EngineOptions,
         *,
         gate: Gate | None = None,
+        read_memory: ReadMemory | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Raises ModelUnavailable, ConfigurationError."""
         if is_causal_model(options.model):
             options = replace(options, hf_overrides={**options.hf_overrides, **QWEN3_RERANKER_OVERRIDES})
         super().__init__(
-            VllmEngine(options, on_restart=on_restart),
+            VllmEngine(options, read_memory=read_memory, on_restart=on_restart),
             options.model,
             name=options.name,
             max_model_len=options.max_model_len,

@@ -8,10 +8,12 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
 from retrieval.engines.host_messages import Done, Drop, Failed, NotStarted, Output, Started, Work, frame, read, receive
+from retrieval.engines.settling import ReadMemory, wait_for_memory
 from retrieval.engines.vllm_options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, TandemError
 from retrieval.types import Lane, TokenIds
@@ -129,8 +131,10 @@ class EngineProcess:
 class EngineLaunch:
     """One attempt to start an engine. `run` and `cancel` block; they go to two threads."""
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, read_memory: ReadMemory | None = None) -> None:
+        """`read_memory` tells that of the device; a start then waits for what a killed engine still holds."""
         self._options = options
+        self._read_memory = read_memory
         self._cancelled = threading.Event()
         self._done = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -139,6 +143,9 @@ class EngineLaunch:
         """Raises EngineFailed (it would not start), EngineDead (cancelled), ConfigurationError (vLLM not installed)."""
         try:
             with self._turn():
+                if self._read_memory is not None:
+                    wait_for_memory(self._options.memory_share, self._read_memory, partial(self._cancelled.wait, 1.0))
+                    self._check()
                 return self._launched()
         finally:
             self._done.set()

@@ -103,14 +103,14 @@ def test_wanted_limits_on_a_large_device() -> None:
 
 
 def test_limits_are_told_in_words() -> None:
-    found = planned(pair("4B"), 20)
+    found = planned(pair("4B"), 21)
     assert found.verdict == "fits_with_limits"
     assert found.limits == (
         "a window of 2,048 tokens instead of 8,192",
         "steps of 2,048 tokens instead of 16,384",
         "a cache of 3,072 tokens instead of 24,576",
     )
-    assert found.message == f"Fits with these limits: {'; '.join(found.limits)}. 19.3 of 20.0 GB."
+    assert found.message == f"Fits with these limits: {'; '.join(found.limits)}. 20.3 of 21.0 GB."
 
 
 def test_steps_are_shortened_before_the_cache_and_the_cache_before_the_window() -> None:
@@ -180,7 +180,7 @@ def test_a_prescribed_share_that_is_too_small_is_told() -> None:
 
 def test_prescribed_shares_that_are_too_much_together() -> None:
     assert not planned([replace(each, share=0.5) for each in pair("0.6B")], 24).fits
-    assert planned([replace(each, share=0.45) for each in pair("0.6B")], 24).fits
+    assert planned([replace(each, share=0.44) for each in pair("0.6B")], 24).fits
 
 
 def test_a_model_that_cannot_be_split() -> None:
@@ -200,7 +200,7 @@ def advised(
 def test_what_to_do_instead() -> None:
     assert advised(pair("4B"), 16, offered=["0.6B"]) == [
         "FP8 checkpoints of the same models (TANDEM_EMBED_MODEL, TANDEM_RERANK_MODEL)",
-        "TANDEM_MODELS=qwen3-0.6b, which takes 10.7 GB here",
+        "TANDEM_MODELS=qwen3-0.6b, which takes 12.1 GB here",
         "2 such devices: `vllm serve` with tensor parallelism, and TANDEM_ENGINE=http",
         "a device of 24 GB",
     ]
@@ -208,7 +208,7 @@ def test_what_to_do_instead() -> None:
 
 def test_only_advice_that_works_is_given() -> None:
     assert advised(pair("8B"), 8, offered=["4B", "0.6B"]) == [
-        "TANDEM_MODELS=qwen3-0.6b, which takes 7.5 GB here",
+        "TANDEM_MODELS=qwen3-0.6b, which takes 7.6 GB here",
         "8 such devices: `vllm serve` with tensor parallelism, and TANDEM_ENGINE=http",
         "a device of 40 GB",
     ]
