@@ -1,16 +1,21 @@
-"""The only constructor of adapters: from settings to components."""
+"""The only constructor of adapters, from settings to components. Those of the models are in model_wiring.py."""
 
-from asyncio import to_thread
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import structlog
-
-from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines, read_device
+from app.model_wiring import (
+    build_models,
+    build_profile,
+    download_teller,
+    engine_key,
+    gate_options,
+    http_embedder,
+    model_hub,
+    open_embedder,
+)
 from app.node import Components, NodeOptions, OnStep
-from app.settings import Settings, visible_npus
+from app.settings import Settings
 from app.workers import WorkerParts
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.blobs.s3 import S3BlobStore, S3Options
@@ -20,30 +25,12 @@ from ingestion.ports import BlobStore, Catalog
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
-from retrieval.engine_memory import EnginePlan
-from retrieval.engines.ascend import ascend_options, default_window, vllm_ascend_release
-from retrieval.engines.cuda import cuda_options
-from retrieval.engines.devices import find_device
-from retrieval.engines.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
-from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_server import REQUEST_TOKENS, REQUESTS_AT_ONCE, HttpServerOptions
-from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
-from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.model_folder import read_tokenizer
 from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
-from retrieval.engines.npu_smi import Npu, read_npus
-from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
-from retrieval.engines.vllm_options import EngineOptions, EngineTask
-from retrieval.errors import ConfigurationError, DeviceUnknown
-from retrieval.gate import Gate, GateOptions
-from retrieval.model_hub import ModelHub
-from retrieval.model_sources import Progress
-from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, model, profile, with_facts
-from retrieval.ports import Embedder, Reranker, VectorStore
+from retrieval.gate import Gate
+from retrieval.ports import Embedder, VectorStore
 from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
-
-log = structlog.get_logger()
 
 
 async def build_components(settings: Settings, on_step: OnStep) -> Components:
@@ -52,7 +39,7 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
     Raises ModelUnavailable, ConfigurationError, Unsupported.
     """
     gate = Gate(gate_options(settings))
-    embedder, reranker = await _build_models(settings, gate, on_step)
+    embedder, reranker = await build_models(settings, gate, on_step)
     return Components(
         embedder=embedder,
         reranker=reranker,
@@ -61,7 +48,7 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
         blobs=build_blobs(settings),
         parser=ProcessParser(processes=settings.parser_processes),
         gate=gate,
-        open_embedder=partial(_open_embedder, settings, gate) if settings.engine == "vllm" else None,
+        open_embedder=partial(open_embedder, settings, gate) if settings.engine == "vllm" else None,
     )
 
 
@@ -69,14 +56,14 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
     """The same for a process without an accelerator. `on_changed` as for NodeEmbedder."""
     chosen = build_profile(settings).embed
     on_step(f"looking for the model {chosen.name}")
-    folder = await model_hub(settings).resolve(chosen.id, _download_teller(on_step))
+    folder = await model_hub(settings).resolve(chosen.id, download_teller(on_step))
     embedder: Embedder
     if settings.engine == "node":
         assert settings.node_url is not None
-        node = NodeServerOptions(settings.node_url, _engine_key(settings))
+        node = NodeServerOptions(settings.node_url, engine_key(settings))
         embedder = NodeEmbedder(read_tokenizer(folder), node, on_changed=on_changed)
     else:
-        embedder = _http_embedder(settings, chosen, folder, None)
+        embedder = http_embedder(settings, chosen, folder, None)
     return WorkerParts(
         embedders=Embedders(embedder),
         store=build_store(settings),
@@ -118,81 +105,6 @@ def build_catalog(settings: Settings) -> Catalog:
     return SqlCatalog(url.get_secret_value() if url else f"sqlite:///{settings.data_dir / 'catalog.sqlite'}")
 
 
-def build_profile(settings: Settings) -> ModelProfile:
-    """The model pair that the settings name, or the one that suits the device. Raises ConfigurationError."""
-    name = settings.models or ("minilm" if find_device() == "cpu" else "qwen3-0.6b")
-    return profile(name, embed=settings.embed_model, rerank=settings.rerank_model)
-
-
-def model_hub(settings: Settings) -> ModelHub:
-    return ModelHub(settings.models_dir, weights=settings.load_format == "auto")
-
-
-def engine_options(
-    settings: Settings,
-    model: Model,
-    folder: Path,
-    share: float | None,
-    task: EngineTask = "embed",
-    planned: EnginePlan | None = None,
-) -> EngineOptions:
-    """`planned`, where the device tells its memory, knows the share already. Blocks, on an NPU. Raises
-    ModelUnavailable, ConfigurationError, Unsupported (no model for this device)."""
-    device = find_device()
-    defaults = ENGINE_DEFAULTS[device]
-    known = with_facts(model, folder)
-    options = EngineOptions(
-        model=folder,
-        # Whoever sees an answer, a vector's fingerprint or a log line is to know.
-        name=f"dummy:{known.name}" if settings.load_format == "dummy" else known.name,
-        task=task,
-        max_model_len=settings.max_model_len or known.max_model_len or DEFAULT_WINDOW,
-        memory_share=share or defaults.memory_share,
-        kv_cache_bytes=defaults.kv_cache_bytes,
-        max_num_batched_tokens=defaults.max_num_batched_tokens,
-        load_format=settings.load_format,
-    )
-    if planned is not None:
-        options = replace(
-            options,
-            max_model_len=planned.max_model_len,
-            memory_share=planned.share,
-            kv_cache_bytes=planned.kv_cache_memory_bytes,
-            max_num_batched_tokens=planned.max_num_batched_tokens,
-        )
-    if device == "cuda":
-        return cuda_options(options)
-    release = vllm_ascend_release()
-    if device != "npu" or release is None:
-        return options
-    chip = npu_chip()
-    if settings.max_model_len is None:
-        options = replace(options, max_model_len=default_window(options.max_model_len, chip))
-    return ascend_options(options, known, release, chip)
-
-
-def npus() -> tuple[Npu, ...]:
-    """That this process may use. Raises DeviceUnknown, ConfigurationError."""
-    return read_npus(visible_npus())
-
-
-def npu_chip() -> str | None:
-    """Name of the chip that engines run on; None if npu-smi does not tell, which is no reason not to try."""
-    try:
-        return npus()[0].name
-    except DeviceUnknown:
-        return None
-
-
-def gate_options(settings: Settings) -> GateOptions:
-    """Slices as large as the engines' steps; for servers, as the requests that go to them."""
-    if settings.engine == "http":
-        tokens, slots = REQUEST_TOKENS, REQUESTS_AT_ONCE
-    else:
-        tokens, slots = ENGINE_DEFAULTS[find_device()].max_num_batched_tokens, settings.embed_replicas
-    return GateOptions(settings.gate_tolerance, settings.gate_bulk_share, slice_tokens=tokens, slots=slots)
-
-
 def worker_options(settings: Settings) -> WorkerOptions:
     return WorkerOptions(
         batch=settings.worker_batch,
@@ -215,95 +127,3 @@ def node_options(settings: Settings) -> NodeOptions:
         dummy_weights=settings.load_format == "dummy",
         languages=build_profile(settings).languages,
     )
-
-
-async def _build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple[Embedder, Reranker]:
-    if settings.engine == "node":
-        raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
-    chosen = build_profile(settings)
-    hub = model_hub(settings)
-    if settings.load_format == "dummy":
-        log.warning("DUMMY WEIGHTS: vectors and scores mean nothing", setting="TANDEM_LOAD_FORMAT")
-    tell = _download_teller(on_step)
-    on_step(f"looking for the model {chosen.embed.name}")
-    embed_folder = await hub.resolve(chosen.embed.id, tell)
-    on_step(f"looking for the model {chosen.rerank.name}")
-    rerank_folder = await hub.resolve(chosen.rerank.id, tell)
-    if settings.engine == "http":
-        return (
-            _http_embedder(settings, chosen.embed, embed_folder, gate),
-            _http_reranker(settings, chosen.rerank, rerank_folder, gate),
-        )
-    demands = pair_demands(settings, chosen, (embed_folder, rerank_folder))
-    planned = await to_thread(planned_engines, settings, demands) or (None,)
-    late = chosen.second_stage == "late_interaction"
-    task: EngineTask = "token_embed" if late else "classify"
-    shares = settings.embed_memory_share, settings.rerank_memory_share
-    embed = await to_thread(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed", planned[0])
-    rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
-    stage = LateInteractionReranker if late else VllmReranker
-    second_stage: Reranker = stage(rerank, gate=gate, read_memory=read_device)
-    # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
-    embed = replace(embed, prefix_caching=False)
-    embedder = VllmEmbedder(
-        embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate, read_memory=read_device
-    )
-    return embedder, second_stage
-
-
-async def _open_embedder(settings: Settings, gate: Gate, models: str) -> Embedder:
-    """Of a pair's name or a model's id, with the settings of the node's own."""
-    known = next((pair.embed for pair in PROFILES if pair.name == models), None)
-    chosen = known or model(models)
-    folder = await model_hub(settings).resolve(chosen.id)
-    share = settings.embed_memory_share
-    demand = engine_demand(settings, chosen, "second embedder", share, folder)
-    planned = await to_thread(planned_engines, settings, [demand]) or (None,)
-    options = await to_thread(engine_options, settings, chosen, folder, share, "embed", planned[0])
-    return VllmEmbedder(options, gate=gate, read_memory=read_device)
-
-
-def _http_embedder(settings: Settings, model: Model, folder: Path, gate: Gate | None) -> Embedder:
-    assert settings.embed_url is not None
-    server = _server(settings, settings.embed_url, model)
-    if text := TEXT_EMBED.get(settings.embed_dialect):
-        return HttpTextEmbedder(folder, server, text, dimension=settings.embed_dimension, gate=gate)
-    dialect = TOKEN_EMBED[settings.embed_dialect]
-    return HttpEmbedder(folder, server, dialect, dimension=settings.embed_dimension, gate=gate)
-
-
-def _http_reranker(settings: Settings, model: Model, folder: Path, gate: Gate) -> Reranker:
-    assert settings.rerank_url is not None
-    server = _server(settings, settings.rerank_url, model)
-    if pair := PAIR_RERANK.get(settings.rerank_dialect):
-        return HttpPairReranker(folder, server, pair, gate=gate)
-    dialect = TOKEN_RERANK[settings.rerank_dialect](read_tokenizer(folder))
-    return HttpReranker(folder, server, dialect, gate=gate)
-
-
-def _engine_key(settings: Settings) -> str | None:
-    return settings.engine_api_key.get_secret_value() if settings.engine_api_key else None
-
-
-def _server(settings: Settings, url: str, model: Model) -> HttpServerOptions:
-    return HttpServerOptions(
-        url=url,
-        model=model.name,
-        api_key=_engine_key(settings),
-        max_model_len=settings.max_model_len or model.max_model_len or DEFAULT_WINDOW,
-        send_priority=settings.engine_priority,
-    )
-
-
-def _download_teller(on_step: OnStep) -> Progress:
-    """Progress of a download as a step, told in whole percents of a file."""
-    told = ""
-
-    def tell(file: str, done: int, total: int) -> None:
-        nonlocal told
-        step = f"downloading {file}, {100 * done // max(total, 1)} % of {total / 1e9:.1f} GB"
-        if step != told:
-            told = step
-            on_step(step)
-
-    return tell

@@ -18,8 +18,8 @@ from rich.table import Table
 from app.bench.corpus import Corpus
 from app.bench.measures import Point, rates
 from app.bench.node import MeasuredNode
+from app.model_wiring import build_profile, engine_options, model_hub
 from app.settings import Settings
-from app.wiring import build_profile, engine_options, model_hub
 from ingestion.cutting import cut
 from ingestion.types import Document, ParsedDocument
 from retrieval.engines.vllm_models import VllmEmbedder

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from app.client import Client, NodeUnreachable
 from app.engine_plan import pair_demands, plan_here
+from app.model_wiring import build_profile, npu_chip, npus
 from app.settings import Settings
-from app.wiring import build_catalog, build_profile, build_store, npu_chip, npus
+from app.wiring import build_catalog, build_store
 from retrieval.engines.ascend import known_faults, refused_embedder, vllm_ascend_release
 from retrieval.engines.devices import find_device
 from retrieval.errors import ConfigurationError, DeviceUnknown, ModelUnavailable, TandemError

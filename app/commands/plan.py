@@ -5,9 +5,9 @@ from json import dumps
 from rich.console import Console
 
 from app.engine_plan import ENGINE_DEFAULTS, advice, pair_demands, read_device
+from app.model_wiring import build_profile
 from app.plan_table import plan_record, plan_table, verdict
 from app.settings import Settings
-from app.wiring import build_profile
 from retrieval.engines.devices import find_device
 from retrieval.errors import ConfigurationError
 from retrieval.model_shapes import WEIGHT_FORMATS

@@ -11,9 +11,9 @@ import uvicorn
 
 from app.engine_plan import check_memory
 from app.main import create_app
+from app.model_wiring import build_profile
 from app.settings import Settings
 from app.telemetry import configure_logging
-from app.wiring import build_profile
 from retrieval.errors import ConfigurationError, TandemError
 
 log = structlog.get_logger()

@@ -9,10 +9,10 @@ from packaging.version import Version
 from rich.console import Console
 
 import app.commands.doctor
-import app.wiring
+import app.model_wiring
 from app.commands.doctor import doctor
+from app.model_wiring import engine_options, npu_chip
 from app.settings import Settings, load_settings, visible_npus
-from app.wiring import engine_options, npu_chip
 from retrieval.engines.npu_smi import Npu, select_npus
 from retrieval.engines.vllm_options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError, DeviceUnknown, Unsupported
@@ -51,10 +51,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine()
     for name in ("ASCEND_RT_VISIBLE_DEVICES", "TANDEM_MODELS", "TANDEM_ENGINE", "TANDEM_MAX_MODEL_LEN"):
         monkeypatch.delenv(name, raising=False)
-    for module in (app.wiring, app.commands.doctor):
+    for module in (app.model_wiring, app.commands.doctor):
         monkeypatch.setattr(module, "find_device", lambda: "npu")
         monkeypatch.setattr(module, "vllm_ascend_release", found.release)
-    monkeypatch.setattr(app.wiring, "read_npus", found.read_npus)
+    monkeypatch.setattr(app.model_wiring, "read_npus", found.read_npus)
     monkeypatch.setattr(app.commands.doctor, "version", found.version)
     return found
 

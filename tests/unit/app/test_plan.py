@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 from app import cli, engine_plan
 from app.commands import doctor
 from app.engine_plan import check_memory, engine_demand, pair_demands, planned_engines
+from app.model_wiring import build_profile, engine_options
 from app.settings import Settings, cuda_visible_devices
-from app.wiring import build_profile, engine_options
 from retrieval.engines.nvidia_smi import Gpu
 from retrieval.errors import ConfigurationError, ModelUnavailable
 from retrieval.models import Model

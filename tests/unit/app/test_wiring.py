@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from app.model_wiring import build_profile, engine_options, model_hub
 from app.settings import load_settings
-from app.wiring import build_profile, engine_options, model_hub, node_options
+from app.wiring import node_options
 from retrieval.dummy_models import write_dummy_pair
 from retrieval.errors import ModelUnavailable
 
