@@ -28,6 +28,7 @@ from app.telemetry import Metrics
 from ingestion.parsers.detect import detect
 from ingestion.parsers.xberg import configuration, extract
 from retrieval.errors import TandemError
+from retrieval.gate import Gate
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "deploy" / "samples"
@@ -145,10 +146,12 @@ def test_error_codes_are_those_of_the_code() -> None:
     assert all(row["meaning"] and row["what to do"] for row in error_rows())
 
 
-def test_names_exist(texts: Mapping[str, str]) -> None:
+async def test_names_exist(texts: Mapping[str, str]) -> None:
     """Codes, fields and metrics: whatever is written with underscores."""
-    metrics = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
-    metrics |= {family.name for family in Metrics().registry.collect()}
+    told = Metrics()
+    told.watch(Gate())
+    metrics = {sample.name for family in told.registry.collect() for sample in family.samples}
+    metrics |= {family.name for family in told.registry.collect()}
     metrics |= {f"{name}_total" for name in metrics}
     known = {each.code for each in error_classes()} | set(field_names()) | metrics | OTHER_NAMES
     used = {
