@@ -17,7 +17,7 @@ from app.bench.node import MeasuredNode, NodeChoice, choose_corpus, describe_mac
 from app.bench.plot import draw
 from app.bench.search import latencies, measure_search, show_search
 from app.bench.searching import Load
-from app.commands.evaluate import FIGURES
+from app.commands.evaluate import check_results
 from app.settings import load_settings
 from retrieval.engines.devices import find_device
 from retrieval.errors import InvalidRequest
@@ -32,11 +32,7 @@ class Output:
 
     def __init__(self, json_file: Path | None, plot: Path | None) -> None:
         """Raises InvalidRequest: what can be wrong is found out before minutes of work, not after them."""
-        for path in filter(None, (json_file, plot)):
-            if not path.parent.is_dir():
-                raise InvalidRequest(f"{path}: there is no folder {path.parent}.")
-        if plot and plot.suffix.lower() not in FIGURES:
-            raise InvalidRequest(f"{plot}: give a name that ends with {' or '.join(FIGURES)}.")
+        check_results(json_file, plot)
         self._json = json_file
         self._plot = plot
 

@@ -38,6 +38,15 @@ class IngestFailed(TandemError):
     code = "ingest_failed"
 
 
+def check_results(json_file: Path | None, plot: Path | None) -> None:
+    """Raises InvalidRequest where a file of results could not be written."""
+    for path in filter(None, (json_file, plot)):
+        if not path.parent.is_dir():
+            raise InvalidRequest(f"{path}: there is no folder {path.parent}.")
+    if plot and plot.suffix.lower() not in FIGURES:
+        raise InvalidRequest(f"{plot}: give a name that ends with {' or '.join(FIGURES)}.")
+
+
 @contextmanager
 def scratch(client: Client, judged: JudgedCollection) -> Iterator[dict[str, Any]]:
     """A new collection, as the node describes it; it is deleted in the end."""
@@ -177,11 +186,7 @@ def evaluate_folders(
     figure to `plot`, and compares with the run in `baseline`. Returns False where a row has become worse."""
     # What can be wrong is found out before hours of work, not after them.
     earlier = load(baseline) if baseline else None
-    for path in filter(None, (output, plot)):
-        if not path.parent.is_dir():
-            raise InvalidRequest(f"{path}: there is no folder {path.parent}.")
-    if plot and plot.suffix.lower() not in FIGURES:
-        raise InvalidRequest(f"{plot}: give a name that ends with {' or '.join(FIGURES)}.")
+    check_results(output, plot)
     with console.status("Reading the collections"):
         collections = [load_collection(folder, queries=queries) for folder in folders]
     if len({judged.name for judged in collections}) < len(collections):

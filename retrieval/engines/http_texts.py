@@ -6,50 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
-import numpy as np
-import structlog
-from tokenizers import Tokenizer
 
-from retrieval.engines.dialects.dialect import Dialect, InputT, Pair, Text
+from retrieval.engines.dialects.dialect import Dialect, Pair, Text
+from retrieval.engines.engine_models import EmbeddingModel, EngineModel
 from retrieval.engines.gated import encode_gated
 from retrieval.engines.http import engine_class
 from retrieval.engines.http_server import HttpEngine, HttpServerOptions
 from retrieval.engines.model_folder import (
-    read_config,
     read_tokenizer,
-    reduced_dimension,
     require_cross_encoder,
-    revision,
     stated_window,
-    whole_dimension,
 )
 from retrieval.engines.text_cuts import PairCutter, cut_text
-from retrieval.errors import ConfigurationError, EngineFailed
+from retrieval.errors import ConfigurationError
 from retrieval.gate import Gate
-from retrieval.prompts import DEFAULT_QUERY_INSTRUCTION, PROMPT_VERSION, EmbeddingPrompts, format_query, query_format
-from retrieval.types import Embeddings, Fingerprint, Lane, RerankScores, TextKind
-
-log = structlog.get_logger()
+from retrieval.prompts import DEFAULT_QUERY_INSTRUCTION, format_query
+from retrieval.types import Embeddings, Lane, RerankScores, TextKind
 
 
-class _Served:
-    """A model that lives and fails with the connection to its server."""
-
-    def __init__(self, engine: HttpEngine[InputT]) -> None:
-        self._lifecycle = engine
-
-    async def start(self) -> None:
-        await self._lifecycle.start()
-
-    async def close(self) -> None:
-        await self._lifecycle.close()
-
-    @property
-    def failure(self) -> str | None:
-        return self._lifecycle.failure
-
-
-class HttpTextEmbedder(_Served):
+class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
     """Port Embedder. Queries go out with their instruction, as the model's family has it."""
 
     def __init__(
@@ -63,69 +38,30 @@ class HttpTextEmbedder(_Served):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """As for HttpEmbedder. Raises ModelUnavailable, ConfigurationError."""
-        self._engine = HttpEngine(server, dialect, transport=transport)
-        super().__init__(self._engine)
-        self._gate = gate
-        self._dimensions = reduced_dimension(folder, dimension)
+        super().__init__(
+            HttpEngine(server, dialect, transport=transport),
+            folder,
+            name=server.model,
+            engine_version=engine_class(dialect.name),
+            max_model_len=stated_window(folder, server.max_model_len),
+            dimension=dimension,
+            gate=gate,
+        )
         if self._dimensions is not None and not dialect.reduces:
             raise ConfigurationError(
                 f"TANDEM_EMBED_DIMENSION={dimension}: {dialect.name} is not asked for shorter vectors. Leave it unset, "
                 "and create collections with a `dimension` instead."
             )
-        self._tokenizer = read_tokenizer(folder)
-        self._prompts = EmbeddingPrompts(
-            self._tokenizer,
-            max_model_len=stated_window(folder, server.max_model_len),
-            query_format=query_format(str(read_config(folder).get("model_type"))),
-        )
-        self._fingerprint = Fingerprint(
-            model=server.model,
-            revision=revision(folder),
-            dimension=self._dimensions or whole_dimension(folder),
-            normalized=True,
-            prompt_version=PROMPT_VERSION,
-            engine=engine_class(dialect.name),
-        )
-        self._instruction_ignored = False
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        return self._fingerprint
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self._tokenizer
-
-    @property
-    def max_tokens(self) -> int:
-        return self._prompts.max_tokens
-
-    @property
-    def reducible(self) -> bool:
-        return self._prompts.query_format == "instruct"  # Qwen3-Embedding's family
 
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
         """As the port says. A model without an instruction format ignores `instruction`; that is logged once."""
-        if instruction and kind == "query" and self._prompts.query_format == "plain" and not self._instruction_ignored:
-            self._instruction_ignored = True
-            log.warning("instruction ignored", model=self._fingerprint.model, reason="the model takes bare queries")
+        if kind == "query":
+            self._note_instruction(instruction)
         inputs, truncated = await asyncio.to_thread(self._inputs, texts, kind, instruction)
-        outputs = await encode_gated(self._gate, self._engine, inputs, lane=lane, dimensions=self._dimensions)
-        dimension = self._fingerprint.dimension
-        if any(output.shape != (dimension,) for output in outputs):
-            raise EngineFailed(
-                f"The server of {self._fingerprint.model} answers vectors of {outputs[0].size} components, not of "
-                f"{dimension}: does it serve another model?"
-            )
-        vectors = np.stack(outputs) if outputs else np.empty((0, dimension))
-        return Embeddings(
-            vectors=vectors.astype(np.float32, copy=False),
-            tokens=tuple(len(each) for each in inputs),
-            truncated_tokens=truncated,
-            fingerprint=self._fingerprint,
-        )
+        outputs = await encode_gated(self._gate, self.engine, inputs, lane=lane, dimensions=self._dimensions)
+        return self._embeddings(outputs, map(len, inputs), truncated)
 
     def _inputs(
         self, texts: Sequence[str], kind: TextKind, instruction: str | None
@@ -145,7 +81,7 @@ class HttpTextEmbedder(_Served):
         return inputs, tuple(truncated)
 
 
-class HttpPairReranker(_Served):
+class HttpPairReranker(EngineModel[HttpEngine[Pair]]):
     """Port Reranker, for cross-encoders that read query and passage bare: BERT's family with one output. Their server
     joins the two texts, maps the output to [0, 1], and is given no instruction."""
 
@@ -160,9 +96,7 @@ class HttpPairReranker(_Served):
     ) -> None:
         """Raises ModelUnavailable; ConfigurationError, above all for a Qwen3-Reranker, which without its prompt would
         answer at random."""
-        self._engine = HttpEngine(server, dialect, transport=transport)
-        super().__init__(self._engine)
-        self._gate = gate
+        super().__init__(HttpEngine(server, dialect, transport=transport), gate)
         require_cross_encoder(folder, server=dialect.name)
         self._model = server.model
         self._cutter = PairCutter(read_tokenizer(folder), max_model_len=stated_window(folder, server.max_model_len))
@@ -181,7 +115,7 @@ class HttpPairReranker(_Served):
         """As the port says. `instruction` has no effect."""
         del instruction  # part of the port
         built = await asyncio.to_thread(self._cutter.build, query, passages)
-        outputs = await encode_gated(self._gate, self._engine, built.pairs, lane=lane)
+        outputs = await encode_gated(self._gate, self.engine, built.pairs, lane=lane)
         return RerankScores(
             scores=tuple(float(output[0]) for output in outputs),
             tokens=sum(pair.tokens for pair in built.pairs),

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.engines.engine_models import EngineModel
+from retrieval.engines.gated import encode_gated
 from retrieval.engines.model_folder import read_tokenizer
 from retrieval.engines.settling import ReadMemory
-from retrieval.engines.token_models import EngineModel
 from retrieval.engines.vllm import VllmEngine
 from retrieval.engines.vllm_options import EngineOptions
 from retrieval.errors import ConfigurationError
@@ -64,7 +65,8 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         del instruction  # part of the port
         prompts = await asyncio.to_thread(self._prompts.documents, [query, *passages])
         submitted = prompts if passages else []
-        outputs = await self.encode([prompt.ids for prompt in submitted], lane=lane)
+        ids = [prompt.ids for prompt in submitted]
+        outputs = await encode_gated(self._gate, self.engine, ids, lane=lane)
         scores = await asyncio.to_thread(self._scores, outputs) if passages else ()
         return RerankScores(
             scores=scores,
