@@ -68,7 +68,9 @@ def chunk_spans(text: str, *, tokenizer: Tokenizer, max_tokens: int, overlap: in
     fitted = _fitted(text, spans, tokenizer, max_tokens)
     # Without its margin of white space, the last piece of a text can be all overlap.
     ends = accumulate((span.end for span in fitted), max, initial=0)
-    return [span for span, before in zip(fitted, ends, strict=False) if span.end > before]
+    kept = [span for span, before in zip(fitted, ends, strict=False) if span.end > before]
+    # And one that is all overlap for the next begins where the next one does.
+    return [span for span, after in zip(kept, [*kept[1:], None], strict=True) if not after or span.start < after.start]
 
 
 # Building a splitter copies the whole vocabulary, which takes longer than chunking a short document.
