@@ -64,9 +64,9 @@ class MilvusSession:
         return self._traits
 
     async def turn(self) -> AbstractAsyncContextManager[object]:
-        """To be held around writes and around reads that must miss nothing: Milvus Lite guards a collection neither
-        against two writers, nor a reader against the flush that a writer sets off (rows on their way from memory into
-        a file are in neither for a moment)."""
+        """To be held around writes and around queries: Milvus Lite guards a collection neither against two writers, nor
+        a reader against the flush that a writer sets off (rows on their way from memory into a file are in neither for
+        a moment)."""
         return nullcontext() if (await self.traits()).concurrent_writes else self._one_at_a_time
 
     async def read(self, method: str, /, *args: object, **kwargs: object) -> Any:
@@ -108,7 +108,9 @@ class MilvusSession:
         return found
 
     async def search(self, name: str, **kwargs: object) -> Any:
-        return await self._loaded("search", name, timeout_s=_READ_TIMEOUT_S, **kwargs)
+        beside = (await self.traits()).search_beside_writes
+        async with nullcontext() if beside else await self.turn():
+            return await self._loaded("search", name, timeout_s=_READ_TIMEOUT_S, **kwargs)
 
     async def filter(self, template: str, **values: Value) -> Mapping[str, Any]:
         """Arguments that select the rows for which `template` holds."""

@@ -76,14 +76,15 @@ def _search_graph(
 ) -> Any:
     """In place of FaissHnswIndex.search, which walks its graph for `ef` steps whatever the filter, and drops what that
     excludes: behind a narrow one (the partition of a small tenant) it finds too little or nothing. A Milvus server
-    compares such rows one by one."""
-    valid = None if valid_mask is None else np.flatnonzero(valid_mask)
-    if valid is None or not valid.size:
-        return _walk(self, queries, top_k, valid_mask, params)
+    compares such rows one by one. And a graph of equal vectors (one notice under many documents) is not connected:
+    where the walk would take a step for each row, each row is looked at."""
+    params = params or {}
+    steps = int(params.get("ef", top_k))
+    if valid_mask is None and steps < self.num_vectors:
+        return _walk(self, queries, top_k, None, params)
+    valid = np.arange(self.num_vectors) if valid_mask is None else np.flatnonzero(valid_mask)
     if valid.size > _FEW and (valid.size > _MANY or valid.size > _NARROW * self.num_vectors):
-        params = params or {}
-        steps = int(params.get("ef", top_k)) * self.num_vectors // valid.size
-        return _walk(self, queries, top_k, valid_mask, {**params, "ef": steps})
+        return _walk(self, queries, top_k, valid_mask, {**params, "ef": steps * self.num_vectors // valid.size})
     # By one thread, as in server.py; indexes are built by all.
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)

@@ -1,0 +1,69 @@
+"""Searches while Milvus Lite carries rows from memory into a file: none of them misses a row."""
+
+import asyncio
+import math
+
+import pytest
+
+from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus_lite import flush
+from retrieval.types import CollectionSpec
+from tests.support.vector_store import DIMENSION, direction, ids, new_document, new_name, row
+
+FLUSHES = 25
+
+
+@pytest.fixture(params=["lite_embedded_store", "lite_server_store"])
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MilvusStore:
+    monkeypatch.setattr(flush, "_QUIET_S", 0.01)
+    store: MilvusStore = request.getfixturevalue(request.param)
+    return store
+
+
+async def test_no_search_misses_a_row_that_was_stored_before(store: MilvusStore) -> None:
+    name, document = new_name(), new_document()
+    await store.create_collection(name, CollectionSpec(DIMENSION))
+    stored: list[str] = []
+    done = asyncio.Event()
+
+    async def searching() -> int:
+        searches = 0
+        while not done.is_set():
+            expected = set(stored)
+            by_vector, by_words = await asyncio.gather(
+                store.search(name, direction((1, 0)), limit=1000), store.search_text(name, "text", limit=1000)
+            )
+            assert expected <= {hit.chunk.id for hit in by_vector}
+            assert expected <= {hit.chunk.id for hit in by_words}
+            searches += 1
+        return searches
+
+    async def writing() -> None:
+        try:
+            for number in range(FLUSHES):
+                # Each in a direction of its own: graphs of equal vectors lose some.
+                steps = [10 * number + step for step in range(10)]
+                rows = [row(document, step, point=(math.cos(step / 100), math.sin(step / 100))) for step in steps]
+                await store.upsert(name, rows)
+                stored.extend(ids(rows))
+                await asyncio.sleep(0.1)
+        finally:
+            done.set()
+
+    searches = await asyncio.gather(*[searching() for _ in range(3)], writing())
+    assert all(number > FLUSHES for number in searches[:-1])
+
+
+async def test_rows_with_equal_vectors_are_all_found(
+    lite_embedded_store: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flush, "_QUIET_S", 0.01)
+    name, document = new_name(), new_document()
+    await lite_embedded_store.create_collection(name, CollectionSpec(DIMENSION))
+    rows = [row(document, ordinal) for ordinal in range(90)]
+    await lite_embedded_store.upsert(name, rows)
+    for _ in range(5):
+        # While the graph is made, and with it.
+        await asyncio.sleep(0.2)
+        hits = await lite_embedded_store.search(name, direction((1, 0)), limit=100)
+        assert sorted(hit.chunk.id for hit in hits) == sorted(ids(rows))
