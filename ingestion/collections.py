@@ -37,6 +37,7 @@ class CollectionService:
         metadata_keys: Mapping[str, KeyType] | None = None,
         query_instruction: str | None = None,
         rerank_instruction: str | None = None,
+        document_instruction: str | None = None,
     ) -> Collection:
         """Raises CollectionExists, InvalidRequest for keys that cannot be declared."""
         check_declared(metadata_keys or {})
@@ -51,6 +52,7 @@ class CollectionService:
             metadata_keys=metadata_keys or {},
             query_instruction=query_instruction,
             rerank_instruction=rerank_instruction,
+            document_instruction=document_instruction,
         )
         await self.add(collection)
         return collection

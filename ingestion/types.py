@@ -44,6 +44,8 @@ class Collection:
     query_instruction: str | None = None
     """For queries that bring none. None: the model's default."""
     rerank_instruction: str | None = None
+    document_instruction: str | None = None
+    """Put before every passage that is embedded. Vectors hold it: it stays as it is for a collection's life."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from ingestion.types import Collection
 from retrieval.errors import EngineFailed
 from retrieval.passages import passage
 from retrieval.ports import Embedder, VectorStore
-from retrieval.types import Chunk, ChunkId, DocumentId, Lane, StoreName, Vector
+from retrieval.types import Chunk, ChunkId, DocumentId, Lane, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +32,18 @@ class Made:
 
 
 class VectorMaker:
-    """For the collection `store_name`, whose vectors `embedder` made."""
+    """For `collection`, whose vectors `embedder` made."""
 
-    def __init__(self, embedder: Embedder, store: VectorStore, store_name: StoreName) -> None:
+    def __init__(self, embedder: Embedder, store: VectorStore, collection: Collection) -> None:
         self._embedder = embedder
         self._store = store
-        self._store_name = store_name
+        self._collection = collection
 
     async def known(self, document_id: DocumentId) -> Known:
         """Reads a document's texts page by page and keeps their hashes only."""
         by_passage: dict[bytes, ChunkId] = {}
         ids: set[ChunkId] = set()
-        async for page in self._store.texts(self._store_name, document_id):
+        async for page in self._store.texts(self._collection.store_name, document_id):
             by_passage.update((_hash(passage(stored.title, stored.text)), stored.id) for stored in page)
             ids.update(stored.id for stored in page)
         return Known(by_passage, frozenset(ids))
@@ -59,7 +60,7 @@ class VectorMaker:
             for text, (_, _, known) in zip(passages, chunks, strict=True)
         ]
         asked = list({id_ for id_ in earlier if id_ is not None})
-        stored = await self._store.vectors(self._store_name, asked) if asked else {}
+        stored = await self._store.vectors(self._collection.store_name, asked) if asked else {}
         reused = {place: stored[id_] for place, id_ in enumerate(earlier) if id_ is not None and id_ in stored}
         missing = [place for place in range(len(passages)) if place not in reused]
         embedded = await self._embed([(chunks[place][1].document_id, passages[place]) for place in missing])
@@ -72,7 +73,12 @@ class VectorMaker:
         if not texts:
             return []
         try:
-            embeddings = await self._embedder.embed([text for _, text in texts], kind="document", lane=Lane.BULK)
+            embeddings = await self._embedder.embed(
+                [text for _, text in texts],
+                kind="document",
+                lane=Lane.BULK,
+                instruction=self._collection.document_instruction,
+            )
         except EngineFailed as error:
             documents = list(dict.fromkeys(document for document, _ in texts))
             if len(documents) == 1:

@@ -67,7 +67,7 @@ class Writer:
 
         The next window is embedded while the last one is written.
         """
-        vectors = VectorMaker(embedder, self._store, collection.store_name)
+        vectors = VectorMaker(embedder, self._store, collection)
         works = [Work(claim, cut) for claim, cut in sorted(documents, key=lambda document: len(document[1].spans))]
         writing: asyncio.Task[list[Outcome]] | None = None
         try:

@@ -60,7 +60,8 @@ class Embedder(Lifecycle, Protocol):
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        """Embeds `texts`, in order. `instruction` applies to queries only (None: the model's default).
+        """Embeds `texts`, in order. `instruction`: for queries in the model's format, or else put before each text as
+        it is; None: the model's default for queries, nothing for documents.
 
         A text longer than the window is cut at its end and reported, special tokens stay.
         Raises EngineDead (every waiter of a dead engine gets it), EngineFailed (a vector is not finite).

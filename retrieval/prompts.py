@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from retrieval.errors import ConfigurationError, InvalidRequest
 from retrieval.tokenizing import TokenMemory, encode_texts
-from retrieval.types import TokenIds
+from retrieval.types import TextKind, TokenIds
 
 PROMPT_VERSION = "1"
 """Changes with every change of the texts or of how they are joined: it is part of each vector's fingerprint."""
@@ -22,7 +22,8 @@ DEFAULT_QUERY_INSTRUCTION = "Given a web search query, retrieve relevant passage
 DEFAULT_RERANK_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
 QueryFormat = Literal["instruct", "plain"]
-"""`instruct`: queries carry an instruction. `plain`: queries go in bare, as documents do, without instruction."""
+"""`instruct`: queries carry an instruction, their own or the default, in Qwen3-Embedding's words. `plain`: texts go in
+as they are, behind the caller's instruction if there is one (`query: `, as E5 and BGE were trained)."""
 
 QUERY_SHARE = 0.5
 """Largest share that a query may take of the reranker's window, of what the fixed texts leave of it."""
@@ -93,20 +94,25 @@ class EmbeddingPrompts:
                 max_model_len=max_model_len,
             )
 
-    def documents(self, texts: Sequence[str]) -> list[Prompt]:
-        """One prompt per text, in order. Raises InvalidText."""
+    def build(self, texts: Sequence[str], kind: TextKind, instruction: str | None = None) -> list[Prompt]:
+        """One prompt per text, in order. Raises InvalidText, InvalidRequest (instruction too long)."""
+        composed = self.compose(texts, kind, instruction)
         if self._known:
-            return [self._fit(ids) for ids in self._known.encode(texts)]
-        return [self._fit(encoding.ids) for encoding in encode_texts(self._tokenizer, texts)]
+            return [self._fit(ids) for ids in self._known.encode(composed)]
+        return [self._fit(encoding.ids) for encoding in encode_texts(self._tokenizer, composed)]
 
-    def queries(self, texts: Sequence[str], instruction: str | None = None) -> list[Prompt]:
-        """One prompt per query, in order. Raises InvalidText, InvalidRequest (instruction too long)."""
-        if self.query_format == "plain":
-            return self.documents(texts)
-        instruction = instruction or DEFAULT_QUERY_INSTRUCTION
-        [around] = encode_texts(self._tokenizer, [format_query("", instruction)])
+    def compose(self, texts: Sequence[str], kind: TextKind, instruction: str | None = None) -> Sequence[str]:
+        """What the model reads, special tokens aside. Errors as in `build`."""
+        if kind == "query" and self.query_format == "instruct":
+            instruction = instruction or DEFAULT_QUERY_INSTRUCTION
+            before = format_query("", instruction)
+        elif instruction:
+            before = instruction
+        else:
+            return texts
+        [around] = encode_texts(self._tokenizer, [before])
         _check_room(self.max_tokens - len(around.ids), instruction)
-        return self.documents([format_query(text, instruction) for text in texts])
+        return [before + text for text in texts]
 
     def text_of(self, length: int) -> slice:
         """Where the text's own tokens are in a prompt of `length` tokens: all but the special ones around it."""

@@ -167,7 +167,7 @@ def _prompts(embedder: VllmEmbedder, max_model_len: int, corpus: Corpus, first: 
         cut_up = cut(document, ParsedDocument(each["text"], "text/plain"), embedder)
         chunks += [passage(cut_up.title, chunk.text) for chunk in cut_up.chunks()]
     prompts = EmbeddingPrompts(embedder.tokenizer, max_model_len=max_model_len, query_format="plain")
-    return [prompt.ids for prompt in prompts.documents(chunks)]
+    return [prompt.ids for prompt in prompts.build(chunks, "document")]
 
 
 def _langchain(settings: Settings, corpus: Corpus, first: int, texts: int, console: Console) -> dict[str, float]:

@@ -6,6 +6,7 @@ from app.routes.dependencies import ServingNode
 from app.schemas.collections import CollectionIn, CollectionOut, CollectionsOut
 from app.schemas.wire import CollectionName
 from retrieval.embedders import with_dimension
+from retrieval.types import Lane
 
 router = APIRouter(prefix="/collections", tags=["collections"])
 
@@ -13,15 +14,20 @@ router = APIRouter(prefix="/collections", tags=["collections"])
 @router.post("", status_code=201)
 async def create_collection(body: CollectionIn, node: ServingNode) -> CollectionOut:
     """Creates a collection for the node's embedding model."""
+    embedder = with_dimension(node.components.embedder, body.dimension)
+    if body.document_instruction:
+        # One that leaves no room in the model's window is refused here, not by each document later.
+        await embedder.embed([""], kind="document", lane=Lane.INTERACTIVE, instruction=body.document_instruction)
     collection = await node.collections.create(
         body.name,
-        with_dimension(node.components.embedder, body.dimension).fingerprint,
+        embedder.fingerprint,
         language=body.language,
         chunking=body.chunking.to_chunking(),
         duplicates=body.duplicates,
         metadata_keys=body.metadata_keys,
         query_instruction=body.query_instruction,
         rerank_instruction=body.rerank_instruction,
+        document_instruction=body.document_instruction,
     )
     return CollectionOut.of(collection, chunks=0)
 

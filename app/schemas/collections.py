@@ -46,6 +46,11 @@ class CollectionIn(Wire):
     )
     query_instruction: Instruction | None = Field(None, description="For the embedding of queries that bring none.")
     rerank_instruction: Instruction | None = Field(None, description="For the reranking of queries that bring none.")
+    document_instruction: Instruction | None = Field(
+        None,
+        description="Put before every passage that is embedded, as it is, for models that were trained so "
+        "(`passage: `). Qwen3-Embedding takes passages bare.",
+    )
 
 
 class FingerprintOut(Wire):
@@ -66,6 +71,7 @@ class CollectionOut(Wire):
     metadata_keys: dict[str, KeyType]
     query_instruction: str | None
     rerank_instruction: str | None
+    document_instruction: str | None
     fingerprint: FingerprintOut
     created_at: datetime
     chunks: int | None = Field(None, description="Chunks that a search can find; counted when one collection is asked.")

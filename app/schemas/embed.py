@@ -19,7 +19,12 @@ class EmbedIn(Wire):
     texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS, description="Any text, blank ones as well.")
     kind: TextKind
     lane: LaneName = Field("bulk", description="interactive: before all bulk work. For questions of people only.")
-    instruction: Text | None = Field(None, max_length=4000, description="For queries; default: the model's own.")
+    instruction: Text | None = Field(
+        None,
+        max_length=4000,
+        description="For queries in the model's format; otherwise put before each text as it is. Default: the model's "
+        "own for queries, none for documents.",
+    )
 
     @property
     def as_lane(self) -> Lane:

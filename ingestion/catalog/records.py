@@ -40,6 +40,7 @@ def collection_values(collection: Collection) -> Values:
         "metadata_keys": dict(collection.metadata_keys),
         "query_instruction": collection.query_instruction,
         "rerank_instruction": collection.rerank_instruction,
+        "document_instruction": collection.document_instruction,
     }
 
 
@@ -55,6 +56,7 @@ def collection(row: Row[Any]) -> Collection:
         metadata_keys=row.metadata_keys,
         query_instruction=row.query_instruction,
         rerank_instruction=row.rerank_instruction,
+        document_instruction=row.document_instruction,
     )
 
 

@@ -60,6 +60,7 @@ collections = Table(
     Column("duplicates", String, nullable=False),
     Column("metadata_keys", Json, nullable=False),
     Column("query_instruction", String),
+    Column("document_instruction", String),
     Column("rerank_instruction", String),
 )
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-import structlog
 from tokenizers import Tokenizer
 
 from retrieval.engines.model_folder import read_config, read_tokenizer, reduced_dimension, revision, whole_dimension
@@ -14,8 +13,6 @@ from retrieval.gate import Gate
 from retrieval.ports import Lifecycle
 from retrieval.prompts import PROMPT_VERSION, EmbeddingPrompts, query_format
 from retrieval.types import Embeddings, Fingerprint, Vector
-
-log = structlog.get_logger()
 
 EngineT = TypeVar("EngineT", bound=Lifecycle)
 
@@ -72,7 +69,6 @@ class EmbeddingModel(EngineModel[EngineT]):
             prompt_version=PROMPT_VERSION,
             engine=engine_version,
         )
-        self._instruction_ignored = False
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -107,8 +103,3 @@ class EmbeddingModel(EngineModel[EngineT]):
             truncated_tokens=tuple(truncated_tokens),
             fingerprint=self._fingerprint,
         )
-
-    def _note_instruction(self, instruction: str | None) -> None:
-        if instruction and self._prompts.query_format == "plain" and not self._instruction_ignored:
-            self._instruction_ignored = True
-            log.warning("instruction ignored", model=self._fingerprint.model, reason="the model takes bare queries")

@@ -83,13 +83,13 @@ class FakeEmbedder:
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        del lane  # a port's argument: nothing is scheduled here
+        del kind, lane  # a port's arguments: queries are as documents, and nothing is scheduled
         _raise_failure(self.fail_with, running=self._running)
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
         tokens: list[int] = []
         truncated: list[int] = []
         special = self._tokenizer.num_special_tokens_to_add(False)
-        prompt = _words(self._tokenizer, instruction or "", self._max_tokens // 2)[0] if kind == "query" else []
+        prompt = _words(self._tokenizer, instruction or "", self._max_tokens // 2)[0]
         for row, text in enumerate(texts):
             words, cut = _words(self._tokenizer, text, self._max_tokens - len(prompt))
             vectors[row] = self._vector(words, prompt)

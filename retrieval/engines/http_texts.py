@@ -20,12 +20,11 @@ from retrieval.engines.model_folder import (
 from retrieval.engines.text_cuts import PairCutter, cut_text
 from retrieval.errors import ConfigurationError
 from retrieval.gate import Gate
-from retrieval.prompts import DEFAULT_QUERY_INSTRUCTION, format_query
 from retrieval.types import Embeddings, Lane, RerankScores, TextKind
 
 
 class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
-    """Port Embedder. Queries go out with their instruction, as the model's family has it."""
+    """Port Embedder. Texts go out with their instruction, as the model's family has it."""
 
     def __init__(
         self,
@@ -56,9 +55,7 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        """As the port says. A model without an instruction format ignores `instruction`; that is logged once."""
-        if kind == "query":
-            self._note_instruction(instruction)
+        """As the port says."""
         inputs, truncated = await asyncio.to_thread(self._inputs, texts, kind, instruction)
         outputs = await encode_gated(self._gate, self.engine, inputs, lane=lane, dimensions=self._dimensions)
         return self._embeddings(outputs, map(len, inputs), truncated)
@@ -67,11 +64,10 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
         self, texts: Sequence[str], kind: TextKind, instruction: str | None
     ) -> tuple[list[Text], tuple[int, ...]]:
         """What is sent, and how many tokens of each text are not."""
-        prompts = self._prompts.queries(texts, instruction) if kind == "query" else self._prompts.documents(texts)
-        if kind == "query" and self._prompts.query_format == "instruct":
-            texts = [format_query(text, instruction or DEFAULT_QUERY_INSTRUCTION) for text in texts]
+        composed = self._prompts.compose(texts, kind, instruction)
+        prompts = self._prompts.build(texts, kind, instruction)
         inputs, truncated = [], []
-        for text, prompt in zip(texts, prompts, strict=True):
+        for text, prompt in zip(composed, prompts, strict=True):
             kept, lost = text, 0
             if prompt.truncated_tokens:
                 kept, tokens = cut_text(self._tokenizer, text, self.max_tokens)

@@ -63,7 +63,7 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
     ) -> RerankScores:
         """Query and passages are cut at their end to the model's window. A passage without tokens scores 0."""
         del instruction  # part of the port
-        prompts = await asyncio.to_thread(self._prompts.documents, [query, *passages])
+        prompts = await asyncio.to_thread(self._prompts.build, [query, *passages], "document")
         submitted = prompts if passages else []
         ids = [prompt.ids for prompt in submitted]
         outputs = await encode_gated(self._gate, self.engine, ids, lane=lane)

@@ -34,13 +34,8 @@ class TokenEmbedder(EmbeddingModel[EngineT]):
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        """As the port says. A blank text is embedded like any other. A model without an instruction format ignores
-        `instruction`, and says so once in the log."""
-        if kind == "query":
-            self._note_instruction(instruction)
-            prompts = await asyncio.to_thread(self._prompts.queries, texts, instruction)
-        else:
-            prompts = await asyncio.to_thread(self._prompts.documents, texts)
+        """As the port says. A blank text is embedded like any other."""
+        prompts = await asyncio.to_thread(self._prompts.build, texts, kind, instruction)
         ids = [prompt.ids for prompt in prompts]
         outputs = await encode_gated(self._gate, self.engine, ids, lane=lane, dimensions=self._dimensions)
         return self._embeddings(outputs, map(len, ids), (prompt.truncated_tokens for prompt in prompts))

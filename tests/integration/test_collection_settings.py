@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from retrieval.engines.fake import FakeEmbedder
+from retrieval.errors import InvalidRequest
 from retrieval.types import Lane
 from tests.support.node import NodeUnderTest
 
@@ -86,3 +87,26 @@ async def test_instructions_of_the_collection_hold_unless_the_query_brings_its_o
     await node.search("kiln", collection=name)
     await node.search("kiln", collection=name, instruction="Find fires", rerank_instruction="Judge fires")
     assert seen == ["Find kilns", "Judge kilns", "Find fires", "Judge fires"]
+
+
+async def test_documents_are_embedded_behind_the_collection_s_instruction(node: NodeUnderTest) -> None:
+    text = "The kiln is lit at dawn."
+    name = await created(node, document_instruction="kiln, kiln: ")
+    assert (await node.http.get(f"/collections/{name}")).json()["document_instruction"] == "kiln, kiln: "
+    await node.ingest({"id": "kiln", "text": text}, collection=name)
+    told = await node.embedder.embed([text], kind="document", lane=Lane.BULK, instruction="kiln, kiln: ")
+    question = await node.embedder.embed(["kiln"], kind="query", lane=Lane.INTERACTIVE)
+    [hit] = (await node.search("kiln", collection=name, mode="dense", rerank=False))["hits"]
+    assert hit["score"] == pytest.approx(float(told.vectors[0] @ question.vectors[0]), abs=1e-4)
+    bare = await node.embedder.embed([text], kind="document", lane=Lane.BULK)
+    assert hit["score"] != pytest.approx(float(bare.vectors[0] @ question.vectors[0]), abs=1e-3)
+
+
+async def test_an_instruction_without_end_is_refused(node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def embed(*_: object, **arguments: object) -> None:
+        raise InvalidRequest(f"{arguments['instruction']} leaves no room")
+
+    monkeypatch.setattr(node.embedder, "embed", embed)
+    answer = await node.http.post("/collections", json={"name": "wordy", "document_instruction": "too long"})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, "too long leaves no room")
+    assert (await node.http.get("/collections/wordy")).status_code == 404

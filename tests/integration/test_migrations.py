@@ -80,7 +80,7 @@ def of_the_first_release(connection: Connection) -> None:
     """More documents than the migration takes at a time, ready but for `queued`, of a collection and a job."""
     migrations.upgrade(connection, "0001")
     collection = records.collection_values(a_collection())
-    for added in ("duplicates", "metadata_keys", "query_instruction", "rerank_instruction"):
+    for added in ("duplicates", "metadata_keys", "query_instruction", "rerank_instruction", "document_instruction"):
         del collection[added]
     names = [f"{number:04}" for number in range(1001)]
     rows, receipts = [], []
@@ -111,7 +111,9 @@ async def test_of_a_database_with_documents(database_url: str) -> None:
     await engine.dispose()
     catalog = SqlCatalog(database_url)
     await catalog.start()
-    assert await catalog.collection("docs") == replace(a_collection(), metadata_keys={}, query_instruction=None)
+    assert await catalog.collection("docs") == replace(
+        a_collection(), metadata_keys={}, query_instruction=None, document_instruction=None
+    )
     record = await catalog.document("docs", DocumentId("1000"))
     assert (record.document, record.state, record.chunk_digest) == (a_document("1000"), "ready", "")
     assert not record.cancelled

@@ -26,6 +26,7 @@ def a_collection(name: str = "docs") -> Collection:
         NOW,
         metadata_keys={"year": "int", "title": "text"},
         query_instruction="Find what answers the question",
+        document_instruction="passage: ",
     )
 
 

@@ -95,10 +95,11 @@ async def test_queries_carry_their_instruction_in_the_text(qwen3_embedding_folde
     await embedder.close()
 
 
-async def test_a_model_without_instructions_gets_bare_queries(cross_encoder_folder: Path) -> None:
+async def test_a_model_without_a_format_reads_the_instruction_as_it_is(cross_encoder_folder: Path) -> None:
     server, embedder = await texts_through("infinity", INFINITY_EMBED, cross_encoder_folder)
-    await embedder.embed(["hot?"], kind="query", lane=Lane.INTERACTIVE, instruction="Find kilns")
-    assert server.bodies == [{"model": "served", "input": ["hot?"], "encoding_format": "base64"}]
+    await embedder.embed(["hot?"], kind="query", lane=Lane.INTERACTIVE, instruction="Find kilns: ")
+    await embedder.embed(["Hot."], kind="document", lane=Lane.BULK)
+    assert [body["input"] for body in server.bodies] == [["Find kilns: hot?"], ["Hot."]]
     await embedder.close()
 
 

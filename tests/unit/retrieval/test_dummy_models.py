@@ -40,7 +40,7 @@ def test_every_word_is_one_token(tmp_path: Path) -> None:
 def test_prompts_are_about_as_long_as_with_the_published_tokenizer(tmp_path: Path) -> None:
     pair = write_dummy_pair("qwen3-0.6b", tmp_path, texts=WORDS)
     embedding, reranker = read_tokenizer(pair.embed), read_tokenizer(pair.rerank)
-    [prompt] = EmbeddingPrompts(embedding, max_model_len=512, query_format="instruct").documents(["water"])
+    [prompt] = EmbeddingPrompts(embedding, max_model_len=512, query_format="instruct").build(["water"], "document")
     assert [embedding.id_to_token(number) for number in prompt.ids] == ["water", END_OF_TEXT]
     built = RerankPromptBuilder(reranker, max_model_len=512).build("bread", ["water"])
     tokens = [reranker.id_to_token(number) for number in built.prompts[0].ids]

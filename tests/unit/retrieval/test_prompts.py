@@ -11,6 +11,7 @@ from retrieval.prompts import (
     RerankPromptBuilder,
     query_format,
 )
+from retrieval.types import TextKind
 from tests.support.qwen3_tokenizer import END_OF_TEXT, NO, YES
 
 TEXTS = [
@@ -145,8 +146,8 @@ def test_reranking_nothing_builds_nothing(reranking: RerankPromptBuilder) -> Non
 def test_embedding_ids_are_the_tokenizers_own(
     embedding: EmbeddingPrompts, qwen3_embedding_tokenizer: Tokenizer, text: str
 ) -> None:
-    [document] = embedding.documents([text])
-    [query] = embedding.queries([text])
+    [document] = embedding.build([text], "document")
+    [query] = embedding.build([text], "query")
     assert document.ids == qwen3_embedding_tokenizer.encode(text).ids
     assert query.ids == qwen3_embedding_tokenizer.encode(f"Instruct: {DEFAULT_QUERY_INSTRUCTION}\nQuery:{text}").ids
 
@@ -156,14 +157,14 @@ def test_embedding_ids_are_the_tokenizers_own(
 def test_query_ids_are_the_tokenizers_own_for_any_text(
     embedding: EmbeddingPrompts, qwen3_embedding_tokenizer: Tokenizer, text: str, instruction: str
 ) -> None:
-    [prompt] = embedding.queries([text], instruction)
+    [prompt] = embedding.build([text], "query", instruction)
     assert prompt.ids == qwen3_embedding_tokenizer.encode(f"Instruct: {instruction}\nQuery:{text}").ids
 
 
 def test_end_of_text_survives_the_cut(embedding: EmbeddingPrompts, qwen3_embedding_tokenizer: Tokenizer) -> None:
     text = "cut me " * 1000
     whole = qwen3_embedding_tokenizer.encode(text).ids
-    [prompt] = embedding.documents([text])
+    [prompt] = embedding.build([text], "document")
     assert prompt.ids == [*whole[:510], END_OF_TEXT]
     assert prompt.truncated_tokens == len(whole) - 511
     assert embedding.max_tokens == 510
@@ -171,22 +172,31 @@ def test_end_of_text_survives_the_cut(embedding: EmbeddingPrompts, qwen3_embeddi
 
 def test_text_of_exactly_the_window_is_not_cut(embedding: EmbeddingPrompts) -> None:
     text = "a" + " a" * (embedding.max_tokens - 1)
-    [fits, longer] = embedding.documents([text, text + " a"])
+    [fits, longer] = embedding.build([text, text + " a"], "document")
     assert (len(fits.ids), fits.truncated_tokens) == (511, 0)
     assert (len(longer.ids), longer.truncated_tokens) == (511, 1)
 
 
 def test_bert_keeps_both_its_special_tokens(bert_tokenizer: Tokenizer) -> None:
     prompts = EmbeddingPrompts(bert_tokenizer, max_model_len=40, query_format="plain")
-    [short, long, empty] = prompts.documents(["a b", "a b " * 40, ""])
+    [short, long, empty] = prompts.build(["a b", "a b " * 40, ""], "document")
     assert short.ids == [1, 3, 4, 2]
     assert (long.ids[0], long.ids[-1], len(long.ids), long.truncated_tokens) == (1, 2, 39, 43)
     assert empty.ids == [1, 2]
 
 
-def test_plain_queries_are_bare(bert_tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("kind", ["query", "document"])
+def test_plain_texts_are_bare_or_behind_the_instruction_as_it_is(bert_tokenizer: Tokenizer, kind: TextKind) -> None:
     prompts = EmbeddingPrompts(bert_tokenizer, max_model_len=40, query_format="plain")
-    assert prompts.queries(["a b"], "an instruction") == prompts.documents(["a b"])
+    assert prompts.compose(["a b"], kind) == ["a b"]
+    assert prompts.compose(["a b"], kind, "b: ") == ["b: a b"]
+    [bare, behind] = [prompts.build(["a b"], kind, instruction)[0].ids for instruction in (None, "b ")]
+    assert behind == [bare[0], bare[2], *bare[1:]]
+
+
+def test_documents_of_qwen3_are_bare_unless_told(embedding: EmbeddingPrompts) -> None:
+    assert embedding.compose(["窑炉"], "document") == ["窑炉"]
+    assert embedding.compose(["窑炉"], "document", "passage: ") == ["passage: 窑炉"]
 
 
 def test_formats_by_family() -> None:
@@ -198,7 +208,7 @@ def test_instruction_that_leaves_no_room_is_refused(
     embedding: EmbeddingPrompts, reranking: RerankPromptBuilder
 ) -> None:
     with pytest.raises(InvalidRequest, match="instruction"):
-        embedding.queries(["q"], "much too long " * 500)
+        embedding.build(["q"], "query", "much too long " * 500)
     with pytest.raises(InvalidRequest, match="instruction"):
         reranking.build("q", ["d"], "much too long " * 500)
 
@@ -210,7 +220,7 @@ def test_window_too_small_for_any_text_is_refused(bert_tokenizer: Tokenizer) -> 
 
 def test_lone_surrogates_are_refused(embedding: EmbeddingPrompts, reranking: RerankPromptBuilder) -> None:
     with pytest.raises(InvalidText):
-        embedding.documents(["fine", "\ud800"])
+        embedding.build(["fine", "\ud800"], "document")
     with pytest.raises(InvalidText):
         reranking.build("q", ["\ud800"])
     with pytest.raises(InvalidText):
