@@ -204,6 +204,7 @@ class Reembedding:
                 chunking=wanted,
                 created_at=datetime.now(UTC),
                 metadata_keys=current.metadata_keys,
+                document_instruction=current.document_instruction,
             )
         )
 

@@ -94,9 +94,10 @@ async def test_another_chunking_and_back(moving: NodeUnderTest, collection: str)
     assert audit["clean"], audit
 
 
-async def test_declared_metadata_keys_stay(moving: NodeUnderTest) -> None:
+async def test_declared_metadata_keys_and_instructions_stay(moving: NodeUnderTest) -> None:
     name = f"c{uuid4().hex[:8]}"
-    await moving.http.post("/collections", json={"name": name, "metadata_keys": {"year": "int"}})
+    instructions = {"query_instruction": "Find tools", "document_instruction": "passage: "}
+    await moving.http.post("/collections", json={"name": name, "metadata_keys": {"year": "int"}, **instructions})
     await moving.ingest(
         {"id": "old", "text": "An old anvil.", "metadata": {"year": 1900}},
         {"id": "new", "text": "A new anvil.", "metadata": {"year": 2020}},
@@ -107,6 +108,7 @@ async def test_declared_metadata_keys_stay(moving: NodeUnderTest) -> None:
     assert (await finish(moving, name))["phase"] == "flipped"
     described = (await moving.http.get(f"/collections/{name}")).json()
     assert (described["metadata_keys"], described["fingerprint"]["dimension"]) == ({"year": "int"}, 512)
+    assert {key: described[key] for key in instructions} == instructions
     filter = {"type": "lt", "key": "metadata.year", "value": 2000}
     hits: Any = (await moving.search("anvil", collection=name, filter=filter))["hits"]
     assert [hit["document_id"] for hit in hits] == ["old"]
