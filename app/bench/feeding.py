@@ -27,8 +27,8 @@ AHEAD_SECONDS = 3.0
 SENDERS = 4
 """Requests that are being sent at once."""
 POLL_SECONDS = 0.2
-LAST_POLL_SECONDS = 0.02
-"""Once everything has been sent, so that the end is met."""
+LAST_POLL_SECONDS = 0.1
+"""Once everything has been sent: the end is met within this. Oftener, the node would be busy with answering."""
 TIMEOUT_SECONDS = 300.0
 
 
@@ -96,10 +96,11 @@ class Feeder:
         senders = asyncio.gather(*(self._send() for _ in range(SENDERS)))
         try:
             while not senders.done() or self._jobs:
-                await asyncio.wait([senders], timeout=POLL_SECONDS)
                 if senders.done():
                     senders.result()
                     await asyncio.sleep(LAST_POLL_SECONDS)
+                else:
+                    await asyncio.wait([senders], timeout=POLL_SECONDS)
                 await self._poll()
                 rate = self._done.documents / (monotonic() - started)
                 self._ahead = max(LEAST_AHEAD, int(rate * AHEAD_SECONDS))
