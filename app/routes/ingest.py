@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 
 from app.errors import validation_error
 from app.node import Node
-from app.routes.dependencies import NodeSettings, ServingNode
+from app.routes.dependencies import NodeSettings, ServingNode, media_type_of
 from app.routes.jobs import describe
 from app.schemas.ingest import (
     AcceptedDocument,
@@ -62,7 +62,7 @@ async def ingest(
     request: Request, node: ServingNode, settings: NodeSettings, idempotency_key: IdempotencyKeyHeader = None
 ) -> JSONResponse:
     """Takes all documents or none. The answer goes out when originals and job are durable."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type_of(request)
     if kind == "application/json":
         body = await _validate(IngestIn, await request.body())
         uploads = [_upload(document) for document in body.documents]
