@@ -99,6 +99,7 @@ class Api(FastAPI):
                 if isinstance(route, APIRoute) and route.include_in_schema:
                     for method in route.methods:
                         operation = schema["paths"][route.path_format][method.lower()]
+                        _restore_examples(operation, route)
                         shape = shapes.get(operation.get("tags", [""])[0], OURS)
                         examples |= _complete(operation, shape, needs_node=_depends_on(route.dependant, serving_node))
                         if not self.state.settings.api_keys and "security" in operation:
@@ -129,6 +130,13 @@ def described(**options: Any) -> Api:
         },
         **options,
     )
+
+
+def _restore_examples(operation: Json, route: APIRoute) -> None:
+    """FastAPI leaves out whatever is null, in examples as well."""
+    for status, told in route.responses.items():
+        for media_type, media in told.get("content", {}).items():
+            operation["responses"][str(status)]["content"][media_type]["examples"] = media["examples"]
 
 
 def _complete(operation: Json, shape: ErrorShape, *, needs_node: bool) -> Json:

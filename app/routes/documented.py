@@ -2,11 +2,13 @@
 parameters, a node that has to serve) app.openapi adds."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Path
 from fastapi.openapi.models import Example
 
 from app.errors import STATUS
+from app.schemas.wire import CollectionName
 
 CODES = "x-codes"
 """Where a response holds its error codes until app.openapi writes them out."""
@@ -15,6 +17,8 @@ CATALOG = ("catalog_unavailable",)
 STORE = ("store_unavailable", "store_failed")
 EMBEDDER = ("engine_dead", "engine_failed")
 """What a call of the embedder or reranker ends with, beside its answer."""
+
+CollectionPath = Annotated[CollectionName, Path(description="Name of the collection.", examples=["docs", "manuals"])]
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -35,4 +39,7 @@ def named(examples: Mapping[str, object]) -> dict[str, Example]:
 
 def answer(examples: Mapping[str, object], description: str, *, media_type: str = "application/json") -> dict[str, Any]:
     """For `responses={200: …}`: what the answer is, and values by what a reader sees in the list of examples."""
-    return {"description": description, "content": {media_type: {"examples": named(examples)}}}
+    content: dict[str, Any] = {"examples": named(examples)}
+    if media_type != "application/json":
+        content["schema"] = {"type": "string"}  # of JSON, FastAPI knows more
+    return {"description": description, "content": {media_type: content}}
