@@ -1,6 +1,7 @@
 """The one table from an error's code to an HTTP status, and the one shape of an error body."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 from fastapi import FastAPI, Request
@@ -8,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+import ingestion.errors  # noqa: F401  # its classes belong to the tree
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
 
 log = structlog.get_logger()
@@ -26,6 +28,8 @@ class CallerGone(TandemError):
 
 
 class InvalidJson(InvalidRequest):
+    """The body is not valid JSON."""
+
     code = "invalid_json"
 
 
@@ -73,6 +77,27 @@ TEXT_ERRORS: Mapping[object, type[InvalidRequest]] = {
 
 RETRY_AFTER_SECONDS = 5
 """Where an error that a retry may mend does not know better."""
+
+
+def meaning_of(code: str) -> str:
+    """A sentence or two on an error with this code, for documentation. Raises KeyError where no class has it."""
+    text = inspect.getdoc(_class_of(code)) or ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def has_retry_after(code: str) -> bool:
+    """Whether the answer says when to try again."""
+    return STATUS[code] in (429, 503) or _class_of(code).retryable
+
+
+def _class_of(code: str) -> type[TandemError]:
+    return {vars(each)["code"]: each for each in _tree(TandemError) if "code" in vars(each)}[code]
+
+
+def _tree(root: type[TandemError]) -> Iterator[type[TandemError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _tree(child)
 
 
 def error_body(code: str, message: str, detail: Mapping[str, object]) -> dict[str, object]:

@@ -9,8 +9,9 @@ from fastapi.responses import RedirectResponse
 from app import errors
 from app.limits import Admission, ApiKeys, BodyLimit
 from app.node import Components, OnStep
+from app.openapi import described
 from app.routes import audit, collections, documents, embed, health, ingest, jobs, reembed, search
-from app.routes.dependencies import authorized
+from app.routes.dependencies import authorized, json_where_a_body_is_read
 from app.runner import OnFailure, Runner
 from app.settings import Settings
 from app.telemetry import Metrics, Observed
@@ -43,12 +44,7 @@ def create_app(
         finally:
             await runner.stop()
 
-    app = FastAPI(
-        title="Tandem",
-        summary="Ingestion, vector search and reranking for RAG, two models in tandem on one accelerator.",
-        version="0.1.0",
-        lifespan=lifespan,
-    )
+    app = described(lifespan=lifespan)
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.api_keys = ApiKeys(settings.api_keys)
@@ -56,9 +52,10 @@ def create_app(
     app.state.embed_admission = Admission(settings.max_texts_in_flight, "texts")
     errors.install(app)
     app.include_router(health.router)
-    app.include_router(health.metrics_router, dependencies=[Depends(authorized)])
+    guarded = [Depends(authorized), Depends(json_where_a_body_is_read)]
+    app.include_router(health.metrics_router, dependencies=guarded)
     for module in (ingest, jobs, documents, collections, reembed, audit, search, embed):
-        app.include_router(module.router, dependencies=[Depends(authorized)])
+        app.include_router(module.router, dependencies=guarded)
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:

@@ -16,6 +16,8 @@ class MediaTypeMismatch(InvalidRequest):
 
 
 class TooLarge(InvalidRequest):
+    """The request, one of its documents or their number is over a limit."""
+
     code = "too_large"
 
 
@@ -50,14 +52,20 @@ class NoText(ParseFailed):
 
 
 class DocumentNotFound(TandemError):
+    """The collection has no document with that id."""
+
     code = "document_not_found"
 
 
 class JobNotFound(TandemError):
+    """There is no job with that id."""
+
     code = "job_not_found"
 
 
 class ReembeddingNotFound(TandemError):
+    """The collection was not re-embedded since the node started."""
+
     code = "reembedding_not_found"
 
 

@@ -38,10 +38,14 @@ class EmptyText(InvalidRequest):
 
 
 class CollectionNotFound(TandemError):
+    """There is no collection of that name."""
+
     code = "collection_not_found"
 
 
 class CollectionExists(TandemError):
+    """The name is taken, or the store holds a collection of that name which the catalog does not know."""
+
     code = "collection_exists"
 
 

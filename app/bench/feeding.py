@@ -97,10 +97,11 @@ class Feeder:
         try:
             while not senders.done() or self._jobs:
                 if senders.done():
-                    senders.result()
                     await asyncio.sleep(LAST_POLL_SECONDS)
                 else:
                     await asyncio.wait([senders], timeout=POLL_SECONDS)
+                if senders.done():
+                    senders.result()
                 await self._poll()
                 rate = self._done.documents / (monotonic() - started)
                 self._ahead = max(LEAST_AHEAD, int(rate * AHEAD_SECONDS))

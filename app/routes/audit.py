@@ -1,16 +1,29 @@
 """The audit: whether catalog, vector store and originals agree."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
 
+from fastapi import APIRouter, Body, Request
+
+from app.examples import audit as examples
 from app.routes.callers import unless_gone
 from app.routes.dependencies import ServingNode
+from app.routes.documented import CATALOG, STORE, answer, failures, named
 from app.schemas.audit import AuditIn, AuditOut
 
 router = APIRouter(tags=["audit"])
 
 
-@router.post("/audit", response_model=AuditOut)
-async def audit(body: AuditIn, request: Request, node: ServingNode) -> AuditOut:
+@router.post(
+    "/audit",
+    summary="Compare catalog, store and originals",
+    responses={
+        200: answer(examples.REPORTS, "What was found, and what of it was mended."),
+        **failures("collection_not_found", "audit_running", "blob_store_unavailable", *CATALOG, *STORE),
+    },
+)
+async def audit(
+    body: Annotated[AuditIn, Body(openapi_examples=named(examples.REQUESTS))], request: Request, node: ServingNode
+) -> AuditOut:
     """Compares all documents with the vector store and the originals, and answers when that is done: minutes for
     millions of chunks. One at a time; it ends when its caller leaves."""
     [report] = await unless_gone(request, [node.auditor.run(collection=body.collection, repair=body.repair)])

@@ -1,18 +1,31 @@
 """Collections."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Body, Response
+
+from app.examples import collections as examples
 from app.routes.dependencies import ServingNode
+from app.routes.documented import CATALOG, STORE, CollectionPath, answer, failures, named
 from app.schemas.collections import CollectionIn, CollectionOut, CollectionsOut
-from app.schemas.wire import CollectionName
 from retrieval.embedders import with_dimension
 from retrieval.types import Lane
 
 router = APIRouter(prefix="/collections", tags=["collections"])
 
 
-@router.post("", status_code=201)
-async def create_collection(body: CollectionIn, node: ServingNode) -> CollectionOut:
+@router.post(
+    "",
+    summary="Create a collection",
+    status_code=201,
+    responses={
+        201: answer(examples.CREATED, "The collection, empty."),
+        **failures("collection_exists", "unsupported", *CATALOG, *STORE),
+    },
+)
+async def create_collection(
+    body: Annotated[CollectionIn, Body(openapi_examples=named(examples.CREATE))], node: ServingNode
+) -> CollectionOut:
     """Creates a collection for the node's embedding model."""
     embedder = with_dimension(node.components.embedder, body.dimension)
     if body.document_instruction:
@@ -32,20 +45,39 @@ async def create_collection(body: CollectionIn, node: ServingNode) -> Collection
     return CollectionOut.of(collection, chunks=0)
 
 
-@router.get("")
+@router.get(
+    "",
+    summary="List the collections",
+    responses={200: answer(examples.LIST, "All collections, their chunks not counted."), **failures(*CATALOG)},
+)
 async def list_collections(node: ServingNode) -> CollectionsOut:
     """All collections. Ask for one to have its chunks counted."""
     return CollectionsOut(collections=[CollectionOut.of(each) for each in await node.collections.list()])
 
 
-@router.get("/{name}")
-async def get_collection(name: CollectionName, node: ServingNode) -> CollectionOut:
+@router.get(
+    "/{name}",
+    summary="Look at one collection",
+    responses={
+        200: answer(examples.ONE, "The collection, its chunks counted."),
+        **failures("collection_not_found", *CATALOG, *STORE),
+    },
+)
+async def get_collection(name: CollectionPath, node: ServingNode) -> CollectionOut:
     """One collection, with the number of its chunks."""
     return CollectionOut.of(await node.collections.get(name), await node.collections.count(name))
 
 
-@router.delete("/{name}", status_code=204)
-async def delete_collection(name: CollectionName, node: ServingNode) -> Response:
+@router.delete(
+    "/{name}",
+    summary="Delete a collection",
+    status_code=204,
+    responses={
+        204: {"description": "The collection is gone."},
+        **failures("collection_not_found", "document_busy", *CATALOG, *STORE),
+    },
+)
+async def delete_collection(name: CollectionPath, node: ServingNode) -> Response:
     """Deletes a collection with its documents, vectors, jobs and originals."""
     await node.collections.delete(name)
     return Response(status_code=204)

@@ -1,14 +1,20 @@
 """What routes take from the application. All coroutines: FastAPI would send plain functions through a thread each."""
 
+import re
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request, Security
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.limits import Admission, ApiKeys
 from app.node import Node
 from app.runner import Runner
 from app.settings import Settings
 from app.telemetry import Metrics
+from ingestion.errors import UnsupportedMediaType
+
+JSON_TYPE = re.compile(r"application/(json|[^/]+\+json)")
 
 
 async def runner(request: Request) -> Runner:
@@ -45,12 +51,33 @@ async def embed_admission(request: Request) -> Admission:
     return found
 
 
+bearer = HTTPBearer(
+    scheme_name="ApiKey",
+    description="A key of the node, one of TANDEM_API_KEYS. A node without keys lets every caller in.",
+    auto_error=False,
+)
+
+
 async def authorized(
-    request: Request, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
+    request: Request,
+    _: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],  # so that the schema tells of it
 ) -> None:
     keys = request.app.state.api_keys
     assert isinstance(keys, ApiKeys)
-    keys.check(authorization)
+    keys.check(request.headers.get("authorization"))
+
+
+async def json_where_a_body_is_read(request: Request) -> None:
+    """Raises UnsupportedMediaType for another body than JSON, where the route wants JSON."""
+    route = request.scope["route"]
+    kind = media_type_of(request)
+    if isinstance(route, APIRoute) and route.body_field and not JSON_TYPE.fullmatch(kind):
+        raise UnsupportedMediaType(f"Content-Type is {kind[:80]!r}; send application/json.", content_type=kind[:80])
+
+
+def media_type_of(request: Request) -> str:
+    """Of the body, without parameters, in lower case; empty where the request names none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 NodeRunner = Annotated[Runner, Depends(runner)]

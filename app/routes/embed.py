@@ -1,8 +1,12 @@
 """The embedder, for worker processes: what it is, and what it makes of texts."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Body, Response
+
+from app.examples import embed as examples
 from app.routes.dependencies import EmbedAdmission, ServingNode
+from app.routes.documented import EMBEDDER, answer, failures, named
 from app.schemas.embed import EmbedderOut, EmbedIn, EmbedOut, fingerprint_out
 from retrieval.engines.node_replies import tokenizer_digest
 from retrieval.errors import EngineDead
@@ -10,8 +14,12 @@ from retrieval.errors import EngineDead
 router = APIRouter(prefix="/embed", tags=["embed"])
 
 
-@router.get("")
-async def describe(node: ServingNode) -> EmbedderOut:
+@router.get(
+    "",
+    summary="Describe the embedding model",
+    responses={200: answer(examples.EMBEDDER, "The model, and what fits it."), **failures("engine_dead")},
+)
+async def describe_embedder(node: ServingNode) -> EmbedderOut:
     """The embedder that answers now. 503 while its engine is away."""
     embedder = node.components.embedder
     if embedder.failure:
@@ -23,8 +31,17 @@ async def describe(node: ServingNode) -> EmbedderOut:
     )
 
 
-@router.post("", response_model=EmbedOut)
-async def embed(body: EmbedIn, node: ServingNode, admission: EmbedAdmission) -> Response:
+@router.post(
+    "",
+    summary="Embed texts",
+    response_model=EmbedOut,
+    responses={200: answer(examples.VECTORS, "A vector for each text."), **failures("overloaded", *EMBEDDER)},
+)
+async def embed(
+    body: Annotated[EmbedIn, Body(openapi_examples=named(examples.REQUESTS))],
+    node: ServingNode,
+    admission: EmbedAdmission,
+) -> Response:
     """Vectors of unit length, in the order of the texts. Longer texts than the window are cut at their end."""
     async with admission.admit(len(body.texts)):
         embeddings = await node.components.embedder.embed(

@@ -3,26 +3,40 @@
 from math import nan
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app.examples import health as examples
 from app.routes.dependencies import NodeMetrics, NodeRunner
+from app.routes.documented import answer
 from app.schemas.answer import ModelsOut
-from app.schemas.health import CheckOut, ReadyOut
+from app.schemas.health import CheckOut, LiveOut, ReadyOut
 from retrieval.errors import Unavailable
 
 router = APIRouter(tags=["health"])
 metrics_router = APIRouter(tags=["health"])
 
 
-@router.get("/health/live")
-async def live() -> dict[str, bool]:
+@router.get(
+    "/health/live",
+    summary="Whether the process lives",
+    responses={200: answer(examples.LIVE, "It does.")},
+)
+async def get_liveness() -> LiveOut:
     """The process answers. Says nothing of its parts."""
-    return {"live": True}
+    return LiveOut(live=True)
 
 
-@router.get("/health/ready", response_model=ReadyOut, responses={503: {"model": ReadyOut}})
-async def ready(runner: NodeRunner) -> JSONResponse:
+@router.get(
+    "/health/ready",
+    summary="Whether questions are answered",
+    response_model=ReadyOut,
+    responses={
+        200: answer(examples.READY, "Every part works."),
+        503: {"model": ReadyOut, **answer(examples.NOT_READY, "Something is missing; the reasons are by part.")},
+    },
+)
+async def get_readiness(runner: NodeRunner) -> JSONResponse:
     """200 while every part works and the models passed their self-test, otherwise 503 with the reasons."""
     problems = runner.problems()
     checks = {name: CheckOut(ok=False, detail=reason) for name, reason in problems.items()}
@@ -41,9 +55,14 @@ async def ready(runner: NodeRunner) -> JSONResponse:
     return JSONResponse(body.model_dump(mode="json"), 503 if problems else 200)
 
 
-@metrics_router.get("/metrics")
-async def metrics(runner: NodeRunner, metrics: NodeMetrics) -> Response:
-    """For Prometheus."""
+@metrics_router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=PlainTextResponse,
+    responses={200: answer(examples.METRICS, "Prometheus's text format.", media_type="text/plain")},
+)
+async def get_metrics(runner: NodeRunner, metrics: NodeMetrics) -> Response:
+    """Counters, gauges and histograms of this process."""
     metrics.ready.set(0 if runner.problems() else 1)
     if runner.node and runner.phase == "serving":
         try:

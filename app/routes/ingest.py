@@ -10,8 +10,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from app.errors import validation_error
+from app.examples import ingest as examples
 from app.node import Node
-from app.routes.dependencies import NodeSettings, ServingNode
+from app.routes.dependencies import NodeSettings, ServingNode, media_type_of
+from app.routes.documented import CATALOG, answer, failures
 from app.routes.jobs import describe
 from app.schemas.ingest import (
     AcceptedDocument,
@@ -36,16 +38,30 @@ WAIT_SECONDS = 600
 REQUEST_BODY = {
     "required": True,
     "content": {
-        "application/json": {"schema": IngestIn.model_json_schema(ref_template="#/components/schemas/{model}")},
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/IngestIn"},
+            "examples": {name: {"value": value} for name, value in examples.REQUESTS.items()},
+        },
         "multipart/form-data": {
             "schema": {
                 "type": "object",
                 "required": ["files"],
+                "additionalProperties": False,
                 "properties": {
-                    "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                    "data": {"type": "string", "description": "JSON: collection, metadata, partition, wait, chunking."},
+                    "files": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "format": "binary"},
+                        "description": "With their names, which become the documents' ids.",
+                    },
+                    "data": {
+                        "allOf": [{"$ref": "#/components/schemas/IngestForm"}],
+                        "description": "What holds for all files, as JSON.",
+                    },
                 },
-            }
+            },
+            "encoding": {"data": {"contentType": "application/json"}},
+            "examples": {name: {"value": value} for name, value in examples.FORMS.items()},
         },
     },
 }
@@ -53,16 +69,25 @@ REQUEST_BODY = {
 
 @router.post(
     "/ingest",
+    summary="Ingest documents",
     status_code=202,
     response_model=IngestOut,
-    responses={200: {"model": JobOut, "description": "With `wait`: the finished job."}},
+    responses={
+        200: {"model": JobOut, **answer(examples.JOBS, "With `wait`: the finished job.")},
+        202: answer(examples.ACCEPTED, "The documents and their job are on disk."),
+        **failures(
+            *("collection_not_found", "idempotency_conflict", "media_type_mismatch", "overloaded"),
+            *("blob_store_unavailable", *CATALOG),
+        ),
+    },
     openapi_extra={"requestBody": REQUEST_BODY},
 )
 async def ingest(
     request: Request, node: ServingNode, settings: NodeSettings, idempotency_key: IdempotencyKeyHeader = None
 ) -> JSONResponse:
-    """Takes all documents or none. The answer goes out when originals and job are durable."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    """Takes all documents or none. The answer goes out when originals and job are durable. Files come as multipart, or
+    in Base64 within the JSON."""
+    kind = media_type_of(request)
     if kind == "application/json":
         body = await _validate(IngestIn, await request.body())
         uploads = [_upload(document) for document in body.documents]

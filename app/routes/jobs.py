@@ -5,38 +5,56 @@ from contextlib import aclosing
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from app.examples import ingest as examples
 from app.node import Node
 from app.routes.dependencies import ServingNode
+from app.routes.documented import CATALOG, answer, failures
 from app.schemas.ingest import JobOut
+from app.schemas.wire import Text
 from ingestion.service import WATCH_SECONDS
 from ingestion.types import Job, JobId
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
+SSE = "text/event-stream"
 RECEIPTS_A_PAGE = 1000
 PING_SECONDS = 15
 """Between comments that keep a silent stream open in proxies, and show both ends that the other is there."""
 SEND_SECONDS = 30.0
 """A reader that takes nothing for so long has left."""
 
+JobPath = Annotated[
+    Text,
+    Path(description="As POST /ingest answered.", max_length=64, examples=["d5cdb830ed9846889e048cd41ca2742f"]),
+]
+FAILURES = failures("job_not_found", "invalid_text", *CATALOG)
 
-@router.get("/{job_id}")
+
+@router.get(
+    "/{job_id}",
+    summary="Look at a job",
+    responses={200: answer(examples.JOBS, "The job as it is now."), **FAILURES},
+)
 async def get_job(
-    job_id: str,
+    job_id: JobPath,
     node: ServingNode,
-    cursor: Annotated[int, Query(ge=0, description="From `next_cursor`.")] = 0,
-    limit: Annotated[int, Query(ge=0, le=RECEIPTS_A_PAGE)] = RECEIPTS_A_PAGE,
+    cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="From `next_cursor`.")] = 0,
+    limit: Annotated[int, Query(ge=0, le=RECEIPTS_A_PAGE, description="Receipts in the answer.")] = RECEIPTS_A_PAGE,
 ) -> JobOut:
     """The job's state and progress, and a page of its receipts in the order of its documents."""
     job = await node.components.catalog.job(JobId(job_id))
     return await describe(node, job, after=cursor, limit=limit)
 
 
-@router.post("/{job_id}/cancel")
-async def cancel_job(job_id: str, node: ServingNode) -> JobOut:
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a job",
+    responses={200: answer(examples.JOBS, "The job as it then is."), **FAILURES},
+)
+async def cancel_job(job_id: JobPath, node: ServingNode) -> JobOut:
     """Stops what the job has not finished. Documents that are being processed end within seconds; what an earlier job
     made searchable stays so."""
     return await describe(node, await node.ingestion.cancel(JobId(job_id)))
@@ -44,10 +62,14 @@ async def cancel_job(job_id: str, node: ServingNode) -> JobOut:
 
 @router.get(
     "/{job_id}/events",
+    summary="Watch a job",
     response_class=EventSourceResponse,
-    responses={200: {"description": "Events `job`, each with the job as JSON, without receipts."}},
+    responses={
+        200: answer(examples.EVENTS, "Events `job`, each with the job as JSON, without receipts.", media_type=SSE),
+        **FAILURES,
+    },
 )
-async def job_events(job_id: str, node: ServingNode) -> EventSourceResponse:
+async def watch_job(job_id: JobPath, node: ServingNode) -> EventSourceResponse:
     """The job now, then at each change, as server-sent events; the stream ends with the job, or when the node stops."""
     stopping = anyio.Event()
     jobs = node.ingestion.watch(JobId(job_id), leaving=stopping.is_set)

@@ -1,10 +1,13 @@
 """A collection's golden queries, its move to another model or chunking, and the way back."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Body, Response
+
+from app.examples import reembed as examples
 from app.routes.dependencies import ServingNode
+from app.routes.documented import CATALOG, EMBEDDER, CollectionPath, answer, failures, named
 from app.schemas.reembed import GoldenQueries, GoldenQueryIn, ReembedIn, ReembedOut
-from app.schemas.wire import CollectionName
 from ingestion.errors import ReembeddingNotFound
 from ingestion.reembedding import Plan
 from retrieval.embedders import with_dimension
@@ -12,16 +15,29 @@ from retrieval.embedders import with_dimension
 router = APIRouter(prefix="/collections/{name}", tags=["reembed"])
 
 
-@router.put("/golden", status_code=204)
-async def set_golden_queries(name: CollectionName, body: GoldenQueries, node: ServingNode) -> Response:
+@router.put(
+    "/golden",
+    summary="Store golden queries",
+    status_code=204,
+    responses={204: {"description": "They are stored."}, **failures("collection_not_found", *CATALOG)},
+)
+async def set_golden_queries(
+    name: CollectionPath,
+    body: Annotated[GoldenQueries, Body(openapi_examples=named(examples.GOLDEN))],
+    node: ServingNode,
+) -> Response:
     """Stores questions whose answers are known, in the place of all earlier ones."""
     queries = [query.to_query() for query in body.queries]
     await node.components.catalog.set_golden_queries(name, queries)
     return Response(status_code=204)
 
 
-@router.get("/golden")
-async def get_golden_queries(name: CollectionName, node: ServingNode) -> GoldenQueries:
+@router.get(
+    "/golden",
+    summary="Look at the golden queries",
+    responses={200: answer(examples.GOLDEN, "All of them."), **failures("collection_not_found", *CATALOG)},
+)
+async def get_golden_queries(name: CollectionPath, node: ServingNode) -> GoldenQueries:
     """The questions that the collection is measured by."""
     found = await node.components.catalog.golden_queries(name)
     return GoldenQueries(
@@ -29,8 +45,20 @@ async def get_golden_queries(name: CollectionName, node: ServingNode) -> GoldenQ
     )
 
 
-@router.post("/reembed", status_code=202)
-async def reembed(name: CollectionName, body: ReembedIn, node: ServingNode) -> ReembedOut:
+@router.post(
+    "/reembed",
+    summary="Move to another model or chunk size",
+    status_code=202,
+    responses={
+        202: answer(examples.STARTED, "It has begun."),
+        **failures("collection_not_found", "unsupported", *EMBEDDER, *CATALOG),
+    },
+)
+async def reembed_collection(
+    name: CollectionPath,
+    body: Annotated[ReembedIn, Body(openapi_examples=named(examples.REQUESTS))],
+    node: ServingNode,
+) -> ReembedOut:
     """Fills a second version in the background, compares both, and exchanges them if the new one is as good. The
     collection serves meanwhile. Answers when the other model, if any, is running."""
     embedder = await node.embedder_for(body.models)
@@ -47,8 +75,12 @@ async def reembed(name: CollectionName, body: ReembedIn, node: ServingNode) -> R
     return ReembedOut.of(await node.reembedding.start(name, plan))
 
 
-@router.get("/reembed")
-async def get_reembedding(name: CollectionName, node: ServingNode) -> ReembedOut:
+@router.get(
+    "/reembed",
+    summary="Look at the move",
+    responses={200: answer(examples.STATUS, "The last one."), **failures("reembedding_not_found")},
+)
+async def get_reembedding(name: CollectionPath, node: ServingNode) -> ReembedOut:
     """How far it is, and how it ended."""
     status = node.reembedding.status(name)
     if status is None:
@@ -60,7 +92,15 @@ async def get_reembedding(name: CollectionName, node: ServingNode) -> ReembedOut
     return ReembedOut.of(status)
 
 
-@router.post("/rollback", status_code=202)
-async def rollback(name: CollectionName, node: ServingNode) -> ReembedOut:
+@router.post(
+    "/rollback",
+    summary="Go back to the version before",
+    status_code=202,
+    responses={
+        202: answer(examples.STARTED, "It has begun."),
+        **failures("collection_not_found", "fingerprint_mismatch", *CATALOG),
+    },
+)
+async def rollback_collection(name: CollectionPath, node: ServingNode) -> ReembedOut:
     """Brings the version before the last exchange back, with what was ingested and deleted since."""
     return ReembedOut.of(await node.reembedding.rollback(name))

@@ -1,9 +1,13 @@
 """The question."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Body, Request, Response
+
+from app.examples import search as examples
 from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
+from app.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
 from app.schemas.answer import BatchOut, SearchOut
 from app.schemas.cursor import MAX_OFFSET, cursor_at
 from app.schemas.question import SearchIn
@@ -12,9 +16,24 @@ from retrieval.questions import SearchResult
 router = APIRouter(tags=["search"])
 
 
-@router.post("/search", response_model=SearchOut | BatchOut)
+@router.post(
+    "/search",
+    summary="Ask a question",
+    response_model=SearchOut | BatchOut,
+    responses={
+        200: answer(examples.ANSWERS, "The best chunks, best first; with `queries`, an answer for each of them."),
+        **failures(
+            *("collection_not_found", "fingerprint_mismatch", "unsupported", "overloaded", "budget_exceeded"),
+            *(*EMBEDDER, *CATALOG, *STORE),
+        ),
+    },
+)
 async def search(
-    body: SearchIn, request: Request, node: ServingNode, admission: SearchAdmission, metrics: NodeMetrics
+    body: Annotated[SearchIn, Body(openapi_examples=named(examples.QUESTIONS))],
+    request: Request,
+    node: ServingNode,
+    admission: SearchAdmission,
+    metrics: NodeMetrics,
 ) -> Response:
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
     collection = await node.collections.get_recent(body.collection)

@@ -9,34 +9,34 @@ from retrieval.questions import Hit, Mode, SearchResult
 
 
 class MemberOut(Wire):
-    chunk_id: str
-    score: float | None
+    chunk_id: str = Field(description="Of another hit in the same document.")
+    score: float | None = Field(description="As `score` of a hit.")
 
 
 class ContextOut(Wire):
-    text: str
+    text: str = Field(description="What overlaps is there once; white space between chunks is a line break.")
     start: int = Field(description="Offset in characters into the document's text.")
-    end: int
+    end: int = Field(description="Offset in characters behind the last one.")
 
 
 class HighlightOut(Wire):
-    text: str
+    text: str = Field(description="One sentence.")
     start: int = Field(description="Offset in characters into the document's text.")
-    end: int
-    score: float
+    end: int = Field(description="Offset in characters behind the last one.")
+    score: float = Field(description="Late-interaction or rerank score; the higher, the better it answers.")
 
 
 class HitOut(Wire):
-    chunk_id: str
-    document_id: str
-    title: str
-    text: str
+    chunk_id: str = Field(description="Follows from document, place, text and model: the same chunk keeps its id.")
+    document_id: str = Field(description="As it was ingested.")
+    title: str = Field(description="Of the document; empty where it has none.")
+    text: str = Field(description="Of the chunk.")
     start: int = Field(description="Offset in characters into the document's text.")
-    end: int
-    page: int | None
-    partition: str
-    media_type: str
-    metadata: dict[str, JsonValue]
+    end: int = Field(description="Offset in characters behind the last one.")
+    page: int | None = Field(description="From 1, where the document has pages.")
+    partition: str = Field(description="Of the document; empty where it has none.")
+    media_type: str = Field(description="Of the document.")
+    metadata: dict[str, JsonValue] = Field(description="Of the document, as ingested.")
     score: float | None = Field(description="None for a hit that `budget_ms` left unscored.")
     scores: dict[str, float] = Field(
         description="By stage: `dense` (cosine), `sparse` (BM25), `fused`, `rerank` (0 to 1), `blended`, `diverse`."
@@ -76,40 +76,42 @@ class HitOut(Wire):
 
 class RecallOut(Wire):
     mode: Mode = Field(description="The one that was carried out.")
-    candidates: int
+    candidates: int = Field(description="Chunks that recall found, before reranking.")
     reason: str | None = Field(description="Why it is not `hybrid`: `no_sparse_index`, `engine_dead`…")
 
 
 class RerankOut(Wire):
-    applied: bool | Literal["partial"]
+    applied: bool | Literal["partial"] = Field(
+        description="Whether the order is the reranker's; `partial` where `budget_ms` ran out on the way."
+    )
     reason: str | None = Field(description="Why not all was reranked: `not_requested`, `budget`, `engine_dead`…")
-    candidates: int
-    scored: int
-    ms: float
+    candidates: int = Field(description="Chunks that were to be reranked.")
+    scored: int = Field(description="Chunks that were.")
+    ms: float = Field(description="Milliseconds that it took.")
 
 
 class TimingsOut(Wire):
-    embed: float
-    recall: float
-    rerank: float
-    total: float
+    embed: float = Field(description="Milliseconds of embedding the query.")
+    recall: float = Field(description="Milliseconds of the search in the store.")
+    rerank: float = Field(description="Milliseconds of reranking.")
+    total: float = Field(description="Milliseconds from the question to the answer.")
 
 
 class ModelsOut(Wire):
-    embed: str
-    rerank: str
+    embed: str = Field(description="Name of the embedding model.")
+    rerank: str = Field(description="Name of the reranking model.")
 
 
 class SearchOut(Wire):
-    hits: list[HitOut]
+    hits: list[HitOut] = Field(description="Best first, at most `top_k`.")
     score_name: str = Field(description="Which of `scores` is `score`.")
-    recall: RecallOut
-    rerank: RerankOut
-    timings_ms: TimingsOut
-    models: ModelsOut
+    recall: RecallOut = Field(description="What the first stage did.")
+    rerank: RerankOut = Field(description="What the second stage did.")
+    timings_ms: TimingsOut = Field(description="Wall clock, by stage.")
+    models: ModelsOut = Field(description="Those that answered.")
     truncated_query_tokens: int = Field(description="Tokens of the query that did not fit a model's window.")
     next_cursor: str | None = Field(description="For the hits after the last one; None where there are none.")
-    request_id: str
+    request_id: str = Field(description="As in the header X-Request-ID.")
 
     @classmethod
     def of(cls, result: SearchResult, next_cursor: str | None, request_id: str) -> Self:

@@ -16,30 +16,30 @@ class AuditIn(Wire):
 
 
 class FindingOut(Wire):
-    kind: FindingKind
+    kind: FindingKind = Field(description="Which two parts disagree, and how.")
     collection: str = Field(description="Empty for what belongs to none.")
-    count: int
-    repaired: int
+    count: int = Field(description="How often.")
+    repaired: int = Field(description="How many of them were mended.")
     examples: list[str] = Field(description="At most 100: ids of documents, hashes of blobs or names of collections.")
 
 
 class NoteOut(Wire):
-    kind: NoteKind
-    collection: str
-    count: int
-    examples: list[str]
+    kind: NoteKind = Field(description="What is to be known.")
+    collection: str = Field(description="Empty for what belongs to none.")
+    count: int = Field(description="How often.")
+    examples: list[str] = Field(description="At most 100: ids of documents or names of collections.")
 
 
 class AuditOut(Wire):
     clean: bool = Field(description="Whether nothing is left to mend.")
-    repair: bool
-    started_at: datetime
-    seconds: float
-    collections: int
-    documents: int
-    chunks: int
-    blobs: int
-    findings: list[FindingOut]
+    repair: bool = Field(description="Whether mending was asked for.")
+    started_at: datetime = Field(description="When the audit began.")
+    seconds: float = Field(description="How long it took.")
+    collections: int = Field(description="How many were audited.")
+    documents: int = Field(description="How many the catalog has in them.")
+    chunks: int = Field(description="How many were read from the store.")
+    blobs: int = Field(description="How many originals were looked at.")
+    findings: list[FindingOut] = Field(description="Where two parts disagree; empty where all is well.")
     notes: list[NoteOut] = Field(description="What to know when reading the findings; no faults.")
 
     @classmethod

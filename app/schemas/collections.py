@@ -32,7 +32,7 @@ class ChunkingIn(Wire):
 class CollectionIn(Wire):
     name: CollectionName
     language: Language = Field("mixed", description="Of the documents; decides how the lexical index cuts words.")
-    chunking: ChunkingIn = ChunkingIn()
+    chunking: ChunkingIn = Field(ChunkingIn(), description="How its documents are cut, unless they say otherwise.")
     duplicates: Duplicates = Field(
         "store", description="What becomes of bytes that the collection holds under another id already."
     )
@@ -54,26 +54,28 @@ class CollectionIn(Wire):
 
 
 class FingerprintOut(Wire):
-    model: str
-    revision: str
-    dimension: int
-    normalized: bool
-    prompt_version: str
-    engine: str
-    digest: str
+    model: str = Field(description="Public name of the model.")
+    revision: str = Field(description="12 hexadecimal digits over the configuration and the identity of the weights.")
+    dimension: int = Field(description="Numbers in a vector.")
+    normalized: bool = Field(description="Whether vectors have unit length.")
+    prompt_version: str = Field(description="Of what is put around queries and documents.")
+    engine: str = Field(description="Engine and version class.")
+    digest: str = Field(description="12 hexadecimal digits over all of it.")
 
 
 class CollectionOut(Wire):
-    name: str
-    language: Language
-    chunking: ChunkingIn
-    duplicates: Duplicates
-    metadata_keys: dict[str, KeyType]
-    query_instruction: str | None
-    rerank_instruction: str | None
-    document_instruction: str | None
-    fingerprint: FingerprintOut
-    created_at: datetime
+    name: str = Field(description="As created.")
+    language: Language = Field(description="How the lexical index cuts words.")
+    chunking: ChunkingIn = Field(description="How its documents are cut.")
+    duplicates: Duplicates = Field(description="What becomes of bytes that it holds under another id already.")
+    metadata_keys: dict[str, KeyType] = Field(
+        description="Declared keys of documents' metadata, with the types of their values."
+    )
+    query_instruction: str | None = Field(description="For queries that bring none; null: the model's default.")
+    rerank_instruction: str | None = Field(description="For queries that bring none; null: the model's default.")
+    document_instruction: str | None = Field(description="What its passages are embedded behind.")
+    fingerprint: FingerprintOut = Field(description="What makes its vectors comparable.")
+    created_at: datetime = Field(description="When it was created.")
     chunks: int | None = Field(None, description="Chunks that a search can find; counted when one collection is asked.")
 
     @classmethod
@@ -82,4 +84,4 @@ class CollectionOut(Wire):
 
 
 class CollectionsOut(Wire):
-    collections: list[CollectionOut]
+    collections: list[CollectionOut] = Field(description="All of them.")

@@ -17,7 +17,7 @@ LaneName = Literal["interactive", "bulk"]
 
 class EmbedIn(Wire):
     texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS, description="Any text, blank ones as well.")
-    kind: TextKind
+    kind: TextKind = Field(description="The model treats questions and passages differently.")
     lane: LaneName = Field("bulk", description="interactive: before all bulk work. For questions of people only.")
     instruction: Text | None = Field(
         None,
@@ -33,9 +33,9 @@ class EmbedIn(Wire):
 
 class EmbedOut(Wire):
     vectors: str = Field(description="Base64 of one row of little-endian float32 for each text.")
-    tokens: list[int]
-    truncated_tokens: list[int]
-    fingerprint: FingerprintOut
+    tokens: list[int] = Field(description="Tokens that the model saw of each text, prompt and special tokens included.")
+    truncated_tokens: list[int] = Field(description="Tokens of each text that did not fit the window.")
+    fingerprint: FingerprintOut = Field(description="What made the vectors.")
 
     @classmethod
     def of(cls, embeddings: Embeddings) -> Self:
@@ -48,7 +48,7 @@ class EmbedOut(Wire):
 
 
 class EmbedderOut(Wire):
-    fingerprint: FingerprintOut
+    fingerprint: FingerprintOut = Field(description="What makes its vectors comparable.")
     max_tokens: int = Field(description="Longest document that is embedded without a cut, special tokens not counted.")
     tokenizer: str = Field(description="Digest of what the tokenizer makes of a test text.")
 

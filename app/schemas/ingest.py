@@ -1,24 +1,16 @@
 """Documents on their way in, and the jobs and receipts that answer them."""
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import Header
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.collections import ChunkingIn
 from app.schemas.wire import Base64Content, CollectionName, ErrorOut, FilledText, Metadata, Text, Wire
 from ingestion.types import Job, JobState, Receipt, ReceiptStatus
-
-
-def _printable(key: str | None) -> str | None:
-    if key is not None and not re.fullmatch(r"[ -~]{1,255}", key):
-        raise PydanticCustomError("idempotency_key", "must be 1 to 255 printable ASCII characters")
-    return key
-
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -26,20 +18,23 @@ IdempotencyKeyHeader = Annotated[
         alias="Idempotency-Key",
         description="Yours, new for each request, 1 to 255 printable characters. Sent again with the same request it "
         "makes no second job; with another one it is refused.",
+        pattern=r"^[ -~]{1,255}$",
+        examples=["2026-03-02-manuals-7"],
     ),
-    AfterValidator(_printable),
 ]
 
 
 class DocumentIn(Wire):
     id: FilledText | None = Field(None, description="Yours. Without one it is derived from the content.")
-    text: Text | None = None
+    text: Text | None = Field(None, description="Plain text or Markdown.")
     content_base64: Base64Content | None = Field(None, description="Bytes of a file, instead of `text`.")
     filename: Text | None = Field(None, description="With `content_base64`: its extension helps to tell the type.")
-    title: Text = ""
+    title: Text = Field("", description="Shown with hits; read from the document where absent.")
     media_type: Text | None = Field(None, description="Found out from the content where absent.")
     partition: Text = Field("", description="Tenant or team; searches can be limited to one.")
-    metadata: Metadata = Field(default_factory=dict)
+    metadata: Metadata = Field(
+        default_factory=dict, description="Yours, returned with hits and filtered on: JSON of at most 32,768 bytes."
+    )
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
@@ -49,8 +44,8 @@ class DocumentIn(Wire):
 
 
 class IngestIn(Wire):
-    collection: CollectionName = "docs"
-    documents: list[DocumentIn] = Field(min_length=1)
+    collection: CollectionName = Field("docs", description="That the documents go to; `docs` is there from the start.")
+    documents: list[DocumentIn] = Field(min_length=1, description="All are taken or none.")
     wait: bool = Field(False, description="Answer when the job has ended.")
     chunking: ChunkingIn | None = Field(None, description="For these documents; default: the collection's.")
 
@@ -58,21 +53,21 @@ class IngestIn(Wire):
 class IngestForm(Wire):
     """The field `data` of a multipart request: what holds for all of its files."""
 
-    collection: CollectionName = "docs"
-    metadata: Metadata = Field(default_factory=dict)
-    partition: Text = ""
-    wait: bool = False
-    chunking: ChunkingIn | None = None
+    collection: CollectionName = Field("docs", description="That the files go to; `docs` is there from the start.")
+    metadata: Metadata = Field(default_factory=dict, description="Of all files: JSON of at most 32,768 bytes.")
+    partition: Text = Field("", description="Tenant or team; searches can be limited to one.")
+    wait: bool = Field(False, description="Answer when the job has ended.")
+    chunking: ChunkingIn | None = Field(None, description="For these files; default: the collection's.")
 
 
 class ReceiptOut(Wire):
     """Made from a Receipt."""
 
-    id: str = Field(validation_alias="document_id")
-    status: ReceiptStatus
-    chunks: int
-    tokens: int
-    truncated_tokens: int
+    id: str = Field(validation_alias="document_id", description="Of the document.")
+    status: ReceiptStatus = Field(description="What became of it; `queued` while it waits or is being worked on.")
+    chunks: int = Field(description="How many it was cut into.")
+    tokens: int = Field(description="Of all chunks.")
+    truncated_tokens: int = Field(description="Tokens that did not fit the embedding model's window.")
     reused_chunks: int = Field(description="Chunks whose vectors were taken from the version before.")
     searchable_at: datetime | None = Field(
         description="When a strongly consistent read of the store had found every chunk."
@@ -80,37 +75,42 @@ class ReceiptOut(Wire):
     duplicate_of: str | None = Field(
         description="Another document with the same bytes. With status `duplicate_of` this one was left out."
     )
-    error: ErrorOut | None
+    error: ErrorOut | None = Field(description="Why it failed; null where it did not.")
 
 
 class AcceptedDocument(Wire):
     """Made from a Receipt."""
 
-    id: str = Field(validation_alias="document_id")
-    status: ReceiptStatus
+    id: str = Field(validation_alias="document_id", description="Yours, or derived from the content.")
+    status: ReceiptStatus = Field(
+        description="`queued`; `unchanged` where the collection holds this very version; `duplicate_of` where its "
+        "bytes were left out."
+    )
     of: str | None = Field(validation_alias="duplicate_of", description="Another document with the same bytes.")
 
 
 class IngestOut(Wire):
-    job_id: str
-    documents: list[AcceptedDocument]
+    job_id: str = Field(description="For GET /jobs/{job_id}.")
+    documents: list[AcceptedDocument] = Field(description="In the order of the request.")
 
 
 class ProgressOut(Wire):
-    documents: int
-    done: int
-    failed: int
-    chunks: int
-    tokens: int
+    documents: int = Field(description="Of the job.")
+    done: int = Field(description="Ended, well or badly.")
+    failed: int = Field(description="Of those done.")
+    chunks: int = Field(description="Of the documents done.")
+    tokens: int = Field(description="Of the documents done.")
 
 
 class JobOut(Wire):
-    job_id: str = Field(validation_alias="id")
-    collection: str
-    state: JobState
-    progress: ProgressOut
-    created_at: datetime
-    documents: list[ReceiptOut] = Field(default_factory=list)
+    job_id: str = Field(validation_alias="id", description="As POST /ingest answered.")
+    collection: str = Field(description="That its documents go to.")
+    state: JobState = Field(description="`partial`: some documents failed.")
+    progress: ProgressOut = Field(description="How far it is.")
+    created_at: datetime = Field(description="When it was accepted.")
+    documents: list[ReceiptOut] = Field(
+        default_factory=list, description="A page of receipts, in the order of the job's documents."
+    )
     next_cursor: str | None = Field(None, description="Pass it as `cursor` for the following receipts.")
 
     @classmethod

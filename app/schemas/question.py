@@ -19,8 +19,8 @@ MAX_QUERIES = 32
 
 
 class WeightsIn(Wire):
-    dense: float = Field(1.0, ge=0, le=1000)
-    sparse: float = Field(1.0, ge=0, le=1000)
+    dense: float = Field(1.0, ge=0, le=1000, description="Of the vectors' scores.")
+    sparse: float = Field(1.0, ge=0, le=1000, description="Of the words' scores (BM25).")
 
     @model_validator(mode="after")
     def _not_all_zero(self) -> Self:
@@ -35,7 +35,7 @@ class FusionIn(Wire):
     method: Literal["weighted", "rrf"] = Field(
         "weighted", description="Mean of the scores, each scaled to 0..1 within its branch; or reciprocal rank fusion."
     )
-    weights: WeightsIn = WeightsIn()
+    weights: WeightsIn = Field(WeightsIn(), description="How much each branch counts; one has to be above 0.")
     k: int = Field(60, ge=1, le=10_000, description="Of `rrf`: the larger, the less the first ranks count.")
 
     def to_fusion(self) -> Fusion:
@@ -48,17 +48,17 @@ Query = Annotated[FilledText, Field(max_length=MAX_QUERY_CHARACTERS)]
 class ExcludeIn(Wire):
     """What is not to be found, because the caller has it already."""
 
-    documents: list[Text] = Field(default_factory=list, max_length=500)
-    chunks: list[Text] = Field(default_factory=list, max_length=500)
+    documents: list[Text] = Field(default_factory=list, max_length=500, description="Ids of documents.")
+    chunks: list[Text] = Field(default_factory=list, max_length=500, description="Ids of chunks.")
 
 
 class SearchIn(Wire):
-    query: Query | None = None
+    query: Query | None = Field(None, description="One question, in the words of whoever asks.")
     queries: Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] | None = Field(
         None, description="Several questions at once, each answered as if asked alone."
     )
-    collection: CollectionName = "docs"
-    top_k: int = Field(10, ge=1, le=100)
+    collection: CollectionName = Field("docs", description="That is searched.")
+    top_k: int = Field(10, ge=1, le=100, description="Hits in the answer, at most.")
     cursor: Annotated[str, Field(max_length=1000)] | None = Field(
         None, description="`next_cursor` of an answer: the hits after its last one, for the same question."
     )
@@ -66,7 +66,7 @@ class SearchIn(Wire):
     mode: Mode | None = Field(
         None, description="Recall by vectors, by words (BM25), or both; unless told: both, where the server has BM25."
     )
-    fusion: FusionIn = FusionIn()
+    fusion: FusionIn = Field(FusionIn(), description="How `hybrid` joins words and vectors.")
     rerank: bool | Literal["required"] | None = Field(
         None,
         description="Default: wherever the reranker was made for the query's language. `required`: an error rather "
@@ -81,7 +81,7 @@ class SearchIn(Wire):
     budget_ms: float | None = Field(
         None, gt=0, le=600_000, description="Time for all of it: what is not reranked by then comes last, unscored."
     )
-    partition: Text | None = None
+    partition: Text | None = Field(None, description="Only documents of this one; default: all.")
     filter: dict[str, JsonValue] | None = Field(
         None,
         description='Condition on the chunks, before anything is ranked: `{"type": "eq", "key": "metadata.year", '
@@ -89,14 +89,16 @@ class SearchIn(Wire):
         '"filters": […]}`, `or`, `not`. Keys: `chunk_id`, `document_id`, `title`, `media_type`, `partition`, '
         "`ordinal`, `page`, `ingested_at`, and `metadata.` with a key of the documents' metadata.",
     )
-    exclude: ExcludeIn = ExcludeIn()
+    exclude: ExcludeIn = Field(ExcludeIn(), description="What is not to be found.")
     min_score: float | None = Field(None, description="Applied to `score`, the one that hits are ordered by.")
     group_by: Literal["document"] | None = Field(None, description="Of each document its best chunk alone.")
     diversity: float = Field(0.0, ge=0, le=1, description="How much a hit loses by being like those before it.")
     neighbors: int = Field(0, ge=0, le=10, description="Chunks on either side, as the `context` of each hit.")
     highlights: int = Field(0, ge=0, le=10, description="Sentences of each hit to point out, the best first.")
-    instruction: Instruction | None = None
-    rerank_instruction: Instruction | None = None
+    instruction: Instruction | None = Field(
+        None, description="What the embedding model is told to look for; default: the collection's, or the model's own."
+    )
+    rerank_instruction: Instruction | None = Field(None, description="The same for the reranker.")
 
     @model_validator(mode="after")
     def _one_kind_of_question(self) -> Self:

@@ -16,15 +16,17 @@ MAX_QUERIES = 10_000
 class GoldenQueryIn(Wire):
     """A question and the ids of all documents that answer it."""
 
-    query: FilledText
-    relevant: list[FilledText] = Field(min_length=1, max_length=1000)
+    query: FilledText = Field(description="As somebody would ask it.")
+    relevant: list[FilledText] = Field(
+        min_length=1, max_length=1000, description="Ids of all documents that answer it."
+    )
 
     def to_query(self) -> GoldenQuery:
         return GoldenQuery(self.query, tuple(DocumentId(id_) for id_ in self.relevant))
 
 
 class GoldenQueries(Wire):
-    queries: list[GoldenQueryIn] = Field(max_length=MAX_QUERIES)
+    queries: list[GoldenQueryIn] = Field(max_length=MAX_QUERIES, description="In the place of all earlier ones.")
 
 
 class ReembedIn(Wire):
@@ -45,23 +47,23 @@ class ReembedIn(Wire):
 class VerdictOut(Wire):
     """nDCG@10, as recalled and after reranking."""
 
-    queries: int
-    before: float
-    after: float
-    before_reranked: float
-    after_reranked: float
-    tolerance: float
-    passed: bool
+    queries: int = Field(description="How many were asked.")
+    before: float = Field(description="As recalled, in the version that serves.")
+    after: float = Field(description="As recalled, in the new one.")
+    before_reranked: float = Field(description="After reranking, in the version that serves.")
+    after_reranked: float = Field(description="After reranking, in the new one.")
+    tolerance: float = Field(description="By how much nDCG@10 may fall.")
+    passed: bool = Field(description="Whether the new version is as good.")
 
 
 class ReembedOut(Wire):
-    collection: str
-    phase: Phase
+    collection: str = Field(description="That moves.")
+    phase: Phase = Field(description="`flipped`: the new version serves. `refused`: it was not as good.")
     documents: int = Field(description="To be made anew.")
-    done: int
-    failed: int
-    verdict: VerdictOut | None
-    message: str
+    done: int = Field(description="Of them, so far.")
+    failed: int = Field(description="Of those done.")
+    verdict: VerdictOut | None = Field(description="Once both versions were measured.")
+    message: str = Field(description="In words; may be empty.")
 
     @classmethod
     def of(cls, status: Status) -> Self:

@@ -88,5 +88,15 @@ class Wire(BaseModel):
 
 
 class ErrorOut(Wire):
-    code: str
-    message: str
+    code: str = Field(description="For programs; its meaning never changes.")
+    message: str = Field(description="For people: what was wrong, which value, what to do.")
+
+
+class ErrorDetailOut(ErrorOut):
+    detail: dict[str, JsonValue] = Field(description="What the message says, as data; may be empty.")
+
+
+class ErrorBody(Wire):
+    """Every answer that is not a success."""
+
+    error: ErrorDetailOut = Field(description="What was wrong.")

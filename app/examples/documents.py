@@ -1,0 +1,41 @@
+"""Documents as the catalog has them."""
+
+_KILN = {
+    "id": "kiln",
+    "collection": "manuals",
+    "state": "ready",
+    "version": 1,
+    "title": "Operating the kiln",
+    "media_type": "text/plain",
+    "partition": "workshop",
+    "metadata": {"year": 2024, "machine": "kiln"},
+    "sha256": "f3cc05b4db4d79abae549bd748745d913ead13e55fc53836b8a5c5953a333808",
+    "size": 84,
+    "chunks": 1,
+    "tokens": 19,
+    "truncated_tokens": 0,
+    "ingested_at": "2026-03-02T08:15:26.002070Z",
+    "searchable_at": "2026-03-02T08:15:26.851072Z",
+    "error": None,
+}
+_SCAN = {
+    "id": "合同扫描件.pdf",
+    "collection": "hetong",
+    "state": "failed",
+    "version": 1,
+    "title": "",
+    "media_type": "application/pdf",
+    "partition": "法务部",
+    "metadata": {},
+    "sha256": "39307ba0137d6ecffcbd4f776a88db8c9ff09e90a2ac5b7adf4af069582f2fee",
+    "size": 218_406,
+    "chunks": 0,
+    "tokens": 0,
+    "truncated_tokens": 0,
+    "ingested_at": "2026-03-02T08:16:40.871203Z",
+    "searchable_at": None,
+    "error": {"code": "no_text", "message": "The document was read and holds no text."},
+}
+
+ONE = {"Searchable": _KILN, "处理失败": _SCAN}
+LIST = {"A page of one": {"documents": [_KILN], "next_cursor": "kiln"}}

@@ -1,0 +1,137 @@
+"""Documents on their way in, and jobs."""
+
+REQUESTS = {
+    "Text, with metadata": {
+        "collection": "manuals",
+        "documents": [
+            {
+                "id": "kiln",
+                "title": "Operating the kiln",
+                "text": "The kiln is held at 1280 degrees for an hour. It cools overnight with the door shut.",
+                "partition": "workshop",
+                "metadata": {"year": 2024, "machine": "kiln"},
+            },
+            {"id": "glaze", "text": "Stir the glaze before every use, and sieve it once a week."},
+        ],
+    },
+    "中文文本，等待完成": {
+        "collection": "hetong",
+        "documents": [
+            {
+                "id": "zulin-2024-017",
+                "title": "厂房租赁合同",
+                "text": "第三条 租金按季支付，每季首月五日前付清。逾期超过三十日的，出租方有权解除合同。",
+                "partition": "法务部",
+                "metadata": {"year": 2024},
+            }
+        ],
+        "wait": True,
+    },
+    "A file in Base64": {
+        "documents": [
+            {
+                "content_base64": "IyBDYXJlIG9mIHRoZSBsb29tCgpPaWwgdGhlIGxvb20gZXZlcnkgc3ByaW5nLgo=",
+                "filename": "loom.md",
+            }
+        ],
+        "chunking": {"max_tokens": 128, "overlap": 16},
+    },
+}
+
+FORMS = {
+    "Files": {"files": ["manual.pdf", "报告.docx"], "data": {"collection": "docs", "metadata": {"year": 2024}}},
+}
+"""Of multipart requests; the names stand for the bytes of the files."""
+
+ACCEPTED = {
+    "Queued": {
+        "job_id": "d5cdb830ed9846889e048cd41ca2742f",
+        "documents": [
+            {"id": "kiln", "status": "queued", "of": None},
+            {"id": "glaze", "status": "unchanged", "of": None},
+        ],
+    }
+}
+
+_ENGLISH = {
+    "job_id": "d5cdb830ed9846889e048cd41ca2742f",
+    "collection": "manuals",
+    "state": "running",
+    "progress": {"documents": 2, "done": 1, "failed": 0, "chunks": 1, "tokens": 19},
+    "created_at": "2026-03-02T08:15:26.002070Z",
+}
+_CHINESE = {
+    "job_id": "7f36eeba2a39410bbc1f55713bdb1ff6",
+    "collection": "hetong",
+    "state": "partial",
+    "progress": {"documents": 2, "done": 2, "failed": 1, "chunks": 1, "tokens": 31},
+    "created_at": "2026-03-02T08:16:40.871203Z",
+}
+
+JOBS = {
+    "Running": {
+        **_ENGLISH,
+        "documents": [
+            {
+                "id": "kiln",
+                "status": "ready",
+                "chunks": 1,
+                "tokens": 19,
+                "truncated_tokens": 0,
+                "reused_chunks": 0,
+                "searchable_at": "2026-03-02T08:15:26.851072Z",
+                "duplicate_of": None,
+                "error": None,
+            },
+            {
+                "id": "glaze",
+                "status": "queued",
+                "chunks": 0,
+                "tokens": 0,
+                "truncated_tokens": 0,
+                "reused_chunks": 0,
+                "searchable_at": None,
+                "duplicate_of": None,
+                "error": None,
+            },
+        ],
+        "next_cursor": None,
+    },
+    "部分失败": {
+        **_CHINESE,
+        "documents": [
+            {
+                "id": "zulin-2024-017",
+                "status": "ready",
+                "chunks": 1,
+                "tokens": 31,
+                "truncated_tokens": 0,
+                "reused_chunks": 0,
+                "searchable_at": "2026-03-02T08:16:41.333018Z",
+                "duplicate_of": None,
+                "error": None,
+            },
+            {
+                "id": "合同扫描件.pdf",
+                "status": "failed",
+                "chunks": 0,
+                "tokens": 0,
+                "truncated_tokens": 0,
+                "reused_chunks": 0,
+                "searchable_at": None,
+                "duplicate_of": None,
+                "error": {"code": "no_text", "message": "The document was read and holds no text."},
+            },
+        ],
+        "next_cursor": None,
+    },
+}
+
+EVENTS = {
+    "Two changes": 'event: job\r\ndata: {"job_id":"d5cdb830ed9846889e048cd41ca2742f","collection":"manuals",'
+    '"state":"running","progress":{"documents":2,"done":1,"failed":0,"chunks":1,"tokens":19},'
+    '"created_at":"2026-03-02T08:15:26.002070Z"}\r\n\r\n'
+    'event: job\r\ndata: {"job_id":"d5cdb830ed9846889e048cd41ca2742f","collection":"manuals",'
+    '"state":"succeeded","progress":{"documents":2,"done":2,"failed":0,"chunks":2,"tokens":32},'
+    '"created_at":"2026-03-02T08:15:26.002070Z"}\r\n\r\n'
+}

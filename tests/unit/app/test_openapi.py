@@ -1,0 +1,165 @@
+"""What a route has to say of itself in the schema: a new one that says less fails here."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from app.errors import STATUS, meaning_of
+from app.main import create_app
+from app.openapi import TAGS
+from app.settings import Settings
+
+Json = dict[str, Any]
+
+NEVER_DOCUMENTED = {
+    "unavailable",  # each answer is one of its kinds
+    "caller_gone",  # nobody is left to read it
+    "internal",  # a defect: told of in the description of the whole
+}
+
+
+def schema(**settings: object) -> Json:
+    return create_app(Settings(**settings)).openapi()  # type: ignore[arg-type]
+
+
+SCHEMA = schema(api_keys="key")
+OPERATIONS: Mapping[str, Json] = {
+    f"{method.upper()} {path}": operation
+    for path, methods in SCHEMA["paths"].items()
+    for method, operation in methods.items()
+}
+OPEN = {"GET /health/live", "GET /health/ready"}
+"""Asked without a key, while no node serves."""
+
+every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+
+
+def codes(operation: Json, status: int) -> set[str]:
+    content = operation["responses"].get(str(status), {}).get("content", {})
+    return {code for media in content.values() for code in media.get("examples", {})}
+
+
+@every_operation
+def test_has_summary_description_and_tag(operation: Json) -> None:
+    assert operation["description"]
+    assert operation["tags"][0] in {tag.name for tag in TAGS}
+    # What FastAPI makes of the function's name is no summary.
+    made_up = operation["operationId"].replace("_", " ").title()
+    assert operation["summary"]
+    assert operation["summary"] != made_up
+    assert not operation["summary"].endswith(".")
+
+
+def test_operation_ids_are_names_of_functions_and_unique() -> None:
+    found = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(set(found)) == len(found)
+    assert [each for each in found if not re.fullmatch(r"[a-z]+(_[a-z0-9]+)*", each)] == []
+
+
+@every_operation
+def test_successes_have_a_description_and_an_example(operation: Json) -> None:
+    successes = {status: answer for status, answer in operation["responses"].items() if status < "300"}
+    assert successes
+    for status, answer in successes.items():
+        assert answer["description"] != "Successful Response"
+        assert bool(answer.get("content")) == (status != "204")
+        for media in answer.get("content", {}).values():
+            assert media["examples"]
+            assert media["schema"]
+
+
+@every_operation
+def test_request_bodies_have_examples(operation: Json) -> None:
+    for media in operation.get("requestBody", {"content": {}})["content"].values():
+        assert media["examples"]
+
+
+@every_operation
+def test_parameters_are_described_and_bounded(operation: Json) -> None:
+    for parameter in operation.get("parameters", []):
+        assert parameter["description"], parameter["name"]
+        kinds = parameter["schema"].get("anyOf", [parameter["schema"]])
+        for kind in kinds:
+            if kind["type"] == "integer":
+                assert {"minimum", "maximum"} <= kind.keys(), parameter["name"]
+            if kind["type"] == "string":
+                assert {"maxLength", "pattern", "enum"} & kind.keys(), parameter["name"]
+
+
+def test_errors_that_follow_from_what_a_route_is_are_documented() -> None:
+    for name, operation in OPERATIONS.items():
+        if name not in OPEN:
+            assert operation["security"], name
+            assert codes(operation, 401) == {"unauthorized"}, name
+        if "requestBody" in operation:
+            assert codes(operation, 400) == {"invalid_json"}, name
+            assert "too_large" in codes(operation, 413), name
+            assert "unsupported_media_type" in codes(operation, 415), name
+        if "requestBody" in operation or "parameters" in operation:
+            assert "invalid_request" in codes(operation, 422), name
+
+
+@every_operation
+def test_errors_have_the_one_shape_and_say_when_to_try_again(operation: Json) -> None:
+    for status, answer in operation["responses"].items():
+        assert "X-Request-ID" in answer["headers"]
+        if status < "400" or not codes(operation, int(status)) <= STATUS.keys():
+            continue
+        assert answer["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorBody"}
+        assert ("Retry-After" in answer["headers"]) >= (status in ("429", "503"))
+        assert ("WWW-Authenticate" in answer["headers"]) == (status == "401")
+        assert "500" not in operation["responses"]
+
+
+def test_every_code_is_documented_somewhere_under_its_status() -> None:
+    told = {
+        (code, status)
+        for operation in OPERATIONS.values()
+        for status in {STATUS[code] for code in STATUS}
+        for code in codes(operation, status) & STATUS.keys()
+    }
+    assert told == {(code, status) for code, status in STATUS.items() if code not in NEVER_DOCUMENTED}
+
+
+def test_every_code_has_a_meaning() -> None:
+    for code in STATUS:
+        assert meaning_of(code).endswith("."), code
+
+
+def fields() -> Iterator[tuple[str, Json]]:
+    for name, model in SCHEMA["components"]["schemas"].items():
+        for field, described in model.get("properties", {}).items():
+            yield f"{name}.{field}", described
+
+
+def test_every_field_is_described() -> None:
+    assert [name for name, field in fields() if not field.get("description")] == []
+
+
+def test_models_have_the_same_name_in_requests_and_answers() -> None:
+    assert [name for name in SCHEMA["components"]["schemas"] if not re.fullmatch(r"[A-Za-z0-9]+", name)] == []
+
+
+def test_references_lead_somewhere() -> None:
+    def references(node: object) -> Iterator[str]:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"]
+            for each in node.values():
+                yield from references(each)
+        elif isinstance(node, list):
+            for each in node:
+                yield from references(each)
+
+    for reference in set(references(SCHEMA)):
+        place: Any = SCHEMA
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+        assert isinstance(place, dict)
+
+
+def test_keys_are_optional_where_the_node_has_none() -> None:
+    assert SCHEMA["paths"]["/search"]["post"]["security"] == [{"ApiKey": []}]
+    assert schema()["paths"]["/search"]["post"]["security"] == [{}, {"ApiKey": []}]
