@@ -1,0 +1,1 @@
+"""LangChain components and a client for Tandem, retrieval and reranking in one service."""
