@@ -135,6 +135,9 @@ class AsyncTandemClient:
     async def document(self, document_id: str, *, collection: str = "docs") -> Json:
         return await self._call(calls.document(document_id, collection))
 
+    async def original(self, document_id: str, *, collection: str = "docs") -> bytes:
+        return await self._call(calls.original(document_id, collection))
+
     async def delete_document(self, document_id: str, *, collection: str = "docs") -> None:
         await self._call(calls.delete_document(document_id, collection))
 

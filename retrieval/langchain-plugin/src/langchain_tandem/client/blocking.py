@@ -150,6 +150,10 @@ class TandemClient:
     def document(self, document_id: str, *, collection: str = "docs") -> Json:
         return self._call(calls.document(document_id, collection))
 
+    def original(self, document_id: str, *, collection: str = "docs") -> bytes:
+        """The bytes that a document was made of."""
+        return self._call(calls.original(document_id, collection))
+
     def delete_document(self, document_id: str, *, collection: str = "docs") -> None:
         """Returns when nothing of it can be found any more."""
         self._call(calls.delete_document(document_id, collection))

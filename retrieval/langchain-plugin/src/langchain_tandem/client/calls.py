@@ -224,6 +224,11 @@ def document(document_id: str, collection: str) -> Call[Json]:
     return Call(method="GET", path=_document(document_id), params={"collection": collection}, read=_object)
 
 
+def original(document_id: str, collection: str) -> Call[bytes]:
+    path = _document(document_id).replace("/documents", "/originals", 1)
+    return Call(method="GET", path=path, params={"collection": collection}, read=lambda answer: answer.content)
+
+
 def delete_document(document_id: str, collection: str) -> Call[None]:
     params = {"collection": collection}
     path = _document(document_id)
