@@ -14,12 +14,13 @@ import typer
 from rich.console import Console
 
 from app.bench.cli import bench_app
-from app.client import Client
+from app.client import START_HINT, Client
 from app.commands.audit import show_report
 from app.commands.ingest import cancel_jobs, find_files, ingest_files, summarise
 from app.commands.reembed import follow, read_chunking, read_golden
 from app.commands.search import read_filter, show_hits
 from app.settings import load_settings
+from langchain_tandem.client import NodeUnreachable, TandemClientError
 from retrieval.errors import TandemError
 from retrieval.questions import Mode
 
@@ -112,9 +113,9 @@ def search(
     api_key: ApiKey = None,
 ) -> None:
     """Ask a node."""
-    question = {"query": query, "collection": collection, "top_k": top_k, "candidates": candidates, "mode": mode}
+    question = {"collection": collection, "top_k": top_k, "candidates": candidates, "mode": mode}
     with Client(url, api_key) as client:
-        answer = client.search(**question, rerank=rerank, filter=read_filter(filter))
+        answer = client.search(query, **question, rerank=rerank, filter=read_filter(filter))
     show_hits(answer, console)
 
 
@@ -303,8 +304,9 @@ def main() -> NoReturn:
     """Expected failures end with one line on standard error and status 1."""
     try:
         app()
-    except TandemError as error:
-        Console(stderr=True).print(f"tandem: {error.message}", markup=False, highlight=False, soft_wrap=True)
+    except (TandemError, TandemClientError) as error:
+        hint = f" {START_HINT}" if isinstance(error, NodeUnreachable) else ""
+        Console(stderr=True).print(f"tandem: {error.message}{hint}", markup=False, highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(1)

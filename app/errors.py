@@ -39,6 +39,7 @@ STATUS: Mapping[str, int] = {
     "collection_not_found": 404,
     "document_not_found": 404,
     "job_not_found": 404,
+    "blob_missing": 404,
     "reembedding_not_found": 404,
     "collection_exists": 409,
     "fingerprint_mismatch": 409,

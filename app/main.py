@@ -10,7 +10,7 @@ from app import errors
 from app.limits import Admission, ApiKeys, BodyLimit
 from app.node import Components, OnStep
 from app.openapi import described
-from app.routes import audit, collections, documents, embed, health, ingest, jobs, reembed, search
+from app.routes import audit, collections, documents, embed, health, ingest, jobs, originals, reembed, search
 from app.routes.dependencies import authorized, json_where_a_body_is_read
 from app.runner import OnFailure, Runner
 from app.settings import Settings
@@ -54,7 +54,7 @@ def create_app(
     app.include_router(health.router)
     guarded = [Depends(authorized), Depends(json_where_a_body_is_read)]
     app.include_router(health.metrics_router, dependencies=guarded)
-    for module in (ingest, jobs, documents, collections, reembed, audit, search, embed):
+    for module in (ingest, jobs, documents, originals, collections, reembed, audit, search, embed):
         app.include_router(module.router, dependencies=guarded)
 
     @app.get("/", include_in_schema=False)

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
-from app.client import Client, NodeUnreachable
+from app.client import Client
 from app.settings import Settings
+from langchain_tandem.client import NodeUnreachable
 from retrieval.errors import TandemError
 
 START_SECONDS = 1800.0

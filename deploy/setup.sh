@@ -42,7 +42,8 @@ if ! "$venv/bin/python" -c "$supported" 2> /dev/null; then
   "$python" -m venv $beside "$venv"
 fi
 
-digest() { cat "deploy/requirements/$1.txt" pyproject.toml | sha256sum | cut -d' ' -f1; }
+plugin=retrieval/langchain-plugin
+digest() { cat "deploy/requirements/$1.txt" pyproject.toml "$plugin/pyproject.toml" | sha256sum | cut -d' ' -f1; }
 names=()
 for name in "$@"; do
   [ "$(cat "$venv/.installed-$name" 2> /dev/null)" = "$(digest "$name")" ] || names+=("$name")
@@ -64,7 +65,7 @@ if [ -n "$beside" ]; then
     echo "Installing $(wc -l <<< "$missing") packages into $venv, beside those of the image."
     pip install --quiet --no-deps $missing
   done
-  pip install --quiet --no-deps --editable .
+  pip install --quiet --no-deps --editable . --editable "$plugin"
   digest ascend > "$venv/.installed-ascend"
   rm "$unfinished"
   echo "Done: $venv is ready ($SECONDS s)."
@@ -98,7 +99,7 @@ if [ -n "$torch" ] && ! pip install --quiet --no-deps "$torch" 2> /dev/null; the
   pip install --no-deps --progress-bar off --index-url https://download.pytorch.org/whl/cpu "$torch"
 fi
 pip install --quiet --no-deps "${locks[@]/#/--requirement=}"
-pip install --quiet --no-deps --editable .
+pip install --quiet --no-deps --editable . --editable "$plugin"
 
 for name in "${names[@]}"; do digest "$name" > "$venv/.installed-$name"; done
 rm "$unfinished"

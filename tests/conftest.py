@@ -15,5 +15,6 @@ pytest_plugins = [
     "tests.support.node",
     "tests.support.node_embedder",
     "tests.support.s3",
+    "tests.support.scripted_node",
     "tests.support.stores",
 ]

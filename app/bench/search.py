@@ -13,7 +13,7 @@ from app.bench.corpus import Corpus
 from app.bench.measures import Summary, arrivals
 from app.bench.node import MeasuredNode
 from app.bench.searching import STAGES, Load, Question, Searched, search_open_loop
-from app.client import Refused
+from app.commands.evaluate import NotReranked
 from app.commands.terminal import counted
 from retrieval.errors import InvalidRequest
 
@@ -46,7 +46,7 @@ def measure_search(
 ) -> SearchBench:
     """`pool`: documents that are searched; `one_by_one`: searches asked one after the other first.
 
-    Raises FeedingFailed, NodeUnreachable, Refused."""
+    Raises FeedingFailed, NodeUnreachable, Refused, NotReranked."""
     name = node.new_collection(corpus)
     tokens = node.fill(name, corpus, pool)
     console.print(f"Searching among {pool:,} documents of {tokens:.0f} tokens", markup=False)
@@ -107,7 +107,7 @@ def _overhead(node: MeasuredNode, corpus: Corpus, question: Question, searches: 
         answer = node.client.search(**body)
         totals.append((perf_counter() - started) * 1000)
         if answer["rerank"]["scored"] != question.candidates:
-            raise Refused(f"{answer['rerank']['scored']} of {question.candidates} candidates were reranked.")
+            raise NotReranked(f"{answer['rerank']['scored']} of {question.candidates} candidates were reranked.")
         calls.append(sum(answer["timings_ms"][stage] for stage in ("embed", "recall", "rerank")))
     rest = [total - call for total, call in zip(totals, calls, strict=True)]
     return Overhead(*(round(median(values), 3) for values in (totals, calls, rest)))

@@ -39,7 +39,7 @@ class Question:
     candidates: int
     top_k: int
 
-    def body(self, query: str) -> Mapping[str, object]:
+    def body(self, query: str) -> dict[str, Any]:
         return {
             "query": query,
             "collection": self.collection,

@@ -48,7 +48,7 @@ def _show(client: Client, console: Console) -> bool:
     for question in QUESTIONS:
         console.print()
         console.print(Rule(question, align="left"))
-        answer = client.search(query=question, collection=DEFAULT_COLLECTION, top_k=TOP_K)
+        answer = client.search(question, collection=DEFAULT_COLLECTION, top_k=TOP_K)
         show_hits(answer, console)
         healthy = healthy and answer["rerank"]["applied"] and bool(answer["hits"])
     return healthy

@@ -15,11 +15,12 @@ from packaging.version import Version
 from rich.console import Console
 from rich.table import Table
 
-from app.client import Client, NodeUnreachable
+from app.client import Client
 from app.engine_plan import pair_demands, plan_here
 from app.model_wiring import build_profile, npu_chip, npus
 from app.settings import Settings
 from app.wiring import build_catalog, build_store
+from langchain_tandem.client import NodeUnreachable
 from retrieval.engines.ascend import known_faults, refused_embedder, vllm_ascend_release
 from retrieval.engines.devices import find_device
 from retrieval.errors import ConfigurationError, DeviceUnknown, ModelUnavailable, TandemError

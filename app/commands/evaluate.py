@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from rich.console import Console
 
-from app.client import Client, Refused
+from app.client import Client
 from app.commands.evaluate_compare import compare, show_comparison
 from app.commands.evaluate_run import CLIENT, NAMES, STAGES, Asked, CollectionRun, Row, Run, load, save
 from app.commands.evaluate_table import show
@@ -21,6 +21,7 @@ from app.commands.ingest import Ingesting
 from app.commands.terminal import counted, step_teller
 from app.settings import PREFIX, Settings, load_settings
 from app.spawn import running_node
+from langchain_tandem.client import Refused
 from retrieval.errors import InvalidRequest, TandemError
 from retrieval.evaluation import DEPTHS, measure_queries
 from retrieval.judged import JudgedCollection, load_collection
@@ -36,6 +37,12 @@ FIGURES = (".png", ".svg")
 
 class IngestFailed(TandemError):
     code = "ingest_failed"
+
+
+class NotReranked(TandemError):
+    """Figures of a stage that did not run would mean nothing."""
+
+    code = "not_reranked"
 
 
 def check_results(json_file: Path | None, plot: Path | None) -> None:
@@ -89,7 +96,7 @@ def search(
     client: Client, name: str, judged: JudgedCollection, console: Console, *, mode: Mode, pool: int | None
 ) -> tuple[Row, Mapping[str, str]]:
     """Asks every query once, one after the other. `pool`: candidates to rerank; None: recall alone. Returns the names
-    of the models, too. Raises Refused, also where reranking was not applied."""
+    of the models, too. Raises Refused, and NotReranked where reranking was not applied."""
     depth = min(pool or MOST_HITS, MOST_HITS)
     rankings: dict[str, list[str]] = {}
     times: dict[str, dict[str, float]] = {}
@@ -98,12 +105,12 @@ def search(
         started = perf_counter()
         # Several chunks of one document count as one answer, so all are asked for.
         answer = client.search(
-            query=text, collection=name, mode=mode, rerank=pool is not None, top_k=depth, candidates=pool or depth
+            text, collection=name, mode=mode, rerank=pool is not None, top_k=depth, candidates=pool or depth
         )
         elapsed = (perf_counter() - started) * 1000
         reason = answer["rerank"]["reason"]
         if pool and reason not in (None, "no_candidates"):
-            raise Refused(f"Reranking was not applied: {reason}", code=reason)
+            raise NotReranked(f"Reranking was not applied: {reason}")
         taken = {"embed": mode != "sparse", "recall": True, "rerank": pool is not None}
         told = answer["timings_ms"]
         times[query_id] = {CLIENT: round(elapsed, 3), "total": told["total"]} | {
@@ -135,7 +142,7 @@ def evaluate(client: Client, judged: JudgedCollection, console: Console, *, pool
                     row, models = search(client, name, judged, console, mode=mode, pool=each)
                     rows.append(row)
             except Refused as error:
-                if error.detail["code"] != "unsupported":
+                if error.code != "unsupported":
                     raise
                 no_bm25 = error.message
     return CollectionRun(

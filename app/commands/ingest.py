@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.client import Client
 from app.commands.terminal import ProgressLog
-from retrieval.errors import InvalidRequest, TandemError
+from langchain_tandem.client import TandemClientError
+from retrieval.errors import InvalidRequest
 
 FILES_A_REQUEST = 100
 BYTES_A_REQUEST = 16 * 2**20
@@ -63,7 +64,7 @@ def ingest_files(
                 before += done
                 ended += 1
         return [receipt for job_id in jobs for receipt in client.job(job_id, receipts=True)["documents"]]
-    except (KeyboardInterrupt, TandemError) as stop:
+    except (KeyboardInterrupt, TandemClientError) as stop:
         if sent < len(files):
             also = "; the one under way may have been taken, too" if isinstance(stop, KeyboardInterrupt) else ""
             console.print(f"{sent} of {len(files)} files were sent in {len(jobs)} requests{also}.")

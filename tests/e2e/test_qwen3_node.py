@@ -24,13 +24,13 @@ def test_a_qwen3_pair_serves_chinese_and_english(tmp_path: Path, folders: dict[s
         job = client.ingest(documents=documents, wait=True, chunking={"max_tokens": 128})
         assert job["state"] == "succeeded"
         assert job["progress"]["chunks"] > 20
-        answer = client.search(query="窑炉保温多久？", top_k=5, instruction="Find kiln instructions", candidates=20)
+        answer = client.search("窑炉保温多久？", top_k=5, instruction="Find kiln instructions", candidates=20)
         assert answer["rerank"]["applied"]
         assert (answer["rerank"]["scored"], len(answer["hits"])) == (20, 5)
         assert [hit["score"] for hit in answer["hits"]] == sorted(
             (hit["score"] for hit in answer["hits"]), reverse=True
         )
         assert all(0 <= hit["score"] <= 1 for hit in answer["hits"])
-        cut = client.search(query="温度" * 2000, top_k=1)
+        cut = client.search("温度" * 2000, top_k=1)
         assert cut["truncated_query_tokens"] > 1000
         assert answer["truncated_query_tokens"] == 0

@@ -132,7 +132,7 @@ async def test_what_is_declared_is_told_and_checked(books: NodeUnderTest) -> Non
 def test_the_command_line_sends_a_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
 
-    def search(self: Client, **request: Any) -> dict[str, Any]:
+    def search(self: Client, query: str, **request: Any) -> dict[str, Any]:
         asked.append(request)
         recall, rerank = {"mode": "hybrid", "reason": None}, {"applied": False, "reason": "no_candidates"}
         timings = {"embed": 1, "recall": 1, "rerank": 0}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from app.client import Client, NodeUnreachable
+from app.client import Client
+from langchain_tandem.client import NodeUnreachable
 from retrieval.engines.vllm_process import PROGRAM
 from tests.support.waiting import free_port, wait_until
 

@@ -17,6 +17,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PLUGIN = ROOT / "retrieval" / "langchain-plugin"
+PLUGIN_PROJECT: dict[str, Any] = tomllib.loads((PLUGIN / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCKS = ("cpu", "cuda", "ascend", "dev")
 CUDA_BUILDS = ("torchvision", "torchaudio", "torchcodec")
 
@@ -39,10 +41,11 @@ def pinned(*locks: str) -> dict[str, set[Version]]:
 
 def requirements(group: str) -> list[Requirement]:
     named = PYPROJECT["project"]["dependencies"] + PYPROJECT["dependency-groups"][group]
+    asked = [*map(Requirement, named), *map(Requirement, PLUGIN_PROJECT["dependencies"])]
     return [
         requirement
-        for requirement in map(Requirement, named)
-        if not requirement.marker or requirement.marker.evaluate()
+        for requirement in asked
+        if requirement.name != PLUGIN_PROJECT["name"] and (not requirement.marker or requirement.marker.evaluate())
     ]
 
 
@@ -61,6 +64,24 @@ def test_locks_name_versions_only(lock: str) -> None:
         assert pin.url is None
     text = (ROOT / "deploy" / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
     assert not re.search(r"://|^-|^/|\s/\w+/|file:|@", text, re.MULTILINE)
+
+
+def test_the_server_asks_for_the_plugin_beside_it_which_no_lock_file_names() -> None:
+    (asked,) = [each for each in map(Requirement, PYPROJECT["project"]["dependencies"]) if "tandem" in each.name]
+    assert asked.name == PLUGIN_PROJECT["name"]
+    assert asked.specifier.contains(PLUGIN_PROJECT["version"])
+    assert PLUGIN_PROJECT["name"] not in pinned(*LOCKS)
+
+
+def test_the_plugin_needs_little_and_any_of_it_may_be_had_without_llama_index() -> None:
+    assert {Requirement(each).name for each in PLUGIN_PROJECT["dependencies"]} == {"httpx", "langchain-core"}
+    (extra,) = map(Requirement, PLUGIN_PROJECT["optional-dependencies"]["llama-index"])
+    assert extra.name == "llama-index-core"
+    assert all(extra.specifier.contains(version) for version in pinned("dev")[extra.name])
+
+
+def test_the_plugin_has_the_licence_of_all() -> None:
+    assert (PLUGIN / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
 def test_dev_adds_to_cpu_without_changing_it() -> None:

@@ -14,7 +14,7 @@ from retrieval.errors import CollectionNotFound, EmptyText, EngineDead, InvalidT
 
 NEVER_ANSWERS = {
     # receipts
-    "parse_failed", "encrypted_document", "parse_limit", "no_text", "blob_missing", "not_read_back", "cancelled",
+    "parse_failed", "encrypted_document", "parse_limit", "no_text", "not_read_back", "cancelled",
     # starts
     "configuration", "device_unknown", "model_unavailable",
 }  # fmt: skip

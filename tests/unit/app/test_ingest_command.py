@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.client import NodeUnreachable
 from app.commands.ingest import FILES_A_REQUEST, cancel_jobs, ingest_files, summarise
+from langchain_tandem.client import NodeUnreachable
 
 
 class ScriptedClient:

@@ -1,0 +1,288 @@
+"""Every call to a node, as data: what is sent, how the answer is read, and whether it may be sent twice."""
+
+import json
+import sys
+from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+
+from langchain_tandem.client.errors import IngestFailed
+
+T = TypeVar("T")
+Json = dict[str, Any]
+Files = Sequence[tuple[str, Path]]
+"""Document ids and paths."""
+TextKind = Literal["query", "document"]
+Lane = Literal["interactive", "bulk"]
+
+QUERIES_A_REQUEST = 32
+TEXTS_A_REQUEST = 256
+DOCUMENTS_A_REQUEST = 100
+BYTES_A_REQUEST = 8 << 20
+ENDED = ("succeeded", "partial", "failed", "cancelled")
+"""States of jobs that change no more."""
+
+CONNECT_SECONDS = 5.0
+LONG = httpx.Timeout(700.0, connect=CONNECT_SECONDS)
+"""Longer than the node holds a `wait`."""
+ENDLESS = httpx.Timeout(None, connect=CONNECT_SECONDS)
+SILENT = httpx.Timeout(60.0, connect=CONNECT_SECONDS)
+"""An event stream that brings nothing for so long, not even a keep-alive, is broken."""
+GLANCE = httpx.Timeout(10.0, connect=CONNECT_SECONDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    method: str
+    path: str
+    read: Callable[[httpx.Response], T]
+    body: object = None
+    """Sent as JSON; None: no body."""
+    form: Json | None = None
+    files: Sequence[tuple[str, tuple[str, bytes]]] | None = None
+    params: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] | None = None
+    timeout: httpx.Timeout | None = None
+    """None: the client's."""
+    repeatable: bool = True
+    """Whether a call that may have arrived can be sent again without doing its work twice."""
+    ingests: bool = False
+    """Belongs to ingestion, which is repeated for longer."""
+    retried: bool = True
+    also: Sequence[int] = ()
+    """Statuses beside 2xx that are answers, too."""
+
+
+def to_request(http: httpx.Client | httpx.AsyncClient, call: Call[Any]) -> httpx.Request:
+    headers = dict(call.headers or {})
+    content = None
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+        try:
+            content = json.dumps(call.body, ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError:  # lone surrogates: it is for the node to say which field holds them
+            content = json.dumps(call.body, allow_nan=False).encode()
+    return http.build_request(
+        call.method,
+        call.path,
+        params=call.params,
+        headers=headers,
+        content=content,
+        data=call.form,
+        files=call.files,
+        timeout=call.timeout or http.timeout,
+    )
+
+
+def _object(response: httpx.Response) -> Json:
+    return dict(response.json())
+
+
+def _given(options: Json) -> Json:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _nothing(_: httpx.Response) -> None:
+    return None
+
+
+# Health
+
+
+def ready() -> Call[tuple[bool, Json]]:
+    def read(response: httpx.Response) -> tuple[bool, Json]:
+        state = dict(response.json())
+        return bool(state["ready"]), state
+
+    return Call(method="GET", path="/health/ready", read=read, timeout=GLANCE, retried=False, also=(503,))
+
+
+# Questions
+
+
+def search(query: str, options: Json) -> Call[Json]:
+    return Call(method="POST", path="/search", body={"query": query, **_given(options)}, read=_object)
+
+
+def search_many(queries: Sequence[str], options: Json) -> Call[list[Json]]:
+    def read(response: httpx.Response) -> list[Json]:
+        return list(response.json()["results"])
+
+    return Call(method="POST", path="/search", body={"queries": list(queries), **_given(options)}, read=read)
+
+
+def embed(texts: Sequence[str], kind: TextKind, lane: Lane, instruction: str | None) -> Call[list[list[float]]]:
+    def read(response: httpx.Response) -> list[list[float]]:
+        numbers = array("f", b64decode(response.json()["vectors"]))
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        length, rest = divmod(len(numbers), len(texts))
+        if rest or not length:
+            raise ValueError("not one vector a text")
+        return [numbers[start : start + length].tolist() for start in range(0, len(numbers), length)]
+
+    body = {"texts": list(texts), "kind": kind, "lane": lane, "instruction": instruction}
+    return Call(method="POST", path="/embed", body=body, read=read)
+
+
+def rerank(query: str, documents: Sequence[str], top_n: int | None) -> Call[list[tuple[int, float]]]:
+    def read(response: httpx.Response) -> list[tuple[int, float]]:
+        results = [(int(each["index"]), float(each["relevance_score"])) for each in response.json()["results"]]
+        if any(not 0 <= index < len(documents) for index, _ in results):
+            raise ValueError("an index of no document")
+        return results
+
+    body = {"query": query, "documents": list(documents)} | ({} if top_n is None else {"top_n": top_n})
+    return Call(method="POST", path="/v2/rerank", body=body, read=read)
+
+
+# Ingestion
+
+
+def ingest(documents: Iterable[Mapping[str, Any]], collection: str, key: str | None, options: Json) -> Call[Json]:
+    sent = [_content_as_base64(document) for document in documents]
+    body = {"collection": collection, "documents": sent, **_given(options)}
+    return _ingest(key, body=body)
+
+
+def ingest_files(collection: str, files: Sequence[tuple[str, bytes]], key: str | None, options: Json) -> Call[Json]:
+    form = {"data": json.dumps({"collection": collection, **_given(options)})}
+    return _ingest(key, form=form, files=[("files", file) for file in files])
+
+
+def _ingest(key: str | None, **content: Any) -> Call[Json]:
+    """Under a key the node makes one job of it however often it comes."""
+    headers = {"Idempotency-Key": key or uuid4().hex}
+    return Call(method="POST", path="/ingest", headers=headers, read=_object, timeout=LONG, ingests=True, **content)
+
+
+def _content_as_base64(document: Mapping[str, Any]) -> Json:
+    sent = dict(document)
+    if isinstance(content := sent.pop("content", None), bytes):
+        sent["content_base64"] = b64encode(content).decode()
+    return sent
+
+
+def read_files(files: Files) -> list[tuple[str, bytes]]:
+    return [(document_id, path.read_bytes()) for document_id, path in files]
+
+
+def batches(documents: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """As many documents as go well into one request."""
+    batch: list[Mapping[str, Any]] = []
+    size = 0
+    for document in documents:
+        length = len(document.get("text") or document.get("content") or document.get("content_base64") or "")
+        if batch and (len(batch) == DOCUMENTS_A_REQUEST or size + length > BYTES_A_REQUEST):
+            yield batch
+            batch, size = [], 0
+        batch.append(document)
+        size += length
+    if batch:
+        yield batch
+
+
+def checked(receipts: list[Json]) -> list[Json]:
+    """Raises IngestFailed where a document did not become searchable."""
+    failed = [receipt for receipt in receipts if receipt["error"]]
+    if failed:
+        shown = "; ".join(f"{each['id']}: {each['error']['message']} ({each['error']['code']})" for each in failed[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        raise IngestFailed(f"{len(failed)} of {len(receipts)} documents failed. {shown}{more}", failed)
+    return receipts
+
+
+def job(job_id: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Json]:
+    params = {name: value for name, value in (("limit", limit), ("cursor", cursor)) if value is not None}
+    return Call(method="GET", path=f"/jobs/{_segment(job_id)}", params=params, read=_object, ingests=True)
+
+
+def job_events(job_id: str) -> str:
+    return f"/jobs/{_segment(job_id)}/events"
+
+
+def cancel(job_id: str) -> Call[Json]:
+    return Call(method="POST", path=f"/jobs/{_segment(job_id)}/cancel", read=_object, timeout=LONG)
+
+
+# Documents
+
+
+def documents(collection: str, cursor: str | None) -> Call[Json]:
+    params = {"collection": collection, "limit": 1000} | ({"cursor": cursor} if cursor else {})
+    return Call(method="GET", path="/documents", params=params, read=_object)
+
+
+def document(document_id: str, collection: str) -> Call[Json]:
+    return Call(method="GET", path=_document(document_id), params={"collection": collection}, read=_object)
+
+
+def original(document_id: str, collection: str) -> Call[bytes]:
+    path = _document(document_id).replace("/documents", "/originals", 1)
+    return Call(method="GET", path=path, params={"collection": collection}, read=lambda answer: answer.content)
+
+
+def delete_document(document_id: str, collection: str) -> Call[None]:
+    params = {"collection": collection}
+    path = _document(document_id)
+    return Call(method="DELETE", path=path, params=params, read=_nothing, timeout=LONG, repeatable=False)
+
+
+def _document(document_id: str) -> str:
+    return "/documents/" + "/".join(_segment(part) for part in document_id.split("/"))
+
+
+def _segment(text: str) -> str:
+    """One part of a path: `.` and `..` would be taken for a way through folders."""
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
+
+
+# Collections
+
+
+def create_collection(name: str, settings: Json) -> Call[Json]:
+    return Call(
+        method="POST", path="/collections", body={"name": name, **_given(settings)}, read=_object, repeatable=False
+    )
+
+
+def collections() -> Call[list[Json]]:
+    def read(response: httpx.Response) -> list[Json]:
+        return list(response.json()["collections"])
+
+    return Call(method="GET", path="/collections", read=read)
+
+
+def collection(name: str) -> Call[Json]:
+    return Call(method="GET", path=f"/collections/{_segment(name)}", read=_object)
+
+
+def delete_collection(name: str) -> Call[None]:
+    path = f"/collections/{_segment(name)}"
+    return Call(method="DELETE", path=path, read=_nothing, timeout=LONG, repeatable=False)
+
+
+def reembed(name: str, plan: Json) -> Call[Json]:
+    path = f"/collections/{_segment(name)}/reembed"
+    return Call(method="POST", path=path, body=_given(plan), read=_object, timeout=ENDLESS, repeatable=False)
+
+
+def reembedding(name: str) -> Call[Json]:
+    return Call(method="GET", path=f"/collections/{_segment(name)}/reembed", read=_object)
+
+
+def rollback(name: str) -> Call[Json]:
+    path = f"/collections/{_segment(name)}/rollback"
+    return Call(method="POST", path=path, read=_object, timeout=LONG, repeatable=False)
+
+
+def audit(collection: str | None, *, repair: bool) -> Call[Json]:
+    body = {"collection": collection, "repair": repair}
+    return Call(method="POST", path="/audit", body=body, read=_object, timeout=ENDLESS, repeatable=False)

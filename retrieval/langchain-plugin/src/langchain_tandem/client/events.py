@@ -1,0 +1,29 @@
+"""Server-sent events, as far as a node sends them."""
+
+from collections.abc import Iterator
+
+from langchain_tandem.client.errors import NotTandem
+
+LONGEST_EVENT = 1 << 20
+"""Bytes; a node's are a few hundred."""
+
+
+class EventDecoder:
+    """Bytes in, the data of each event out."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[str] = []
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """Raises NotTandem for what is no such stream."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > LONGEST_EVENT:
+            raise NotTandem("What came is no stream of events: a line did not end.")
+        for line in lines:
+            field, _, value = line.rstrip(b"\r").partition(b":")
+            if field == b"data":
+                self._data.append(value.removeprefix(b" ").decode())
+            elif not field and not value and self._data:  # an empty line ends an event; ":" begins a comment
+                yield "\n".join(self._data)
+                self._data = []

@@ -1,0 +1,189 @@
+"""What both clients have in common: what is sent next, and what an answer or a failure means. Sends nothing itself."""
+
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol, TypeVar
+
+import httpx
+
+from langchain_tandem.client import calls
+from langchain_tandem.client.calls import Call, Json
+from langchain_tandem.client.errors import (
+    BY_STATUS,
+    InvalidSetting,
+    NodeUnreachable,
+    NotTandem,
+    Refused,
+    TandemClientError,
+    Unavailable,
+)
+from langchain_tandem.client.retrying import NO_RETRIES, Patience, Retries
+
+T = TypeVar("T")
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Failures after which the node has certainly not seen the request."""
+NOT_DONE = (429, 503)
+"""Answers after which it has certainly not done what was asked."""
+GATEWAY = (502, 503, 504)
+"""What a proxy answers while the node behind it is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    seconds: float
+
+
+Flow = Generator[Call[Any] | Pause, httpx.Response, T]
+"""Yields what to send or how long to wait; is sent the answer, or thrown what httpx raised; returns the result."""
+
+
+class Secret(Protocol):
+    """Such as pydantic's SecretStr."""
+
+    def get_secret_value(self) -> str: ...
+
+
+def address(url: str) -> str:
+    """Checked. Raises InvalidSetting."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise InvalidSetting(f"{url!r} is no address of a node: give one such as http://127.0.0.1:8080.")
+    if parsed.userinfo:
+        raise InvalidSetting("The address of a node holds a user name or password: give an api_key instead.")
+    return url.rstrip("/")
+
+
+def authorization(api_key: str | Secret | None) -> dict[str, str]:
+    """The header. Raises InvalidSetting without a word of the key."""
+    key = api_key if api_key is None or isinstance(api_key, str) else api_key.get_secret_value()
+    if not key:
+        return {}
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise InvalidSetting("The API key holds white space or characters that no header can carry.")
+    return {"Authorization": f"Bearer {key}"}
+
+
+class Exchange:
+    """Of one client with one node."""
+
+    def __init__(self, url: str, retries: Retries, ingest_retries: Retries) -> None:
+        self.url = address(url)
+        self._retries = retries
+        self._ingest_retries = ingest_retries
+        self._answered = False
+
+    def once(self, call: Call[T]) -> Flow[T]:
+        """One call, repeated as long as that may help."""
+        retries = self._ingest_retries if call.ingests else self._retries
+        patience = Patience(retries if call.retried else NO_RETRIES)
+        while True:
+            trouble: TandemClientError
+            try:
+                response = yield call
+            except httpx.RequestError as error:
+                trouble = self.trouble(error)
+                harmless = isinstance(error, NOT_SENT)
+            else:
+                if response.is_success or response.status_code in call.also:
+                    return self._read(call, response)
+                trouble = self.refusal(response)
+                harmless = response.status_code in NOT_DONE
+            if not (call.repeatable or harmless):
+                raise trouble
+            yield Pause(patience.pause(trouble, answered=self._answered))
+
+    def search_many(self, queries: Sequence[str], options: Json) -> Flow[list[Json]]:
+        results: list[Json] = []
+        for batch in _split(queries, calls.QUERIES_A_REQUEST):
+            results += yield from self.once(calls.search_many(batch, options))
+        return results
+
+    def embed(
+        self, texts: Sequence[str], kind: calls.TextKind, lane: calls.Lane, instruction: str | None
+    ) -> Flow[list[list[float]]]:
+        vectors: list[list[float]] = []
+        for batch in _split(texts, calls.TEXTS_A_REQUEST):
+            vectors += yield from self.once(calls.embed(batch, kind, lane, instruction))
+        return vectors
+
+    def job(self, job_id: str, *, receipts: bool) -> Flow[Json]:
+        job = yield from self.once(calls.job(job_id, limit=None if receipts else 0))
+        cursor = job["next_cursor"] if receipts else None
+        while cursor:
+            page = yield from self.once(calls.job(job_id, cursor=cursor))
+            job["documents"] += page["documents"]
+            cursor = page["next_cursor"]
+        return job
+
+    def patience(self) -> Patience:
+        """For a stream that tells of ingestion."""
+        return Patience(self._ingest_retries)
+
+    def event(self, data: str) -> Json:
+        try:
+            job = dict(json.loads(data))
+            job["state"] = str(job["state"])
+        except (ValueError, KeyError, TypeError):
+            raise self._foreign() from None
+        return job
+
+    def broken_off(self, job_id: str) -> NodeUnreachable:
+        return NodeUnreachable(f"{self.url} stopped telling of job {job_id}, which had not ended.")
+
+    def trouble(self, error: httpx.RequestError | TandemClientError) -> TandemClientError:
+        if isinstance(error, TandemClientError):
+            return error
+        if isinstance(error, httpx.DecodingError):
+            return self._foreign()
+        trouble = NodeUnreachable(f"No answer from {self.url}: {type(error).__name__}.")
+        trouble.__cause__ = error
+        return trouble
+
+    def refusal(self, response: httpx.Response) -> TandemClientError:
+        """What an answer that is no success says. The response must have been read."""
+        status = response.status_code
+        try:
+            error = response.json()["error"]
+            message, code, detail = str(error["message"]), str(error["code"]), dict(error["detail"])
+        except (ValueError, KeyError, TypeError):
+            if status in GATEWAY:
+                message = f"A proxy answered {status} in the place of {self.url}"
+                return Unavailable(
+                    f"{message}.", code=f"http_{status}", status=status, retry_after=_retry_after(response)
+                )
+            return self._foreign()
+        self._answered = True
+        kind = BY_STATUS.get(status, Refused)
+        return kind(f"{message} ({code})", code=code, status=status, detail=detail, retry_after=_retry_after(response))
+
+    def _read(self, call: Call[T], response: httpx.Response) -> T:
+        try:
+            result = call.read(response)
+        except (ValueError, KeyError, TypeError):
+            raise self._foreign() from None
+        self._answered = True
+        return result
+
+    def _foreign(self) -> NotTandem:
+        return NotTandem(f"What answers at {self.url} is not a Tandem node.")
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds; the header holds them, or a date."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _split(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,64 @@
+"""How often and how long a call is repeated that may yet succeed."""
+
+from dataclasses import dataclass
+from random import uniform
+from time import monotonic
+
+from langchain_tandem.client.errors import NodeUnreachable, NotTandem, Overloaded, TandemClientError, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Bounds, in seconds from the first failure in a row. With 0 a call is not repeated for that reason.
+
+    Between two attempts lies what the node asks for (`Retry-After`); where it says nothing a pause that doubles from
+    `first_pause` to `longest_pause`. Chance makes pauses up to a quarter longer, so that clients do not come back all
+    at once.
+    """
+
+    away_seconds: float = 30.0
+    """For a node that answered before and cannot be reached now, or says 503."""
+    full_seconds: float = 60.0
+    """For 429: too much is under way."""
+    unreached_seconds: float = 3.0
+    """For a node that never answered this client: its address may be wrong."""
+    first_pause: float = 0.25
+    longest_pause: float = 10.0
+
+
+SHORT = Retries()
+"""For what somebody waits for."""
+NO_RETRIES = Retries(away_seconds=0, full_seconds=0, unreached_seconds=0)
+PATIENT = Retries(away_seconds=300, full_seconds=3600, unreached_seconds=3)
+"""For what goes on without anybody waiting: a node may have to load its models again, a queue to be worked off."""
+
+
+class Patience:
+    """One call's, or one stretch of silence of a stream."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self._failures = 0
+        self._since: dict[str, float] = {}
+
+    def pause(self, error: TandemClientError, *, answered: bool) -> float:
+        """How long to wait before the next attempt. Raises `error` where no waiting helps or it has taken too long.
+
+        `answered`: whether this node has answered before.
+        """
+        asked: float | None = None
+        if isinstance(error, Overloaded):
+            reason, limit, asked = "full", self._retries.full_seconds, error.retry_after
+        elif isinstance(error, Unavailable):
+            reason, limit, asked = "away", self._retries.away_seconds, error.retry_after
+        elif isinstance(error, NodeUnreachable) and not isinstance(error, NotTandem):
+            reason, limit = "away", self._retries.away_seconds if answered else self._retries.unreached_seconds
+        else:
+            raise error
+        pause = min(self._retries.first_pause * 2**self._failures, self._retries.longest_pause)
+        pause = (pause if asked is None else asked) * uniform(1, 1.25)  # noqa: S311 - no secret hangs on it
+        self._failures = min(self._failures + 1, 30)
+        now = monotonic()
+        if now - self._since.setdefault(reason, now) + pause > limit:
+            raise error
+        return pause

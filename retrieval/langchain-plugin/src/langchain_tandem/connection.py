@@ -1,0 +1,106 @@
+"""How components reach a node: fields that all of them have, and their clients."""
+
+import asyncio
+import os
+from threading import Lock
+from typing import Any, Self
+from weakref import WeakKeyDictionary
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from langchain_tandem.client import PATIENT, SHORT, AsyncTandemClient, Retries, TandemClient
+from langchain_tandem.client.exchange import address, authorization
+
+LOCAL = "http://127.0.0.1:8080"
+
+
+def _url() -> str:
+    return os.environ.get("TANDEM_URL") or LOCAL
+
+
+def _api_key() -> SecretStr | None:
+    key = os.environ.get("TANDEM_API_KEY")
+    return SecretStr(key) if key else None
+
+
+class Clients:
+    """Made when they are first needed: one for blocking calls, and for the others one in each event loop, since
+    connections belong to the loop that opened them. A copy or a pickle of it starts with none."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._blocking: TandemClient | None = None
+        self._asynchronous: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncTandemClient] = WeakKeyDictionary()
+
+    def __deepcopy__(self, _: object) -> "Clients":
+        return Clients()
+
+    def __reduce__(self) -> tuple[type["Clients"], tuple[()]]:
+        return Clients, ()
+
+    def blocking(self, url: str, api_key: SecretStr | None, **options: Any) -> TandemClient:
+        with self._lock:
+            if self._blocking is None:
+                self._blocking = TandemClient(url, api_key, **options)
+            return self._blocking
+
+    def asynchronous(self, url: str, api_key: SecretStr | None, **options: Any) -> AsyncTandemClient:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if loop not in self._asynchronous:
+                self._asynchronous[loop] = AsyncTandemClient(url, api_key, **options)
+            return self._asynchronous[loop]
+
+    def close(self) -> None:
+        with self._lock:
+            client, self._blocking = self._blocking, None
+        if client:
+            client.close()
+
+    async def aclose(self) -> None:
+        with self._lock:
+            client = self._asynchronous.pop(asyncio.get_running_loop(), None)
+        if client:
+            await client.aclose()
+
+
+class Connection(BaseModel):
+    """A node and how to talk to it."""
+
+    # Errors of validation would show what was given, API keys included.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    url: str = Field(default_factory=_url, description="Of the node; default: TANDEM_URL, or this machine.")
+    api_key: SecretStr | None = Field(default_factory=_api_key, description="Default: TANDEM_API_KEY.")
+    timeout: float = Field(60.0, gt=0, description="Seconds without a byte of an answer.")
+    retries: Retries = Field(SHORT, description="How long questions are repeated that may yet be answered.")
+    ingest_retries: Retries = Field(PATIENT, description="How long documents are sent again.")
+    _clients: Clients = PrivateAttr(default_factory=Clients)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        address(self.url)
+        authorization(self.api_key)
+        return self
+
+    @property
+    def client(self) -> TandemClient:
+        """The one that blocking methods use."""
+        return self._clients.blocking(self.url, self.api_key, **self._options)
+
+    @property
+    def async_client(self) -> AsyncTandemClient:
+        """The one that asynchronous methods use in the running event loop."""
+        return self._clients.asynchronous(self.url, self.api_key, **self._options)
+
+    def close(self) -> None:
+        """Closes the connections of blocking calls; later calls open new ones."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop."""
+        await self._clients.aclose()
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"timeout": self.timeout, "retries": self.retries, "ingest_retries": self.ingest_retries}

@@ -1,0 +1,57 @@
+"""What a retriever asks: its fields, and how calls override them."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from langchain_tandem.connection import Connection
+
+OPTIONS = (
+    "collection",
+    "k",
+    "candidates",
+    "mode",
+    "fusion",
+    "rerank",
+    "rerank_weight",
+    "budget_ms",
+    "partition",
+    "filter",
+    "min_score",
+    "group_by",
+    "diversity",
+    "neighbors",
+    "highlights",
+    "instruction",
+    "rerank_instruction",
+)
+
+
+class Questions(Connection):
+    """Fields are those of the node's `POST /search`, where `k` is `top_k`. None: what the node or the collection does
+    by default."""
+
+    collection: str = "docs"
+    k: int = Field(10, ge=1, description="Hits to return.")
+    candidates: int | None = Field(None, description="Pool that is recalled and reranked.")
+    mode: Literal["hybrid", "dense", "sparse"] | None = Field(None, description="Recall by vectors, words or both.")
+    fusion: dict[str, Any] | None = Field(None, description="How hybrid recall joins its branches.")
+    rerank: bool | Literal["required"] | None = Field(None, description="Required: an error where it cannot be done.")
+    rerank_weight: float | None = Field(None, description="Share of the rerank score in the order.")
+    budget_ms: float | None = Field(None, description="Time for all of it; what is not reranked by then comes last.")
+    partition: str | None = None
+    filter: dict[str, Any] | None = Field(None, description='{"type": "eq", "key": "metadata.year", "value": 2024}')
+    min_score: float | None = Field(None, description="Least score, of the one that hits are ordered by.")
+    group_by: Literal["document"] | None = Field(None, description="Of each document its best chunk alone.")
+    diversity: float | None = Field(None, description="How much a hit loses by being like those before it.")
+    neighbors: int | None = Field(None, description="Chunks on either side of a hit, as its context.")
+    highlights: int | None = Field(None, description="Sentences of each hit to point out.")
+    instruction: str | None = Field(None, description="What the embedding model is told to look for.")
+    rerank_instruction: str | None = Field(None, description="What the reranker is told to look for.")
+
+    def options(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """For a client's `search`. What is no field of `POST /search` the node refuses by name."""
+        asked = {name: getattr(self, name) for name in OPTIONS} | dict(overrides)
+        asked.setdefault("top_k", asked.pop("k"))
+        return asked

@@ -1,0 +1,80 @@
+"""A retriever for LangChain."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import Field
+
+from langchain_tandem.documents import Text, ids_of, to_wire
+from langchain_tandem.hits import metadata_of, refuse_clash
+from langchain_tandem.questions import Questions
+
+
+class TandemRetriever(Questions, BaseRetriever):
+    """Finds chunks: recalled by vectors and words, and reranked on the node.
+
+    Any field of a question can be overridden in a call: `retriever.invoke("…", k=3, rerank=False)`.
+
+    Of a Document `page_content` is the chunk's text, `id` its id; `metadata` is that of its document, and under
+    `metadata_key` everything that the node tells of the hit: `document_id`, `start` and `end` in the document's text,
+    `page`, `score`, all `scores` and `ranks`.
+    """
+
+    metadata_key: str = Field("tandem", description="Where Document.metadata tells of the hit.")
+
+    def add_documents(
+        self,
+        documents: Sequence[Document],
+        *,
+        collection: str | None = None,
+        chunking: Mapping[str, int] | None = None,
+    ) -> list[str]:
+        """Returns the documents' ids once all can be searched. Raises IngestFailed where some cannot.
+
+        A Document's `id` becomes the document's; with one that is there already it takes its place.
+        """
+        wire = self._wire(documents)
+        receipts = self.client.ingest_all(wire, collection=collection or self.collection, chunking=chunking)
+        return ids_of(wire, receipts)
+
+    async def aadd_documents(
+        self,
+        documents: Sequence[Document],
+        *,
+        collection: str | None = None,
+        chunking: Mapping[str, int] | None = None,
+    ) -> list[str]:
+        """As add_documents."""
+        wire = self._wire(documents)
+        receipts = await self.async_client.ingest_all(wire, collection=collection or self.collection, chunking=chunking)
+        return ids_of(wire, receipts)
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **overrides: Any
+    ) -> list[Document]:
+        del run_manager  # nothing happens on the way that it could be told
+        return self._read(self.client.search(query, **self.options(overrides)))
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **overrides: Any
+    ) -> list[Document]:
+        del run_manager  # nothing happens on the way that it could be told
+        return self._read(await self.async_client.search(query, **self.options(overrides)))
+
+    def _read(self, answer: Mapping[str, Any]) -> list[Document]:
+        return [
+            Document(
+                hit["text"], id=hit["chunk_id"], metadata=metadata_of(hit, answer["score_name"], self.metadata_key)
+            )
+            for hit in answer["hits"]
+        ]
+
+    def _wire(self, documents: Iterable[Document]) -> list[dict[str, Any]]:
+        texts = []
+        for document in documents:
+            refuse_clash(document.metadata, self.metadata_key, f"the document {document.page_content[:60]!r}")
+            texts.append(Text(document.page_content, document.metadata, document.id))
+        return to_wire(texts, self.partition)

@@ -1,0 +1,214 @@
+"""A collection as a vector store of LangChain's."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import nan
+from typing import Any, Self
+
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+
+from langchain_tandem.client import NotFound, TandemClientError
+from langchain_tandem.documents import Text, ids_of, to_wire
+from langchain_tandem.embeddings import TandemEmbeddings
+from langchain_tandem.questions import Questions
+
+
+class NoText(TandemClientError):
+    """A document that came as a file: only its chunks are text."""
+
+
+class TandemVectorStore(VectorStore):
+    """Documents in, documents out: their `id` is the document's, and `metadata` what came with it and no more.
+
+    The node embeds. It cuts documents that are longer than a chunk: a search then brings of each document its best
+    chunk as `page_content`, and `get_by_ids` the whole text. Scores are the node's own, from recall and reranking; the
+    greater the better.
+    """
+
+    def __init__(self, collection: str = "docs", **fields: Any) -> None:
+        """The collection has to be there. `fields`: those of TandemRetriever, for every search."""
+        self._questions = Questions(collection=collection, **{"group_by": "document", **fields})
+
+    def close(self) -> None:
+        """Closes the connections of blocking calls; later calls open new ones."""
+        self._questions.close()
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop."""
+        await self._questions.aclose()
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """`fields`: those of the constructor. Another model's `embedding` is refused: the node embeds."""
+        store = cls._for(embedding, fields)
+        store.add_texts(texts, metadatas, ids=ids)
+        return store
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **fields: Any,
+    ) -> Self:
+        store = cls._for(embedding, fields)
+        await store.aadd_texts(texts, metadatas, ids=ids)
+        return store
+
+    @classmethod
+    def _for(cls, embedding: Embeddings | None, fields: Mapping[str, Any]) -> Self:
+        if embedding is not None and not isinstance(embedding, TandemEmbeddings):
+            raise ValueError(f"The node embeds by itself: {type(embedding).__name__} would not be used. Give None.")
+        return cls(**fields)
+
+    # What goes in and out
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **options: Any,
+    ) -> list[str]:
+        """Returns the ids once all texts can be searched. Raises IngestFailed where some cannot. `options`: others of
+        `POST /ingest`, such as `chunking`."""
+        wire = self._wire(texts, metadatas, ids)
+        asked = self._questions
+        return ids_of(wire, asked.client.ingest_all(wire, collection=asked.collection, **options))
+
+    async def aadd_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **options: Any,
+    ) -> list[str]:
+        wire = self._wire(texts, metadatas, ids)
+        asked = self._questions
+        return ids_of(wire, await asked.async_client.ingest_all(wire, collection=asked.collection, **options))
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Those that can be searched, with their whole text. Raises NoText for one that came as a file."""
+        found = []
+        asked = self._questions
+        for id_ in ids:
+            try:
+                record = asked.client.document(id_, collection=asked.collection)
+                if record["state"] == "ready":
+                    found.append(_whole(record, asked.client.original(id_, collection=asked.collection)))
+            except NotFound as error:
+                _unless_document(error)
+        return found
+
+    async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        found = []
+        asked = self._questions
+        for id_ in ids:
+            try:
+                record = await asked.async_client.document(id_, collection=asked.collection)
+                if record["state"] == "ready":
+                    found.append(_whole(record, await asked.async_client.original(id_, collection=asked.collection)))
+            except NotFound as error:
+                _unless_document(error)
+        return found
+
+    def delete(self, ids: list[str] | None = None, **_: Any) -> bool:
+        """Returns when nothing of these documents can be found any more. Does nothing for those that are not there."""
+        for id_ in _named(ids):
+            try:
+                self._questions.client.delete_document(id_, collection=self._questions.collection)
+            except NotFound as error:
+                _unless_document(error)
+        return True
+
+    async def adelete(self, ids: list[str] | None = None, **_: Any) -> bool:
+        for id_ in _named(ids):
+            try:
+                await self._questions.async_client.delete_document(id_, collection=self._questions.collection)
+            except NotFound as error:
+                _unless_document(error)
+        return True
+
+    # Searches: `options` are fields of TandemRetriever.
+
+    def similarity_search(self, query: str, k: int = 4, **options: Any) -> list[Document]:
+        return [document for document, _ in self.similarity_search_with_score(query, k, **options)]
+
+    async def asimilarity_search(self, query: str, k: int = 4, **options: Any) -> list[Document]:
+        return [document for document, _ in await self.asimilarity_search_with_score(query, k, **options)]
+
+    def similarity_search_with_score(self, query: str, k: int = 4, **options: Any) -> list[tuple[Document, float]]:
+        """Scores are NaN for hits that `budget_ms` left without one."""
+        return _read(self._questions.client.search(query, **self._questions.options({"k": k, **options})))
+
+    async def asimilarity_search_with_score(
+        self, query: str, k: int = 4, **options: Any
+    ) -> list[tuple[Document, float]]:
+        return _read(await self._questions.async_client.search(query, **self._questions.options({"k": k, **options})))
+
+    def max_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> list[Document]:
+        """The node's own `diversity`, among `fetch_k` candidates."""
+        varied = {"candidates": fetch_k, "diversity": 1 - lambda_mult, **options}
+        return self.similarity_search(query, k, **varied)
+
+    async def amax_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> list[Document]:
+        varied = {"candidates": fetch_k, "diversity": 1 - lambda_mult, **options}
+        return await self.asimilarity_search(query, k, **varied)
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        """Scores of reranking and of joined recall lie between 0 and 1 as they are."""
+        return lambda score: score
+
+    def _wire(
+        self, texts: Iterable[str], metadatas: list[dict[str, Any]] | None, ids: Sequence[str | None] | None
+    ) -> list[dict[str, Any]]:
+        every = list(texts)
+        rows = zip(every, metadatas or [{} for _ in every], ids or [None for _ in every], strict=True)
+        return to_wire((Text(text, metadata or {}, id_) for text, metadata, id_ in rows), self._questions.partition)
+
+
+def _read(answer: Mapping[str, Any]) -> list[tuple[Document, float]]:
+    return [
+        (
+            Document(hit["text"], id=hit["document_id"], metadata=hit["metadata"]),
+            nan if hit["score"] is None else hit["score"],
+        )
+        for hit in answer["hits"]
+    ]
+
+
+def _whole(record: Mapping[str, Any], original: bytes) -> Document:
+    try:
+        return Document(original.decode(), id=record["id"], metadata=record["metadata"])
+    except UnicodeDecodeError:
+        raise NoText(f"Document {record['id']!r} is a file ({record['media_type']}): search brings its text.") from None
+
+
+def _named(ids: list[str] | None) -> list[str]:
+    if ids is None:
+        raise ValueError("Name the ids to delete. To delete everything, delete the collection.")
+    return ids
+
+
+def _unless_document(error: NotFound) -> None:
+    """That a document is not there is no error; that its collection is not is one."""
+    if error.code != "document_not_found":
+        raise error
