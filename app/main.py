@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from app import errors
 from app.limits import Admission, ApiKeys, BodyLimit
 from app.node import Components, OnStep
-from app.routes import audit, collections, documents, embed, health, ingest, jobs, reembed, search
+from app.routes import audit, collections, dify, documents, embed, health, ingest, jobs, reembed, search
 from app.routes.dependencies import authorized
 from app.runner import OnFailure, Runner
 from app.settings import Settings
@@ -57,7 +57,7 @@ def create_app(
     errors.install(app)
     app.include_router(health.router)
     app.include_router(health.metrics_router, dependencies=[Depends(authorized)])
-    for module in (ingest, jobs, documents, collections, reembed, audit, search, embed):
+    for module in (ingest, jobs, documents, collections, reembed, audit, search, embed, dify):
         app.include_router(module.router, dependencies=[Depends(authorized)])
 
     @app.get("/", include_in_schema=False)
