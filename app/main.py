@@ -8,8 +8,12 @@ from fastapi.responses import RedirectResponse
 
 from app import errors
 from app.limits import Admission, ApiKeys, BodyLimit
+from app.mcp.endpoint import McpEndpoint, host_checks
+from app.mcp.over_services import OverServices
+from app.mcp.server import build_server
+from app.mcp.tools import Tools
 from app.node import Components, OnStep
-from app.routes import audit, collections, dify, documents, embed, health, ingest, jobs, reembed, search
+from app.routes import audit, collections, dify, documents, embed, health, ingest, jobs, mcp, reembed, search
 from app.routes.dependencies import authorized
 from app.runner import OnFailure, Runner
 from app.settings import Settings
@@ -37,11 +41,15 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = Runner(build, node_options(settings), on_failure)
         app.state.runner = runner
-        runner.start()
-        try:
-            yield
-        finally:
-            await runner.stop()
+        tools = Tools(OverServices(runner.serving, app.state.admission, metrics))
+        checks = host_checks(settings.host, keys=bool(settings.api_keys))
+        endpoint = McpEndpoint(build_server(tools), checks, settings.max_body_mb * 2**20)
+        async with endpoint.running() as app.state.mcp:
+            runner.start()
+            try:
+                yield
+            finally:
+                await runner.stop()
 
     app = FastAPI(
         title="Tandem",
@@ -57,7 +65,7 @@ def create_app(
     errors.install(app)
     app.include_router(health.router)
     app.include_router(health.metrics_router, dependencies=[Depends(authorized)])
-    for module in (ingest, jobs, documents, collections, reembed, audit, search, embed, dify):
+    for module in (ingest, jobs, documents, collections, reembed, audit, search, embed, dify, mcp):
         app.include_router(module.router, dependencies=[Depends(authorized)])
 
     @app.get("/", include_in_schema=False)

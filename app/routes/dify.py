@@ -10,13 +10,13 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from app.asking import ask
-from app.errors import error_response, validation_error
+from app.errors import InvalidJson, error_response, validation_error
 from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.schemas.dify import DEFAULT_TOP_K, DifyErrorOut, RetrievalIn, RetrievalOut, records
 from app.schemas.dify_conditions import filter_of
 from app.schemas.question import SearchIn
-from retrieval.errors import InvalidRequest, TandemError
+from retrieval.errors import TandemError
 
 NO_BEARER, UNKNOWN_KEY, NO_KNOWLEDGE = 1001, 1002, 2001
 
@@ -33,8 +33,8 @@ class DifyRoute(APIRoute):
                 return await handle(request)
             except RequestValidationError as error:
                 return _told(request, validation_error(error.errors()))
-            except HTTPException as error:  # a body that cannot be read
-                return _told(request, InvalidRequest(str(error.detail)))
+            except HTTPException:  # FastAPI's, for bytes that are no text
+                return _told(request, InvalidJson("The body is not valid JSON: send UTF-8."))
             except TandemError as error:
                 return _told(request, error)
 
