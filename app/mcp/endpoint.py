@@ -12,9 +12,8 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import Message
 
+from app.limits import LOOPBACK
 from app.routes.callers import unless_gone
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def host_checks(host: str, *, keys: bool) -> TransportSecuritySettings:
@@ -41,8 +40,25 @@ class McpEndpoint:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["McpEndpoint"]:
         """Once in the life of an endpoint."""
-        async with self._manager.run():
+        up, down = asyncio.Event(), asyncio.Event()
+
+        async def hold() -> None:
+            try:
+                async with self._manager.run():
+                    up.set()
+                    await down.wait()
+            finally:
+                up.set()
+
+        # A task of its own, for the one that begins a lifespan need not be the one that ends it, and the manager's task
+        # group has to be left by the task that entered it.
+        holding = asyncio.create_task(hold())
+        await up.wait()
+        try:
             yield self
+        finally:
+            down.set()
+            await holding
 
     async def answer(self, request: Request) -> Response:
         """Cancels the work where the caller hangs up. Raises CallerGone."""

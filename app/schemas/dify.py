@@ -118,12 +118,40 @@ class Record(BaseModel):
 
 
 class RetrievalOut(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "records": [
+                        {
+                            "content": "The kiln is held at 1280 degrees for an hour.",
+                            "score": 0.97,
+                            "title": "Kilns",
+                            "metadata": {"year": 2025, "document_id": "kiln", "reranked": True, "score_name": "rerank"},
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
     records: list[Record]
 
 
 class DifyErrorOut(BaseModel):
     """1001: no `Bearer <key>` in the Authorization header; 1002: the key is unknown; 2001: there is no such
     collection; otherwise the HTTP status."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error_code": 2001,
+                    "error_msg": "There is no collection 'manuals'. (collection_not_found)",
+                }
+            ]
+        }
+    )
 
     error_code: int
     error_msg: str

@@ -4,6 +4,7 @@ deploy/dify.md."""
 import json
 import re
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -161,6 +162,42 @@ async def test_keys_are_asked_for_with_dify_s_codes(authorization: str | None, c
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as http:
         answer = await http.post("/retrieval", headers=headers, json={})
     assert (answer.status_code, answer.json()["error_code"]) == (403, code)
+
+
+needs_model_routes = pytest.mark.skipif(
+    not {"/v1/embeddings", "/v1/rerank"} <= create_app(Settings()).openapi()["paths"].keys(),
+    reason="this node has no OpenAI-compatible routes",
+)
+
+
+def at_node(block: dict[str, str], path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the POST that Dify's plugin OpenAI-API-compatible makes for a model."""
+    endpoint = urlsplit(block["endpoint_url"].rstrip("/") + path).path
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {block['api_key']}"}
+    return {"url": endpoint, "headers": headers, "json": {"model": block["model"], **body}}
+
+
+@needs_model_routes
+async def test_embeddings_for_dify(node: NodeUnderTest) -> None:
+    batch = ["The kiln.", "The glaze."]
+    assert int(EMBEDDING["max_chunks"]) >= len(batch)
+    body = {"input": batch, "encoding_format": EMBEDDING["encoding_format"]}
+    answer = await node.http.post(**at_node(EMBEDDING, "/embeddings", body))
+    assert answer.status_code == 200, answer.text
+    assert len({len(each["embedding"]) for each in answer.json()["data"]}) == 1
+    assert len(answer.json()["data"]) == 2
+    assert answer.json()["usage"]["total_tokens"] > 0
+
+
+@needs_model_routes
+async def test_reranking_for_dify(node: NodeUnderTest) -> None:
+    documents = ["The glaze dries.", "The kiln is hot."]
+    body = {"query": "How hot is the kiln?", "documents": documents, "top_n": 2}
+    answer = await node.http.post(**at_node(RERANK, "/rerank", body))
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [each["index"] for each in results] == [1, 0]
+    assert all(0 <= each["relevance_score"] <= 1 for each in results)
 
 
 async def test_a_node_that_is_away_says_when_to_come_again(
