@@ -120,6 +120,19 @@ def search(
 
 
 @app.command()
+def mcp(
+    collection: CollectionName = "docs",
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Offer a node's documents to an assistant that starts this command (Model Context Protocol over stdio)."""
+    from app.commands.mcp import serve_tools
+
+    with Client(url, api_key) as client:
+        serve_tools(client, collection)
+
+
+@app.command()
 def audit(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
     collection: Annotated[

@@ -12,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import Unauthorized, error_response
 from ingestion.errors import Overloaded, TooLarge
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts that are reached from this machine alone."""
+
 
 class BodyLimit:
     """ASGI middleware: 413 as soon as a body is known to be too large, without reading it all."""

@@ -8,9 +8,26 @@ from fastapi.responses import RedirectResponse
 
 from app import errors
 from app.limits import Admission, ApiKeys, BodyLimit
+from app.mcp.endpoint import McpEndpoint, host_checks
+from app.mcp.over_services import OverServices
+from app.mcp.server import build_server
+from app.mcp.tools import Tools
 from app.node import Components, OnStep
 from app.openapi import described
-from app.routes import audit, collections, documents, embed, health, ingest, jobs, originals, reembed, search
+from app.routes import (
+    audit,
+    collections,
+    dify,
+    documents,
+    embed,
+    health,
+    ingest,
+    jobs,
+    mcp,
+    originals,
+    reembed,
+    search,
+)
 from app.routes.dependencies import authorized, json_where_a_body_is_read
 from app.runner import OnFailure, Runner
 from app.settings import Settings
@@ -38,11 +55,15 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = Runner(build, node_options(settings), on_failure)
         app.state.runner = runner
-        runner.start()
-        try:
-            yield
-        finally:
-            await runner.stop()
+        tools = Tools(OverServices(runner.serving, app.state.admission, metrics))
+        checks = host_checks(settings.host, keys=bool(settings.api_keys))
+        endpoint = McpEndpoint(build_server(tools), checks, settings.max_body_mb * 2**20)
+        async with endpoint.running() as app.state.mcp:
+            runner.start()
+            try:
+                yield
+            finally:
+                await runner.stop()
 
     app = described(lifespan=lifespan)
     app.state.settings = settings
@@ -54,7 +75,7 @@ def create_app(
     app.include_router(health.router)
     guarded = [Depends(authorized), Depends(json_where_a_body_is_read)]
     app.include_router(health.metrics_router, dependencies=guarded)
-    for module in (ingest, jobs, documents, originals, collections, reembed, audit, search, embed):
+    for module in (ingest, jobs, documents, originals, collections, reembed, audit, search, embed, dify, mcp):
         app.include_router(module.router, dependencies=guarded)
 
     @app.get("/", include_in_schema=False)

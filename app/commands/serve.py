@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 
 from app.engine_plan import check_memory
+from app.limits import LOOPBACK
 from app.main import create_app
 from app.model_wiring import build_profile
 from app.settings import Settings
@@ -17,8 +18,6 @@ from app.telemetry import configure_logging
 from retrieval.errors import ConfigurationError, TandemError
 
 log = structlog.get_logger()
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve(settings: Settings) -> int:

@@ -1,0 +1,47 @@
+"""The node's own services behind the tools, with the bounds that its routes have."""
+
+from collections.abc import Callable, Sequence
+
+from app.asking import ask
+from app.limits import Admission
+from app.mcp.port import Json
+from app.node import Node
+from app.routes.jobs import describe
+from app.schemas.answer import SearchOut
+from app.schemas.collections import CollectionOut
+from app.schemas.ingest import IngestIn
+from app.schemas.question import SearchIn
+from app.telemetry import Metrics
+from ingestion.service import Upload
+
+
+class OverServices:
+    def __init__(self, serving: Callable[[], Node], admission: Admission, metrics: Metrics) -> None:
+        """`serving` gives the node, or raises NotReady."""
+        self._serving = serving
+        self._admission = admission
+        self._metrics = metrics
+
+    async def search(self, request: Json) -> Json:
+        body = SearchIn.model_validate(request)
+        result = await ask(body, self._serving(), self._admission, self._metrics)
+        return SearchOut.of(result, None, "").model_dump(mode="json", exclude={"request_id"})
+
+    async def ingest(self, request: Json, wait_seconds: float) -> Json:
+        body, node = IngestIn.model_validate(request), self._serving()
+        uploads = [
+            Upload(
+                data=(document.text or "").encode(),
+                id=document.id,
+                media_type="text/plain",
+                title=document.title,
+                metadata=document.metadata,
+            )
+            for document in body.documents
+        ]
+        job_id, _ = await node.ingestion.accept(body.collection, uploads)
+        job = await node.ingestion.wait(job_id, timeout_seconds=wait_seconds)
+        return (await describe(node, job)).model_dump(mode="json")
+
+    async def collections(self) -> Sequence[Json]:
+        return [CollectionOut.of(each).model_dump(mode="json") for each in await self._serving().collections.list()]

@@ -1,0 +1,188 @@
+"""What the tools say of answers that a healthy node seldom gives; the rest is tested on a node."""
+
+import json
+from typing import Any
+
+import pytest
+from mcp_types import TextContent
+from structlog.testing import capture_logs
+
+from app.mcp.answers import MAX_PASSAGE_CHARACTERS
+from app.mcp.endpoint import host_checks
+from app.mcp.over_http import OverHttp
+from app.mcp.port import Json
+from app.mcp.tools import Tools
+from ingestion.errors import Overloaded
+
+
+def hit(text: str = "text", **fields: Any) -> dict[str, Any]:
+    plain = {"title": "", "document_id": "d", "chunk_id": "c", "page": None, "score": 0.5, "metadata": {}}
+    return {**plain, "text": text, **fields}
+
+
+def answer(*hits: Json, **fields: Any) -> dict[str, Any]:
+    healthy = {
+        "rerank": {"applied": True, "reason": None, "candidates": 2, "scored": 2},
+        "recall": {"mode": "hybrid", "reason": None},
+        "score_name": "rerank",
+        "truncated_query_tokens": 0,
+    }
+    return {"hits": list(hits), **healthy, **fields}
+
+
+def job(status: str, state: str = "succeeded", **fields: Any) -> dict[str, Any]:
+    receipt = {"id": "d", "status": status, "chunks": 1, "tokens": 3, "duplicate_of": None, "error": None, **fields}
+    return {"job_id": "j", "state": state, "collection": "docs", "documents": [receipt]}
+
+
+class Told:
+    """A node that gives one answer, or raises it, and keeps what it was asked."""
+
+    def __init__(self, told: Any) -> None:
+        self._told = told
+        self.asked: list[Any] = []
+
+    async def search(self, request: Json) -> Json:
+        return self._tell(request)
+
+    async def ingest(self, request: Json, wait_seconds: float) -> Json:
+        assert wait_seconds < 60
+        return self._tell(request)
+
+    async def collections(self) -> list[Json]:
+        return self._tell(None)
+
+    def _tell(self, request: Any) -> Any:
+        self.asked.append(request)
+        if isinstance(self._told, Exception):
+            raise self._told
+        return self._told
+
+
+async def call(told: Any, tool: str, **arguments: Any) -> tuple[bool, str, Any]:
+    result = await Tools(Told(told)).call(tool, arguments)
+    [content] = result.content
+    assert isinstance(content, TextContent)
+    return bool(result.is_error), content.text, result.structured_content
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ({"rerank": {"applied": False, "reason": "engine_dead"}, "score_name": "fused"}, "not reranked (engine_dead)"),
+        (
+            {"rerank": {"applied": "partial", "reason": "budget", "candidates": 9, "scored": 4}},
+            "Only 4 of 9 candidates",
+        ),
+        ({"recall": {"mode": "sparse", "reason": "model_language"}}, "Recall was sparse only (model_language)"),
+        ({"truncated_query_tokens": 7}, "its last 7 tokens were not read"),
+    ],
+)
+async def test_whatever_is_amiss_is_noted(fields: dict[str, Any], note: str) -> None:
+    failed, text, data = await call(answer(hit(), **fields), "search", query="x")
+    assert not failed
+    assert len(data["notes"]) == 1
+    assert note in data["notes"][0]
+    assert text.endswith(f"Note: {data['notes'][0]}")
+
+
+async def test_nothing_found_is_said() -> None:
+    nothing = answer(rerank={"applied": False, "reason": "no_candidates"})
+    assert await call(nothing, "search", query="x") == (
+        False,
+        "Nothing was found.",
+        {"passages": [], "reranked": False, "score_name": "rerank", "notes": []},
+    )
+
+
+async def test_long_passages_are_cut_and_marked() -> None:
+    _, text, data = await call(answer(hit("y" * 9000, page=3, score=None)), "search", query="x")
+    [passage] = data["passages"]
+    assert (len(passage["text"]), passage["text_is_cut"]) == (MAX_PASSAGE_CHARACTERS, True)
+    assert text == f"[1] (document d, page 3)\n{'y' * MAX_PASSAGE_CHARACTERS} …"
+
+
+@pytest.mark.parametrize(
+    ("told", "failed", "searchable", "words"),
+    [
+        (job("ready"), False, True, "is searchable (ready; 1 chunks, 3 tokens)"),
+        (job("unchanged"), False, True, "is searchable"),
+        (job("replaced"), False, True, "is searchable"),
+        (job("duplicate_of", duplicate_of="e"), False, False, "document e has the same text"),
+        (job("queued", "running"), False, False, "taken as job j and is not searchable yet"),
+        (
+            job("failed", "failed", error={"code": "no_text", "message": "Empty."}),
+            True,
+            False,
+            "failed: Empty. (no_text)",
+        ),
+    ],
+)
+async def test_each_receipt_is_told(told: Json, failed: bool, searchable: bool, words: str) -> None:
+    is_error, text, data = await call(told, "ingest", text="x")
+    assert (is_error, data["searchable"]) == (failed, searchable)
+    assert words in text
+
+
+async def test_a_call_names_the_collection_or_takes_the_one_of_the_command() -> None:
+    node = Told(answer())
+    tools = Tools(node, "notes")
+    for arguments in ({"query": "x"}, {"query": "x", "collection": "docs"}):
+        await tools.call("search", arguments)
+    assert [request["collection"] for request in node.asked] == ["notes", "docs"]
+
+
+async def test_many_collections_are_bounded() -> None:
+    each = {"name": "c", "language": "en", "metadata_keys": {"year": "int"}, "fingerprint": {"model": "m"}}
+    _, text, data = await call([each] * 203, "list_collections")
+    assert (len(data["collections"]), data["left_out"]) == (200, 3)
+    assert text.startswith("- c: language en; filters on metadata.year (int)\n")
+    assert text.endswith("3 more are not shown.")
+
+
+async def test_expected_errors_are_told_and_defects_are_logged_not_told() -> None:
+    assert await call(Overloaded("Try again shortly."), "search", query="x") == (True, "Try again shortly.", None)
+    with capture_logs() as logs:
+        failed, text, _ = await call(RuntimeError("secret"), "search", query="x")
+    assert failed
+    assert "secret" not in text
+    assert [each["event"] for each in logs] == ["defect in a tool"]
+
+
+class Client:
+    """Of which a job ends after some looks."""
+
+    def __init__(self, looks: int) -> None:
+        self._looks = looks
+
+    def ingest(self, **request: Any) -> dict[str, Any]:
+        assert "wait" not in request
+        return {"job_id": "j"}
+
+    def job(self, job_id: str, *, receipts: bool) -> dict[str, Any]:
+        assert (job_id, receipts) == ("j", True)
+        self._looks -= 1
+        return job("queued", "running") if self._looks else job("ready")
+
+
+@pytest.mark.parametrize(("wait_seconds", "state"), [(60.0, "succeeded"), (0.0, "running")])
+async def test_a_job_elsewhere_is_looked_at_until_it_ends_or_time_is_up(
+    wait_seconds: float, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.mcp.over_http.FIRST_PAUSE_SECONDS", 0.0)
+    over_http = OverHttp(Client(looks=4))  # type: ignore[arg-type]  # its likeness
+    assert (await over_http.ingest({"documents": []}, wait_seconds))["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "checked"),
+    [("127.0.0.1", False, True), ("::1", False, True), ("localhost", False, True), ("127.0.0.1", True, False),
+     ("0.0.0.0", False, False)],
+)  # fmt: skip
+def test_names_are_checked_where_a_web_page_could_get_in(host: str, keys: bool, checked: bool) -> None:
+    assert host_checks(host, keys=keys).enable_dns_rebinding_protection is checked
+
+
+def test_descriptions_hold_no_references_that_some_clients_do_not_resolve() -> None:
+    for tool in Tools(Told(None)).described:
+        assert "$ref" not in json.dumps(tool.input_schema)
