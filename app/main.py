@@ -9,7 +9,19 @@ from fastapi.responses import RedirectResponse
 from app import errors
 from app.limits import Admission, ApiKeys, BodyLimit
 from app.node import Components, OnStep
-from app.routes import audit, collections, documents, embed, health, ingest, jobs, reembed, search
+from app.routes import (
+    audit,
+    collections,
+    documents,
+    embed,
+    health,
+    ingest,
+    jobs,
+    openai_embeddings,
+    reembed,
+    rerank,
+    search,
+)
 from app.routes.dependencies import authorized
 from app.runner import OnFailure, Runner
 from app.settings import Settings
@@ -59,6 +71,8 @@ def create_app(
     app.include_router(health.metrics_router, dependencies=[Depends(authorized)])
     for module in (ingest, jobs, documents, collections, reembed, audit, search, embed):
         app.include_router(module.router, dependencies=[Depends(authorized)])
+    for face in (openai_embeddings.router, rerank.router, rerank.cohere_router):
+        app.include_router(face, dependencies=[Depends(authorized)])
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
