@@ -18,9 +18,12 @@ from app.routes import (
     ingest,
     jobs,
     openai_embeddings,
+    openai_files,
     reembed,
     rerank,
     search,
+    vector_store_files,
+    vector_stores,
 )
 from app.routes.dependencies import authorized
 from app.runner import OnFailure, Runner
@@ -71,7 +74,10 @@ def create_app(
     app.include_router(health.metrics_router, dependencies=[Depends(authorized)])
     for module in (ingest, jobs, documents, collections, reembed, audit, search, embed):
         app.include_router(module.router, dependencies=[Depends(authorized)])
-    for face in (openai_embeddings.router, rerank.router, rerank.cohere_router):
+    for face in (
+        *(openai_embeddings.router, openai_files.router, vector_stores.router, vector_store_files.router),
+        *(rerank.router, rerank.cohere_router),
+    ):
         app.include_router(face, dependencies=[Depends(authorized)])
 
     @app.get("/", include_in_schema=False)
