@@ -1,10 +1,12 @@
 """Files that are uploaded first and put into collections later, as OpenAI's clients do it.
 
 An upload has no row of its own: its id holds all that is known of it, and its bytes are an original like any other.
-What no document refers to within an hour, `tandem audit --repair` removes.
+What no document refers to within an hour, `tandem audit --repair` removes. A table of uploads would be a second record
+of what documents are, with a lifetime of its own to look after; clients put a file into a store as soon as it is there.
 """
 
 import asyncio
+import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
 from ingestion.service import IngestionService, Upload
 from ingestion.types import Collection, DocumentRecord
-from retrieval.errors import EmptyText, InvalidRequest
+from retrieval.errors import EmptyText, InvalidRequest, InvalidText
 from retrieval.types import DocumentId
 
 PREFIX = "file-"
@@ -66,9 +68,11 @@ class FileService:
             )
         if not data.strip():
             raise EmptyText("The file is empty or holds only white space.")
-        name = filename.encode()
-        if not 0 < len(name) <= MAX_NAME_BYTES:
-            raise InvalidRequest(f"The file's name has {len(name)} bytes; 1 to {MAX_NAME_BYTES} are taken.")
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in filename):
+            raise InvalidText("The file's name holds control characters or surrogates.")
+        size = len(filename.encode())
+        if not 0 < size <= MAX_NAME_BYTES:
+            raise InvalidRequest(f"The file's name has {size} bytes; 1 to {MAX_NAME_BYTES} are taken.")
         await asyncio.to_thread(detect, data, filename=filename, declared=media_type)
         digest = await asyncio.to_thread(lambda: sha256(data).hexdigest())
         await self._blobs.put({digest: data})

@@ -16,6 +16,7 @@ from app.schemas.vector_stores import (
     ContentOut,
     DeletedOut,
     FoundOut,
+    StagesOut,
     StoreIn,
     StoreOut,
     StoreSearchIn,
@@ -133,7 +134,11 @@ async def search_store(
             if known is None or (known.score or 0.0) < (hit.score or 0.0):
                 best[hit.candidate.chunk.id] = hit
     ordered = sorted(best.values(), key=lambda hit: -(hit.score or 0.0))[: body.max_num_results]
-    return StoreSearchOut(search_query=body.queries, data=[_found(hit) for hit in ordered])
+    return StoreSearchOut(
+        search_query=body.queries,
+        data=[_found(hit) for hit in ordered],
+        stages=[StagesOut.of(result) for result in results],
+    )
 
 
 async def store_named(node: Node, id_: str) -> Collection:

@@ -14,6 +14,11 @@ class Face(BaseModel):
     model_config = ConfigDict(extra="ignore", from_attributes=True)
 
 
+def example(**fields: Any) -> ConfigDict:
+    """What a model's description shows."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
 def _whole(text: str) -> str:
     try:
         text.encode()
@@ -43,8 +48,9 @@ class RerankErrorOut(Face):
 
 
 class CohereErrorOut(Face):
-    message: str
+    message: str | None = None
     code: str | None = Field(None, description="One of this node's error codes.")
+    error: OpenAIProblem | None = Field(None, description="Instead, of a body that is too large, and of a defect.")
 
 
 def errors_of(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, StrictInt, Tag
 
-from app.schemas.faces import Face, WholeText
+from app.schemas.faces import Face, WholeText, example
 from app.schemas.wire import Text
 from retrieval.types import TextKind
 
@@ -45,6 +45,8 @@ KINDS: dict[str, TextKind] = {
 
 
 class EmbeddingsIn(Face):
+    model_config = example(model="tandem", input=["How hot is the kiln?"], input_type="query")
+
     input: Input = Field(
         description="Texts, or token ids of the served model's own vocabulary. Those of other tokenizers (tiktoken) "
         "stand for other words here, and those that the vocabulary lacks are refused. Longer inputs than the model's "

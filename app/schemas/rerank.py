@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.schemas.faces import Face, WholeText
+from app.schemas.faces import Face, WholeText, example
 from app.schemas.question import MAX_QUERY_CHARACTERS, Query
 from app.schemas.wire import Text
 
@@ -40,11 +40,23 @@ class Rerank(Face):
         return [each if isinstance(each, str) else each.text for each in self.documents]
 
 
+EXAMPLE = {
+    "model": "tandem",
+    "query": "How hot is the kiln?",
+    "documents": ["A celadon glaze needs iron.", "The kiln is held at 1280 degrees."],
+    "top_n": 1,
+}
+
+
 class RerankIn(Rerank):
+    model_config = example(**EXAMPLE)
+
     return_documents: bool | None = Field(None, description="Whether results hold their documents. Default: yes.")
 
 
 class CohereRerankIn(Rerank):
+    model_config = example(**EXAMPLE)
+
     return_documents: bool | None = Field(None, description="Whether results hold their documents. Default: no.")
     priority: int | None = Field(None, description="Without effect: all searches come before ingestion.")
 
@@ -94,6 +106,12 @@ Sides = Side | Annotated[list[Side], Field(min_length=1, max_length=MAX_DOCUMENT
 
 
 class ScoreIn(Face):
+    model_config = example(
+        model="tandem",
+        text_1="How hot is the kiln?",
+        text_2=["A celadon glaze needs iron.", "The kiln is held at 1280 degrees."],
+    )
+
     model: Text | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
     text_1: Sides = Field(description="A query for all of `text_2`, or one for each.")
     text_2: Sides = Field(description="The passages.")

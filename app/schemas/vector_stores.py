@@ -7,14 +7,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.schemas.answer import RecallOut, RerankOut
 from app.schemas.collections import ChunkingIn
-from app.schemas.faces import Face
+from app.schemas.faces import Face, example
 from app.schemas.question import MAX_QUERIES, Query
 from app.schemas.wire import Metadata, Text
 from ingestion.files import StoredFile
 from ingestion.types import Chunking, Collection, DocumentRecord, Totals
 from retrieval.filter_parsing import MAX_DEPTH
 from retrieval.filters import METADATA
+from retrieval.questions import SearchResult
 
 MAX_ATTRIBUTES = 16
 MAX_FILES = 500
@@ -86,6 +88,8 @@ class _NotStored(Face):
 
 
 class StoreIn(_NotStored):
+    model_config = example(name="kiln_logs")
+
     name: Text | None = Field(
         None, max_length=256, description="Becomes the collection's: other signs than letters and digits become _."
     )
@@ -147,12 +151,16 @@ class DeletedOut(Face):
 
 
 class StoreFileIn(Face):
+    model_config = example(file_id="file-afRdgM3-…", attributes={"year": 2024})
+
     file_id: Text
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
 
 
 class StoreFileUpdateIn(Face):
+    model_config = example(attributes={"year": 2025})
+
     attributes: Attributes
 
 
@@ -162,6 +170,8 @@ class BatchFileIn(Face):
 
 
 class BatchIn(Face):
+    model_config = example(file_ids=["file-afRdgM3-…"], attributes={"year": 2024})
+
     file_ids: FileIds | None = None
     files: list[BatchFileIn] | None = Field(None, max_length=MAX_FILES, description="Each with attributes of its own.")
     attributes: Attributes | None = Field(None, description="For all of `file_ids`.")
@@ -272,6 +282,10 @@ class RankingOptions(Face):
 
 
 class StoreSearchIn(Face):
+    model_config = example(
+        query="How hot is the kiln?", max_num_results=5, filters={"type": "gte", "key": "year", "value": 2024}
+    )
+
     query: Query | Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] = Field(
         description="Of several, each chunk counts with its best score."
     )
@@ -302,12 +316,29 @@ class FoundOut(Face):
     content: list[ContentOut]
 
 
+class StagesOut(Face):
+    """What was done for one query."""
+
+    score_name: str = Field(description="Which score its results have: `rerank`, `fused`…")
+    recall: RecallOut
+    rerank: RerankOut
+
+    @classmethod
+    def of(cls, result: SearchResult) -> Self:
+        return cls(
+            score_name=result.score_name,
+            recall=RecallOut.model_validate(result.recall),
+            rerank=RerankOut.model_validate(result.rerank),
+        )
+
+
 class StoreSearchOut(Face):
     object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
     search_query: list[str]
     data: list[FoundOut]
     has_more: bool = False
     next_page: str | None = None
+    stages: list[StagesOut] = Field(description="For each query, as POST /search tells it: what was not done, and why.")
 
 
 def seconds(moment: datetime) -> int:

@@ -7,6 +7,7 @@ from uuid import uuid4
 import openai
 import pytest
 
+from retrieval.errors import EngineDead
 from tests.support.faces import KEY, Face
 
 KILN = b"The kiln is held at 1280 degrees for an hour."
@@ -74,6 +75,21 @@ async def test_searches_with_filters_thresholds_and_several_queries(client: open
     for wrong in ({"rewrite_query": True}, {"max_num_results": 51}, {"query": []}, {"query": " "}):
         with pytest.raises(openai.BadRequestError):
             await names(**wrong)
+
+
+async def test_what_was_not_done_is_said(
+    face: Face, client: openai.AsyncOpenAI, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.vector_stores.files.upload_and_poll(vector_store_id=store, file=file("kiln.txt", KILN))
+    monkeypatch.setattr(face.reranker, "fail_with", EngineDead("gone"))
+    found = await client.vector_stores.search(store, query="kiln")
+    assert len(found.data) == 1
+    [stages] = found.model_extra["stages"]  # type: ignore[index]
+    assert (stages["score_name"], stages["rerank"]["applied"], stages["rerank"]["reason"]) == (
+        "fused",
+        False,
+        "engine_dead",
+    )
 
 
 async def test_a_batch(client: openai.AsyncOpenAI, store: str) -> None:
