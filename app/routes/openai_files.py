@@ -7,7 +7,7 @@ from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from app.routes.dependencies import ServingNode
 from app.routes.faces import OpenAIRoute
 from app.schemas.faces import OpenAIErrorOut, errors_of
-from app.schemas.vector_stores import DeletedOut, FileOut, FilesOut
+from app.schemas.store_files import DeletedOut, FileOut, FilesOut
 
 router = APIRouter(prefix="/v1/files", tags=["openai"], route_class=OpenAIRoute, responses=errors_of(OpenAIErrorOut))
 

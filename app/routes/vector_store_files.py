@@ -10,7 +10,7 @@ from app.routes.dependencies import ServingNode
 from app.routes.faces import OpenAIRoute
 from app.routes.vector_stores import store_named
 from app.schemas.faces import OpenAIErrorOut, errors_of
-from app.schemas.vector_stores import (
+from app.schemas.store_files import (
     BATCH_PREFIX,
     STORE_PREFIX,
     BatchIn,

@@ -11,10 +11,9 @@ from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.routes.faces import OpenAIRoute
 from app.schemas.faces import OpenAIErrorOut, errors_of
+from app.schemas.store_files import STORE_PREFIX, DeletedOut, attributes_of
 from app.schemas.vector_stores import (
-    STORE_PREFIX,
     ContentOut,
-    DeletedOut,
     FoundOut,
     StagesOut,
     StoreIn,
@@ -23,7 +22,6 @@ from app.schemas.vector_stores import (
     StoreSearchOut,
     StoresOut,
     StoreUpdateIn,
-    attributes_of,
     with_metadata_keys,
 )
 from ingestion.files import filename_of

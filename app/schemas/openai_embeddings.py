@@ -63,7 +63,10 @@ class EmbeddingsIn(Face):
         "without one lose 1 to 5 % by its model card.",
     )
     instruction: Text | None = Field(
-        None, max_length=2000, description="With `query`: what to look for. Default: the model's own."
+        None,
+        max_length=2000,
+        description="What to look for, instead of the model's own: before a query in the model's format, before a "
+        "document as it is.",
     )
     user: str | None = Field(None, description="Read by nobody.")
 
