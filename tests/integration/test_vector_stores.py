@@ -1,12 +1,15 @@
 """OpenAI's vector stores and files, by OpenAI's own client."""
 
 import io
+import re
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import httpx
 import openai
 import pytest
 
+import ingestion.files
 from retrieval.errors import EngineDead
 from tests.support.faces import KEY, Face
 
@@ -178,7 +181,8 @@ async def test_a_deleted_file_leaves_every_store(client: openai.AsyncOpenAI, sto
 
 async def test_documents_that_came_otherwise_are_files(face: Face, client: openai.AsyncOpenAI, store: str) -> None:
     name = store.removeprefix("vs_")
-    document = {"id": "logs/kiln 1", "text": "The kiln is hot.", "title": "Log", "metadata": {"a": 1, "tags": ["x"]}}
+    document: dict[str, object] = {"id": "logs/kiln 1", "text": "The kiln is hot.", "title": "Log", "partition": "p"}
+    document["metadata"] = {"a": 1, "tags": ["x"]}
     body = {"collection": name, "documents": [document], "wait": True}
     assert (await face.http.post("/ingest", json=body)).status_code == 200
     [listed] = (await client.vector_stores.files.list(store)).data
@@ -188,6 +192,48 @@ async def test_documents_that_came_otherwise_are_files(face: Face, client: opena
     assert (await client.files.content("logs/kiln 1")).text == "The kiln is hot."
     [found] = (await client.vector_stores.search(store, query="kiln")).data
     assert (found.file_id, found.filename) == ("logs/kiln 1", "Log")
+    await client.vector_stores.files.update("logs/kiln 1", vector_store_id=store, attributes={"b": 2})
+    await client.vector_stores.files.poll("logs/kiln 1", vector_store_id=store)
+    told = (await face.http.get("/documents/logs/kiln 1", params={"collection": name})).json()
+    assert (told["state"], told["title"], told["partition"]) == ("ready", "Log", "p")
+    assert (told["media_type"], told["metadata"]) == ("text/plain", {"b": 2})
+    other = await client.vector_stores.create(file_ids=["logs/kiln 1"])
+    await client.vector_stores.files.poll("logs/kiln 1", vector_store_id=other.id)
+    assert len((await client.vector_stores.search(other.id, query="kiln")).data) == 1
+    await client.vector_stores.delete(other.id)
+
+
+async def test_a_collection_that_leaves_duplicates_out_says_so(face: Face, client: openai.AsyncOpenAI) -> None:
+    await face.http.post("/collections", json={"name": "skipping", "duplicates": "skip"})
+    _, data = file("kiln.txt", KILN)
+    first = await client.files.create(file=("one.txt", data.getvalue()), purpose="assistants")
+    second = await client.files.create(file=("two.txt", data.getvalue()), purpose="assistants")
+    await client.vector_stores.files.create_and_poll(first.id, vector_store_id="vs_skipping")
+    with pytest.raises(openai.BadRequestError, match="leaves duplicates out") as refused:
+        await client.vector_stores.files.create("vs_skipping", file_id=second.id)
+    assert refused.value.param == "file_id"
+    await client.vector_stores.delete("vs_skipping")
+
+
+async def test_what_is_put_in_at_once_is_bounded(
+    client: openai.AsyncOpenAI, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingestion.files, "MAX_BATCH_BYTES", 100)
+    sent = [await client.files.create(file=file("kiln.txt", KILN), purpose="assistants") for _ in range(2)]
+    with pytest.raises(openai.APIStatusError, match="more than 100 bytes together") as refused:
+        await client.vector_stores.file_batches.create(store, file_ids=[each.id for each in sent])
+    assert (refused.value.status_code, refused.value.code) == (413, "too_large")
+    assert (await client.vector_stores.retrieve(store)).file_counts.total == 0
+
+
+async def test_every_route_wants_a_key(face: Face) -> None:
+    described = (await face.http.get("/openapi.json")).json()["paths"]
+    faces = [(method, path) for path, each in described.items() if re.match("/(v1|v2|score)", path) for method in each]
+    assert len(faces) == 26
+    async with httpx.AsyncClient(base_url=face.url) as stranger:
+        for method, path in faces:
+            answer = await stranger.request(method, path, json={})
+            assert answer.status_code == 401, path
 
 
 async def test_stores_are_collections(face: Face, client: openai.AsyncOpenAI) -> None:
