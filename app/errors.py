@@ -33,6 +33,12 @@ class InvalidJson(InvalidRequest):
     code = "invalid_json"
 
 
+class ModelNotFound(TandemError):
+    """A request names a model that this node does not serve."""
+
+    code = "model_not_found"
+
+
 STATUS: Mapping[str, int] = {
     "invalid_json": 400,
     "unauthorized": 401,
@@ -40,6 +46,7 @@ STATUS: Mapping[str, int] = {
     "document_not_found": 404,
     "job_not_found": 404,
     "blob_missing": 404,
+    "model_not_found": 404,
     "reembedding_not_found": 404,
     "collection_exists": 409,
     "fingerprint_mismatch": 409,
@@ -107,12 +114,17 @@ def error_body(code: str, message: str, detail: Mapping[str, object]) -> dict[st
 
 def error_response(error: TandemError) -> JSONResponse:
     status = STATUS.get(error.code, 500)
+    return JSONResponse(error_body(error.code, error.message, error.detail), status, error_headers(error))
+
+
+def error_headers(error: TandemError) -> dict[str, str]:
+    status = STATUS.get(error.code, 500)
     headers = {}
     if status in (429, 503) or error.retryable:
         headers["Retry-After"] = str(error.detail.get("retry_after_s", RETRY_AFTER_SECONDS))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(error_body(error.code, error.message, error.detail), status, headers)
+    return headers
 
 
 def validation_error(errors: Sequence[Mapping[str, object]]) -> TandemError:

@@ -14,21 +14,9 @@ from app.mcp.server import build_server
 from app.mcp.tools import Tools
 from app.node import Components, OnStep
 from app.openapi import described
-from app.routes import (
-    audit,
-    collections,
-    dify,
-    documents,
-    embed,
-    health,
-    ingest,
-    jobs,
-    mcp,
-    originals,
-    reembed,
-    search,
-)
+from app.routes import health
 from app.routes.dependencies import authorized, json_where_a_body_is_read
+from app.routes.guarded import GUARDED
 from app.runner import OnFailure, Runner
 from app.settings import Settings
 from app.telemetry import Metrics, Observed
@@ -73,10 +61,8 @@ def create_app(
     app.state.embed_admission = Admission(settings.max_texts_in_flight, "texts")
     errors.install(app)
     app.include_router(health.router)
-    guarded = [Depends(authorized), Depends(json_where_a_body_is_read)]
-    app.include_router(health.metrics_router, dependencies=guarded)
-    for module in (ingest, jobs, documents, originals, collections, reembed, audit, search, embed, dify, mcp):
-        app.include_router(module.router, dependencies=guarded)
+    for router in GUARDED:
+        app.include_router(router, dependencies=[Depends(authorized), Depends(json_where_a_body_is_read)])
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:

@@ -12,6 +12,7 @@ from app.workers import WorkerParts, Workers
 from ingestion.audit.auditor import Auditor
 from ingestion.changes import Changes
 from ingestion.collections import CollectionService
+from ingestion.files import FileService
 from ingestion.originals import Originals
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.quality import Quality
@@ -85,6 +86,9 @@ class Node:
             limits=options.limits,
             work_arrived=work_arrived,
             changes=changes,
+        )
+        self.files = FileService(
+            parts.catalog, parts.blobs, originals, self.ingestion, max_bytes=options.limits.document_bytes
         )
         self.embedders = Embedders(parts.embedder)
         self.search = SearchService(parts.reranker, parts.store, options.languages)

@@ -17,6 +17,7 @@ from ingestion.types import (
     Outcome,
     ParsedDocument,
     Receipt,
+    Totals,
     WorkerId,
 )
 from retrieval.ports import Lifecycle
@@ -168,6 +169,10 @@ class Catalog(Lifecycle, Protocol):
 
     async def documents_named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
         """Those of `ids` that there are."""
+        ...
+
+    async def totals(self, collections: Several[str]) -> Mapping[str, Totals]:
+        """Of those that hold documents."""
         ...
 
     async def queue_depth(self) -> int:

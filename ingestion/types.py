@@ -102,6 +102,19 @@ class DocumentRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """Documents of a collection by what became of them."""
+
+    unfinished: int = 0
+    """Queued or being processed."""
+    ready: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    size: int = 0
+    """Bytes of all originals."""
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of one document of one job."""
 

@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.support.chaos",
     "tests.support.dialect_servers",
     "tests.support.engines",
+    "tests.support.faces",
     "tests.support.fakes",
     "tests.support.late_interaction",
     "tests.support.vllm_serve",

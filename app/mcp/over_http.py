@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from time import monotonic
 
-from app.client import ENDED, Client
+from app.client import Client
 from app.mcp.port import Json
+from langchain_tandem.client.calls import ENDED
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 """Between looks at a job: most texts are searchable within a second."""

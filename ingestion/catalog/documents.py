@@ -2,16 +2,17 @@
 
 from collections.abc import Collection as Several
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import collections, records
 from ingestion.catalog.batches import batches
 from ingestion.catalog.tables import documents
-from ingestion.errors import DocumentNotFound
-from ingestion.types import DocumentRecord
+from ingestion.errors import Cancelled, DocumentNotFound
+from ingestion.types import DocumentRecord, Totals
 from retrieval.types import DocumentId
 
 
@@ -79,6 +80,24 @@ async def blobs_in_use(connection: AsyncConnection, hashes: Several[str]) -> set
     for some in batches(hashes):
         query = select(documents.c.sha256).where(documents.c.sha256.in_(some)).distinct()
         found.update(await connection.scalars(query))
+    return found
+
+
+async def totals(connection: AsyncConnection, names: Several[str]) -> dict[str, Totals]:
+    """See Catalog.totals."""
+    cancelled = and_(documents.c.state == "failed", documents.c.error_code == Cancelled.code)
+    state = case((cancelled, "cancelled"), else_=documents.c.state)
+    found: dict[str, Totals] = {}
+    for some in batches(names):
+        query = (
+            select(documents.c.collection, state.label("kind"), func.count(), func.sum(documents.c.size))
+            .where(documents.c.collection.in_(some))
+            .group_by(documents.c.collection, "kind")
+        )
+        for collection, kind, count, size in await connection.execute(query):
+            known = found.get(collection, Totals())
+            field = "unfinished" if kind == "queued" else kind
+            found[collection] = replace(known, size=known.size + int(size), **{field: count})
     return found
 
 

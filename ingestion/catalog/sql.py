@@ -18,6 +18,7 @@ from ingestion.types import (
     JobId,
     Outcome,
     Receipt,
+    Totals,
     WorkerId,
 )
 from retrieval.types import DocumentId
@@ -110,6 +111,9 @@ class SqlCatalog:
 
     async def documents_named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
         return await self._database.read(lambda connection: told.named(connection, collection, ids))
+
+    async def totals(self, collections: Several[str]) -> Mapping[str, Totals]:
+        return await self._database.read(lambda connection: told.totals(connection, collections))
 
     async def queue_depth(self) -> int:
         return await self._database.read(told.queue_depth)

@@ -8,7 +8,7 @@ import pytest
 
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.errors import DocumentNotFound, JobNotFound
-from ingestion.types import Chunking, Document, DocumentError, Job, JobId, Progress, Receipt
+from ingestion.types import Chunking, Document, DocumentError, Job, JobId, Progress, Receipt, Totals
 from retrieval.errors import CollectionExists, CollectionNotFound, InvalidRequest
 from retrieval.types import DocumentId
 from tests.support.catalog import (
@@ -78,6 +78,26 @@ class TestCollections:
         # The same name begins anew.
         await catalog.add_collection(a_collection())
         assert await catalog.documents("docs") == []
+
+
+class TestTotals:
+    async def test_of_collections_by_what_became_of_the_documents(self, catalog: SqlCatalog) -> None:
+        await catalog.add_collection(a_collection("other"))
+        await catalog.add_collection(a_collection("empty"))
+        await ingest(catalog, a_document("ready", "12345"), job="first")
+        await catalog.accept(JobId("second"), "docs", [a_document("failed", "123")])
+        await catalog.complete([failure(await claim_one(catalog))])
+        await catalog.accept(JobId("third"), "docs", [a_document("cancelled", "1234")])
+        await catalog.cancel_job(JobId("third"))
+        await catalog.accept(JobId("fourth"), "docs", [a_document("working", "12")])
+        await claim_one(catalog)
+        await catalog.accept(JobId("fifth"), "docs", [a_document("queued", "1")])
+        await catalog.accept(JobId("sixth"), "other", [a_document("a", "123456", collection="other")])
+        assert await catalog.totals(["docs", "other", "empty", "none"]) == {
+            "docs": Totals(unfinished=2, ready=1, failed=1, cancelled=1, size=15),
+            "other": Totals(unfinished=1, size=6),
+        }
+        assert await catalog.totals([]) == {}
 
 
 class TestAccept:

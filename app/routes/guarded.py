@@ -1,0 +1,42 @@
+"""Everything that is behind an API key, in the order of the documentation."""
+
+from app.routes import (
+    audit,
+    collections,
+    dify,
+    documents,
+    embed,
+    health,
+    ingest,
+    jobs,
+    mcp,
+    openai_embeddings,
+    openai_files,
+    originals,
+    reembed,
+    rerank,
+    search,
+    vector_store_files,
+    vector_stores,
+)
+
+GUARDED = (
+    health.metrics_router,
+    ingest.router,
+    jobs.router,
+    documents.router,
+    originals.router,
+    collections.router,
+    reembed.router,
+    audit.router,
+    search.router,
+    embed.router,
+    openai_embeddings.router,
+    openai_files.router,
+    vector_stores.router,
+    vector_store_files.router,
+    rerank.router,
+    rerank.cohere_router,
+    dify.router,
+    mcp.router,
+)

@@ -1,0 +1,193 @@
+"""OpenAI's vector stores: a store is a collection, a file in it a document."""
+
+import re
+from typing import Annotated, Literal
+from uuid import uuid4
+
+from fastapi import APIRouter, Query, Request
+
+from app.node import Node
+from app.routes.callers import unless_gone
+from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
+from app.routes.faces import OpenAIRoute
+from app.schemas.faces import OpenAIErrorOut, errors_of
+from app.schemas.store_files import STORE_PREFIX, DeletedOut, attributes_of
+from app.schemas.vector_stores import (
+    ContentOut,
+    FoundOut,
+    StagesOut,
+    StoreIn,
+    StoreOut,
+    StoreSearchIn,
+    StoreSearchOut,
+    StoresOut,
+    StoreUpdateIn,
+    with_metadata_keys,
+)
+from ingestion.files import filename_of
+from ingestion.types import Collection, Totals
+from retrieval.errors import CollectionNotFound, InvalidRequest
+from retrieval.filter_parsing import parse_filter
+from retrieval.questions import Hit, Reranking, SearchQuery
+
+router = APIRouter(
+    prefix="/v1/vector_stores", tags=["openai"], route_class=OpenAIRoute, responses=errors_of(OpenAIErrorOut)
+)
+
+MAX_NAME = 80
+
+
+@router.post("")
+async def create_store(body: StoreIn, node: ServingNode) -> StoreOut:
+    """Creates a collection with defaults, for the node's embedding model, and puts files into it."""
+    uploads = await node.files.uploads(None, {id_: {} for id_ in body.file_ids})
+    name = _collection_name(body.name, {each.name for each in await node.collections.list()})
+    collection = await node.collections.create(name, node.components.embedder.fingerprint)
+    if uploads:
+        chunking = body.chunking_strategy.to_chunking() if body.chunking_strategy else None
+        await node.ingestion.accept(name, uploads, chunking)
+    return await _told(node, collection)
+
+
+@router.get("")
+async def list_stores(
+    node: ServingNode,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+    after: str | None = None,
+    before: str | None = None,
+) -> StoresOut:
+    """All collections, by the time of their creation."""
+    every = sorted(await node.collections.list(), key=lambda each: (each.created_at, each.name))
+    if order == "desc":
+        every.reverse()
+    places = {STORE_PREFIX + each.name: place for place, each in enumerate(every)}
+    for cursor in (after, before):
+        if cursor is not None and cursor not in places:
+            raise _no_store(cursor)
+    if before is not None and after is None:
+        end = places[before]
+        first = max(0, end - limit)
+        page, more = every[first:end], first > 0
+    else:
+        first = 0 if after is None else places[after] + 1
+        page, more = every[first : first + limit], len(every) > first + limit
+    totals = await node.components.catalog.totals([each.name for each in page])
+    data = [StoreOut.of(each, totals.get(each.name, Totals())) for each in page]
+    return StoresOut(
+        data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None, has_more=more
+    )
+
+
+@router.get("/{vector_store_id}")
+async def get_store(vector_store_id: str, node: ServingNode) -> StoreOut:
+    """One, with its files counted."""
+    return await _told(node, await store_named(node, vector_store_id))
+
+
+@router.post("/{vector_store_id}")
+async def update_store(vector_store_id: str, body: StoreUpdateIn, node: ServingNode) -> StoreOut:
+    """Changes nothing: what could be changed is refused."""
+    collection = await store_named(node, vector_store_id)
+    if body.name not in (None, collection.name):
+        raise InvalidRequest(
+            f"name: a vector store is a collection, and {collection.name!r} keeps its name. Create another one.",
+            param="name",
+        )
+    return await _told(node, collection)
+
+
+@router.delete("/{vector_store_id}")
+async def delete_store(vector_store_id: str, node: ServingNode) -> DeletedOut:
+    """Deletes the collection with its documents, vectors, jobs, and originals that no other one holds."""
+    collection = await store_named(node, vector_store_id)
+    await node.collections.delete(collection.name)
+    return DeletedOut(id=vector_store_id, object="vector_store.deleted")
+
+
+@router.post("/{vector_store_id}/search")
+async def search_store(
+    vector_store_id: str,
+    body: StoreSearchIn,
+    request: Request,
+    node: ServingNode,
+    admission: SearchAdmission,
+    metrics: NodeMetrics,
+) -> StoreSearchOut:
+    """Chunks that answer the query, the best first, each with the file it is from. They are recalled by vectors and
+    words and reranked as POST /search does it."""
+    collection = await node.collections.get_recent(_name_of(vector_store_id))
+    embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
+    queries = [_query(body, text, collection) for text in body.queries]
+    weight = sum(query.candidates if query.reranking else 1 for query in queries)
+    async with admission.admit(weight):
+        results = await unless_gone(
+            request, [node.search.search(collection.store_name, embedder, query) for query in queries]
+        )
+    best: dict[str, Hit] = {}
+    for result in results:
+        metrics.observe(result)
+        for hit in result.hits:
+            known = best.get(hit.candidate.chunk.id)
+            if known is None or (known.score or 0.0) < (hit.score or 0.0):
+                best[hit.candidate.chunk.id] = hit
+    ordered = sorted(best.values(), key=lambda hit: -(hit.score or 0.0))[: body.max_num_results]
+    return StoreSearchOut(
+        search_query=body.queries,
+        data=[_found(hit) for hit in ordered],
+        stages=[StagesOut.of(result) for result in results],
+    )
+
+
+async def store_named(node: Node, id_: str) -> Collection:
+    """Raises CollectionNotFound."""
+    return await node.collections.get(_name_of(id_))
+
+
+def _name_of(id_: str) -> str:
+    name = id_.removeprefix(STORE_PREFIX)
+    if not id_.startswith(STORE_PREFIX) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,99}", name):
+        raise _no_store(id_)
+    return name
+
+
+def _no_store(id_: str) -> CollectionNotFound:
+    return CollectionNotFound(
+        f"There is no vector store {id_[:120]!r}; ids are {STORE_PREFIX!r} and a collection's name."
+    )
+
+
+def _collection_name(asked: str | None, taken: set[str]) -> str:
+    """As near to the name that was asked for as a collection's may be, and new."""
+    words = re.sub(r"[^A-Za-z0-9]+", "_", asked or "").strip("_")[:MAX_NAME]
+    name = words if words[:1].isalpha() else f"store_{words}".rstrip("_")
+    return f"{name}_{uuid4().hex[:8]}" if name in taken or not words else name
+
+
+async def _told(node: Node, collection: Collection) -> StoreOut:
+    totals = await node.components.catalog.totals([collection.name])
+    return StoreOut.of(collection, totals.get(collection.name, Totals()))
+
+
+def _query(body: StoreSearchIn, text: str, collection: Collection) -> SearchQuery:
+    options = body.ranking_options
+    ranked = options.ranker != "none"
+    return SearchQuery(
+        text=text,
+        top_k=body.max_num_results,
+        reranking=Reranking(instruction=collection.rerank_instruction) if ranked else None,
+        filter=parse_filter(with_metadata_keys(body.filters), collection.metadata_keys) if body.filters else None,
+        min_score=options.score_threshold,
+        instruction=collection.query_instruction,
+    )
+
+
+def _found(hit: Hit) -> FoundOut:
+    candidate = hit.candidate
+    return FoundOut(
+        file_id=candidate.chunk.document_id,
+        filename=filename_of(candidate.chunk.document_id, candidate.title),
+        score=hit.score or 0.0,
+        attributes=attributes_of(candidate.metadata),
+        content=[ContentOut(text=candidate.chunk.text)],
+    )

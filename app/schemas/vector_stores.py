@@ -1,0 +1,170 @@
+"""OpenAI's vector stores on the wire. Source: OpenAI's API reference, and openai-python's types."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, JsonValue
+from pydantic_core import PydanticCustomError
+
+from app.schemas.answer import RecallOut, RerankOut
+from app.schemas.faces import Face, example
+from app.schemas.question import MAX_QUERIES, Query
+from app.schemas.store_files import (
+    STORE_PREFIX,
+    ChunkingStrategy,
+    FileCounts,
+    FileIds,
+    Page,
+    Scalar,
+    seconds,
+)
+from app.schemas.wire import Text
+from ingestion.types import Collection, Totals
+from retrieval.filter_parsing import MAX_DEPTH
+from retrieval.filters import METADATA
+from retrieval.questions import SearchResult
+
+
+def _nothing(value: object) -> object:
+    """What a collection has no place for is refused, not forgotten."""
+    if value:
+        raise PydanticCustomError("not_stored", "cannot be stored: a vector store is a collection, which has none")
+    return value
+
+
+class _NotStored(Face):
+    metadata: Annotated[dict[str, str] | None, AfterValidator(_nothing)] = Field(
+        None, description="Must be empty: it cannot be stored."
+    )
+    expires_after: None = Field(None, description="Must be absent: nothing expires.")
+
+
+class StoreIn(_NotStored):
+    model_config = example(name="kiln_logs")
+
+    name: Text | None = Field(
+        None, max_length=256, description="Becomes the collection's: other signs than letters and digits become _."
+    )
+    file_ids: FileIds = Field(default_factory=list)
+    chunking_strategy: ChunkingStrategy | None = None
+    description: Annotated[str | None, AfterValidator(_nothing)] = Field(
+        None, description="Must be empty: it cannot be stored."
+    )
+
+
+class StoreUpdateIn(_NotStored):
+    name: Text | None = Field(None, description="Only the one it has: collections keep their names.")
+
+
+class StoreOut(Face):
+    id: str = Field(description="`vs_` and the name of the collection.")
+    object: Literal["vector_store"] = "vector_store"
+    created_at: int
+    name: str
+    usage_bytes: int = Field(description="Of the originals.")
+    file_counts: FileCounts
+    status: Literal["in_progress", "completed"]
+    expires_after: None = None
+    expires_at: None = None
+    last_active_at: int | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, collection: Collection, totals: Totals) -> Self:
+        counts = FileCounts(
+            in_progress=totals.unfinished,
+            completed=totals.ready,
+            failed=totals.failed,
+            cancelled=totals.cancelled,
+            total=totals.unfinished + totals.ready + totals.failed + totals.cancelled,
+        )
+        return cls(
+            id=STORE_PREFIX + collection.name,
+            created_at=seconds(collection.created_at),
+            name=collection.name,
+            usage_bytes=totals.size,
+            file_counts=counts,
+            status="in_progress" if counts.in_progress else "completed",
+        )
+
+
+class StoresOut(Page):
+    data: list[StoreOut]
+
+
+class RankingOptions(Face):
+    ranker: Literal["none", "auto", "default-2024-11-15"] = Field("auto", description="`none`: without reranking.")
+    score_threshold: float | None = Field(None, ge=0, le=1, description="Applied to the score that results have.")
+
+
+class StoreSearchIn(Face):
+    model_config = example(
+        query="How hot is the kiln?", max_num_results=5, filters={"type": "gte", "key": "year", "value": 2024}
+    )
+
+    query: Query | Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] = Field(
+        description="Of several, each chunk counts with its best score."
+    )
+    max_num_results: int = Field(10, ge=1, le=50)
+    filters: dict[str, JsonValue] | None = Field(
+        None,
+        description='`{"type": "eq", "key": "year", "value": 2024}`; also ne, gt, gte, lt, lte, in, nin; joined by '
+        '`{"type": "and", "filters": […]}` and or. Keys are those of attributes.',
+    )
+    ranking_options: RankingOptions = RankingOptions()
+    rewrite_query: Literal[False] = Field(False, description="Queries are asked as they are.")
+
+    @property
+    def queries(self) -> list[str]:
+        return self.query if isinstance(self.query, list) else [self.query]
+
+
+class ContentOut(Face):
+    type: Literal["text"] = "text"
+    text: str
+
+
+class FoundOut(Face):
+    file_id: str
+    filename: str
+    score: float
+    attributes: dict[str, Scalar]
+    content: list[ContentOut]
+
+
+class StagesOut(Face):
+    """What was done for one query."""
+
+    score_name: str = Field(description="Which score its results have: `rerank`, `fused`…")
+    recall: RecallOut
+    rerank: RerankOut
+
+    @classmethod
+    def of(cls, result: SearchResult) -> Self:
+        return cls(
+            score_name=result.score_name,
+            recall=RecallOut.model_validate(result.recall),
+            rerank=RerankOut.model_validate(result.rerank),
+        )
+
+
+class StoreSearchOut(Face):
+    object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
+    search_query: list[str]
+    data: list[FoundOut]
+    has_more: bool = False
+    next_page: str | None = None
+    stages: list[StagesOut] = Field(description="For each query, as POST /search tells it: what was not done, and why.")
+
+
+def with_metadata_keys(tree: JsonValue, depth: int = 1) -> JsonValue:
+    """A filter on attributes as one on metadata. What is no filter stays as it is: the parser says what is wrong."""
+    if not isinstance(tree, dict) or depth > MAX_DEPTH:
+        return tree
+    changed: dict[str, Any] = dict(tree)
+    if isinstance(inner := tree.get("filters"), list):
+        changed["filters"] = [with_metadata_keys(each, depth + 1) for each in inner]
+    if isinstance(key := tree.get("key"), str):
+        changed["key"] = METADATA + key
+    if tree.get("type") == "nin":
+        return {"type": "not", "filters": [{**changed, "type": "in"}]}
+    return changed

@@ -1,0 +1,211 @@
+"""Files that are uploaded first and put into collections later, as OpenAI's clients do it.
+
+An upload has no row of its own: its id holds all that is known of it, and its bytes are an original like any other.
+What no document refers to within an hour, `tandem audit --repair` removes. A table of uploads would be a second record
+of what documents are, with a lifetime of its own to look after; clients put a file into a store as soon as it is there.
+"""
+
+import asyncio
+import unicodedata
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from ingestion.collections import is_internal
+from ingestion.errors import DocumentNotFound, TooLarge
+from ingestion.originals import Originals
+from ingestion.parsers.detect import detect
+from ingestion.ports import BlobStore, Catalog
+from ingestion.service import IngestionService, Upload
+from ingestion.types import Collection, DocumentRecord
+from retrieval.errors import EmptyText, InvalidRequest, InvalidText
+from retrieval.types import DocumentId
+
+PREFIX = "file-"
+MAX_NAME_BYTES = 300
+"""So that an id stays within what a document's id may have."""
+MAX_BATCH_BYTES = 256 * 2**20
+"""Of the files that are put into a collection at once: they are in memory together."""
+TIME_BYTES, HASH_BYTES = 4, 32
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """An upload, or a document seen as a file."""
+
+    id: str
+    filename: str
+    sha256: str
+    created_at: datetime
+    size: int
+    media_type: str | None = None
+    """Of a document; that of an upload is found out again."""
+
+
+class FileService:
+    def __init__(
+        self,
+        catalog: Catalog,
+        blobs: BlobStore,
+        originals: Originals,
+        ingestion: IngestionService,
+        *,
+        max_bytes: int,
+    ) -> None:
+        self._catalog = catalog
+        self._blobs = blobs
+        self._originals = originals
+        self._ingestion = ingestion
+        self._max_bytes = max_bytes
+
+    async def keep(self, filename: str, data: bytes, media_type: str | None) -> StoredFile:
+        """Durable when it returns. Raises InvalidRequest and its kin for what could not be ingested afterwards."""
+        if len(data) > self._max_bytes:
+            raise TooLarge(
+                f"The file has {len(data):,} bytes; at most {self._max_bytes:,} are taken.", limit=self._max_bytes
+            )
+        if not data.strip():
+            raise EmptyText("The file is empty or holds only white space.")
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in filename):
+            raise InvalidText("The file's name holds control characters or surrogates.")
+        size = len(filename.encode())
+        if not 0 < size <= MAX_NAME_BYTES:
+            raise InvalidRequest(f"The file's name has {size} bytes; 1 to {MAX_NAME_BYTES} are taken.")
+        await asyncio.to_thread(detect, data, filename=filename, declared=media_type)
+        digest = await asyncio.to_thread(lambda: sha256(data).hexdigest())
+        await self._blobs.put({digest: data})
+        uploaded = datetime.now(UTC).replace(microsecond=0)
+        return StoredFile(file_id(digest, filename, uploaded), filename, digest, uploaded, len(data))
+
+    async def find(self, id_: str) -> StoredFile:
+        """Raises DocumentNotFound."""
+        if (known := read_id(id_)) and (data := (await self._blobs.get([known.sha256])).get(known.sha256)):
+            return StoredFile(id_, known.filename, known.sha256, known.uploaded_at, len(data))
+        for _, record in await self.documents(id_):
+            return as_file(record)
+        raise DocumentNotFound(
+            f"There is no file {id_[:200]!r}: it was deleted, or belonged to no vector store for too long. Upload it."
+        )
+
+    async def read(self, id_: str) -> tuple[StoredFile, bytes]:
+        """With its bytes. Raises DocumentNotFound."""
+        found = await self.find(id_)
+        data = (await self._blobs.get([found.sha256])).get(found.sha256)
+        if data is None:
+            raise DocumentNotFound(f"The original of file {id_[:200]!r} is gone.")
+        return found, data
+
+    async def uploads(self, collection: str | None, wanted: Mapping[str, Mapping[str, object]]) -> Sequence[Upload]:
+        """Files by their ids, with their metadata, as documents of `collection` (None: of a new one), to be accepted.
+        Raises DocumentNotFound, TooLarge."""
+        known: Mapping[DocumentId, DocumentRecord] = {}
+        if collection:
+            known = await self._catalog.documents_named(collection, [DocumentId(id_) for id_ in wanted])
+        made: list[Upload] = []
+        size = 0
+        for id_, metadata in wanted.items():
+            found, data = await self.read(id_)
+            size += len(data)
+            if size > MAX_BATCH_BYTES:
+                raise TooLarge(
+                    f"The files have more than {MAX_BATCH_BYTES:,} bytes together. Send several batches.",
+                    limit=MAX_BATCH_BYTES,
+                )
+            there = known.get(DocumentId(id_))
+            made.append(
+                Upload(
+                    data=data,
+                    id=id_,
+                    filename=None if found.media_type else found.filename,
+                    media_type=found.media_type,
+                    title=there.document.title if there else "",
+                    partition=there.document.partition if there else "",
+                    metadata=metadata,
+                )
+            )
+        return made
+
+    async def delete(self, id_: str) -> None:
+        """With all documents that were made of it. Does nothing where an upload is gone already; raises
+        DocumentNotFound for any other id that nothing has, DocumentBusy."""
+        found = await self.documents(id_)
+        known = read_id(id_)
+        if not found and known is None:
+            raise DocumentNotFound(f"There is no file {id_[:200]!r}.")
+        for collection, record in found:
+            await self._ingestion.delete(collection.name, record.document.id)
+        if known:
+            await self._originals.retire([known.sha256])
+
+    async def documents(self, id_: str) -> Sequence[tuple[Collection, DocumentRecord]]:
+        """Of all collections."""
+        wanted = DocumentId(id_)
+        found = []
+        for collection in await self._collections():
+            record = (await self._catalog.documents_named(collection.name, [wanted])).get(wanted)
+            if record:
+                found.append((collection, record))
+        return found
+
+    async def page(self, after: str | None, limit: int) -> Sequence[StoredFile]:
+        """Of those that belong to a collection, the first `limit` by id, those after `after`."""
+        found: dict[str, StoredFile] = {}
+        for collection in await self._collections():
+            records = await self._catalog.documents(
+                collection.name, after=DocumentId(after) if after else None, limit=limit
+            )
+            for record in records:
+                found.setdefault(record.document.id, as_file(record))
+        return [found[id_] for id_ in sorted(found)][:limit]
+
+    async def _collections(self) -> Sequence[Collection]:
+        return [each for each in await self._catalog.collections() if not is_internal(each.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownUpload:
+    """What an upload's id says."""
+
+    sha256: str
+    filename: str
+    uploaded_at: datetime
+
+
+def file_id(digest: str, filename: str, uploaded_at: datetime) -> str:
+    time = int(uploaded_at.timestamp()).to_bytes(TIME_BYTES, "big")
+    packed = urlsafe_b64encode(time + bytes.fromhex(digest) + filename.encode())
+    return PREFIX + packed.decode().rstrip("=")
+
+
+def read_id(id_: str) -> KnownUpload | None:
+    """None for ids that are no upload's, such as those of documents that came otherwise."""
+    packed = id_.removeprefix(PREFIX)
+    try:
+        raw = urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        time, digest, name = raw[:TIME_BYTES], raw[TIME_BYTES : TIME_BYTES + HASH_BYTES], raw[TIME_BYTES + HASH_BYTES :]
+        known = KnownUpload(digest.hex(), name.decode(), datetime.fromtimestamp(int.from_bytes(time, "big"), UTC))
+    except ValueError:
+        return None
+    # Only what `file_id` makes: other spellings of the same bytes would be other documents.
+    whole = len(digest) == HASH_BYTES and known.filename
+    return known if whole and file_id(known.sha256, known.filename, known.uploaded_at) == id_ else None
+
+
+def as_file(record: DocumentRecord) -> StoredFile:
+    document = record.document
+    return StoredFile(
+        id=document.id,
+        filename=filename_of(document.id, document.title),
+        sha256=document.sha256,
+        created_at=record.ingested_at,
+        size=document.size,
+        media_type=document.media_type,
+    )
+
+
+def filename_of(id_: str, title: str) -> str:
+    """That of the upload; of other documents the title, or else the id."""
+    known = read_id(id_)
+    return known.filename if known else title or id_

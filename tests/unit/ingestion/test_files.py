@@ -1,0 +1,42 @@
+"""Ids of uploads."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion.files import MAX_NAME_BYTES, KnownUpload, file_id, filename_of, read_id
+from ingestion.service import MAX_ID_BYTES
+
+HASH = sha256(b"kiln").hexdigest()
+NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=75))
+def test_say_all_that_is_known(name: str) -> None:
+    made = file_id(HASH, name, NOW)
+    assert read_id(made) == KnownUpload(HASH, name, NOW)
+    assert filename_of(made, "title") == name
+    assert made.removeprefix("file-").replace("-", "").replace("_", "").isalnum()
+
+
+def test_of_the_longest_names_are_no_longer_than_a_document_s() -> None:
+    assert len(file_id(HASH, "a" * MAX_NAME_BYTES, NOW)) <= MAX_ID_BYTES
+
+
+@given(st.text(max_size=80))
+def test_of_documents_that_came_otherwise_say_nothing(other: str) -> None:
+    assert read_id(f"file-{other}") is None
+    assert read_id(other) is None
+
+
+@pytest.mark.parametrize("added", ["=", "A", "\n", " "])
+def test_have_one_spelling(added: str) -> None:
+    assert read_id(file_id(HASH, "abc", NOW) + added) is None
+
+
+def test_are_told_by_the_title_or_the_id_otherwise() -> None:
+    assert filename_of("notes/kiln.md", "Kilns") == "Kilns"
+    assert filename_of("notes/kiln.md", "") == "notes/kiln.md"
