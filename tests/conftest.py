@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.support.dialect_servers",
     "tests.support.engines",
     "tests.support.fakes",
+    "tests.support.fuzz",
     "tests.support.late_interaction",
     "tests.support.vllm_serve",
     "tests.support.qwen3_tokenizer",
