@@ -1,6 +1,6 @@
 """Every route asked by schemathesis with what its schema allows and what it forbids: no defect, no undocumented answer.
 
-`make fuzz` asks much more.
+`make fuzz` asks much more. What schemathesis is not asked to check, and why, stands in schemathesis.toml.
 """
 
 import asyncio
