@@ -6,7 +6,7 @@
 #   make test                 all tests            make check    what must be green before a commit
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo serve eval bench setup setup-dev test test-unit chaos check lock clean
+.PHONY: help demo serve eval bench setup setup-dev test test-unit chaos fuzz check lock clean
 
 on_npu := python3 -c "import importlib.util as u; u.find_spec('vllm_ascend') or exit(1)"
 DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || { $(on_npu) 2> /dev/null && echo npu || echo cpu; })
@@ -48,6 +48,9 @@ test-unit: setup-dev  ## The fast tests
 
 chaos: setup-dev  ## Everything that can be killed is killed, often (40 minutes); prints figures
 	@.venv/bin/python -m pytest tests/chaos --chaos=long $(ARGS)
+
+fuzz: setup-dev  ## Every route asked thousands of times at random, by schemathesis (minutes)
+	@.venv/bin/python -m pytest tests/fuzz --fuzz=long $(ARGS)
 
 check: setup-dev  ## Linters, types, import rules and unit tests
 	.venv/bin/ruff check .

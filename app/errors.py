@@ -8,6 +8,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
 
 import ingestion.errors  # noqa: F401  # its classes belong to the tree
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
@@ -145,6 +147,11 @@ def validation_error(errors: Sequence[Mapping[str, object]]) -> TandemError:
     return kind(text, problems=problems)
 
 
+def _methods_at(app: FastAPI, scope: Scope) -> set[str]:
+    routes = [route for route in app.routes if route.matches(scope)[0] is not Match.NONE]
+    return {method for route in routes for method in getattr(route, "methods", None) or ()}
+
+
 def install(app: FastAPI) -> None:
     """Every answer that is not a success gets the one shape."""
 
@@ -157,9 +164,19 @@ def install(app: FastAPI) -> None:
         return error_response(validation_error(error.errors()))
 
     @app.exception_handler(HTTPException)
-    async def http_error(_: Request, error: HTTPException) -> JSONResponse:
-        code = {404: "route_not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-        return JSONResponse(error_body(code, str(error.detail), {}), error.status_code, error.headers)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:
+            is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
+            unreadable = InvalidRequest if is_form else InvalidJson
+            return error_response(unreadable(f"The body cannot be read: {error.detail}."))
+        code, headers = "invalid_request", error.headers
+        if error.status_code == 404:
+            code = "route_not_found"
+        elif error.status_code == 405:
+            code = "method_not_allowed"
+            # Starlette names the methods of the first route with this path alone.
+            headers = {"Allow": ", ".join(sorted(_methods_at(app, request.scope)))}
+        return JSONResponse(error_body(code, str(error.detail), {}), error.status_code, headers)
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:

@@ -20,7 +20,14 @@ from ingestion.reembedding import Reembedding
 from ingestion.service import IngestionService, Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
-from retrieval.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported
+from retrieval.errors import (
+    ConfigurationError,
+    EngineFailed,
+    InvalidRequest,
+    ModelUnavailable,
+    Unavailable,
+    Unsupported,
+)
 from retrieval.gate import Gate
 from retrieval.models import is_folder
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
@@ -147,7 +154,7 @@ class Node:
 
     async def embedder_for(self, models: str | None) -> Embedder:
         """The node's embedder, or the one of another model, which is started beside it and tested. Raises
-        InvalidRequest, Unsupported, ModelUnavailable, EngineFailed."""
+        InvalidRequest (also where the model is not to be had), Unsupported, EngineFailed."""
         if models is None:
             return self.embedders.main
         if is_folder(models):
@@ -155,7 +162,10 @@ class Node:
         if self.components.open_embedder is None:
             raise Unsupported("This node runs no engines of its own: start it with TANDEM_ENGINE=vllm.")
         async with self._opening:
-            opened = await self.components.open_embedder(models)
+            try:
+                opened = await self.components.open_embedder(models)
+            except (ConfigurationError, ModelUnavailable) as error:
+                raise InvalidRequest(f"models: {error.message}", models=models[:80]) from error
             if running := self.embedders.running(opened.fingerprint):
                 return running
             try:

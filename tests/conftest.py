@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.support.engines",
     "tests.support.faces",
     "tests.support.fakes",
+    "tests.support.fuzz",
     "tests.support.late_interaction",
     "tests.support.vllm_serve",
     "tests.support.qwen3_tokenizer",

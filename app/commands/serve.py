@@ -61,8 +61,11 @@ def _listen(settings: Settings) -> socket.socket:
     """Taken before anything else is started: a second node on the port should fail at once."""
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigurationError(
             f"TANDEM_PORT={settings.port}: {settings.host}:{settings.port} cannot be listened on ({error.strerror})."
         ) from error
+    # asyncio does so only for sockets of its own; without it an answer can wait 40 ms for the client's delayed ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

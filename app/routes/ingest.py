@@ -140,9 +140,9 @@ async def _read_form(request: Request, max_files: int) -> tuple[IngestForm, list
         if unknown:
             raise InvalidRequest(f"{sorted(unknown)[0][:80]}: there is no such form field; use 'files' and 'data'.")
         data = fields.get("data", "{}")
-        if not isinstance(data, str):
-            raise InvalidRequest("data: must be a form field with JSON, not a file.")
-        form = await _validate(IngestForm, data.encode("utf-8", "surrogatepass"))
+        # Browsers send a part with a type of its own as a file.
+        raw = await data.read() if isinstance(data, UploadFile) else data.encode("utf-8", "surrogatepass")
+        form = await _validate(IngestForm, raw)
         uploads = []
         for file in fields.getlist("files"):
             if not isinstance(file, UploadFile) or not file.filename:

@@ -5,11 +5,11 @@ from typing import Self
 
 from pydantic import Field
 
-from app.schemas.wire import Wire
+from app.schemas.wire import Asked, Wire
 from ingestion.audit.report import AuditReport, FindingKind, NoteKind
 
 
-class AuditIn(Wire):
+class AuditIn(Asked):
     # Of any form: collections that are being filled in the background have names that no request can give.
     collection: str | None = Field(None, max_length=200, description="Default: all of them, and the originals.")
     repair: bool = Field(False, description="Mend what can be mended.")

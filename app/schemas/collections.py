@@ -6,14 +6,14 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.schemas.wire import CollectionName, Instruction, Wire
+from app.schemas.wire import Asked, CollectionName, Instruction, Wire
 from ingestion.types import Chunking, Collection, Duplicates
 from retrieval.filters import KeyType
 from retrieval.metadata_keys import MAX_KEYS
 from retrieval.types import Language
 
 
-class ChunkingIn(Wire):
+class ChunkingIn(Asked):
     max_tokens: int = Field(512, ge=16, le=32_768, description="Longest chunk, in tokens of the embedding model.")
     overlap: int | None = Field(
         None, ge=0, description="Tokens that neighbouring chunks may share; default: an eighth of max_tokens."
@@ -29,7 +29,7 @@ class ChunkingIn(Wire):
         return Chunking(self.max_tokens, self.max_tokens // 8 if self.overlap is None else self.overlap)
 
 
-class CollectionIn(Wire):
+class CollectionIn(Asked):
     name: CollectionName
     language: Language = Field("mixed", description="Of the documents; decides how the lexical index cuts words.")
     chunking: ChunkingIn = Field(ChunkingIn(), description="How its documents are cut, unless they say otherwise.")

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from app.schemas.collections import FingerprintOut
-from app.schemas.wire import Text, Wire
+from app.schemas.wire import Asked, Text, Wire
 from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
 
 MAX_TEXTS = 256
@@ -15,7 +15,7 @@ MAX_TEXTS = 256
 LaneName = Literal["interactive", "bulk"]
 
 
-class EmbedIn(Wire):
+class EmbedIn(Asked):
     texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS, description="Any text, blank ones as well.")
     kind: TextKind = Field(description="The model treats questions and passages differently.")
     lane: LaneName = Field("bulk", description="interactive: before all bulk work. For questions of people only.")

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.collections import ChunkingIn
-from app.schemas.wire import Base64Content, CollectionName, ErrorOut, FilledText, Metadata, Text, Wire
+from app.schemas.wire import Asked, Base64Content, CollectionName, ErrorOut, FilledText, Metadata, Text, Wire
 from ingestion.types import Job, JobState, Receipt, ReceiptStatus
 
 IdempotencyKeyHeader = Annotated[
@@ -24,7 +24,7 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
-class DocumentIn(Wire):
+class DocumentIn(Asked):
     id: FilledText | None = Field(None, description="Yours. Without one it is derived from the content.")
     text: Text | None = Field(None, description="Plain text or Markdown.")
     content_base64: Base64Content | None = Field(None, description="Bytes of a file, instead of `text`.")
@@ -43,14 +43,14 @@ class DocumentIn(Wire):
         return self
 
 
-class IngestIn(Wire):
+class IngestIn(Asked):
     collection: CollectionName = Field("docs", description="That the documents go to; `docs` is there from the start.")
     documents: list[DocumentIn] = Field(min_length=1, description="All are taken or none.")
     wait: bool = Field(False, description="Answer when the job has ended.")
     chunking: ChunkingIn | None = Field(None, description="For these documents; default: the collection's.")
 
 
-class IngestForm(Wire):
+class IngestForm(Asked):
     """The field `data` of a multipart request: what holds for all of its files."""
 
     collection: CollectionName = Field("docs", description="That the files go to; `docs` is there from the start.")

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.cursor import offset_of
-from app.schemas.wire import CollectionName, FilledText, Instruction, Text, Wire
+from app.schemas.wire import Asked, CollectionName, FilledText, Instruction, Text
 from ingestion.types import Collection
 from retrieval.filter_parsing import parse_filter
 from retrieval.filters import BUILT_IN, And, Filter, In, KeyType, Not
@@ -18,7 +18,7 @@ MAX_QUERY_CHARACTERS = 100_000
 MAX_QUERIES = 32
 
 
-class WeightsIn(Wire):
+class WeightsIn(Asked):
     dense: float = Field(1.0, ge=0, le=1000, description="Of the vectors' scores.")
     sparse: float = Field(1.0, ge=0, le=1000, description="Of the words' scores (BM25).")
 
@@ -29,7 +29,7 @@ class WeightsIn(Wire):
         return self
 
 
-class FusionIn(Wire):
+class FusionIn(Asked):
     """How `hybrid` joins its branches."""
 
     method: Literal["weighted", "rrf"] = Field(
@@ -45,14 +45,14 @@ class FusionIn(Wire):
 Query = Annotated[FilledText, Field(max_length=MAX_QUERY_CHARACTERS)]
 
 
-class ExcludeIn(Wire):
+class ExcludeIn(Asked):
     """What is not to be found, because the caller has it already."""
 
     documents: list[Text] = Field(default_factory=list, max_length=500, description="Ids of documents.")
     chunks: list[Text] = Field(default_factory=list, max_length=500, description="Ids of chunks.")
 
 
-class SearchIn(Wire):
+class SearchIn(Asked):
     query: Query | None = Field(None, description="One question, in the words of whoever asks.")
     queries: Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] | None = Field(
         None, description="Several questions at once, each answered as if asked alone."

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field
 
 from app.schemas.collections import ChunkingIn
-from app.schemas.wire import FilledText, Text, Wire
+from app.schemas.wire import Asked, FilledText, Text, Wire
 from ingestion.reembedding import Phase, Status
 from ingestion.types import GoldenQuery
 from retrieval.types import DocumentId
@@ -13,7 +13,7 @@ from retrieval.types import DocumentId
 MAX_QUERIES = 10_000
 
 
-class GoldenQueryIn(Wire):
+class GoldenQueryIn(Asked):
     """A question and the ids of all documents that answer it."""
 
     query: FilledText = Field(description="As somebody would ask it.")
@@ -25,11 +25,11 @@ class GoldenQueryIn(Wire):
         return GoldenQuery(self.query, tuple(DocumentId(id_) for id_ in self.relevant))
 
 
-class GoldenQueries(Wire):
+class GoldenQueries(Asked):
     queries: list[GoldenQueryIn] = Field(max_length=MAX_QUERIES, description="In the place of all earlier ones.")
 
 
-class ReembedIn(Wire):
+class ReembedIn(Asked):
     models: Text | None = Field(
         None,
         description="Pair or embedding model to move to, as in TANDEM_MODELS. Default: the collection's, where it runs "

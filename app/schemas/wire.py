@@ -87,6 +87,12 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
+class Asked(Wire):
+    """What callers send. No type is taken for another one: "5" is no number, and 0 is not false."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
 class ErrorOut(Wire):
     code: str = Field(description="For programs; its meaning never changes.")
     message: str = Field(description="For people: what was wrong, which value, what to do.")

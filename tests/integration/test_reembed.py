@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from retrieval.engines.fake import FakeEmbedder
+from retrieval.errors import ModelUnavailable
 from retrieval.ports import Embedder
 from retrieval.types import Embeddings, Lane, TextKind
 from tests.support.node import NodeUnderTest, running
@@ -29,7 +30,10 @@ class ForgetfulEmbedder(FakeEmbedder):
 
 
 async def open_embedder(models: str) -> Embedder:
-    return {"wide": FakeEmbedder(dimension=512), "forgetful": ForgetfulEmbedder(dimension=64)}[models]
+    known = {"wide": FakeEmbedder(dimension=512), "forgetful": ForgetfulEmbedder(dimension=64)}
+    if models not in known:
+        raise ModelUnavailable(f"{models!r} is neither a folder nor an id of the form organisation/name.")
+    return known[models]
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +165,10 @@ async def test_a_deleted_collection_takes_its_second_version_along(moving: NodeU
     assert (await moving.http.delete(f"/collections/{collection}")).status_code == 204
     left = [name for name in await moving.components.store.list_collections() if name.startswith(collection)]
     assert left == []
+
+
+async def test_a_model_that_is_not_to_be_had_is_the_callers_mistake(moving: NodeUnderTest, collection: str) -> None:
+    answer = await moving.http.post(f"/collections/{collection}/reembed", json={"models": "nonsense"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "invalid_request")
+    assert error["message"].startswith("models: 'nonsense' is neither")
