@@ -1,11 +1,12 @@
 """The node's HTTP interface for the command line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from json import dumps, loads
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -42,12 +43,13 @@ class Refused(TandemError):
 class Client:
     """Blocking; one connection pool. Every method raises NodeUnreachable or Refused."""
 
-    def __init__(self, url: str, api_key: str | None = None) -> None:
+    def __init__(self, url: str, api_key: str | None = None, *, seconds: float = ANSWER_SECONDS) -> None:
+        """`seconds`: how long an answer may take."""
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.url = url.rstrip("/")
         self._answered = False
         self._http = httpx.Client(
-            base_url=self.url, headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS, connect=5.0)
+            base_url=self.url, headers=headers, timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0))
         )
 
     def __enter__(self) -> "Client":
@@ -68,18 +70,27 @@ class Client:
     def ingest(self, **request: Any) -> dict[str, Any]:
         return self._json("POST", "/ingest", json=request)
 
-    def ingest_files(self, collection: str, files: Sequence[tuple[str, Path]]) -> dict[str, Any]:
-        """`files`: document id and path. Returns {"job_id", "documents"}.
+    def ingest_files(
+        self, collection: str, files: Sequence[tuple[str, Path]], *, metadata: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """`files`: document id and path; `metadata` of each. Returns {"job_id", "documents"}.
 
         Sent again, and taken once, while the queue is full or the node is away after it had answered.
         """
         parts = [("files", (document_id, path.read_bytes())) for document_id, path in files]
-        fields = {"data": dumps({"collection": collection})}
+        fields = {"collection": collection} | ({"metadata": metadata} if metadata else {})
+        return self._ingest_patiently(data={"data": dumps(fields)}, files=parts)
+
+    def ingest_documents(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The same for documents as POST /ingest takes them."""
+        return self._ingest_patiently(json={"collection": collection, "documents": list(documents)})
+
+    def _ingest_patiently(self, **body: Any) -> dict[str, Any]:
         headers = {"Idempotency-Key": uuid4().hex}
         patience = Patience(answered=self._answered)
         while True:
             try:
-                return self._json("POST", "/ingest", data=fields, files=parts, headers=headers)
+                return self._json("POST", "/ingest", headers=headers, **body)
             except (NodeUnreachable, Refused) as error:
                 patience.bear(error)
 
@@ -149,6 +160,23 @@ class Client:
 
     def delete_collection(self, name: str) -> None:
         self._json("DELETE", f"/collections/{name}")
+
+    def documents(self, collection: str) -> Iterator[dict[str, Any]]:
+        """All, by id."""
+        asked: dict[str, Any] = {"collection": collection, "limit": 1000}
+        while True:
+            page = self._json("GET", "/documents", params=asked)
+            yield from page["documents"]
+            if not page["next_cursor"]:
+                return
+            asked["cursor"] = page["next_cursor"]
+
+    def document(self, collection: str, document_id: str) -> dict[str, Any]:
+        return self._json("GET", f"/documents/{quote(document_id)}", params={"collection": collection})
+
+    def delete_document(self, collection: str, document_id: str) -> None:
+        """Returns when the store holds no chunk of it."""
+        self._json("DELETE", f"/documents/{quote(document_id)}", params={"collection": collection})
 
     def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         with self._translated():

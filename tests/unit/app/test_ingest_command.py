@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from app.client import NodeUnreachable
-from app.commands.ingest import FILES_A_REQUEST, cancel_jobs, ingest_files, summarise
+from app.commands.ingest import FILES_A_REQUEST, ingest_files, summarise
+from app.commands.jobs import cancel_jobs
 
 
 class ScriptedClient:
