@@ -86,7 +86,7 @@ def _ingest(
                 ended += 1
         return [receipt for job_id in jobs for receipt in client.job(job_id, receipts=True)["documents"]]
     except (KeyboardInterrupt, TandemError, OSError) as stop:
-        if not all_sent:
+        if not all_sent and (jobs or isinstance(stop, KeyboardInterrupt)):
             what = f"{sent} documents" if total is None else f"{sent} of {total} files"
             also = "; the one under way may have been taken, too" if isinstance(stop, KeyboardInterrupt) else ""
             console.print(f"{what} were sent in {len(jobs)} requests{also}.")
