@@ -91,15 +91,14 @@ class TandemGroup(TyperGroup):
             message = getattr(error, "format_message", error.__str__)
             flagged = "--json" in given and ctx.invoked_subcommand not in JSON_INTO_FILES
             if ctx.meta.get(JSON_WANTED) or flagged:
-                print_json({"error": {"code": "usage", "message": message(), "detail": {}}})
+                print_json({"error": {"code": InvalidRequest.code, "message": message(), "detail": {}}})
             raise
         except OSError as error:
             if error.filename is None:
                 raise
             _tell(f"{error.filename}: {error.strerror}.")
             if ctx.meta.get(JSON_WANTED):
-                detail = {"file": str(error.filename)}
-                print_json({"error": {"code": "file", "message": str(error.strerror), "detail": detail}})
+                print_json(error_record(InvalidRequest(f"{error.filename}: {error.strerror}.")))
             raise typer.Exit(Exit.USAGE) from error
 
 

@@ -19,7 +19,7 @@ QUIET_MS = 400
 """A burst of changes is over when nothing has changed for so long,"""
 BURST_MS = 5000
 """or when it has lasted so long."""
-RETRY_MS = 5000
+RETRY_MS = 2000
 """How often what could not be sent is tried again."""
 LOOK_AGAIN_SECONDS = 60.0
 """How often folders are read without a change having been told: some network disks tell none."""
@@ -150,8 +150,9 @@ class Follower:
 def follow(follower: Follower, folders: Sequence[Path], show: Callable[[Round], None]) -> None:
     """Until interrupted; `show` is told of every round in which something was done."""
     behind, looked = True, 0.0
-    for changes in _rounds(folders):
-        if changes or behind or monotonic() - looked > LOOK_AGAIN_SECONDS:
+    for number, changes in enumerate(_rounds(folders)):
+        # The second round too: what changed after the first one and before the watch began was not told.
+        if number < 2 or changes or behind or monotonic() - looked > LOOK_AGAIN_SECONDS:
             looked = monotonic()
             done = follower.sync()
             behind = not done.finished

@@ -31,6 +31,22 @@ def test_a_long_work_is_told_of_more_and_more_rarely(monkeypatch: pytest.MonkeyP
     assert len(told) < 40
 
 
+def test_a_terminal_without_colours_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {}
+    for without in (False, True):
+        file = StringIO()
+        file.isatty = lambda: True  # type: ignore[method-assign]
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setattr(sys, "stdout", file)
+        if without:
+            monkeypatch.setenv("NO_COLOR", "1")
+        else:
+            monkeypatch.delenv("NO_COLOR", raising=False)
+        terminal.results().print("[red]done[/red]")
+        shown[without] = file.getvalue()
+    assert shown == {False: "\x1b[31mdone\x1b[0m\n", True: "done\n"}
+
+
 @pytest.mark.parametrize("terminal_kind", ["dumb", "none"])
 def test_bars_and_spinners_write_no_control_sequences_where_they_cannot_be_drawn(
     monkeypatch: pytest.MonkeyPatch, terminal_kind: str
