@@ -64,6 +64,9 @@ def create(
     rerank_instruction: Annotated[
         str | None, typer.Option(help="For the reranking of queries that bring none.")
     ] = None,
+    document_instruction: Annotated[
+        str | None, typer.Option(help="Put before every passage that is embedded, for models trained so.")
+    ] = None,
     as_json: AsJson = False,
     url: Url = NODE,
     api_key: ApiKey = None,
@@ -76,7 +79,12 @@ def create(
     }
     if chunking:
         settings["chunking"] = read_chunking(chunking)
-    given = {"dimension": dimension, "query_instruction": query_instruction, "rerank_instruction": rerank_instruction}
+    given = {
+        "dimension": dimension,
+        "query_instruction": query_instruction,
+        "rerank_instruction": rerank_instruction,
+        "document_instruction": document_instruction,
+    }
     settings |= {option: value for option, value in given.items() if value is not None}
     with Client(url, api_key) as client:
         created = client.create_collection(name, **settings)
@@ -129,6 +137,7 @@ def _show(collection: dict[str, Any]) -> None:
         "metadata keys": ", ".join(f"{key} ({kind})" for key, kind in collection["metadata_keys"].items()),
         "query instruction": collection["query_instruction"],
         "rerank instruction": collection["rerank_instruction"],
+        "document instruction": collection.get("document_instruction"),
         "model": f"{made['model']}, {made['dimension']} dimensions ({made['digest']})",
         "created": collection["created_at"][:19].replace("T", " "),
     }

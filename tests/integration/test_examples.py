@@ -104,7 +104,7 @@ async def examples(quiet_node: None, folder: Path, tmp_path_factory: pytest.Temp
         async with listening(create_app(Settings(data_dir=data, selftest_margin=False), components)) as served:
             patch.setenv("TANDEM_URL", served.url)
             async with httpx.AsyncClient(base_url=served.url) as http:
-                document = {"documents": [{"id": "first", "text": "First."}], "wait": True}
+                document = {"documents": [{"id": "note-1", "text": "A note."}], "wait": True}
                 job = (await http.post("/ingest", json=document)).raise_for_status().json()["job_id"]
             yield Examples(served.url, {"JOB_ID": job, "JOB": job, "KEY": "none"})
 
