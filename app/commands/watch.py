@@ -99,7 +99,7 @@ class Follower:
         try:
             files = [(id_, path) for id_, (path, _) in batch.items()]
             done.receipts += ingest_files(self._client, self._collection, files, self._console, self._metadata)
-        except (FileNotFoundError, Refused) as error:
+        except (OSError, Refused) as error:
             if isinstance(error, Refused) and error.status not in (413, 415, 422):
                 raise
             if len(batch) > 1:  # a request is taken whole or not at all: find the one
@@ -108,7 +108,7 @@ class Follower:
                 return
             if isinstance(error, FileNotFoundError):  # gone since it was found
                 return
-            self._tell(f"{next(iter(batch))}: {error.message}")
+            self._tell(f"{next(iter(batch))}: {error.message if isinstance(error, Refused) else error.strerror}")
         self._sent |= {id_: stamp for id_, (_, stamp) in batch.items()}
 
     def _delete_document(self, id_: str) -> None:

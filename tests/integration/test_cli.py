@@ -119,13 +119,12 @@ async def test_standard_input_is_a_document(tandem: Tandem) -> None:
 
 
 async def test_lines_are_documents_in_several_requests(tandem: Tandem) -> None:
-    lines = [{"id": f"l{number}", "text": f"Line {number}.", "title": f"L{number}"} for number in range(250)]
+    lines = [{"id": f"l{number}", "text": f"Line {number}.", "title": f"L{number}"} for number in range(120)]
     lines[7]["metadata"] = {"year": 1}
     text = "\n".join(map(json.dumps, lines))
-    await told(tandem, "collections", "create", "lines")
-    sent = await told(tandem, "ingest", "-", "--jsonl", "-c", "lines", "--metadata", "year=2", stdin=text)
-    assert [each["id"] for each in sent["documents"]] == [f"l{number}" for number in range(250)]
-    found = [await told(tandem, "documents", "show", f"l{number}", "-c", "lines") for number in (6, 7)]
+    sent = await told(tandem, "ingest", "-", "--jsonl", "--metadata", "year=2", stdin=text)
+    assert [each["id"] for each in sent["documents"]] == [f"l{number}" for number in range(120)]
+    found = [await told(tandem, "documents", "show", f"l{number}") for number in (6, 7)]
     assert [(each["title"], each["metadata"]) for each in found] == [("L6", {"year": 2}), ("L7", {"year": 1})]
 
 

@@ -1,6 +1,7 @@
 """A collection that follows a folder: what each round sends and deletes."""
 
 from collections.abc import Iterator, Mapping
+from errno import EACCES
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Node:
         if self.away:
             raise self.away
         contents = {id_: path.read_text() for id_, path in files}
+        if "unreadable" in contents.values():
+            raise PermissionError(EACCES, "Permission denied")
         if self.refuses in contents.values():
             raise Refused("Empty. (empty_text)", code="empty_text", status=422, retry_after=1)
         self.requests.append(list(contents))
@@ -164,12 +167,17 @@ def test_what_no_waiting_mends_ends_it(node: Node, said: StringIO, folder: Path,
         following(node, said, folder).sync()
 
 
-def test_a_file_that_is_refused_holds_up_no_other_and_is_told_once(node: Node, said: StringIO, folder: Path) -> None:
-    (folder / "b.md").write_text("refused")
+@pytest.mark.parametrize(
+    ("content", "words"), [("refused", "Empty. (empty_text)"), ("unreadable", "Permission denied")]
+)
+def test_a_file_that_cannot_go_holds_up_no_other_and_is_told_once(
+    node: Node, said: StringIO, folder: Path, content: str, words: str
+) -> None:
+    (folder / "b.md").write_text(content)
     follower = following(node, said, folder)
     follower.sync()
     assert node.holds.keys() == {"a.md", "sub/b.md"}
-    assert said.getvalue() == "b.md: Empty. (empty_text)\n"
+    assert said.getvalue() == f"b.md: {words}\n"
     assert follower.sync() == Round()
     (folder / "b.md").write_text("words")
     assert [each["id"] for each in follower.sync().receipts] == ["b.md"]
