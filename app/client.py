@@ -15,5 +15,6 @@ class Client(TandemClient):
     """Repeats nothing for somebody at a terminal. Only documents, once a node takes them, are sent and followed while
     it is full, or away for a while."""
 
-    def __init__(self, url: str, api_key: str | None = None) -> None:
-        super().__init__(url, api_key, timeout=ANSWER_SECONDS, retries=NO_RETRIES, ingest_retries=PATIENCE)
+    def __init__(self, url: str, api_key: str | None = None, *, seconds: float = ANSWER_SECONDS) -> None:
+        """`seconds`: how long an answer may take."""
+        super().__init__(url, api_key, timeout=seconds, retries=NO_RETRIES, ingest_retries=PATIENCE)

@@ -1,20 +1,21 @@
 """The commands `tandem bench …`. What they run is imported when they are called, as in app.cli."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from app.bench.measures import Arrivals
+from app.commands.options import STDOUT, ApiKey, JsonFile, OwnUrl
+from app.commands.terminal import messages, results
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from app.bench.node import NodeChoice
     from app.bench.searching import Load
 
 bench_app = typer.Typer(no_args_is_help=True, help="Speed and load, measured through a node's HTTP interface.")
-console = Console(width=None if sys.stdout.isatty() else 120)
 
 HITS = 10
 """That a search returns."""
@@ -29,8 +30,6 @@ Seconds = Annotated[float, typer.Option(min=1, help="Of each measurement.")]
 WarmUp = Annotated[float, typer.Option(min=0, help="Seconds before it that do not count.")]
 Kind = Annotated[Arrivals, typer.Option("--arrivals", help="Searches come at random moments, or evenly.")]
 Candidates = Annotated[int, typer.Option(min=1, max=400, help="Pool that each search reranks.")]
-Url = Annotated[str | None, typer.Option("--url", envvar="TANDEM_URL", help="Default: a node of its own.")]
-ApiKey = Annotated[str | None, typer.Option("--api-key", envvar="TANDEM_API_KEY", help="Where the node wants one.")]
 Dummy = Annotated[
     str | None,
     typer.Option(
@@ -38,7 +37,6 @@ Dummy = Annotated[
         help="Without models: qwen3-0.6b, qwen3-4b, qwen3-8b, or a folder with a config.json. Only speeds count.",
     ),
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="Write every figure there.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw it there: a .png or .svg.")]
 
 
@@ -50,10 +48,10 @@ def ingest(
     rounds: Annotated[int, typer.Option(min=1, help="Times that the engine and the service are measured.")] = 3,
     bare: Annotated[bool, typer.Option(help="Measure the bare engine beside it (a node of its own only).")] = True,
     langchain: Annotated[bool, typer.Option("--langchain", help="Measure LangChain's usual way beside it.")] = False,
-    url: Url = None,
+    url: OwnUrl = None,
     api_key: ApiKey = None,
     dummy_weights: Dummy = None,
-    output: Json = None,
+    output: JsonFile = None,
     plot: Plot = None,
 ) -> None:
     """How fast documents become searchable, beside what the bare engine does with the same chunks."""
@@ -68,7 +66,7 @@ def ingest(
         bare=bare,
         langchain=langchain,
         output=Output(output, plot),
-        console=console,
+        console=_console(output),
     )
 
 
@@ -85,10 +83,10 @@ def search(
     one_by_one: Annotated[
         int, typer.Option(min=0, help="Searches one after the other first, for what the service adds to its calls.")
     ] = 100,
-    url: Url = None,
+    url: OwnUrl = None,
     api_key: ApiKey = None,
     dummy_weights: Dummy = None,
-    output: Json = None,
+    output: JsonFile = None,
     plot: Plot = None,
 ) -> None:
     """How long reranked searches take at a given rate: percentiles, by stage."""
@@ -102,7 +100,7 @@ def search(
         pool=pool,
         one_by_one=one_by_one,
         output=Output(output, plot),
-        console=console,
+        console=_console(output),
     )
 
 
@@ -117,10 +115,10 @@ def mixed(
     data: Data = None,
     tokens: Tokens = 256,
     pool: Pool = 2000,
-    url: Url = None,
+    url: OwnUrl = None,
     api_key: ApiKey = None,
     dummy_weights: Dummy = None,
-    output: Json = None,
+    output: JsonFile = None,
     plot: Plot = None,
 ) -> None:
     """Searches and saturating ingestion, each alone and both at once: what one does to the other."""
@@ -134,8 +132,13 @@ def mixed(
         pool=pool,
         rounds=rounds,
         output=Output(output, plot),
-        console=console,
+        console=_console(output),
     )
+
+
+def _console(output: Path | None) -> "Console":
+    """stdout is the file's where that is what `--json -` says."""
+    return messages() if output == STDOUT else results()
 
 
 def _choice(url: str | None, api_key: str | None, dummy_weights: str | None) -> "NodeChoice":

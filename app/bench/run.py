@@ -18,6 +18,8 @@ from app.bench.plot import draw
 from app.bench.search import latencies, measure_search, show_search
 from app.bench.searching import Load
 from app.commands.evaluate import check_results
+from app.commands.exits import print_json
+from app.commands.options import STDOUT
 from app.settings import load_settings
 from retrieval.engines.devices import find_device
 from retrieval.errors import InvalidRequest
@@ -48,7 +50,10 @@ class Output:
             "settings": _settings(node),
             **result.to_json(),
         }
-        self._json.write_text(json.dumps(told, indent=1))
+        if self._json == STDOUT:
+            print_json(told)
+        else:
+            self._json.write_text(json.dumps(told, indent=1))
 
     def draw(
         self,

@@ -14,6 +14,7 @@ from uuid import uuid4
 from rich.console import Console
 from rich.table import Table
 
+from app.commands.exits import print_json
 from app.settings import Settings
 from app.wiring import build_catalog
 from ingestion.ports import Catalog
@@ -25,7 +26,7 @@ REQUEST = 256
 """Documents of one POST /ingest."""
 
 
-def bench_catalog(settings: Settings, console: Console, *, documents: int) -> None:
+def bench_catalog(settings: Settings, console: Console, *, documents: int, as_json: bool = False) -> None:
     """Prints milliseconds a document, for SQLite on this disk or for the empty database of TANDEM_DATABASE_URL.
 
     Raises ConfigurationError where that database is in use, CatalogUnavailable.
@@ -35,13 +36,17 @@ def bench_catalog(settings: Settings, console: Console, *, documents: int) -> No
             settings = settings.model_copy(update={"data_dir": Path(folder)})
         spent = asyncio.run(_measure(build_catalog(settings), settings, documents, console))
     kind = "SQLite" if settings.database_url is None else "PostgreSQL"
+    each = {what: seconds / documents * 1000 for what, seconds in spent.items()}
+    if as_json:
+        print_json({"database": kind, "documents": documents, "ms_a_document": each})
+        return
     table = Table(title=f"{kind}: {documents:,} documents in one queue, claimed by {settings.worker_batch}")
     table.add_column("what")
     table.add_column("ms a document", justify="right")
-    for what, seconds in spent.items():
-        table.add_row(what, f"{seconds / documents * 1000:.3f}")
-    together = sum(spent[what] for what in ("claim", "complete", "receipts"))
-    table.add_row("claim, complete and receipts", f"{together / documents * 1000:.3f}", style="bold")
+    for what, milliseconds in each.items():
+        table.add_row(what, f"{milliseconds:.3f}")
+    together = sum(each[what] for what in ("claim", "complete", "receipts"))
+    table.add_row("claim, complete and receipts", f"{together:.3f}", style="bold")
     console.print(table)
 
 

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.rule import Rule
 
 from app.client import Client
-from app.commands.ingest import find_files, ingest_files, summarise
+from app.commands.files import find_files
+from app.commands.ingest import ingest_files, summarise
 from app.commands.search import show_hits
 from app.commands.terminal import step_teller, wait_for_interrupt
 from app.node import DEFAULT_COLLECTION

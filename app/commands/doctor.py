@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.client import Client
+from app.commands.exits import print_json
+from app.commands.terminal import messages
 from app.engine_plan import pair_demands, plan_here
 from app.model_wiring import build_profile, npu_chip, npus
 from app.settings import Settings
@@ -41,16 +43,19 @@ class Finding:
     """What was found and, unless all is well, what to do."""
 
 
-async def doctor(settings: Settings, console: Console) -> bool:
+async def doctor(settings: Settings, console: Console, *, as_json: bool = False) -> bool:
     """Prints every finding. Returns whether a node can start."""
     table = Table(box=None, pad_edge=False, show_header=False)
     findings = []
-    with console.status("Looking"):
+    with messages().status("Looking"):
         async for finding in _examine(settings):
             findings.append(finding)
             table.add_row(SIGNS[finding.verdict], finding.what, finding.detail)
-    console.print(table)
     fit = all(finding.verdict != "fail" for finding in findings)
+    if as_json:
+        print_json({"can_start": fit, "findings": [asdict(finding) for finding in findings]})
+        return fit
+    console.print(table)
     console.print("A node can start here." if fit else "Mend what failed first.")
     return fit
 

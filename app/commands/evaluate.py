@@ -15,9 +15,11 @@ from rich.console import Console
 
 from app.client import Client
 from app.commands.evaluate_compare import compare, show_comparison
-from app.commands.evaluate_run import CLIENT, NAMES, STAGES, Asked, CollectionRun, Row, Run, load, save
+from app.commands.evaluate_run import CLIENT, NAMES, STAGES, Asked, CollectionRun, Row, Run, load, record, save
 from app.commands.evaluate_table import show
+from app.commands.exits import print_json
 from app.commands.ingest import Ingesting
+from app.commands.options import STDOUT
 from app.commands.terminal import counted, step_teller
 from app.settings import PREFIX, Settings, load_settings
 from app.spawn import running_node
@@ -205,8 +207,10 @@ def evaluate_folders(
             evaluated = evaluate(client, judged, console, pool=pool)
             show(evaluated, console)
             run = Run(run.tandem, pool, (*run.collections, evaluated))
-            if output:
+            if output and output != STDOUT:
                 save(run, output)
+    if output == STDOUT:
+        print_json(record(run))
     if plot:
         from app.commands.evaluate_plot import draw
 

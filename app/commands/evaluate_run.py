@@ -110,6 +110,11 @@ def save(run: Run, path: Path) -> None:
     path.write_bytes(_FILE.dump_json(run, indent=1))
 
 
+def record(run: Run) -> Any:
+    """As `save` writes it."""
+    return _FILE.dump_python(run, mode="json")
+
+
 def load(path: Path) -> Run:
     """Raises InvalidRequest for what is no such file."""
     try:

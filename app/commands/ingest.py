@@ -1,61 +1,82 @@
-"""tandem ingest: files and folders into a collection, with progress."""
+"""tandem ingest: files and documents into a collection, with progress."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.client import Client
-from app.commands.terminal import ProgressLog
+from app.commands.terminal import ProgressLog, bar
 from langchain_tandem.client import TandemClientError
-from retrieval.errors import InvalidRequest
 
+T = TypeVar("T")
 FILES_A_REQUEST = 100
 BYTES_A_REQUEST = 16 * 2**20
 
 
-def find_files(paths: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Document id and path of every file. In a folder, ids are paths relative to it; hidden files are passed over.
-
-    Raises InvalidRequest where there is nothing to ingest.
-    """
-    found: list[tuple[str, Path]] = []
-    for path in paths:
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-            relative = [(file.relative_to(path), file) for file in files]
-            found += [(name.as_posix(), file) for name, file in relative if not _hidden(name)]
-        elif path.is_file():
-            found.append((path.name, path))
-        else:
-            raise InvalidRequest(f"{path}: there is no such file or folder.")
-    paths_by_id: dict[str, Path] = {}
-    for document_id, file in found:
-        other = paths_by_id.setdefault(document_id, file)
-        if other != file:
-            raise InvalidRequest(f"{other} and {file} would both become document {document_id!r}; send them apart.")
-    if not found:
-        raise InvalidRequest("There is no file to ingest in " + ", ".join(str(path) for path in paths) + ".")
-    return found
-
-
 def ingest_files(
-    client: Client, collection: str, files: Sequence[tuple[str, Path]], console: Console
+    client: Client,
+    collection: str,
+    files: Sequence[tuple[str, Path]],
+    console: Console,
+    metadata: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Sends all files, shows progress until the jobs have ended, and returns the receipts.
 
     Interrupted, or left by the node, it says what was sent, which jobs run on and how to stop them.
     """
+    batches = in_batches(files, lambda file: file[1].stat().st_size)
+    return _ingest(
+        client,
+        batches,
+        lambda batch: client.ingest_files(collection, batch, metadata=metadata or None),
+        console,
+        total=len(files),
+    )
+
+
+def ingest_documents(
+    client: Client, collection: str, documents: Iterable[dict[str, Any]], console: Console
+) -> list[dict[str, Any]]:
+    """The same for documents as POST /ingest takes them; they are sent as they come, and may be without end."""
+    batches = in_batches(documents, lambda document: len(document.get("text") or document.get("content_base64") or ""))
+    return _ingest(client, batches, lambda batch: client.ingest(batch, collection=collection), console, total=None)
+
+
+def in_batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """For one request each."""
+    batch: list[T] = []
+    held = 0
+    for item in items:
+        length = size(item)
+        if batch and (len(batch) == FILES_A_REQUEST or held + length > BYTES_A_REQUEST):
+            yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += length
+    if batch:
+        yield batch
+
+
+def _ingest(
+    client: Client,
+    batches: Iterable[list[T]],
+    send: Callable[[list[T]], dict[str, Any]],
+    console: Console,
+    *,
+    total: int | None,
+) -> list[dict[str, Any]]:
     jobs: list[str] = []
     sent = ended = 0
+    all_sent = False
     try:
-        with Ingesting(console, len(files)) as progress:
-            for batch in _batches(files):
-                jobs.append(client.ingest_files(collection, batch)["job_id"])
+        with Ingesting(console, total) as progress:
+            for batch in batches:
+                jobs.append(send(batch)["job_id"])
                 sent += len(batch)
                 progress.sent(sent)
+            all_sent = True
             before = 0
             for job_id in jobs:
                 for job in client.watch(job_id):
@@ -64,22 +85,15 @@ def ingest_files(
                 before += done
                 ended += 1
         return [receipt for job_id in jobs for receipt in client.job(job_id, receipts=True)["documents"]]
-    except (KeyboardInterrupt, TandemClientError) as stop:
-        if sent < len(files):
+    except (KeyboardInterrupt, TandemClientError, OSError) as stop:
+        if not all_sent and (jobs or isinstance(stop, KeyboardInterrupt)):
+            what = f"{sent} documents" if total is None else f"{sent} of {total} files"
             also = "; the one under way may have been taken, too" if isinstance(stop, KeyboardInterrupt) else ""
-            console.print(f"{sent} of {len(files)} files were sent in {len(jobs)} requests{also}.")
+            console.print(f"{what} were sent in {len(jobs)} requests{also}.")
         if running := jobs[ended:]:
             console.print(f"Not seen to the end: {len(running)} jobs, which run on. To stop them:")
             console.print(f"tandem cancel {' '.join(running)} --url {client.url}", markup=False, soft_wrap=True)
         raise
-
-
-def cancel_jobs(client: Client, job_ids: Sequence[str], console: Console) -> None:
-    """Cancels jobs, and tells of each how it stands."""
-    for job_id in job_ids:
-        job = client.cancel(job_id)
-        progress = job["progress"]
-        console.print(f"{job_id}: {job['state']}, {progress['done']} of {progress['documents']} documents have ended")
 
 
 def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:
@@ -97,7 +111,7 @@ def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:
             failed.append(receipt)
         if receipt["status"] == "duplicate_of":
             left_out.append(receipt)
-    states = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    states = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no document"
     cut = f", {truncated:,} tokens did not fit the model" if truncated else ""
     kept = f" ({reused:,} of them as they were)" if reused else ""
     console.print(f"{states}: {chunks:,} chunks{kept}, {tokens:,} tokens{cut}")
@@ -111,20 +125,13 @@ def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:
 
 
 class Ingesting:
-    """A bar on a terminal; elsewhere a line every few seconds."""
+    """A bar on a terminal; elsewhere a line now and then."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, total: int | None) -> None:
         self._log = ProgressLog(console)
         self._total = total
         self._sent = self._done = 0
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bar = bar(console)
         self._task = self._bar.add_task("Sending", total=total)
 
     def __enter__(self) -> "Ingesting":
@@ -141,26 +148,8 @@ class Ingesting:
 
     def done(self, documents: int) -> None:
         self._done = documents
-        self._bar.update(self._task, completed=documents, description="Ingesting")
+        self._bar.update(self._task, completed=documents, total=self._total or self._sent, description="Ingesting")
         self._tell()
 
     def _tell(self) -> None:
-        self._log.tell(f"{self._sent} sent, {self._done} of {self._total} done")
-
-
-def _batches(files: Sequence[tuple[str, Path]]) -> Iterator[list[tuple[str, Path]]]:
-    batch: list[tuple[str, Path]] = []
-    size = 0
-    for document_id, path in files:
-        length = path.stat().st_size
-        if batch and (len(batch) == FILES_A_REQUEST or size + length > BYTES_A_REQUEST):
-            yield batch
-            batch, size = [], 0
-        batch.append((document_id, path))
-        size += length
-    if batch:
-        yield batch
-
-
-def _hidden(name: Path) -> bool:
-    return any(part.startswith(".") for part in name.parts)
+        self._log.tell(f"{self._sent} sent, {self._done} of {self._total or self._sent} done")

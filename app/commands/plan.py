@@ -1,15 +1,14 @@
 """tandem plan: whether two models fit a device, before anything is downloaded or started."""
 
-from json import dumps
-
 from rich.console import Console
 
+from app.commands.exits import print_json
 from app.engine_plan import ENGINE_DEFAULTS, advice, pair_demands, read_device
 from app.model_wiring import build_profile
 from app.plan_table import plan_record, plan_table, verdict
 from app.settings import Settings
 from retrieval.engines.devices import find_device
-from retrieval.errors import ConfigurationError
+from retrieval.errors import ConfigurationError, InvalidRequest
 from retrieval.model_shapes import WEIGHT_FORMATS
 from retrieval.planning import DeviceMemory, plan
 
@@ -25,9 +24,10 @@ def plan_memory(
     as_json: bool,
 ) -> bool:
     """Prints the plan. Returns whether the models fit. `memory_gb` in 10^9 bytes, so that what a card is sold with is
-    never more than it has; None: the device that is here. Raises ConfigurationError, ModelUnavailable, Unsupported."""
+    never more than it has; None: the device that is here. Raises InvalidRequest, ConfigurationError,
+    ModelUnavailable, Unsupported."""
     if weights is not None and weights not in WEIGHT_FORMATS:
-        raise ConfigurationError(f"--weights {weights}: known are {', '.join(WEIGHT_FORMATS)}.")
+        raise InvalidRequest(f"--weights {weights}: known are {', '.join(WEIGHT_FORMATS)}.")
     if memory_gb is not None and not settings.models:
         settings = settings.model_copy(update={"models": "qwen3-0.6b"})
     device = read_device() if memory_gb is None else DeviceMemory(round(memory_gb * 1e9))
@@ -47,7 +47,7 @@ def plan_memory(
     )
     instead = advice(settings, found, demands, step_tokens=step_tokens)
     if as_json:
-        console.print_json(dumps(plan_record(found, instead)))
+        print_json(plan_record(found, instead))
     else:
         console.print(plan_table(found), "", sep="\n")
         console.print(verdict(found, instead), markup=False, highlight=False, soft_wrap=True)

@@ -5,13 +5,11 @@ from time import sleep
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from app.client import Client
-from app.commands.terminal import ProgressLog
+from app.commands.terminal import ProgressLog, bar
 from retrieval.errors import InvalidRequest
-from retrieval.judged import load_collection
 
 POLL_SECONDS = 0.5
 
@@ -26,6 +24,8 @@ def read_chunking(text: str) -> dict[str, int]:
 
 def read_golden(folder: Path) -> list[dict[str, Any]]:
     """Queries and judgements of a folder in BEIR's layout; every grade above nought counts as relevant."""
+    from retrieval.judged import load_collection
+
     judged = load_collection(folder)
     relevant: dict[str, list[str]] = {}
     for qrel in judged.qrels:
@@ -34,27 +34,28 @@ def read_golden(folder: Path) -> list[dict[str, Any]]:
     return [{"query": judged.queries[id_], "relevant": documents} for id_, documents in relevant.items()]
 
 
-def follow(client: Client, name: str, console: Console) -> bool:
-    """Shows the work until it has ended; whether the names were exchanged."""
+def follow(client: Client, name: str, console: Console) -> dict[str, Any]:
+    """Shows the work until it has ended, and returns how it ended."""
     log = ProgressLog(console)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("Filling", total=None)
+    with bar(console) as shown:
+        task = shown.add_task("Filling", total=None)
         while (status := client.reembedding(name))["phase"] in ("filling", "measuring"):
             phase = status["phase"].capitalize()
-            bar.update(task, description=phase, total=status["documents"] or None, completed=status["done"])
+            shown.update(task, description=phase, total=status["documents"] or None, completed=status["done"])
             log.tell(f"{phase}: {status['done']} of {status['documents']} documents")
             sleep(POLL_SECONDS)
+    return status
+
+
+def flipped(status: dict[str, Any]) -> bool:
+    """Whether the names were exchanged."""
+    return bool(status["phase"] == "flipped")
+
+
+def show_end(status: dict[str, Any], console: Console) -> None:
     if status["verdict"]:
         console.print(_table(status["verdict"]))
     console.print(status["message"], markup=False)
-    return bool(status["phase"] == "flipped")
 
 
 def _table(verdict: dict[str, Any]) -> Table:

@@ -1,18 +1,54 @@
-"""What several commands do with a terminal."""
+"""What several commands do with a terminal, and where there is none."""
 
 import signal
+import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
 from rich.status import Status
 
 T = TypeVar("T")
 LOG_EVERY_SECONDS = 5.0
-"""How often progress is told where the output is no terminal."""
+"""How often progress is told at first where the output is no terminal."""
+LOG_SHARE = 0.1
+"""Later: when so much more of the time has gone by, so that a long work does not fill a log."""
+LOG_WIDTH = 120
+
+
+def results() -> Console:
+    """stdout: what a command was asked for."""
+    return _console(stderr=False)
+
+
+def messages() -> Console:
+    """stderr: progress, and what else is said on the way."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    """Without control sequences where there is no terminal, whatever the environment says of colours."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, force_terminal=terminal, width=None if terminal else LOG_WIDTH)
+
+
+def animated(console: Console) -> bool:
+    """Whether bars can be drawn: on a terminal that moves its cursor (TERM=dumb does not)."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not animated(console),
+    )
 
 
 def step_teller(console: Console, status: Status) -> Callable[[str], None]:
@@ -24,7 +60,7 @@ def step_teller(console: Console, status: Status) -> Callable[[str], None]:
         if step == last:
             return
         last = step
-        if console.is_terminal:
+        if animated(console):
             status.update(step)
         else:
             console.print(step, markup=False)
@@ -33,35 +69,42 @@ def step_teller(console: Console, status: Status) -> Callable[[str], None]:
 
 
 class ProgressLog:
-    """Progress where the output is no terminal, and so has no bar: a line every LOG_EVERY_SECONDS."""
+    """Progress where no bar can be drawn: a line every LOG_EVERY_SECONDS, rarer as the work goes on."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told = monotonic()
+        self._started = self._told = monotonic()
 
     def tell(self, line: str) -> None:
         """Prints `line` unless another was printed a moment ago."""
-        if not self._console.is_terminal and monotonic() - self._told > LOG_EVERY_SECONDS:
-            self._told = monotonic()
-            self._console.print(line, markup=False)
+        now = monotonic()
+        if animated(self._console) or now - self._told <= max(LOG_EVERY_SECONDS, LOG_SHARE * (now - self._started)):
+            return
+        self._told = now
+        self._console.print(line, markup=False)
 
 
 def counted(items: Collection[T], title: str, console: Console) -> Iterator[T]:
     """The items, with a bar on a terminal while they last; elsewhere with a line every few seconds."""
     log = ProgressLog(console)
-    bar = track(items, title, console=console, disable=not console.is_terminal, transient=True)
-    for number, item in enumerate(bar):
+    shown = track(items, title, console=console, disable=not animated(console), transient=True)
+    for number, item in enumerate(shown):
         log.tell(f"{title}: {number} of {len(items)}")
         yield item
 
 
-def wait_for_interrupt() -> None:
-    """Returns at Ctrl-C or SIGTERM."""
+def stop_on_sigterm() -> None:
+    """From now on SIGTERM is a KeyboardInterrupt, as Ctrl-C is."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+def wait_for_interrupt() -> None:
+    """Returns at Ctrl-C or SIGTERM."""
+    stop_on_sigterm()
     with suppress(KeyboardInterrupt):
         while True:
             sleep(3600)

@@ -7,7 +7,8 @@ Json = Mapping[str, Any]
 
 
 class NodePort(Protocol):
-    """Requests and answers as the HTTP interface has them. Every method raises TandemError."""
+    """Requests and answers as the HTTP interface has them. Every method raises TandemError, or
+    TandemClientError."""
 
     async def search(self, request: Json) -> Json:
         """As POST /search; `request_id` may be missing from the answer."""

@@ -12,6 +12,7 @@ from app.errors import validation_error
 from app.mcp.answers import CollectionsAnswer, IngestAnswer, SearchAnswer
 from app.mcp.arguments import Arguments, IngestArguments, NoArguments, SearchArguments
 from app.mcp.port import NodePort
+from langchain_tandem.client import TandemClientError
 from retrieval.errors import TandemError
 
 log = structlog.get_logger()
@@ -94,7 +95,7 @@ class Tools:
             return await definition.run(definition.arguments.model_validate(arguments))
         except ValidationError as error:
             return _failed(validation_error(error.errors(include_url=False, include_input=False)).message)
-        except TandemError as error:
+        except (TandemError, TandemClientError) as error:
             return _failed(error.message)
         except Exception as error:  # the protocol's edge, as the HTTP edge is one
             log.error("defect in a tool", tool=name, exc_info=error)

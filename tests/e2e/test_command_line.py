@@ -147,14 +147,14 @@ def test_eval_prints_a_table_and_writes_json(filled: ServedNode, tmp_path: Path)
 
 
 def test_errors_are_one_line(served: ServedNode, tmp_path: Path) -> None:
-    assert served.tandem("search", " ", expect=1).startswith("tandem: query: ")
-    assert "nowhere" in served.tandem("search", "x", "-c", "nowhere", expect=1)
-    assert served.tandem("ingest", str(tmp_path / "missing"), expect=1).count("\n") == 1
-    assert served.tandem("search", "x", "--url", "http://127.0.0.1:9", expect=1).startswith("tandem: No answer from")
+    assert served.tandem("search", " ", expect=4).startswith("tandem: query: ")
+    assert "nowhere" in served.tandem("search", "x", "-c", "nowhere", expect=4)
+    assert served.tandem("ingest", str(tmp_path / "missing"), expect=2).count("\n") == 1
+    assert served.tandem("search", "x", "--url", "http://127.0.0.1:9", expect=3).startswith("tandem: No answer from")
 
 
 def test_a_second_node_on_the_same_port_is_refused(served: ServedNode) -> None:
-    told = served.tandem("serve", "--port", str(served.port), expect=1)
+    told = served.tandem("serve", "--port", str(served.port), expect=6)
     assert told.splitlines()[-1].startswith(f"tandem: TANDEM_PORT={served.port}: ")
 
 

@@ -130,7 +130,7 @@ async def test_documents_that_fail_end_it(
     monkeypatch.setattr(node[1].parser, "parse", parse)
     result = await bench("ingest", "--texts", 10, "--tokens", 30)
     assert result.exit_code == 1
-    assert "documents failed" in str(result.exception)
+    assert "documents failed" in result.output
     assert await collections(node[0]) == ["docs"]
 
 
@@ -147,4 +147,4 @@ async def test_documents_that_fail_end_it(
 async def test_what_is_refused(bench: Bench, arguments: tuple[str, ...], words: str) -> None:
     result = await bench(*arguments)
     assert result.exit_code
-    assert words in f"{result.exception} {result.output}"
+    assert words in result.output

@@ -7,16 +7,10 @@ import pytest
 
 from app.settings import PREFIX, Settings
 from retrieval.engines.ascend import CACHE_MENDED, GRAPH_SIZES, GRAPH_SIZES_310P, WINDOW_310P
+from tests.support.twins import commands
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PAGES = {name: (DEPLOY / name).read_text(encoding="utf-8") for name in ("ascend.md", "ascend.zh-CN.md")}
-
-
-def commands(page: str) -> list[str]:
-    """Lines of the code blocks without comments; the question that is searched for is each language's own."""
-    blocks = re.findall(r"^```\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    lines = [line.split("  # ")[0].rstrip() for block in blocks for line in block.splitlines()]
-    return [re.sub(r'(tandem search) ".*"', r"\1", line) for line in lines]
 
 
 def test_both_languages_give_the_same_commands() -> None:

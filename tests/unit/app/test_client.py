@@ -3,8 +3,7 @@
 import httpx
 import pytest
 
-from app import cli
-from app.client import START_HINT, Client
+from app.client import Client
 from langchain_tandem.client import NodeUnreachable, Overloaded, Unavailable
 from tests.support.scripted_node import Answer, ScriptedNode, refusal
 
@@ -30,22 +29,3 @@ def test_a_full_queue_is_waited_for(monkeypatch: pytest.MonkeyPatch, pauses: lis
     with pytest.raises(Overloaded):
         client.ingest([{"text": "x"}])
     assert sum(pauses) == 3600
-
-
-@pytest.mark.parametrize(
-    ("error", "shown"),
-    [
-        (NodeUnreachable("No answer."), f"tandem: No answer. {START_HINT}"),
-        (Overloaded("Full.", code="overloaded", status=429), "tandem: Full."),
-    ],
-)
-def test_the_command_line_ends_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, shown: str
-) -> None:
-    def fail() -> None:
-        raise error
-
-    monkeypatch.setattr(cli, "app", fail)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert (ended.value.code, capsys.readouterr().err) == (1, f"{shown}\n")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.commands.ingest import FILES_A_REQUEST, cancel_jobs, ingest_files, summarise
+from app.commands.ingest import FILES_A_REQUEST, ingest_files, summarise
+from app.commands.jobs import cancel_jobs
 from langchain_tandem.client import NodeUnreachable
 
 
@@ -20,7 +21,8 @@ class ScriptedClient:
         self._stop = stop or KeyboardInterrupt()
         self.sent: list[int] = []
 
-    def ingest_files(self, _collection: str, files: list[tuple[str, Path]]) -> dict[str, object]:
+    def ingest_files(self, _collection: str, files: list[tuple[str, Path]], *, metadata: object) -> dict[str, object]:
+        assert metadata is None
         if len(self.sent) == self._stops_sending:
             raise self._stop
         self.sent.append(len(files))

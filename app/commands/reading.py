@@ -1,0 +1,81 @@
+"""Documents that come as text: NDJSON, standard input, and metadata on the command line."""
+
+import json
+import sys
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from retrieval.errors import InvalidRequest
+
+STDIN = Path("-")
+
+
+def read_metadata(pairs: Sequence[str]) -> dict[str, Any]:
+    """`key=value`: a value that is JSON (a number, true, false, a list, "text") is taken as such, any other as text.
+
+    Raises InvalidRequest.
+    """
+    metadata = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise InvalidRequest(f"--metadata {pair!r}: give a key and a value, as in year=2024.")
+        metadata[key] = _value(value)
+    return metadata
+
+
+def read_document(name: str | None, media_type: str | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """All of standard input. Without a name the node derives an id from the content."""
+    document: dict[str, Any] = {"content_base64": b64encode(sys.stdin.buffer.read()).decode(), "metadata": metadata}
+    if name:
+        document |= {"id": name, "filename": name}
+    if media_type:
+        document["media_type"] = media_type
+    return document
+
+
+def read_documents(paths: Sequence[Path], metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of NDJSON: an object a line, with the fields of a document of POST /ingest; `-` is standard input. `metadata`
+    holds where a document does not say otherwise. Raises InvalidRequest."""
+    for path in paths:
+        if path == STDIN:
+            yield from _parsed(sys.stdin.buffer, "standard input", metadata)
+        else:
+            with path.open("rb") as lines:
+                yield from _parsed(lines, str(path), metadata)
+
+
+def read_questions() -> list[str]:
+    """Of standard input, one a line. Raises InvalidRequest where there is none."""
+    lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
+    questions = [line.strip() for line in lines if line.strip()]
+    if not questions:
+        raise InvalidRequest("There is no question on standard input: give one a line.")
+    return questions
+
+
+def _parsed(lines: Iterable[bytes], name: str, metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            document = json.loads(line)
+        except ValueError as error:
+            raise InvalidRequest(f"{name}, line {number}: not JSON ({error}).") from None
+        if not isinstance(document, dict) or not isinstance(document.get("metadata", {}), dict):
+            raise InvalidRequest(f'{name}, line {number}: give an object, as in {{"id": "a", "text": "…"}}.')
+        if metadata:
+            document["metadata"] = {**metadata, **document.get("metadata", {})}
+        yield document
+
+
+def _value(text: str) -> Any:
+    def no_number(name: str) -> str:  # NaN, Infinity: JSON has no such values
+        raise ValueError(name)
+
+    try:
+        return json.loads(text, parse_constant=no_number)
+    except ValueError:
+        return text

@@ -1,0 +1,137 @@
+"""The examples of README.md and of the pages in deploy/ do what they say, against a node with made-up models.
+
+Whatever stands in a fenced block is run, or is named here with the reason why it is not.
+"""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+
+from app.main import create_app
+from app.settings import Settings
+from retrieval.engines.fake import FakeEmbedder, FakeReranker
+from tests.support.examples import PAGES, ROOT, Block, Examples, read_blocks
+from tests.support.listening import listening
+from tests.support.node import real_but_for
+
+NOT_RUN = {
+    r"(\w+=\S+\s|\\\n|\s)*make ": "sets up environments, starts nodes, or runs these tests",
+    r"(\w+=\S+ )*(\.venv-npu/bin/)?tandem (serve|worker|doctor)\b": "nodes and workers; their own tests start them",
+    r"\.venv-npu/bin/tandem plan": "of the device that is there",
+    r"tandem (eval|bench) ": "minutes of work on judged collections; test_evaluate and test_bench run them",
+    r"tandem reembed .*--models|(\.venv-npu/bin/)?tandem models pull": "downloads models",
+    r"tandem ingest .*--watch": "ends only when it is told to; test_cli runs it",
+    r"tandem --install-completion": "changes the start-up files of a shell",
+    r"(ASCEND_RT_VISIBLE_DEVICES=\d )?vllm serve |python -m sglang|text-embeddings-router |infinity_emb ": "servers",
+    r"docker |npu-smi |source /usr/local/Ascend": "wants an NPU",
+    r"export \w+=|(\w+=\S+\s*)+$": "settings alone",
+    r"modelscope download |pip |%pip ": "downloads",
+    r"tar |grep |systemctl |crontab ": "of the machine",
+}
+"""Commands by how they begin."""
+NO_COMMANDS = {
+    "POST /ingest   ": "a drawing",
+    "retrieval/   the kernel": "the folders",
+    '{\n  "mcpServers"': "settings of other programs; their tests read them from the page",
+    '{\n  "name": "Tandem"': "what is typed into Dify",
+    '{\n  "external_knowledge_id"': "what is typed into Dify",
+    '{\n  "logical_operator"': "what is typed into Dify",
+    '{\n  "model": "tandem"': "what is typed into Dify",
+    '{\n  "nodes"': "nodes of n8n",
+}
+"""Whole blocks by how they begin."""
+COLLECTIONS = ("reports", "old_manuals")
+"""That examples take for granted."""
+CREATED = re.compile(r"\{\s*\"name\": \"(\w+)\"|collections create (\w+)")
+
+
+def reason_not_to_run(command: str) -> str | None:
+    return next((reason for begin, reason in NOT_RUN.items() if re.match(begin, command)), None)
+
+
+def commands_of(block: Block) -> list[str]:
+    """None of code, of a command with its output, and of what holds no commands."""
+    none = block.language == "python" or block.text.startswith(("$ ", *NO_COMMANDS))
+    return [] if none else block.commands()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that examples name."""
+    folder = tmp_path_factory.mktemp("examples")
+    files = {
+        "handbook/kiln.md": "The kiln is held at 1280 degrees.",
+        "handbook/drafts/glaze.md": "Not finished.",
+        "reports/2024/spring.md": "The report of spring.",
+        "notes/door.md": "The north door opens at seven.",
+        "notes.md": "A note.",
+        "documents.jsonl": json.dumps({"id": "line", "text": "A line.", "title": "L", "metadata": {"year": 2024}}),
+        "questions.txt": "how hot is the kiln?\nwhen does the door open?\n",
+        "home/documents/letter.txt": "A letter.",
+        "资料/通知.md": "周三停水。",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "deploy").symlink_to(ROOT / "deploy")
+    (folder / "handbook.pdf").write_bytes((ROOT / "deploy" / "samples" / "gpu-memory-shares.pdf").read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quiet_node() -> Iterator[None]:
+    """Its log stays out of what commands print."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture(scope="module")
+async def examples(quiet_node: None, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Examples]:
+    data = tmp_path_factory.mktemp("node")
+    components = real_but_for(FakeEmbedder(), FakeReranker(), data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("HOME", str(folder / "home"))
+        async with listening(create_app(Settings(data_dir=data, selftest_margin=False), components)) as served:
+            patch.setenv("TANDEM_URL", served.url)
+            async with httpx.AsyncClient(base_url=served.url) as http:
+                document = {"documents": [{"id": "note-1", "text": "A note."}], "wait": True}
+                job = (await http.post("/ingest", json=document)).raise_for_status().json()["job_id"]
+            yield Examples(served.url, {"JOB_ID": job, "JOB": job, "KEY": "none"})
+
+
+def test_every_command_is_run_or_named_with_its_reason() -> None:
+    commands = [command for page in PAGES for block in read_blocks(page) for command in commands_of(block)]
+    runs = re.compile(r"(\.venv(-npu)?/bin/)?tandem |curl ")
+    assert [each for each in commands if not runs.match(each) and not reason_not_to_run(each)] == []
+    assert [begin for begin in NOT_RUN if not any(re.match(begin, each) for each in commands)] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if read_blocks(page)], ids=str)
+async def test_the_examples_of_a_page(examples: Examples, page: Path) -> None:
+    blocks = read_blocks(page)
+    commands = [each for block in blocks for each in commands_of(block) if not reason_not_to_run(each)]
+    # What a page creates further down it uses further up; what it does not create, others have.
+    commands.sort(key=lambda command: CREATED.search(command) is None)
+    made = {name for command in commands for match in CREATED.findall(command) for name in match if name}
+    named = {name for name in COLLECTIONS if any(re.search(rf"\b{name}\b", command) for command in commands)}
+    for name in sorted(named - made):
+        await asyncio.to_thread(examples.command, f"tandem collections create {name}")
+    for command in commands:
+        await asyncio.to_thread(examples.command, command)
+    for block in blocks:
+        if block.language == "python":
+            await asyncio.to_thread(examples.python, block)
+        elif block.text.startswith("$ "):
+            command, _, shown = block.text[2:].partition("\n")
+            printed = await asyncio.to_thread(examples.command, command)
+            assert printed.split() == shown.split()
