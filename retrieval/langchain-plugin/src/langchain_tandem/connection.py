@@ -11,12 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model
 from langchain_tandem.client import PATIENT, SHORT, AsyncTandemClient, Retries, TandemClient
 from langchain_tandem.client.exchange import address, authorization
 
-LOCAL = "http://127.0.0.1:8080"
-
-
-def _url() -> str:
-    return os.environ.get("TANDEM_URL") or LOCAL
-
 
 def _api_key() -> SecretStr | None:
     key = os.environ.get("TANDEM_API_KEY")
@@ -64,13 +58,17 @@ class Clients:
             await client.aclose()
 
 
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+"""Typing errors are told, and what was given is not: it may be an API key. For every class with LangChain's among its
+bases, whose own configuration would prevail."""
+
+
 class Connection(BaseModel):
     """A node and how to talk to it."""
 
-    # Errors of validation would show what was given, API keys included.
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = STRICT
 
-    url: str = Field(default_factory=_url, description="Of the node; default: TANDEM_URL, or this machine.")
+    url: str = Field(default_factory=lambda: address(None), description="Default: TANDEM_URL, or this machine.")
     api_key: SecretStr | None = Field(default_factory=_api_key, description="Default: TANDEM_API_KEY.")
     timeout: float = Field(60.0, gt=0, description="Seconds without a byte of an answer.")
     retries: Retries = Field(SHORT, description="How long questions are repeated that may yet be answered.")
