@@ -95,14 +95,26 @@ def test_no_key_is_shown(workshop: str, node_url: str) -> None:
 def test_every_event_loop_gets_connections_of_its_own(workshop: str) -> None:
     retriever = TandemRetriever(collection=workshop, k=1)
 
-    async def ask() -> int:
-        clients = {id(retriever.async_client) for _ in range(2)}
-        assert len(clients) == 1
+    async def ask(*, beside: bool) -> int:
+        client = retriever.async_client
         found = await asyncio.gather(*(retriever.ainvoke("kiln") for _ in range(5)))
+        others = await asyncio.to_thread(asyncio.run, ask(beside=False)) if beside else 0
+        assert retriever.async_client is client
         await retriever.aclose()
-        return len(found)
+        return len(found) + others
 
-    assert [asyncio.run(ask()), asyncio.run(ask())] == [5, 5]
+    assert [asyncio.run(ask(beside=True)), asyncio.run(ask(beside=False))] == [10, 5]
+
+
+def test_connections_of_loops_that_ended_are_not_kept(workshop: str) -> None:
+    retriever = TandemRetriever(collection=workshop)
+
+    async def touch() -> int:
+        return id(retriever.async_client)
+
+    for _ in range(3):
+        asyncio.run(touch())
+    assert len(retriever._clients._asynchronous) == 1
 
 
 def test_copies_and_pickles_find_their_own_way(workshop: str) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 from threading import Lock
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
@@ -24,7 +23,7 @@ class Clients:
     def __init__(self) -> None:
         self._lock = Lock()
         self._blocking: TandemClient | None = None
-        self._asynchronous: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncTandemClient] = WeakKeyDictionary()
+        self._asynchronous: dict[asyncio.AbstractEventLoop, AsyncTandemClient] = {}
 
     def __deepcopy__(self, _: object) -> "Clients":
         return Clients()
@@ -41,6 +40,9 @@ class Clients:
     def asynchronous(self, url: str, api_key: SecretStr | None, **options: Any) -> AsyncTandemClient:
         loop = asyncio.get_running_loop()
         with self._lock:
+            # The connections of a loop that has ended went with it.
+            for ended in [each for each in self._asynchronous if each.is_closed()]:
+                del self._asynchronous[ended]
             if loop not in self._asynchronous:
                 self._asynchronous[loop] = AsyncTandemClient(url, api_key, **options)
             return self._asynchronous[loop]
