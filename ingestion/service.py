@@ -175,19 +175,14 @@ class IngestionService:
 
     async def original(self, collection_name: str, document_id: DocumentId) -> tuple[Document, bytes]:
         """The document and the bytes it was made of. Raises DocumentNotFound, BlobMissing."""
-        missed = None
-        while True:
-            document = (await self._catalog.document(collection_name, document_id)).document
-            data = (await self._blobs.get([document.sha256])).get(document.sha256)
-            if data is not None:
-                return document, data
-            if missed == document.sha256:
-                raise BlobMissing(
-                    f"The original of document {document_id!r} is missing or damaged: ingest the document again.",
-                    sha256=missed,
-                )
-            # A new version may have come in between, whose original takes the place of the one that was looked for.
-            missed = document.sha256
+        document = (await self._catalog.document(collection_name, document_id)).document
+        data = (await self._blobs.get([document.sha256])).get(document.sha256)
+        if data is None:
+            raise BlobMissing(
+                f"The original of document {document_id!r} is missing or damaged: ingest the document again.",
+                sha256=document.sha256,
+            )
+        return document, data
 
     async def delete(self, collection_name: str, document_id: DocumentId) -> None:
         """Returns when the store holds no chunk of the document. Raises DocumentNotFound, DocumentBusy."""

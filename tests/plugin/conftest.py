@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from uuid import uuid4
 
 import pytest
 
@@ -58,13 +57,18 @@ def node(node_url: str) -> Iterator[TandemClient]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def shelf(node: TandemClient) -> str:
+    node.create_collection("shelf")
+    return "shelf"
+
+
 @pytest.fixture
-def collection(node: TandemClient) -> Iterator[str]:
-    """A new one."""
-    name = f"c{uuid4().hex[:12]}"
-    node.create_collection(name)
-    yield name
-    node.delete_collection(name)
+def collection(node: TandemClient, shelf: str) -> Iterator[str]:
+    """An empty one: emptied after each test, which takes a tenth of the time of a new one."""
+    yield shelf
+    for document in list(node.documents(shelf)):
+        node.delete_document(document["id"], collection=shelf)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from langchain_core.embeddings import Embeddings
@@ -61,8 +60,7 @@ class TestEmbeddingsByThemselves(EmbeddingsUnitTests):
 
 class TestVectorStore(VectorStoreIntegrationTests):
     @pytest.fixture
-    def vectorstore(self, node: TandemClient) -> Iterator[VectorStore]:  # type: ignore[override]
-        name = f"c{uuid4().hex[:12]}"
-        node.create_collection(name)
-        yield TandemVectorStore(name)
-        node.delete_collection(name)
+    def vectorstore(self, collection: str) -> Iterator[VectorStore]:  # type: ignore[override]
+        store = TandemVectorStore(collection)
+        yield store
+        store.close()

@@ -43,7 +43,8 @@ def test_both_clients_have_the_same_methods() -> None:
 
 
 @pytest.mark.parametrize("kind", [TandemClient, AsyncTandemClient])
-def test_the_key_is_sent_and_never_shown(kind: Callable[..., Any]) -> None:
+def test_the_key_is_sent_and_never_shown(kind: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TANDEM_API_KEY", raising=False)
     for key in (KEY, SecretStr(KEY)):
         client = kind(URL, key)
         assert client._http.headers["Authorization"] == f"Bearer {KEY}"
@@ -67,6 +68,14 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InvalidSetting) as raised:
         TandemClient(url)
     assert KEY not in str(raised.value)
+
+
+def test_what_is_not_given_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_URL", "http://elsewhere:1/")
+    monkeypatch.setenv("TANDEM_API_KEY", KEY)
+    client = TandemClient()
+    assert (client.url, client._http.headers["Authorization"]) == ("http://elsewhere:1", f"Bearer {KEY}")
+    assert "Authorization" not in TandemClient(URL, "")._http.headers
 
 
 async def test_options_go_as_they_are_and_none_does_not_go(client: EitherClient) -> None:

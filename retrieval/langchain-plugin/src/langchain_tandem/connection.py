@@ -4,18 +4,11 @@ import asyncio
 import os
 from threading import Lock
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from langchain_tandem.client import PATIENT, SHORT, AsyncTandemClient, Retries, TandemClient
 from langchain_tandem.client.exchange import address, authorization
-
-LOCAL = "http://127.0.0.1:8080"
-
-
-def _url() -> str:
-    return os.environ.get("TANDEM_URL") or LOCAL
 
 
 def _api_key() -> SecretStr | None:
@@ -30,7 +23,7 @@ class Clients:
     def __init__(self) -> None:
         self._lock = Lock()
         self._blocking: TandemClient | None = None
-        self._asynchronous: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncTandemClient] = WeakKeyDictionary()
+        self._asynchronous: dict[asyncio.AbstractEventLoop, AsyncTandemClient] = {}
 
     def __deepcopy__(self, _: object) -> "Clients":
         return Clients()
@@ -47,6 +40,9 @@ class Clients:
     def asynchronous(self, url: str, api_key: SecretStr | None, **options: Any) -> AsyncTandemClient:
         loop = asyncio.get_running_loop()
         with self._lock:
+            # The connections of a loop that has ended went with it.
+            for ended in [each for each in self._asynchronous if each.is_closed()]:
+                del self._asynchronous[ended]
             if loop not in self._asynchronous:
                 self._asynchronous[loop] = AsyncTandemClient(url, api_key, **options)
             return self._asynchronous[loop]
@@ -64,13 +60,17 @@ class Clients:
             await client.aclose()
 
 
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+"""Typing errors are told, and what was given is not: it may be an API key. For every class with LangChain's among its
+bases, whose own configuration would prevail."""
+
+
 class Connection(BaseModel):
     """A node and how to talk to it."""
 
-    # Errors of validation would show what was given, API keys included.
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = STRICT
 
-    url: str = Field(default_factory=_url, description="Of the node; default: TANDEM_URL, or this machine.")
+    url: str = Field(default_factory=lambda: address(None), description="Default: TANDEM_URL, or this machine.")
     api_key: SecretStr | None = Field(default_factory=_api_key, description="Default: TANDEM_API_KEY.")
     timeout: float = Field(60.0, gt=0, description="Seconds without a byte of an answer.")
     retries: Retries = Field(SHORT, description="How long questions are repeated that may yet be answered.")

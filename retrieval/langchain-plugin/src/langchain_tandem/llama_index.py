@@ -19,9 +19,7 @@ try:
         TextNode,
     )
 except ImportError as error:
-    raise ImportError(
-        "LlamaIndex is not installed: pip install 'langchain-tandem[llama-index]'", name="llama_index"
-    ) from error
+    raise ImportError("LlamaIndex is not installed: pip install llama-index-core", name="llama_index") from error
 
 
 class TandemLlamaIndexRetriever(BaseRetriever):

@@ -6,12 +6,14 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import Field
 
-from langchain_tandem.connection import Connection
+from langchain_tandem.connection import STRICT, Connection
 
 
 class TandemReranker(Connection, BaseDocumentCompressor):
     """Orders documents by how well they answer the query, wherever they come from. What TandemRetriever finds is
     reranked already."""
+
+    model_config = STRICT
 
     top_n: int | None = Field(None, ge=1, description="How many to keep; None: all.")
     score_key: str = Field("relevance_score", description="Where Document.metadata tells the score, from 0 to 1.")

@@ -8,6 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import Field
 
+from langchain_tandem.connection import STRICT
 from langchain_tandem.documents import Text, ids_of, to_wire
 from langchain_tandem.hits import metadata_of, refuse_clash
 from langchain_tandem.questions import Questions
@@ -22,6 +23,8 @@ class TandemRetriever(Questions, BaseRetriever):
     `metadata_key` everything that the node tells of the hit: `document_id`, `start` and `end` in the document's text,
     `page`, `score`, all `scores` and `ranks`.
     """
+
+    model_config = STRICT
 
     metadata_key: str = Field("tandem", description="Where Document.metadata tells of the hit.")
 

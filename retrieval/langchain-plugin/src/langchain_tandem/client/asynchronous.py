@@ -7,11 +7,12 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from langchain_tandem.client import calls
-from langchain_tandem.client.calls import ENDED, Call, Files, Json, Lane, TextKind
+from langchain_tandem.client import calls, feeding
+from langchain_tandem.client.calls import ENDED, Call, Lane, TextKind
 from langchain_tandem.client.errors import TandemClientError
 from langchain_tandem.client.events import EventDecoder
 from langchain_tandem.client.exchange import Exchange, Flow, Pause, Secret, authorization
+from langchain_tandem.client.feeding import Files, Json
 from langchain_tandem.client.retrying import PATIENT, SHORT, Retries
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ class AsyncTandemClient:
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:8080",
+        url: str | None = None,
         api_key: str | Secret | None = None,
         *,
         timeout: float = 60.0,
@@ -87,20 +88,20 @@ class AsyncTandemClient:
     async def ingest_files(
         self, collection: str, files: Files, *, idempotency_key: str | None = None, **options: Any
     ) -> Json:
-        contents = await to_thread(calls.read_files, files)
+        contents = await to_thread(feeding.read_files, files)
         return await self._call(calls.ingest_files(collection, contents, idempotency_key, options))
 
     async def ingest_all(
         self, documents: Iterable[Mapping[str, Any]], *, collection: str = "docs", **options: Any
     ) -> list[Json]:
-        batches = calls.batches(documents)
+        batches = feeding.batches(documents)
         jobs = [(await self.ingest(each, collection=collection, **options))["job_id"] for each in batches]
         receipts: list[Json] = []
         for job_id in jobs:
             async for _ in self.watch(job_id):
                 pass
             receipts += (await self.job(job_id, receipts=True))["documents"]
-        return calls.checked(receipts)
+        return feeding.checked(receipts)
 
     async def job(self, job_id: str, *, receipts: bool = False) -> Json:
         return await self._run(self._exchange.job(job_id, receipts=receipts))

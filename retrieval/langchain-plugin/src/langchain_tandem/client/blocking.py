@@ -6,11 +6,12 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from langchain_tandem.client import calls
-from langchain_tandem.client.calls import ENDED, Call, Files, Json, Lane, TextKind
+from langchain_tandem.client import calls, feeding
+from langchain_tandem.client.calls import ENDED, Call, Lane, TextKind
 from langchain_tandem.client.errors import TandemClientError
 from langchain_tandem.client.events import EventDecoder
 from langchain_tandem.client.exchange import Exchange, Flow, Pause, Secret, authorization
+from langchain_tandem.client.feeding import Files, Json
 from langchain_tandem.client.retrying import PATIENT, SHORT, Retries
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class TandemClient:
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:8080",
+        url: str | None = None,
         api_key: str | Secret | None = None,
         *,
         timeout: float = 60.0,
@@ -38,7 +39,8 @@ class TandemClient:
         ingest_retries: Retries = PATIENT,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`timeout`: seconds without a byte of an answer, for calls that are not known to take long."""
+        """`url` and `api_key`: unless given TANDEM_URL, or this machine, and TANDEM_API_KEY; "" for no key.
+        `timeout`: seconds without a byte of an answer, for calls that are not known to take long."""
         self._exchange = Exchange(url, retries, ingest_retries)
         self._http = httpx.Client(
             base_url=self.url,
@@ -100,20 +102,20 @@ class TandemClient:
         self, collection: str, files: Files, *, idempotency_key: str | None = None, **options: Any
     ) -> Json:
         """One request with the files at these paths, under these ids."""
-        return self._call(calls.ingest_files(collection, calls.read_files(files), idempotency_key, options))
+        return self._call(calls.ingest_files(collection, feeding.read_files(files), idempotency_key, options))
 
     def ingest_all(
         self, documents: Iterable[Mapping[str, Any]], *, collection: str = "docs", **options: Any
     ) -> list[Json]:
         """Any number of documents, in as many requests as they need. Returns their receipts once all can be searched.
         Raises IngestFailed where some cannot."""
-        jobs = [self.ingest(each, collection=collection, **options)["job_id"] for each in calls.batches(documents)]
+        jobs = [self.ingest(each, collection=collection, **options)["job_id"] for each in feeding.batches(documents)]
         receipts: list[Json] = []
         for job_id in jobs:
             for _ in self.watch(job_id):
                 pass
             receipts += self.job(job_id, receipts=True)["documents"]
-        return calls.checked(receipts)
+        return feeding.checked(receipts)
 
     def job(self, job_id: str, *, receipts: bool = False) -> Json:
         """The job; with all its receipts where asked."""

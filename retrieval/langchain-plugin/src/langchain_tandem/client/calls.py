@@ -3,29 +3,23 @@
 import json
 import sys
 from array import array
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
 
-from langchain_tandem.client.errors import IngestFailed
+from langchain_tandem.client.feeding import Json, content_as_base64
 
 T = TypeVar("T")
-Json = dict[str, Any]
-Files = Sequence[tuple[str, Path]]
-"""Document ids and paths."""
 TextKind = Literal["query", "document"]
 Lane = Literal["interactive", "bulk"]
 
 QUERIES_A_REQUEST = 32
 TEXTS_A_REQUEST = 256
-DOCUMENTS_A_REQUEST = 100
-BYTES_A_REQUEST = 8 << 20
 ENDED = ("succeeded", "partial", "failed", "cancelled")
 """States of jobs that change no more."""
 
@@ -147,7 +141,7 @@ def rerank(query: str, documents: Sequence[str], top_n: int | None) -> Call[list
 
 
 def ingest(documents: Iterable[Mapping[str, Any]], collection: str, key: str | None, options: Json) -> Call[Json]:
-    sent = [_content_as_base64(document) for document in documents]
+    sent = [content_as_base64(document) for document in documents]
     body = {"collection": collection, "documents": sent, **_given(options)}
     return _ingest(key, body=body)
 
@@ -161,42 +155,6 @@ def _ingest(key: str | None, **content: Any) -> Call[Json]:
     """Under a key the node makes one job of it however often it comes."""
     headers = {"Idempotency-Key": key or uuid4().hex}
     return Call(method="POST", path="/ingest", headers=headers, read=_object, timeout=LONG, ingests=True, **content)
-
-
-def _content_as_base64(document: Mapping[str, Any]) -> Json:
-    sent = dict(document)
-    if isinstance(content := sent.pop("content", None), bytes):
-        sent["content_base64"] = b64encode(content).decode()
-    return sent
-
-
-def read_files(files: Files) -> list[tuple[str, bytes]]:
-    return [(document_id, path.read_bytes()) for document_id, path in files]
-
-
-def batches(documents: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """As many documents as go well into one request."""
-    batch: list[Mapping[str, Any]] = []
-    size = 0
-    for document in documents:
-        length = len(document.get("text") or document.get("content") or document.get("content_base64") or "")
-        if batch and (len(batch) == DOCUMENTS_A_REQUEST or size + length > BYTES_A_REQUEST):
-            yield batch
-            batch, size = [], 0
-        batch.append(document)
-        size += length
-    if batch:
-        yield batch
-
-
-def checked(receipts: list[Json]) -> list[Json]:
-    """Raises IngestFailed where a document did not become searchable."""
-    failed = [receipt for receipt in receipts if receipt["error"]]
-    if failed:
-        shown = "; ".join(f"{each['id']}: {each['error']['message']} ({each['error']['code']})" for each in failed[:3])
-        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
-        raise IngestFailed(f"{len(failed)} of {len(receipts)} documents failed. {shown}{more}", failed)
-    return receipts
 
 
 def job(job_id: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Json]:

@@ -1,6 +1,7 @@
 """What both clients have in common: what is sent next, and what an answer or a failure means. Sends nothing itself."""
 
 import json
+import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 
 from langchain_tandem.client import calls
-from langchain_tandem.client.calls import Call, Json
+from langchain_tandem.client.calls import Call
 from langchain_tandem.client.errors import (
     BY_STATUS,
     InvalidSetting,
@@ -20,9 +21,11 @@ from langchain_tandem.client.errors import (
     TandemClientError,
     Unavailable,
 )
+from langchain_tandem.client.feeding import Json
 from langchain_tandem.client.retrying import NO_RETRIES, Patience, Retries
 
 T = TypeVar("T")
+LOCAL = "http://127.0.0.1:8080"
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """Failures after which the node has certainly not seen the request."""
 NOT_DONE = (429, 503)
@@ -46,8 +49,10 @@ class Secret(Protocol):
     def get_secret_value(self) -> str: ...
 
 
-def address(url: str) -> str:
-    """Checked. Raises InvalidSetting."""
+def address(url: str | None) -> str:
+    """Checked; None: TANDEM_URL, or this machine. Raises InvalidSetting."""
+    if url is None:
+        url = os.environ.get("TANDEM_URL") or LOCAL
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
@@ -60,8 +65,10 @@ def address(url: str) -> str:
 
 
 def authorization(api_key: str | Secret | None) -> dict[str, str]:
-    """The header. Raises InvalidSetting without a word of the key."""
-    key = api_key if api_key is None or isinstance(api_key, str) else api_key.get_secret_value()
+    """The header; None: with TANDEM_API_KEY, if that is set. Raises InvalidSetting without a word of the key."""
+    if api_key is None:
+        api_key = os.environ.get("TANDEM_API_KEY", "")
+    key = api_key if isinstance(api_key, str) else api_key.get_secret_value()
     if not key:
         return {}
     if not (key.isascii() and key.isprintable()) or " " in key:
@@ -72,7 +79,7 @@ def authorization(api_key: str | Secret | None) -> dict[str, str]:
 class Exchange:
     """Of one client with one node."""
 
-    def __init__(self, url: str, retries: Retries, ingest_retries: Retries) -> None:
+    def __init__(self, url: str | None, retries: Retries, ingest_retries: Retries) -> None:
         self.url = address(url)
         self._retries = retries
         self._ingest_retries = ingest_retries
