@@ -8,12 +8,12 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from app.errors import STATUS, error_body, has_retry_after, meaning_of
 from app.routes.dependencies import serving_node
 from app.routes.documented import CODES
-from app.schemas.ingest import IngestForm, IngestIn
+from app.schemas.ingest import IngestForm, IngestIn, JobEventOut
 from app.schemas.wire import ErrorBody
 
 Json = dict[str, Any]
@@ -71,6 +71,8 @@ TAGS = (
 )
 MODELS_READ_BY_HAND: tuple[type[BaseModel], ...] = (IngestIn, IngestForm)
 """Bodies that a route reads itself: FastAPI does not see them."""
+MODELS_WRITTEN_BY_HAND: tuple[type[BaseModel], ...] = (JobEventOut,)
+"""Parts of streams, likewise."""
 
 WITH_BODY = (
     *("invalid_json", "too_large", "unsupported_media_type"),
@@ -194,10 +196,11 @@ def _error_response(codes: Collection[str], model: type[BaseModel], examples: Co
 
 
 def _complete_components(components: Json, error_models: Iterable[type[BaseModel]], examples: Json) -> None:
-    _, found = models_json_schema(
-        [(model, "validation") for model in (*MODELS_READ_BY_HAND, *error_models)],
-        ref_template="#/components/schemas/{model}",
-    )
+    read: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in MODELS_READ_BY_HAND]
+    written: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "serialization") for model in (*MODELS_WRITTEN_BY_HAND, *error_models)
+    ]
+    _, found = models_json_schema([*read, *written], ref_template="#/components/schemas/{model}")
     schemas: Json = {**found["$defs"], **components["schemas"]}
     for of_fastapi in ("HTTPValidationError", "ValidationError"):
         schemas.pop(of_fastapi, None)

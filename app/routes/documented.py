@@ -37,9 +37,18 @@ def named(examples: Mapping[str, object]) -> dict[str, Example]:
     return {name: Example(value=value) for name, value in examples.items()}
 
 
-def answer(examples: Mapping[str, object], description: str, *, media_type: str = "application/json") -> dict[str, Any]:
-    """For `responses={200: …}`: what the answer is, and values by what a reader sees in the list of examples."""
+def answer(
+    examples: Mapping[str, object],
+    description: str,
+    *,
+    media_type: str = "application/json",
+    item: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """For `responses={200: …}`: what the answer is, and values by what a reader sees in the list of examples. `item` is
+    the schema of each part of a stream."""
     content: dict[str, Any] = {"examples": named(examples)}
-    if media_type != "application/json":
+    if item:
+        content["itemSchema"] = item
+    elif media_type != "application/json":
         content["schema"] = {"type": "string"}  # of JSON, FastAPI knows more
     return {"description": description, "content": {media_type: content}}

@@ -12,7 +12,7 @@ from app.examples import ingest as examples
 from app.node import Node
 from app.routes.dependencies import ServingNode
 from app.routes.documented import CATALOG, answer, failures
-from app.schemas.ingest import JobOut
+from app.schemas.ingest import JobEventOut, JobOut
 from app.schemas.wire import Text
 from ingestion.service import WATCH_SECONDS
 from ingestion.types import Job, JobId
@@ -30,6 +30,18 @@ JobPath = Annotated[
     Text,
     Path(description="As POST /ingest answered.", max_length=64, examples=["d5cdb830ed9846889e048cd41ca2742f"]),
 ]
+EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"const": "job"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobEventOut"},
+        },
+    },
+}
 FAILURES = failures("job_not_found", "invalid_text", *CATALOG)
 
 
@@ -65,7 +77,7 @@ async def cancel_job(job_id: JobPath, node: ServingNode) -> JobOut:
     summary="Watch a job",
     response_class=EventSourceResponse,
     responses={
-        200: answer(examples.EVENTS, "Events `job`, each with the job as JSON, without receipts.", media_type=SSE),
+        200: answer(examples.EVENTS, "Events `job`, each with the job as JSON.", media_type=SSE, item=EVENT),
         **FAILURES,
     },
 )
@@ -91,7 +103,7 @@ async def watch_job(job_id: JobPath, node: ServingNode) -> EventSourceResponse:
 
 
 def _event(job: Job) -> ServerSentEvent:
-    return ServerSentEvent(JobOut.of(job).model_dump_json(exclude={"documents", "next_cursor"}), event="job")
+    return ServerSentEvent(JobEventOut.model_validate(job).model_dump_json(), event="job")
 
 
 async def describe(node: Node, job: Job, *, after: int = 0, limit: int = RECEIPTS_A_PAGE) -> JobOut:

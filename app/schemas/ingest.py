@@ -102,12 +102,17 @@ class ProgressOut(Wire):
     tokens: int = Field(description="Of the documents done.")
 
 
-class JobOut(Wire):
+class JobEventOut(Wire):
+    """A job without its receipts."""
+
     job_id: str = Field(validation_alias="id", description="As POST /ingest answered.")
     collection: str = Field(description="That its documents go to.")
     state: JobState = Field(description="`partial`: some documents failed.")
     progress: ProgressOut = Field(description="How far it is.")
     created_at: datetime = Field(description="When it was accepted.")
+
+
+class JobOut(JobEventOut):
     documents: list[ReceiptOut] = Field(
         default_factory=list, description="A page of receipts, in the order of the job's documents."
     )

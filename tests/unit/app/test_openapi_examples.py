@@ -26,7 +26,7 @@ def examples() -> Iterator[tuple[str, object, object]]:
                 for media in described.get("content", {}).values():
                     for title, example in media["examples"].items():
                         found = resolved(example)
-                        yield f"{name} {place} {title}", media["schema"], found["value"]
+                        yield f"{name} {place} {title}", media.get("schema", {"type": "string"}), found["value"]
 
 
 def resolved(example: Mapping[str, Any]) -> Mapping[str, Any]:
