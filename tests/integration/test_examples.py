@@ -1,4 +1,4 @@
-"""The examples of README.md, of langchain-tandem's and of the pages in deploy/ do what they say, against a node with made-up
+"""The examples of README.md, of langchain-tandem and of the pages in deploy/ do what they say, against a node with made-up
 models.
 
 Whatever stands in a fenced block is run, or is named here with the reason why it is not.
