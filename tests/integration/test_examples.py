@@ -1,5 +1,5 @@
-"""The examples of README.md, of langchain-tandem and of the pages in deploy/ do what they say, against a node with made-up
-models.
+"""The examples of README.md, of langchain-tandem and of the pages in deploy/ do what they say, against a node with
+made-up models.
 
 Whatever stands in a fenced block is run, or is named here with the reason why it is not.
 """

@@ -158,7 +158,7 @@ class Exchange:
         try:
             body = response.json()
             # POST /v2/rerank answers as Cohere does: message and code by themselves.
-            error = body["error"] if "error" in body else {**body, "detail": {}}
+            error = {**body, "detail": {}} if "code" in body else body["error"]
             message, code, detail = str(error["message"]), str(error["code"]), dict(error["detail"])
         except (ValueError, KeyError, TypeError):
             if status in GATEWAY:
