@@ -1,4 +1,5 @@
-"""The examples of README.md and of the pages in deploy/ do what they say, against a node with made-up models.
+"""The examples of README.md, of langchain-tandem and of the pages in deploy/ do what they say, against a node with
+made-up models.
 
 Whatever stands in a fenced block is run, or is named here with the reason why it is not.
 """
@@ -39,12 +40,12 @@ NOT_RUN = {
 NO_COMMANDS = {
     "POST /ingest   ": "a drawing",
     "retrieval/   the kernel": "the folders",
-    '{\n  "mcpServers"': "settings of other programs; their tests read them from the page",
-    '{\n  "name": "Tandem"': "what is typed into Dify",
-    '{\n  "external_knowledge_id"': "what is typed into Dify",
-    '{\n  "logical_operator"': "what is typed into Dify",
-    '{\n  "model": "tandem"': "what is typed into Dify",
-    '{\n  "nodes"': "nodes of n8n",
+    '{\n  "mcpServers"': "settings of assistants; test_mcp uses them",
+    '{\n  "nodes"': "nodes of n8n; test_mcp sends what they send",
+    '{\n  "name": "Tandem"': "what is typed into Dify; test_dify uses it",
+    '{\n  "external_knowledge_id"': "the same",
+    '{\n  "logical_operator"': "the same",
+    '{\n  "model": "tandem"': "the same",
 }
 """Whole blocks by how they begin."""
 COLLECTIONS = ("reports", "old_manuals")
@@ -114,6 +115,8 @@ def test_every_command_is_run_or_named_with_its_reason() -> None:
     runs = re.compile(r"(\.venv(-npu)?/bin/)?tandem |curl ")
     assert [each for each in commands if not runs.match(each) and not reason_not_to_run(each)] == []
     assert [begin for begin in NOT_RUN if not any(re.match(begin, each) for each in commands)] == []
+    blocks = [block.text for page in PAGES for block in read_blocks(page)]
+    assert [begin for begin in NO_COMMANDS if not any(text.startswith(begin) for text in blocks)] == []
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if read_blocks(page)], ids=str)

@@ -1,9 +1,8 @@
 """Embeddings, reranker, vector store and client against a node, beyond what LangChain's suites ask."""
 
+from collections.abc import Sequence
 from math import dist, isclose
-from typing import Any
 
-import httpx
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -11,7 +10,6 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_tandem import AsyncTandemClient, TandemClient, TandemEmbeddings, TandemReranker, TandemVectorStore
 from langchain_tandem.client import NotFound, Unauthorized
 from langchain_tandem.vectorstore import NoText
-from tests.support.scripted_node import ScriptedNode
 
 
 def test_queries_and_documents_are_told_apart() -> None:
@@ -33,24 +31,21 @@ async def test_more_texts_than_a_request_takes() -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_the_reranker_orders_and_keeps_what_documents_are(asynchronous: bool) -> None:
-    results = [{"index": 2, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.2}]
-    scripted = ScriptedNode(httpx.Response(200, json={"results": results}))
-    reranker = TandemReranker(top_n=2)
-    kind: Any = AsyncTandemClient if asynchronous else TandemClient
-    made = kind("http://node", transport=scripted.transport)
-    setattr(reranker._clients, "asynchronous" if asynchronous else "blocking", lambda *_, **__: made)
-    documents = [Document(text, id=text, metadata={"of": text}) for text in ("a", "b", "c")]
-    if asynchronous:
-        found = await reranker.acompress_documents(documents, "q")
-    else:
-        found = reranker.compress_documents(documents, "q")
-    assert [(each.id, each.metadata) for each in found] == [
-        ("c", {"of": "c", "relevance_score": 0.9}),
-        ("a", {"of": "a", "relevance_score": 0.2}),
-    ]
-    assert "relevance_score" not in documents[2].metadata
-    assert reranker.compress_documents([], "q") == await reranker.acompress_documents([], "q") == []
-    assert scripted.requests[0].url.path == "/v2/rerank"
+    async def order(reranker: TandemReranker, documents: Sequence[Document]) -> Sequence[Document]:
+        if asynchronous:
+            return await reranker.acompress_documents(documents, "red clay")
+        return reranker.compress_documents(documents, "red clay")
+
+    texts = ("blue glaze", "a red pot", "red clay")
+    documents = [Document(text, id=text, metadata={"of": text}) for text in texts]
+    first, second = await order(TandemReranker(top_n=2), documents)
+    assert (first.id, second.id) == ("red clay", "a red pot")
+    assert 1 >= first.metadata.pop("relevance_score") > second.metadata.pop("relevance_score") > 0
+    assert [first, second] == documents[:0:-1]
+    assert len(await order(TandemReranker(), documents)) == 3
+    assert await order(TandemReranker(), []) == []
+    with pytest.raises(Unauthorized, match="unauthorized"):
+        await order(TandemReranker(api_key="another"), documents)
 
 
 async def test_a_long_document_is_found_by_its_best_chunk_and_had_as_a_whole(collection: str) -> None:

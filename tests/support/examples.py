@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 
 import httpx
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ from app import cli
 ROOT = Path(__file__).parents[2]
 PAGES = (
     Path("README.md"),
+    Path("retrieval/langchain-plugin/README.md"),
     *sorted(
         path.relative_to(ROOT)
         for folder in ("deploy", "deploy/samples")
@@ -52,7 +54,7 @@ class Block:
 def read_blocks(page: Path) -> list[Block]:
     text = (ROOT / page).read_text(encoding="utf-8")
     found = re.findall(r"^ *```(\S*)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
-    return [Block(page, language, block) for language, block in found if block.strip()]
+    return [Block(page, language, dedent(block)) for language, block in found if block.strip()]
 
 
 class Examples:
@@ -78,7 +80,7 @@ class Examples:
     def python(self, block: Block) -> None:
         """As a cell of a notebook, after those that stand before it on its page."""
         names = self._cells.setdefault(block.page, {"__name__": "__main__"})
-        code = compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        code = compile(self._here(block.text), str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         run: Callable[[], object] = eval(code, names)  # type: ignore[assignment]
         if inspect.isawaitable(run):
             asyncio.run(_awaited(run))
@@ -105,10 +107,14 @@ class Examples:
                 body = next(words)
             else:
                 assert not word.startswith("-"), f"curl {word}: not known to this test"
-                url = re.sub(r"^(http://)?(localhost|127\.0\.0\.1):8080", self._url, word)
+                url = self._here(word)
         answer = httpx.request(method or ("POST" if body else "GET"), url, headers=headers, content=body, timeout=60)
         assert answer.is_success, (arguments, answer.status_code, answer.text)
         return answer.text
+
+    def _here(self, text: str) -> str:
+        """With this node's address in place of the usual one."""
+        return re.sub(r"(http://)?(localhost|127\.0\.0\.1):8080", self._url, text)
 
 
 def _unfinished(command: str) -> bool:

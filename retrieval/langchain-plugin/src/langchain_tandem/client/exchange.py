@@ -156,7 +156,9 @@ class Exchange:
         """What an answer that is no success says. The response must have been read."""
         status = response.status_code
         try:
-            error = response.json()["error"]
+            body = response.json()
+            # POST /v2/rerank answers as Cohere does: message and code by themselves.
+            error = {**body, "detail": {}} if "code" in body else body["error"]
             message, code, detail = str(error["message"]), str(error["code"]), dict(error["detail"])
         except (ValueError, KeyError, TypeError):
             if status in GATEWAY:
