@@ -1,20 +1,10 @@
-"""The one table from an error's code to an HTTP status, and the one shape of an error body."""
+"""The one table from an error's code to an HTTP status, and what an error's answer is made of."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 
-import structlog
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
-from starlette.types import Scope
-
 import ingestion.errors  # noqa: F401  # its classes belong to the tree
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
-
-log = structlog.get_logger()
 
 
 class Unauthorized(TandemError):
@@ -95,6 +85,11 @@ def meaning_of(code: str) -> str:
     return " ".join(text.partition("\n\n")[0].split())
 
 
+def example_of(code: str) -> TandemError:
+    """An error with this code, for documentation: what it means as its message."""
+    return _class_of(code)(meaning_of(code))
+
+
 def has_retry_after(code: str) -> bool:
     """Whether the answer says when to try again."""
     return STATUS[code] in (429, 503) or _class_of(code).retryable
@@ -114,13 +109,7 @@ def error_body(code: str, message: str, detail: Mapping[str, object]) -> dict[st
     return {"error": {"code": code, "message": message, "detail": dict(detail)}}
 
 
-def error_response(error: TandemError) -> JSONResponse:
-    status = STATUS.get(error.code, 500)
-    return JSONResponse(error_body(error.code, error.message, error.detail), status, error_headers(error))
-
-
-def error_headers(error: TandemError) -> dict[str, str]:
-    status = STATUS.get(error.code, 500)
+def error_headers(error: TandemError, status: int) -> dict[str, str]:
     headers = {}
     if status in (429, 503) or error.retryable:
         headers["Retry-After"] = str(error.detail.get("retry_after_s", RETRY_AFTER_SECONDS))
@@ -145,41 +134,3 @@ def validation_error(errors: Sequence[Mapping[str, object]]) -> TandemError:
     text = "; ".join(f"{problem['field']}: {problem['problem']}" for problem in problems)
     kind = next((TEXT_ERRORS[error["type"]] for error in errors if error["type"] in TEXT_ERRORS), InvalidRequest)
     return kind(text, problems=problems)
-
-
-def _methods_at(app: FastAPI, scope: Scope) -> set[str]:
-    routes = [route for route in app.routes if route.matches(scope)[0] is not Match.NONE]
-    return {method for route in routes for method in getattr(route, "methods", None) or ()}
-
-
-def install(app: FastAPI) -> None:
-    """Every answer that is not a success gets the one shape."""
-
-    @app.exception_handler(TandemError)
-    async def tandem_error(_: Request, error: TandemError) -> JSONResponse:
-        return error_response(error)
-
-    @app.exception_handler(RequestValidationError)
-    async def request_error(_: Request, error: RequestValidationError) -> JSONResponse:
-        return error_response(validation_error(error.errors()))
-
-    @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        if error.status_code == 400:
-            is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
-            unreadable = InvalidRequest if is_form else InvalidJson
-            return error_response(unreadable(f"The body cannot be read: {error.detail}."))
-        code, headers = "invalid_request", error.headers
-        if error.status_code == 404:
-            code = "route_not_found"
-        elif error.status_code == 405:
-            code = "method_not_allowed"
-            # Starlette names the methods of the first route with this path alone.
-            headers = {"Allow": ", ".join(sorted(_methods_at(app, request.scope)))}
-        return JSONResponse(error_body(code, str(error.detail), {}), error.status_code, headers)
-
-    @app.exception_handler(Exception)
-    async def defect(request: Request, error: Exception) -> JSONResponse:
-        log.error("defect while answering", path=request.url.path, exc_info=error)
-        message = "A defect of the service; its log has the details under this request id."
-        return JSONResponse(error_body("internal", message, {"request_id": request.state.request_id}), 500)

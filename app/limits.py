@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import Unauthorized, error_response
+from app.errors import Unauthorized
+from app.tags import shape_at
 from ingestion.errors import Overloaded, TooLarge
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -29,7 +30,7 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and int(declared) > self._limit:
-            await error_response(self._error())(scope, receive, send)
+            await shape_at(scope).response(self._error())(scope, receive, send)
             return
         received = 0
         started = False
@@ -55,7 +56,7 @@ class BodyLimit:
             if received <= self._limit:
                 raise
         if received > self._limit and not started:
-            await error_response(self._error())(scope, receive, send)
+            await shape_at(scope).response(self._error())(scope, receive, send)
 
     def _error(self) -> TooLarge:
         return TooLarge(
@@ -78,7 +79,10 @@ class ApiKeys:
         given = sha256(key.strip().encode()).digest()
         known = [hmac.compare_digest(given, known) for known in self._hashes]
         if scheme.lower() != "bearer" or not any(known):
-            raise Unauthorized("This node wants an API key: send it as 'Authorization: Bearer <key>'.")
+            raise Unauthorized(
+                "This node wants an API key: send it as 'Authorization: Bearer <key>'.",
+                key_given=scheme.lower() == "bearer" and bool(key.strip()),
+            )
 
 
 class Admission:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
-from app import errors
+from app import error_handlers
 from app.limits import Admission, ApiKeys, BodyLimit
 from app.mcp.endpoint import McpEndpoint, host_checks
 from app.mcp.over_services import OverServices
@@ -15,7 +15,7 @@ from app.mcp.tools import Tools
 from app.node import Components, OnStep
 from app.openapi import described
 from app.routes import health
-from app.routes.dependencies import authorized, json_where_a_body_is_read
+from app.routes.dependencies import authorized, body_as_declared
 from app.routes.guarded import GUARDED
 from app.runner import OnFailure, Runner
 from app.settings import Settings
@@ -59,10 +59,10 @@ def create_app(
     app.state.api_keys = ApiKeys(settings.api_keys)
     app.state.admission = Admission(settings.max_candidates_in_flight, "candidates")
     app.state.embed_admission = Admission(settings.max_texts_in_flight, "texts")
-    errors.install(app)
+    error_handlers.install(app)
     app.include_router(health.router)
     for router in GUARDED:
-        app.include_router(router, dependencies=[Depends(authorized), Depends(json_where_a_body_is_read)])
+        app.include_router(router, dependencies=[Depends(authorized), Depends(body_as_declared)])
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:

@@ -1,7 +1,6 @@
 """The OpenAPI schema of all routes: what FastAPI finds in each of them, and what they have in common."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,11 +9,12 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from app.errors import STATUS, error_body, has_retry_after, meaning_of
+from app.error_shapes import ErrorShape
+from app.errors import example_of, has_retry_after, meaning_of
 from app.routes.dependencies import serving_node
 from app.routes.documented import CODES
 from app.schemas.ingest import IngestForm, IngestIn, JobEventOut
-from app.schemas.wire import ErrorBody
+from app.tags import TAGS, shape_of
 
 Json = dict[str, Any]
 
@@ -35,40 +35,6 @@ digits, dots, dashes and underscores, otherwise a new one.
 **Keys.** Where the node has API keys, every route but `/health` wants `Authorization: Bearer <key>`.
 """
 
-
-@dataclass(frozen=True, slots=True)
-class ErrorShape:
-    """How a group of routes writes an error."""
-
-    model: type[BaseModel]
-    body: Callable[[str, str], Json]
-    """From code and message."""
-
-
-OURS = ErrorShape(ErrorBody, lambda code, message: error_body(code, message, {}))
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A group of routes as the documentation shows it."""
-
-    name: str
-    description: str
-    errors: ErrorShape = OURS
-    """Another one where the clients of another product parse it."""
-
-
-TAGS = (
-    Tag("search", "Questions: recall by vectors and words, then reranking."),
-    Tag("ingest", "Documents on their way in."),
-    Tag("jobs", "How far an ingestion is, and what became of each document."),
-    Tag("documents", "What a collection holds, and its deletion."),
-    Tag("collections", "What belongs together: one embedding model, one way of cutting, one set of settings."),
-    Tag("reembed", "A collection's move to another model or chunk size, and the way back."),
-    Tag("embed", "The embedding model by itself."),
-    Tag("audit", "Whether catalog, vector store and originals agree."),
-    Tag("health", "For orchestrators and monitoring."),
-)
 MODELS_READ_BY_HAND: tuple[type[BaseModel], ...] = (IngestIn, IngestForm)
 """Bodies that a route reads itself: FastAPI does not see them."""
 MODELS_WRITTEN_BY_HAND: tuple[type[BaseModel], ...] = (JobEventOut,)
@@ -95,18 +61,18 @@ class Api(FastAPI):
     def openapi(self) -> Json:
         if not self.openapi_schema:
             schema = super().openapi()
-            shapes = {tag.name: tag.errors for tag in TAGS}
             examples: Json = {}
             for route in self.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema:
                     for method in route.methods:
                         operation = schema["paths"][route.path_format][method.lower()]
                         _restore_examples(operation, route)
-                        shape = shapes.get(operation.get("tags", [""])[0], OURS)
-                        examples |= _complete(operation, shape, needs_node=_depends_on(route.dependant, serving_node))
+                        examples |= _complete(
+                            operation, shape_of(route), needs_node=_depends_on(route.dependant, serving_node)
+                        )
                         if not self.state.settings.api_keys and "security" in operation:
                             operation["security"].insert(0, {})
-            _complete_components(schema["components"], {shape.model for shape in shapes.values()}, examples)
+            _complete_components(schema["components"], {tag.errors.model for tag in TAGS}, examples)
         assert self.openapi_schema is not None
         return self.openapi_schema
 
@@ -145,19 +111,20 @@ def _complete(operation: Json, shape: ErrorShape, *, needs_node: bool) -> Json:
     """Adds the errors that follow from what the route is, writes out all of them, and names the headers. Returns the
     examples that the answers refer to."""
     responses: Json = operation["responses"]
-    codes = {status: list(response.pop(CODES, ())) for status, response in responses.items()}
-    if not codes.get("422"):
-        responses.pop("422", None)  # FastAPI's own, of another shape
-    for code in _common_codes(operation, needs_node=needs_node):
-        known = codes.setdefault(str(STATUS[code]), [])
-        if code not in known:
-            known.append(code)
+    codes: list[str] = []
+    for status, response in list(responses.items()):
+        found = response.pop(CODES, None)
+        if found or status == "422":  # FastAPI's own, of another shape
+            del responses[status]
+        codes += found or ()
+    by_status: dict[int, list[str]] = {}
+    for code in dict.fromkeys((*codes, *_common_codes(operation, needs_node=needs_node))):
+        by_status.setdefault(shape.status_of(code), []).append(code)
     examples: Json = {}
-    for status, found in codes.items():
-        if found:
-            bodies = {f"{shape.model.__name__}.{code}": shape.body(code, meaning_of(code)) for code in found}
-            responses[status] = _error_response(found, shape.model, bodies)
-            examples |= {name: {"value": body} for name, body in bodies.items()}
+    for number, of_status in by_status.items():
+        bodies = {f"{shape.model.__name__}.{code}": shape.body(example_of(code), number) for code in of_status}
+        responses[str(number)] = _error_response(number, of_status, shape.model, bodies)
+        examples |= {name: {"value": body} for name, body in bodies.items()}
     for response in responses.values():
         response.setdefault("headers", {})["X-Request-ID"] = {"$ref": "#/components/headers/RequestId"}
     operation["responses"] = dict(sorted(responses.items()))
@@ -175,11 +142,11 @@ def _common_codes(operation: Mapping[str, object], *, needs_node: bool) -> Itera
         yield "not_ready"
 
 
-def _error_response(codes: Collection[str], model: type[BaseModel], examples: Collection[str]) -> Json:
+def _error_response(status: int, codes: Collection[str], model: type[BaseModel], examples: Collection[str]) -> Json:
     headers: Json = {}
     if any(has_retry_after(code) for code in codes):
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
-    if "unauthorized" in codes:
+    if status == 401:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WwwAuthenticate"}
     return {
         "description": "\n".join(f"- `{code}`: {meaning_of(code)}" for code in codes),

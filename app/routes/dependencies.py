@@ -4,6 +4,7 @@ import re
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
+from fastapi.params import Form
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -14,6 +15,7 @@ from app.settings import Settings
 from app.telemetry import Metrics
 from ingestion.errors import UnsupportedMediaType
 
+FORM_TYPE = "multipart/form-data"
 JSON_TYPE = re.compile(r"application/(json|[^/]+\+json)")
 
 
@@ -67,12 +69,15 @@ async def authorized(
     keys.check(request.headers.get("authorization"))
 
 
-async def json_where_a_body_is_read(request: Request) -> None:
-    """Raises UnsupportedMediaType for another body than JSON, where the route wants JSON."""
+async def body_as_declared(request: Request) -> None:
+    """Raises UnsupportedMediaType for another body than the route reads: JSON, or a form with files."""
     route = request.scope["route"]
     kind = media_type_of(request)
-    if isinstance(route, APIRoute) and route.body_field and not JSON_TYPE.fullmatch(kind):
-        raise UnsupportedMediaType(f"Content-Type is {kind[:80]!r}; send application/json.", content_type=kind[:80])
+    if isinstance(route, APIRoute) and route.body_field:
+        is_form = isinstance(route.body_field.field_info, Form)
+        if not (kind == FORM_TYPE if is_form else JSON_TYPE.fullmatch(kind)):
+            wanted = FORM_TYPE if is_form else "application/json"
+            raise UnsupportedMediaType(f"Content-Type is {kind[:80]!r}; send {wanted}.", content_type=kind[:80])
 
 
 def media_type_of(request: Request) -> str:

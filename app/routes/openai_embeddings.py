@@ -3,29 +3,47 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Body, Path, Request, Response
 from tokenizers import Tokenizer
 
 from app.errors import ModelNotFound
+from app.examples import openai_embeddings as examples
 from app.node import Node
 from app.routes.callers import unless_gone
 from app.routes.dependencies import EmbedAdmission, ServingNode
-from app.routes.faces import OpenAIRoute
+from app.routes.documented import EMBEDDER, answer, failures, named
 from app.routes.served import embedder_named, is_named
-from app.schemas.faces import OpenAIErrorOut, errors_of
 from app.schemas.openai_embeddings import EmbeddingsIn, EmbeddingsOut, ModelOut, ModelsListOut
+from app.schemas.wire import Text
 from retrieval.embedders import with_dimension
 from retrieval.errors import InvalidRequest
 from retrieval.types import Embeddings, Lane
 
-router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute, responses=errors_of(OpenAIErrorOut))
+router = APIRouter(prefix="/v1", tags=["openai"])
+
+ModelPath = Annotated[
+    Text, Path(description="Its id, the part behind the slash, or `tandem`.", max_length=300, examples=["tandem"])
+]
 
 
-@router.post("/embeddings", response_model=EmbeddingsOut)
-async def embeddings(body: EmbeddingsIn, request: Request, node: ServingNode, admission: EmbedAdmission) -> Response:
+@router.post(
+    "/embeddings",
+    summary="Embed inputs",
+    response_model=EmbeddingsOut,
+    responses={
+        200: answer(examples.VECTORS, "A vector for each input."),
+        **failures("model_not_found", "unsupported", "overloaded", *EMBEDDER),
+    },
+)
+async def create_embeddings(
+    body: Annotated[EmbeddingsIn, Body(openapi_examples=named(examples.REQUESTS))],
+    request: Request,
+    node: ServingNode,
+    admission: EmbedAdmission,
+) -> Response:
     """Vectors of unit length, in the order of the inputs.
 
     Queries, and single inputs of which nothing is said, are embedded before all bulk work; documents, and several
@@ -42,15 +60,23 @@ async def embeddings(body: EmbeddingsIn, request: Request, node: ServingNode, ad
     return Response(told, media_type="application/json")
 
 
-@router.get("/models")
+@router.get(
+    "/models",
+    summary="List the models",
+    responses={200: answer(examples.MODELS, "Embedding models first.")},
+)
 async def list_models(node: ServingNode) -> ModelsListOut:
     """The models that this node serves."""
     return ModelsListOut(data=_models(node))
 
 
 # Ids hold slashes: those of hubs do.
-@router.get("/models/{model:path}")
-async def get_model(model: str, node: ServingNode) -> ModelOut:
+@router.get(
+    "/models/{model:path}",
+    summary="Look at one model",
+    responses={200: answer(examples.MODEL, "The model."), **failures("model_not_found", "invalid_text")},
+)
+async def get_model(model: ModelPath, node: ServingNode) -> ModelOut:
     """One of them, by its id, by the part behind the slash, or as `tandem`."""
     for served in _models(node):
         if is_named(served.id, model):

@@ -2,40 +2,57 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, File, Form, Query, Response, UploadFile
+from fastapi import APIRouter, Form, Path, Query, Response
 
-from app.routes.dependencies import ServingNode
-from app.routes.faces import OpenAIRoute
-from app.schemas.faces import OpenAIErrorOut, errors_of
-from app.schemas.store_files import DeletedOut, FileOut, FilesOut
+from app.examples import documents
+from app.examples import store_files as examples
+from app.routes.dependencies import FORM_TYPE, ServingNode
+from app.routes.documented import CATALOG, STORE, answer, failures, named
+from app.schemas.store_files import DeletedOut, FileOut, FilesOut, UploadForm
+from app.schemas.wire import Text
 
-router = APIRouter(prefix="/v1/files", tags=["openai"], route_class=OpenAIRoute, responses=errors_of(OpenAIErrorOut))
+MAX_ID_CHARACTERS = 600
+router = APIRouter(prefix="/v1/files", tags=["openai"])
 
-Purpose = Literal["assistants", "user_data"]
+FilePath = Annotated[
+    Text,
+    Path(
+        description="Id of the file; slashes may stand as they are.",
+        min_length=1,
+        max_length=MAX_ID_CHARACTERS,
+        examples=[examples.FILE_ID],
+    ),
+]
+After = Annotated[Text | None, Query(max_length=MAX_ID_CHARACTERS, description="`last_id` of the page before.")]
+NOT_FOUND = failures("document_not_found", "invalid_text", "blob_store_unavailable", *CATALOG)
 
 
-@router.post("")
-async def upload_file(
-    node: ServingNode,
-    file: Annotated[UploadFile, File(description="Of a type that can be ingested.")],
-    purpose: Annotated[Purpose, Form(description="All files are for vector stores.")] = "assistants",
-    expires_after: Annotated[
-        str | None, Form(alias="expires_after[anchor]", max_length=0, description="Must be absent: nothing expires.")
-    ] = None,
-) -> FileOut:
+@router.post(
+    "",
+    summary="Upload a file",
+    responses={
+        200: answer(examples.FILE, "The file is on disk."),
+        **failures("media_type_mismatch", "blob_store_unavailable"),
+    },
+    openapi_extra={"requestBody": {"content": {FORM_TYPE: {"examples": named(examples.UPLOAD)}}}},
+)
+async def upload_file(form: Annotated[UploadForm, Form(media_type=FORM_TYPE)], node: ServingNode) -> FileOut:
     """Stores a file, to be put into vector stores. One that is in none after an hour may be removed by an audit that
     repairs."""
-    del purpose, expires_after
-    data = await file.read()
-    return FileOut.of(await node.files.keep(file.filename or "", data, file.content_type))
+    data = await form.file.read()
+    return FileOut.of(await node.files.keep(form.file.filename or "", data, form.file.content_type))
 
 
-@router.get("")
+@router.get(
+    "",
+    summary="List files",
+    responses={200: answer(examples.FILES, "A page of files."), **failures("invalid_text", *CATALOG)},
+)
 async def list_files(
     node: ServingNode,
-    purpose: Annotated[str | None, Query(max_length=64)] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after: Annotated[str | None, Query(max_length=600, description="The last id of the page before.")] = None,
+    purpose: Annotated[Text | None, Query(max_length=64, description="Only `assistants` has any.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Files in the answer, at most.")] = 100,
+    after: After = None,
     order: Annotated[Literal["asc"], Query(description="Files are told by their ids.")] = "asc",
 ) -> FilesOut:
     """The files of all vector stores, by their ids. Those that are in none are not listed."""
@@ -52,22 +69,37 @@ async def list_files(
 
 # Ids may hold slashes: those of documents that came otherwise do.
 @router.get(
-    "/{file_id:path}/content", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}}
+    "/{file_id:path}/content",
+    summary="Fetch the content of a file",
+    response_class=Response,
+    responses={200: answer(documents.ORIGINAL, "The bytes.", media_type="application/octet-stream"), **NOT_FOUND},
 )
-async def read_file(file_id: str, node: ServingNode) -> Response:
-    """Its bytes."""
+async def get_file_content(file_id: FilePath, node: ServingNode) -> Response:
+    """What was uploaded, byte by byte."""
     _, data = await node.files.read(file_id)
     return Response(data, media_type="application/octet-stream")
 
 
-@router.get("/{file_id:path}")
-async def get_file(file_id: str, node: ServingNode) -> FileOut:
+@router.get(
+    "/{file_id:path}",
+    summary="Look at one file",
+    responses={200: answer(examples.FILE, "The file."), **NOT_FOUND},
+)
+async def get_file(file_id: FilePath, node: ServingNode) -> FileOut:
     """One, whether or not it is in a vector store."""
     return FileOut.of(await node.files.find(file_id))
 
 
-@router.delete("/{file_id:path}")
-async def delete_file(file_id: str, node: ServingNode) -> DeletedOut:
+@router.delete(
+    "/{file_id:path}",
+    summary="Delete a file",
+    responses={
+        200: answer(examples.FILE_DELETED, "No vector store has it any more."),
+        **NOT_FOUND,
+        **failures("document_busy", *STORE),
+    },
+)
+async def delete_file(file_id: FilePath, node: ServingNode) -> DeletedOut:
     """Removes it from all vector stores, with its original."""
     await node.files.delete(file_id)
     return DeletedOut(id=file_id, object="file")

@@ -6,25 +6,26 @@ Passages count for admission as the candidates of a search do, and go before ing
 import asyncio
 from collections.abc import Sequence
 from time import time
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 
+from app.examples import rerank as examples
 from app.limits import Admission
 from app.node import Node
 from app.routes.callers import unless_gone
 from app.routes.dependencies import SearchAdmission, ServingNode
-from app.routes.faces import CohereRoute, RerankRoute
+from app.routes.documented import EMBEDDER, answer, failures, named
 from app.routes.served import check_reranker
-from app.schemas.faces import CohereErrorOut, RerankErrorOut, errors_of
 from app.schemas.rerank import (
     CohereMeta,
     CohereRerankIn,
     CohereRerankOut,
     CohereTokens,
-    DocumentText,
+    PassageOut,
     Rerank,
+    RerankedOut,
     RerankIn,
-    RerankOut,
     RerankUsage,
     ResultOut,
     ScoreIn,
@@ -34,15 +35,24 @@ from app.schemas.rerank import (
 from retrieval.engines.text_cuts import cut_text
 from retrieval.types import Lane, RerankScores
 
-router = APIRouter(tags=["rerank"], route_class=RerankRoute, responses=errors_of(RerankErrorOut))
-cohere_router = APIRouter(tags=["rerank"], route_class=CohereRoute, responses=errors_of(CohereErrorOut))
+router = APIRouter(tags=["rerank"])
+cohere_router = APIRouter(tags=["cohere"])
+
+FAILURES = failures("model_not_found", "unsupported", "overloaded", *EMBEDDER)
+PassagesIn = Annotated[RerankIn, Body(openapi_examples=named(examples.REQUESTS))]
+CoherePassagesIn = Annotated[CohereRerankIn, Body(openapi_examples=named(examples.REQUESTS))]
 
 
-@router.post("/v1/rerank", response_model_exclude_none=True)
-async def rerank(body: RerankIn, request: Request, node: ServingNode, admission: SearchAdmission) -> RerankOut:
+@router.post(
+    "/v1/rerank",
+    summary="Rerank documents",
+    response_model_exclude_none=True,
+    responses={200: answer(examples.ANSWERS, "The most relevant first."), **FAILURES},
+)
+async def rerank(body: PassagesIn, request: Request, node: ServingNode, admission: SearchAdmission) -> RerankedOut:
     """Documents by their relevance to the query, as Jina and vLLM tell it."""
     scores = await _scored(body, request, node, admission)
-    return RerankOut(
+    return RerankedOut(
         id=f"rerank-{request.state.request_id}",
         model=scores.model,
         usage=_usage([scores]),
@@ -50,9 +60,14 @@ async def rerank(body: RerankIn, request: Request, node: ServingNode, admission:
     )
 
 
-@cohere_router.post("/v2/rerank", response_model_exclude_none=True)
-async def cohere_rerank(
-    body: CohereRerankIn, request: Request, node: ServingNode, admission: SearchAdmission
+@cohere_router.post(
+    "/v2/rerank",
+    summary="Rerank documents for Cohere's clients",
+    response_model_exclude_none=True,
+    responses={200: answer(examples.COHERE_ANSWERS, "The most relevant first."), **FAILURES},
+)
+async def rerank_for_cohere(
+    body: CoherePassagesIn, request: Request, node: ServingNode, admission: SearchAdmission
 ) -> CohereRerankOut:
     """Documents by their relevance to the query, as Cohere tells it."""
     scores = await _scored(body, request, node, admission)
@@ -65,8 +80,17 @@ async def cohere_rerank(
     )
 
 
-@router.post("/score")
-async def score(body: ScoreIn, request: Request, node: ServingNode, admission: SearchAdmission) -> ScoreOut:
+@router.post(
+    "/score",
+    summary="Score pairs of texts",
+    responses={200: answer(examples.SCORES, "A score for each pair."), **FAILURES},
+)
+async def score_pairs(
+    body: Annotated[ScoreIn, Body(openapi_examples=named(examples.PAIRS))],
+    request: Request,
+    node: ServingNode,
+    admission: SearchAdmission,
+) -> ScoreOut:
     """The relevance of each pair, as vLLM tells it."""
     check_reranker(node, body.model)
     passages: dict[str, list[str]] = {}
@@ -114,7 +138,7 @@ def _results(body: Rerank, scores: RerankScores, *, with_documents: bool) -> lis
         ResultOut(
             index=index,
             relevance_score=found,
-            document=DocumentText(text=texts[index]) if with_documents else None,
+            document=PassageOut(text=texts[index]) if with_documents else None,
         )
         for index, found in best_first[: body.top_n]
     ]

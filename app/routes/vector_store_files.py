@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 
+from app.examples import store_files as examples
 from app.node import Node
 from app.routes.dependencies import ServingNode
-from app.routes.faces import OpenAIRoute
-from app.routes.vector_stores import store_named
-from app.schemas.faces import OpenAIErrorOut, errors_of
+from app.routes.documented import CATALOG, STORE, answer, failures, named
+from app.routes.openai_files import After, FilePath
+from app.routes.vector_stores import StorePath, store_named
 from app.schemas.store_files import (
     BATCH_PREFIX,
     STORE_PREFIX,
     BatchIn,
-    BatchOut,
     ChunkingStrategy,
     DeletedOut,
+    FileBatchOut,
     FileCounts,
     Status,
     StoreFileIn,
@@ -25,18 +26,14 @@ from app.schemas.store_files import (
     StoreFileUpdateIn,
     seconds,
 )
+from app.schemas.wire import Text
 from ingestion.errors import JobNotFound
 from ingestion.service import Upload
-from ingestion.types import DocumentRecord, Job, JobId, Receipt
+from ingestion.types import Chunking, DocumentRecord, Job, JobId, Receipt
 from retrieval.errors import InvalidRequest
 from retrieval.types import DocumentId
 
-router = APIRouter(
-    prefix="/v1/vector_stores/{vector_store_id}",
-    tags=["openai"],
-    route_class=OpenAIRoute,
-    responses=errors_of(OpenAIErrorOut),
-)
+router = APIRouter(prefix="/v1/vector_stores/{vector_store_id}", tags=["openai"])
 
 PAGE = 1000
 POLL = {"openai-poll-after-ms": "250"}
@@ -50,26 +47,55 @@ STATUSES: dict[str, Status] = {
     "cancelled": "cancelled",
 }
 
-Limit = Annotated[int, Query(ge=1, le=100)]
-After = Annotated[str | None, Query(max_length=600, description="The last id of the page before.")]
+BatchPath = Annotated[
+    Text,
+    Path(
+        description="`vsfb_` and the id of a job.",
+        max_length=80,
+        examples=["vsfb_d5cdb830ed9846889e048cd41ca2742f"],
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=100, description="Files in the answer, at most.")]
 Order = Annotated[Literal["asc"], Query(description="Files are told by their ids.")]
 NoBefore = Annotated[str | None, Query(max_length=0, description="Pages go forward only: `after`.")]
 Wanted = Annotated[Status | None, Query(alias="filter", description="Only those of this status.")]
 
+FILE_NOT_FOUND = failures("collection_not_found", "document_not_found", "invalid_text", *CATALOG)
+BATCH_NOT_FOUND = failures("collection_not_found", "job_not_found", "invalid_text", *CATALOG)
+NOT_ACCEPTED = failures(
+    *("collection_not_found", "document_not_found", "fingerprint_mismatch", "media_type_mismatch", "overloaded"),
+    *("blob_store_unavailable", *CATALOG),
+)
 
-@router.post("/files")
-async def add_file(vector_store_id: str, body: StoreFileIn, node: ServingNode) -> StoreFileOut:
+
+@router.post(
+    "/files",
+    summary="Put a file into a vector store",
+    responses={200: answer(examples.IN_STORE, "The file in the store."), **NOT_ACCEPTED},
+)
+async def add_store_file(
+    vector_store_id: StorePath,
+    body: Annotated[StoreFileIn, Body(openapi_examples=named(examples.ADD))],
+    node: ServingNode,
+) -> StoreFileOut:
     """Queues an uploaded file for ingestion, under its id. A file that is in the store already is ingested again if
     its attributes or chunks change."""
     collection = await store_named(node, vector_store_id)
     uploads = await node.files.uploads(collection.name, {body.file_id: body.attributes or {}})
-    await _accept(node, collection.name, uploads, body.chunking_strategy)
+    await _accept(node, collection.name, uploads, _chunking(body.chunking_strategy))
     return StoreFileOut.of(await _record(node, collection.name, body.file_id))
 
 
-@router.get("/files")
-async def list_files(
-    vector_store_id: str,
+@router.get(
+    "/files",
+    summary="List the files of a vector store",
+    responses={
+        200: answer(examples.ALL_IN_STORE, "A page of files."),
+        **failures("collection_not_found", "invalid_text", *CATALOG),
+    },
+)
+async def list_store_files(
+    vector_store_id: StorePath,
     node: ServingNode,
     limit: Limit = 20,
     after: After = None,
@@ -93,33 +119,55 @@ async def list_files(
     return _page(found, limit)
 
 
-@router.post("/file_batches")
-async def add_files(vector_store_id: str, body: BatchIn, node: ServingNode) -> BatchOut:
+@router.post(
+    "/file_batches",
+    summary="Put files into a vector store",
+    responses={200: answer(examples.BATCH, "The batch, queued."), **NOT_ACCEPTED},
+)
+async def add_file_batch(
+    vector_store_id: StorePath,
+    body: Annotated[BatchIn, Body(openapi_examples=named(examples.ADD_BATCH))],
+    node: ServingNode,
+) -> FileBatchOut:
     """Queues uploaded files for ingestion in one job: all of them or none."""
     collection = await store_named(node, vector_store_id)
     uploads = await node.files.uploads(collection.name, {each.file_id: each.attributes or {} for each in body.wanted})
-    return await _batch(node, await _accept(node, collection.name, uploads, body.chunking_strategy))
+    return await _batch(node, await _accept(node, collection.name, uploads, _chunking(body.chunking_strategy)))
 
 
-@router.get("/file_batches/{batch_id}")
-async def get_batch(vector_store_id: str, batch_id: str, node: ServingNode, response: Response) -> BatchOut:
+@router.get(
+    "/file_batches/{batch_id}",
+    summary="Look at a batch of files",
+    responses={200: answer(examples.BATCH, "The batch as it is now."), **BATCH_NOT_FOUND},
+)
+async def get_file_batch(
+    vector_store_id: StorePath, batch_id: BatchPath, node: ServingNode, response: Response
+) -> FileBatchOut:
     """How far it is."""
     response.headers.update(POLL)
     return await _batch(node, await _job(node, vector_store_id, batch_id))
 
 
-@router.post("/file_batches/{batch_id}/cancel")
-async def cancel_batch(vector_store_id: str, batch_id: str, node: ServingNode) -> BatchOut:
+@router.post(
+    "/file_batches/{batch_id}/cancel",
+    summary="Cancel a batch of files",
+    responses={200: answer(examples.BATCH, "The batch as it then is."), **BATCH_NOT_FOUND},
+)
+async def cancel_file_batch(vector_store_id: StorePath, batch_id: BatchPath, node: ServingNode) -> FileBatchOut:
     """Stops what is not finished; what was searchable stays so."""
     job = await _job(node, vector_store_id, batch_id)
     await node.ingestion.cancel(job.id)
     return await _batch(node, job.id)
 
 
-@router.get("/file_batches/{batch_id}/files")
-async def list_batch(
-    vector_store_id: str,
-    batch_id: str,
+@router.get(
+    "/file_batches/{batch_id}/files",
+    summary="List the files of a batch",
+    responses={200: answer(examples.ALL_IN_STORE, "A page of files."), **BATCH_NOT_FOUND},
+)
+async def list_batch_files(
+    vector_store_id: StorePath,
+    batch_id: BatchPath,
     node: ServingNode,
     limit: Limit = 20,
     after: After = None,
@@ -137,34 +185,61 @@ async def list_batch(
 
 
 # Ids may hold slashes: those of documents that came otherwise do.
-@router.get("/files/{file_id:path}")
-async def get_file(vector_store_id: str, file_id: str, node: ServingNode, response: Response) -> StoreFileOut:
+@router.get(
+    "/files/{file_id:path}",
+    summary="Look at one file of a vector store",
+    responses={200: answer(examples.IN_STORE, "The file in the store."), **FILE_NOT_FOUND},
+)
+async def get_store_file(
+    vector_store_id: StorePath, file_id: FilePath, node: ServingNode, response: Response
+) -> StoreFileOut:
     """One, and what became of it."""
     collection = await store_named(node, vector_store_id)
     response.headers.update(POLL)
     return StoreFileOut.of(await _record(node, collection.name, file_id))
 
 
-@router.post("/files/{file_id:path}")
-async def update_file(vector_store_id: str, file_id: str, body: StoreFileUpdateIn, node: ServingNode) -> StoreFileOut:
+@router.post(
+    "/files/{file_id:path}",
+    summary="Replace the attributes of a file",
+    responses={200: answer(examples.IN_STORE, "The file in the store."), **NOT_ACCEPTED},
+)
+async def update_store_file(
+    vector_store_id: StorePath,
+    file_id: FilePath,
+    body: Annotated[StoreFileUpdateIn, Body(openapi_examples=named(examples.UPDATE))],
+    node: ServingNode,
+) -> StoreFileOut:
     """Replaces the attributes: the file is ingested again, with the vectors it has."""
     collection = await store_named(node, vector_store_id)
     record = await _record(node, collection.name, file_id)
     uploads = await node.files.uploads(collection.name, {file_id: body.attributes})
-    await _accept(node, collection.name, uploads, ChunkingStrategy.of(record.document.chunking))
+    await _accept(node, collection.name, uploads, record.document.chunking)
     return StoreFileOut.of(await _record(node, collection.name, file_id))
 
 
-@router.delete("/files/{file_id:path}")
-async def delete_file(vector_store_id: str, file_id: str, node: ServingNode) -> DeletedOut:
+@router.delete(
+    "/files/{file_id:path}",
+    summary="Take a file out of a vector store",
+    responses={
+        200: answer(examples.REMOVED, "No search of the store finds the file any more."),
+        **FILE_NOT_FOUND,
+        **failures("document_busy", "blob_store_unavailable", *CATALOG, *STORE),
+    },
+)
+async def remove_store_file(vector_store_id: StorePath, file_id: FilePath, node: ServingNode) -> DeletedOut:
     """Answers when the store holds no chunk of the file. A file that is in no other store is deleted with it."""
     collection = await store_named(node, vector_store_id)
     await node.ingestion.delete(collection.name, DocumentId(file_id))
     return DeletedOut(id=file_id, object="vector_store.file.deleted")
 
 
-async def _accept(node: Node, collection: str, uploads: Sequence[Upload], strategy: ChunkingStrategy | None) -> JobId:
-    job_id, receipts = await node.ingestion.accept(collection, uploads, strategy.to_chunking() if strategy else None)
+def _chunking(strategy: ChunkingStrategy | None) -> Chunking | None:
+    return strategy.to_chunking() if strategy else None
+
+
+async def _accept(node: Node, collection: str, uploads: Sequence[Upload], chunking: Chunking | None) -> JobId:
+    job_id, receipts = await node.ingestion.accept(collection, uploads, chunking)
     left_out = next((receipt for receipt in receipts if receipt.status == "duplicate_of"), None)
     if left_out and len(receipts) == 1:
         raise InvalidRequest(
@@ -194,7 +269,7 @@ async def _receipts(node: Node, job_id: JobId) -> list[Receipt]:
     return found
 
 
-async def _batch(node: Node, of: Job | JobId) -> BatchOut:
+async def _batch(node: Node, of: Job | JobId) -> FileBatchOut:
     job = await node.components.catalog.job(of) if isinstance(of, str) else of
     receipts = await _receipts(node, job.id)
     cancelled = sum(receipt.error is not None and receipt.error.code == "cancelled" for receipt in receipts)
@@ -207,7 +282,7 @@ async def _batch(node: Node, of: Job | JobId) -> BatchOut:
         cancelled=cancelled,
         total=len(receipts),
     )
-    return BatchOut(
+    return FileBatchOut(
         id=BATCH_PREFIX + job.id,
         created_at=seconds(job.created_at),
         vector_store_id=STORE_PREFIX + job.collection,

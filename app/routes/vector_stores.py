@@ -4,13 +4,13 @@ import re
 from typing import Annotated, Literal
 from uuid import uuid4
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 
+from app.examples import vector_stores as examples
 from app.node import Node
 from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
-from app.routes.faces import OpenAIRoute
-from app.schemas.faces import OpenAIErrorOut, errors_of
+from app.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
 from app.schemas.store_files import STORE_PREFIX, DeletedOut, attributes_of
 from app.schemas.vector_stores import (
     ContentOut,
@@ -24,21 +24,41 @@ from app.schemas.vector_stores import (
     StoreUpdateIn,
     with_metadata_keys,
 )
+from app.schemas.wire import Text
 from ingestion.files import filename_of
 from ingestion.types import Collection, Totals
 from retrieval.errors import CollectionNotFound, InvalidRequest
 from retrieval.filter_parsing import parse_filter
 from retrieval.questions import Hit, Reranking, SearchQuery
 
-router = APIRouter(
-    prefix="/v1/vector_stores", tags=["openai"], route_class=OpenAIRoute, responses=errors_of(OpenAIErrorOut)
-)
+router = APIRouter(prefix="/v1/vector_stores", tags=["openai"])
 
 MAX_NAME = 80
 
+StorePath = Annotated[
+    Text, Path(description="`vs_` and the name of a collection.", max_length=120, examples=["vs_docs", "vs_kiln_logs"])
+]
+Cursor = Annotated[Text | None, Query(description="Id of a store: those behind it.", max_length=120)]
+CursorBefore = Annotated[Text | None, Query(description="Id of a store: those that end before it.", max_length=120)]
 
-@router.post("")
-async def create_store(body: StoreIn, node: ServingNode) -> StoreOut:
+
+NOT_FOUND = failures("collection_not_found", "invalid_text", *CATALOG)
+
+
+@router.post(
+    "",
+    summary="Create a vector store",
+    responses={
+        200: answer(examples.ONE, "The store."),
+        **failures(
+            *("document_not_found", "collection_exists", "media_type_mismatch", "overloaded"),
+            *("blob_store_unavailable", *CATALOG, *STORE),
+        ),
+    },
+)
+async def create_vector_store(
+    body: Annotated[StoreIn, Body(openapi_examples=named(examples.CREATE))], node: ServingNode
+) -> StoreOut:
     """Creates a collection with defaults, for the node's embedding model, and puts files into it."""
     uploads = await node.files.uploads(None, {id_: {} for id_ in body.file_ids})
     name = _collection_name(body.name, {each.name for each in await node.collections.list()})
@@ -49,13 +69,20 @@ async def create_store(body: StoreIn, node: ServingNode) -> StoreOut:
     return await _told(node, collection)
 
 
-@router.get("")
-async def list_stores(
+@router.get(
+    "",
+    summary="List vector stores",
+    responses={
+        200: answer(examples.LIST, "A page of stores."),
+        **failures("collection_not_found", "invalid_text", *CATALOG),
+    },
+)
+async def list_vector_stores(
     node: ServingNode,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    order: Literal["asc", "desc"] = "desc",
-    after: str | None = None,
-    before: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Stores in the answer, at most.")] = 20,
+    order: Annotated[Literal["asc", "desc"], Query(description="By the time of their creation.")] = "desc",
+    after: Cursor = None,
+    before: CursorBefore = None,
 ) -> StoresOut:
     """All collections, by the time of their creation."""
     every = sorted(await node.collections.list(), key=lambda each: (each.created_at, each.name))
@@ -79,14 +106,26 @@ async def list_stores(
     )
 
 
-@router.get("/{vector_store_id}")
-async def get_store(vector_store_id: str, node: ServingNode) -> StoreOut:
+@router.get(
+    "/{vector_store_id}",
+    summary="Look at one vector store",
+    responses={200: answer(examples.ONE, "The store, its files counted."), **NOT_FOUND},
+)
+async def get_vector_store(vector_store_id: StorePath, node: ServingNode) -> StoreOut:
     """One, with its files counted."""
     return await _told(node, await store_named(node, vector_store_id))
 
 
-@router.post("/{vector_store_id}")
-async def update_store(vector_store_id: str, body: StoreUpdateIn, node: ServingNode) -> StoreOut:
+@router.post(
+    "/{vector_store_id}",
+    summary="Update a vector store",
+    responses={200: answer(examples.ONE, "The store as it was."), **NOT_FOUND},
+)
+async def update_vector_store(
+    vector_store_id: StorePath,
+    body: Annotated[StoreUpdateIn, Body(openapi_examples=named(examples.UPDATE))],
+    node: ServingNode,
+) -> StoreOut:
     """Changes nothing: what could be changed is refused."""
     collection = await store_named(node, vector_store_id)
     if body.name not in (None, collection.name):
@@ -97,18 +136,32 @@ async def update_store(vector_store_id: str, body: StoreUpdateIn, node: ServingN
     return await _told(node, collection)
 
 
-@router.delete("/{vector_store_id}")
-async def delete_store(vector_store_id: str, node: ServingNode) -> DeletedOut:
+@router.delete(
+    "/{vector_store_id}",
+    summary="Delete a vector store",
+    responses={200: answer(examples.DELETED, "The store is gone."), **NOT_FOUND, **failures("document_busy", *STORE)},
+)
+async def delete_vector_store(vector_store_id: StorePath, node: ServingNode) -> DeletedOut:
     """Deletes the collection with its documents, vectors, jobs, and originals that no other one holds."""
     collection = await store_named(node, vector_store_id)
     await node.collections.delete(collection.name)
     return DeletedOut(id=vector_store_id, object="vector_store.deleted")
 
 
-@router.post("/{vector_store_id}/search")
-async def search_store(
-    vector_store_id: str,
-    body: StoreSearchIn,
+@router.post(
+    "/{vector_store_id}/search",
+    summary="Search a vector store",
+    responses={
+        200: answer(examples.ANSWERS, "The best chunks, best first."),
+        **failures(
+            *("collection_not_found", "fingerprint_mismatch", "unsupported", "overloaded"),
+            *(*EMBEDDER, *CATALOG, *STORE),
+        ),
+    },
+)
+async def search_vector_store(
+    vector_store_id: StorePath,
+    body: Annotated[StoreSearchIn, Body(openapi_examples=named(examples.QUESTIONS))],
     request: Request,
     node: ServingNode,
     admission: SearchAdmission,

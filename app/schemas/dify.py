@@ -4,8 +4,9 @@ services/external_knowledge_service.py have it."""
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictFloat, StrictInt, StrictStr
+from pydantic import Field, JsonValue
 
+from app.schemas.faces import Face, FaceAsked
 from app.schemas.question import Query
 from app.schemas.wire import Text
 from retrieval.questions import Hit
@@ -35,23 +36,17 @@ Operator = Literal[
     "after",
 ]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
-Value = StrictStr | StrictInt | StrictFloat
+Value = str | int | float
 
 
-class DifyWire(BaseModel):
-    """Fields that a later Dify may add are passed over."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class RetrievalSetting(DifyWire):
+class RetrievalSetting(FaceAsked):
     top_k: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description=f"Default: {DEFAULT_TOP_K}.")
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Least score of a record; 0 where Dify's threshold is off."
     )
 
 
-class Condition(DifyWire):
+class Condition(FaceAsked):
     name: Name | Annotated[list[Name], Field(min_length=1)] = Field(
         description="Key of the documents' metadata, or `document_id`, `title`, `partition`, `media_type`, `page`, "
         "`ordinal`, `chunk_id`, `ingested_at`. A list, as older documentation has it, may hold one name."
@@ -60,41 +55,29 @@ class Condition(DifyWire):
         description="`contains`, `not contains`, `start with` and `end with` compare parts of texts, which the store "
         "cannot: they are refused."
     )
-    value: Value | Annotated[list[Text], Field(max_length=500)] | None = None
-
-
-class MetadataCondition(DifyWire):
-    logical_operator: Literal["and", "or"] | None = "and"
-    conditions: Annotated[list[Condition], Field(max_length=MAX_CONDITIONS)] | None = None
-
-
-class RetrievalIn(DifyWire):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "knowledge_id": "docs",
-                    "query": "how hot is the kiln?",
-                    "retrieval_setting": {"top_k": 4, "score_threshold": 0.5},
-                    "metadata_condition": {
-                        "logical_operator": "and",
-                        "conditions": [{"name": "year", "comparison_operator": "≥", "value": 2024}],
-                    },
-                }
-            ]
-        }
+    value: Value | Annotated[list[Text], Field(max_length=500)] | None = Field(
+        None, description="Text is read as what the collection declares the key to hold; of lists, parted by commas."
     )
 
+
+class MetadataCondition(FaceAsked):
+    logical_operator: Literal["and", "or"] | None = Field("and", description="What joins the conditions.")
+    conditions: Annotated[list[Condition], Field(max_length=MAX_CONDITIONS)] | None = Field(
+        None, description="A chunk without the key meets none but `empty`."
+    )
+
+
+class RetrievalIn(FaceAsked):
     knowledge_id: Annotated[Text, Field(max_length=200, description="Name of a collection.")]
-    query: Query
-    retrieval_setting: RetrievalSetting
-    metadata_condition: MetadataCondition | None = None
+    query: Query = Field(description="One question, in the words of whoever asks.")
+    retrieval_setting: RetrievalSetting = Field(description="How much to return.")
+    metadata_condition: MetadataCondition | None = Field(None, description="Which documents to look in. Default: all.")
 
 
-class Record(BaseModel):
-    content: str
-    score: float = Field(ge=0, le=1)
-    title: str
+class Record(Face):
+    content: str = Field(description="Text of the chunk.")
+    score: float = Field(ge=0, le=1, description="The one that records are ordered by; `metadata.score_name` names it.")
+    title: str = Field(description="Of the document; its id where it has none.")
     metadata: dict[str, JsonValue] = Field(
         description="The document's metadata, and `document_id`, `chunk_id`, `page`, `score_name` and `reranked`."
     )
@@ -117,44 +100,16 @@ class Record(BaseModel):
         )
 
 
-class RetrievalOut(BaseModel):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "records": [
-                        {
-                            "content": "The kiln is held at 1280 degrees for an hour.",
-                            "score": 0.97,
-                            "title": "Kilns",
-                            "metadata": {"year": 2025, "document_id": "kiln", "reranked": True, "score_name": "rerank"},
-                        }
-                    ]
-                }
-            ]
-        }
+class RetrievalOut(Face):
+    records: list[Record] = Field(description="Best first.")
+
+
+class DifyErrorOut(Face):
+    error_code: int = Field(
+        description="1001: no `Bearer <key>` in the Authorization header; 1002: the key is unknown; 2001: there is no "
+        "such collection; otherwise the HTTP status."
     )
-
-    records: list[Record]
-
-
-class DifyErrorOut(BaseModel):
-    """1001: no `Bearer <key>` in the Authorization header; 1002: the key is unknown; 2001: there is no such
-    collection; otherwise the HTTP status."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "error_code": 2001,
-                    "error_msg": "There is no collection 'manuals'. (collection_not_found)",
-                }
-            ]
-        }
-    )
-
-    error_code: int
-    error_msg: str
+    error_msg: str = Field(description="What was wrong, and in brackets this node's error code.")
 
 
 def records(hits: Sequence[Hit], score_name: str, threshold: float) -> list[Record]:

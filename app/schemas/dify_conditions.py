@@ -5,12 +5,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
+from pydantic import JsonValue
+
 from app.schemas.dify import Condition, MetadataCondition, Operator, Value
 from retrieval.errors import InvalidRequest
 from retrieval.filter_parsing import parse_filter
 from retrieval.filters import BUILT_IN, METADATA, KeyType
 
-Tree = dict[str, object]
+Tree = dict[str, JsonValue]
 
 _ORDER: Final[Mapping[Operator, str]] = {
     "=": "eq",
@@ -42,7 +44,7 @@ def filter_of(asked: MetadataCondition | None, declared: Mapping[str, KeyType]) 
         trees.append(tree)
     if asked is None or len(trees) < 2:
         return trees[0] if trees else None
-    return {"type": asked.logical_operator or "and", "filters": trees}
+    return {"type": asked.logical_operator or "and", "filters": [*trees]}
 
 
 def _tree(condition: Condition, declared: Mapping[str, KeyType]) -> Tree:

@@ -1,6 +1,6 @@
 """What the wires of other products have in common here."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -14,9 +14,10 @@ class Face(BaseModel):
     model_config = ConfigDict(extra="ignore", from_attributes=True)
 
 
-def example(**fields: Any) -> ConfigDict:
-    """What a model's description shows."""
-    return ConfigDict(json_schema_extra={"examples": [fields]})
+class FaceAsked(Face):
+    """What callers send. No type is taken for another one: "5" is no number, and 0 is not false."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 def _whole(text: str) -> str:
@@ -32,29 +33,20 @@ WholeText = Annotated[str, AfterValidator(_whole)]
 
 
 class OpenAIProblem(Face):
-    message: str
-    type: str | None = Field(None, description="Class of the error: invalid_request_error, rate_limit_error…")
-    param: str | None = Field(None, description="The field that is wrong.")
+    message: str = Field(description="For people: what was wrong, which value, what to do.")
+    type: str = Field(description="Class of the error: `invalid_request_error`, `rate_limit_error`…")
+    param: str | None = Field(description="The field that is wrong; null where it is none.")
     code: str = Field(description="One of this node's error codes.")
 
 
 class OpenAIErrorOut(Face):
-    error: OpenAIProblem
+    error: OpenAIProblem = Field(description="What was wrong.")
 
 
-class RerankErrorOut(Face):
-    detail: str | None = Field(None, description="The message, where Jina's clients look for it.")
-    error: OpenAIProblem
+class RerankErrorOut(OpenAIErrorOut):
+    detail: str = Field(description="The message, where Jina's clients look for it.")
 
 
 class CohereErrorOut(Face):
-    message: str | None = None
-    code: str | None = Field(None, description="One of this node's error codes.")
-    error: OpenAIProblem | None = Field(None, description="Instead, of a body that is too large, and of a defect.")
-
-
-def errors_of(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    return {
-        "4XX": {"model": model, "description": "The request cannot be answered as it is."},
-        "5XX": {"model": model, "description": "Something is away or failed; where waiting helps, Retry-After says."},
-    }
+    message: str = Field(description="For people: what was wrong, which value, what to do.")
+    code: str = Field(description="One of this node's error codes.")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, StrictInt, Tag
 
-from app.schemas.faces import Face, WholeText, example
+from app.schemas.faces import Face, FaceAsked, WholeText
 from app.schemas.wire import Text
 from retrieval.types import TextKind
 
@@ -44,16 +44,16 @@ KINDS: dict[str, TextKind] = {
 }
 
 
-class EmbeddingsIn(Face):
-    model_config = example(model="tandem", input=["How hot is the kiln?"], input_type="query")
-
+class EmbeddingsIn(FaceAsked):
     input: Input = Field(
         description="Texts, or token ids of the served model's own vocabulary. Those of other tokenizers (tiktoken) "
         "stand for other words here, and those that the vocabulary lacks are refused. Longer inputs than the model's "
         "window are cut at their end; `usage.truncated_tokens` says by how much."
     )
     model: Text | None = Field(None, description="One of GET /v1/models, or `tandem`, or nothing: the model served.")
-    encoding_format: Literal["float", "base64"] = Field("float", description="base64: little-endian float32.")
+    encoding_format: Literal["float", "base64", "not_set"] = Field(
+        "float", description="`base64`: little-endian float32. `not_set`, which some clients send, is `float`."
+    )
     dimensions: int | None = Field(None, ge=1, description="Fewer than the model has, where it was trained for it.")
     input_type: Literal["query", "document", "search_query", "search_document"] | None = Field(
         None,
@@ -84,34 +84,34 @@ class EmbeddingsIn(Face):
 
 
 class EmbeddingOut(Face):
-    object: Literal["embedding"] = "embedding"
-    index: int
+    object: Literal["embedding"] = Field("embedding", description="What this is.")
+    index: int = Field(description="Of the input.")
     embedding: list[float] | str = Field(description="Unit length. With `base64` a text.")
 
 
 class EmbeddingsUsage(Face):
     prompt_tokens: int = Field(description="What the model read, instruction and special tokens included.")
-    total_tokens: int
+    total_tokens: int = Field(description="The same.")
     truncated_tokens: int = Field(description="What did not fit the model's window and was not read.")
 
 
 class EmbeddingsOut(Face):
-    object: Literal["list"] = "list"
-    data: list[EmbeddingOut]
-    model: str
-    usage: EmbeddingsUsage
+    object: Literal["list"] = Field("list", description="What this is.")
+    data: list[EmbeddingOut] = Field(description="In the order of the inputs.")
+    model: str = Field(description="The one that answered.")
+    usage: EmbeddingsUsage = Field(description="What was read, and what was not.")
 
 
 class ModelOut(Face):
-    id: str
-    object: Literal["model"] = "model"
+    id: str = Field(description="Its public name.")
+    object: Literal["model"] = Field("model", description="What this is.")
     created: int = Field(0, description="Not known here.")
-    owned_by: str = "tandem"
-    kind: Literal["embedding", "rerank"]
+    owned_by: str = Field("tandem", description="Always the node.")
+    kind: Literal["embedding", "rerank"] = Field(description="What it does.")
     dimensions: int | None = Field(None, description="Of an embedding model's vectors.")
     max_tokens: int | None = Field(None, description="Longest document that it embeds without a cut.")
 
 
 class ModelsListOut(Face):
-    object: Literal["list"] = "list"
-    data: list[ModelOut]
+    object: Literal["list"] = Field("list", description="What this is.")
+    data: list[ModelOut] = Field(description="All that are served, embedding models first.")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.schemas.faces import Face, WholeText, example
+from app.schemas.faces import Face, FaceAsked, WholeText
 from app.schemas.question import MAX_QUERY_CHARACTERS, Query
 from app.schemas.wire import Text
 
@@ -17,16 +17,22 @@ MAX_DOCUMENTS = 1000
 """Of one request; also the most that Cohere advises."""
 
 
-class DocumentText(Face):
-    text: WholeText
+class PassageIn(FaceAsked):
+    text: WholeText = Field(description="Of the document.")
 
 
-class Rerank(Face):
+class PassageOut(Face):
+    text: str = Field(description="As it was sent.")
+
+
+class Rerank(FaceAsked):
     """What both versions ask."""
 
     model: Text | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
-    query: Query
-    documents: list[WholeText | DocumentText] = Field(min_length=1, max_length=MAX_DOCUMENTS)
+    query: Query = Field(description="One question, in the words of whoever asks.")
+    documents: list[WholeText | PassageIn] = Field(
+        min_length=1, max_length=MAX_DOCUMENTS, description="The passages, bare or as `text`."
+    )
     top_n: int | None = Field(None, ge=1, description="Results to return. Default: all.")
     max_tokens_per_doc: int | None = Field(
         None, ge=1, description="Documents are cut after so many tokens. Default: what fits the model's window."
@@ -40,23 +46,11 @@ class Rerank(Face):
         return [each if isinstance(each, str) else each.text for each in self.documents]
 
 
-EXAMPLE = {
-    "model": "tandem",
-    "query": "How hot is the kiln?",
-    "documents": ["A celadon glaze needs iron.", "The kiln is held at 1280 degrees."],
-    "top_n": 1,
-}
-
-
 class RerankIn(Rerank):
-    model_config = example(**EXAMPLE)
-
     return_documents: bool | None = Field(None, description="Whether results hold their documents. Default: yes.")
 
 
 class CohereRerankIn(Rerank):
-    model_config = example(**EXAMPLE)
-
     return_documents: bool | None = Field(None, description="Whether results hold their documents. Default: no.")
     priority: int | None = Field(None, description="Without effect: all searches come before ingestion.")
 
@@ -64,54 +58,48 @@ class CohereRerankIn(Rerank):
 class ResultOut(Face):
     index: int = Field(description="Of the document in the request.")
     relevance_score: float = Field(description="0 to 1. Of late interaction (minilm) it is no probability.")
-    document: DocumentText | None = None
+    document: PassageOut | None = Field(None, description="With `return_documents`.")
 
 
 class RerankUsage(Face):
     total_tokens: int = Field(description="What the reranker read, query and prompt of each document included.")
-    prompt_tokens: int
+    prompt_tokens: int = Field(description="The same.")
     truncated_tokens: int = Field(description="Of documents and query, what did not fit and was not read.")
 
 
-class RerankOut(Face):
-    id: str
-    model: str
-    usage: RerankUsage
+class RerankedOut(Face):
+    id: str = Field(description="`rerank-` and the id of the request.")
+    model: str = Field(description="The one that answered.")
+    usage: RerankUsage = Field(description="What was read, and what was not.")
     results: list[ResultOut] = Field(description="The most relevant first.")
 
 
 class ApiVersion(Face):
-    version: str = "2"
+    version: str = Field("2", description="Of Cohere's API.")
 
 
 class CohereTokens(Face):
-    input_tokens: int
-    output_tokens: int = 0
+    input_tokens: int = Field(description="What the reranker read.")
+    output_tokens: int = Field(0, description="A reranker writes none.")
 
 
 class CohereMeta(Face):
-    api_version: ApiVersion = ApiVersion()
-    tokens: CohereTokens
+    api_version: ApiVersion = Field(ApiVersion(), description="Whose wire this is.")
+    tokens: CohereTokens = Field(description="What was read.")
     warnings: list[str] | None = Field(None, description="What was cut.")
 
 
 class CohereRerankOut(Face):
-    id: str
+    id: str = Field(description="Of the request.")
     results: list[ResultOut] = Field(description="The most relevant first.")
-    meta: CohereMeta
+    meta: CohereMeta = Field(description="What it took.")
 
 
 Side = Annotated[WholeText, Field(max_length=MAX_QUERY_CHARACTERS)]
 Sides = Side | Annotated[list[Side], Field(min_length=1, max_length=MAX_DOCUMENTS)]
 
 
-class ScoreIn(Face):
-    model_config = example(
-        model="tandem",
-        text_1="How hot is the kiln?",
-        text_2=["A celadon glaze needs iron.", "The kiln is held at 1280 degrees."],
-    )
-
+class ScoreIn(FaceAsked):
     model: Text | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
     text_1: Sides = Field(description="A query for all of `text_2`, or one for each.")
     text_2: Sides = Field(description="The passages.")
@@ -135,18 +123,18 @@ class ScoreIn(Face):
 
 
 class ScoreOf(Face):
-    index: int
-    object: Literal["score"] = "score"
+    index: int = Field(description="Of the pair.")
+    object: Literal["score"] = Field("score", description="What this is.")
     score: float = Field(description="0 to 1.")
 
 
 class ScoreOut(Face):
-    id: str
-    object: Literal["list"] = "list"
+    id: str = Field(description="`score-` and the id of the request.")
+    object: Literal["list"] = Field("list", description="What this is.")
     created: int = Field(description="Seconds since 1970.")
-    model: str
+    model: str = Field(description="The one that answered.")
     data: list[ScoreOf] = Field(description="In the order of the pairs.")
-    usage: RerankUsage
+    usage: RerankUsage = Field(description="What was read, and what was not.")
 
 
 def _listed(side: str | list[str]) -> list[str]:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
+from fastapi import UploadFile
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.collections import ChunkingIn
-from app.schemas.faces import Face, example
+from app.schemas.faces import Face, FaceAsked
 from app.schemas.wire import Metadata, Text
 from ingestion.files import StoredFile
 from ingestion.types import Chunking, DocumentRecord
@@ -33,16 +34,17 @@ def _scalars(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
 
 
 Attributes = Annotated[Metadata, AfterValidator(_scalars)]
+ATTRIBUTES = f"Become the document's metadata: at most {MAX_ATTRIBUTES} texts, numbers, true or false."
 
 
-class StaticChunking(Face):
-    max_chunk_size_tokens: int = Field(ge=16, le=32_768, description="Tokens of the embedding model.")
-    chunk_overlap_tokens: int = Field(ge=0)
+class StaticChunking(FaceAsked):
+    max_chunk_size_tokens: int = Field(ge=16, le=32_768, description="Longest chunk, in tokens of the embedding model.")
+    chunk_overlap_tokens: int = Field(ge=0, description="Tokens that neighbouring chunks share; below the size.")
 
 
-class ChunkingStrategy(Face):
+class ChunkingStrategy(FaceAsked):
     type: Literal["auto", "static"] = Field(description="`auto`: as the collection has it.")
-    static: StaticChunking | None = None
+    static: StaticChunking | None = Field(None, description="How files are cut, with `static`.")
 
     @model_validator(mode="after")
     def _told(self) -> Self:
@@ -60,59 +62,59 @@ class ChunkingStrategy(Face):
             max_tokens=self.static.max_chunk_size_tokens, overlap=self.static.chunk_overlap_tokens
         ).to_chunking()
 
+
+class ChunkingStrategyOut(Face):
+    type: Literal["static"] = Field("static", description="What it is, told with its numbers.")
+    static: StaticChunking = Field(description="How the file is cut.")
+
     @classmethod
     def of(cls, chunking: Chunking) -> Self:
         static = StaticChunking(max_chunk_size_tokens=chunking.max_tokens, chunk_overlap_tokens=chunking.overlap)
-        return cls(type="static", static=static)
+        return cls(static=static)
 
 
+FileId = Annotated[Text, Field(description="Of an uploaded file, or of a document.")]
 FileIds = Annotated[list[Text], Field(max_length=MAX_FILES)]
 
 
 class FileCounts(Face):
-    in_progress: int
-    completed: int
-    failed: int
-    cancelled: int
-    total: int
+    in_progress: int = Field(description="Waiting, or being processed.")
+    completed: int = Field(description="Searchable.")
+    failed: int = Field(description="Ended with an error.")
+    cancelled: int = Field(description="Stopped before the end.")
+    total: int = Field(description="All of them.")
 
 
 class DeletedOut(Face):
-    id: str
-    object: Literal["vector_store.deleted", "vector_store.file.deleted", "file"]
-    deleted: Literal[True] = True
+    id: str = Field(description="Of what is gone.")
+    object: Literal["vector_store.deleted", "vector_store.file.deleted", "file"] = Field(description="What it was.")
+    deleted: Literal[True] = Field(True, description="Always.")
 
 
 class Page(Face):
-    object: Literal["list"] = "list"
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
+    object: Literal["list"] = Field("list", description="What this is.")
+    first_id: str | None = Field(description="Of the page; null where it is empty.")
+    last_id: str | None = Field(description="Of the page; null where it is empty. `after` of the next one.")
+    has_more: bool = Field(description="Whether there is a next one.")
 
 
-class StoreFileIn(Face):
-    model_config = example(file_id="file-afRdgM3-…", attributes={"year": 2024})
-
-    file_id: Text
-    attributes: Attributes | None = None
-    chunking_strategy: ChunkingStrategy | None = None
+class StoreFileIn(FaceAsked):
+    file_id: FileId
+    attributes: Attributes | None = Field(None, description=ATTRIBUTES)
+    chunking_strategy: ChunkingStrategy | None = Field(None, description="Default: as the collection has it.")
 
 
-class StoreFileUpdateIn(Face):
-    model_config = example(attributes={"year": 2025})
-
-    attributes: Attributes
+class StoreFileUpdateIn(FaceAsked):
+    attributes: Attributes = Field(description=ATTRIBUTES + " They replace those it has.")
 
 
-class BatchFileIn(Face):
-    file_id: Text
-    attributes: Attributes | None = None
+class BatchFileIn(FaceAsked):
+    file_id: FileId
+    attributes: Attributes | None = Field(None, description=ATTRIBUTES)
 
 
-class BatchIn(Face):
-    model_config = example(file_ids=["file-afRdgM3-…"], attributes={"year": 2024})
-
-    file_ids: FileIds | None = None
+class BatchIn(FaceAsked):
+    file_ids: FileIds | None = Field(None, description="Of uploaded files, or of documents.")
     files: list[BatchFileIn] | None = Field(None, max_length=MAX_FILES, description="Each with attributes of its own.")
     attributes: Attributes | None = Field(None, description="For all of `file_ids`.")
     chunking_strategy: ChunkingStrategy | None = Field(None, description="For all of them.")
@@ -131,8 +133,8 @@ class BatchIn(Face):
 
 
 class LastError(Face):
-    code: Literal["server_error", "unsupported_file", "invalid_file"]
-    message: str
+    code: Literal["server_error", "unsupported_file", "invalid_file"] = Field(description="Whose fault it is.")
+    message: str = Field(description="What was wrong.")
 
 
 FILE_ERRORS = {"parse_failed", "encrypted_document", "parse_limit", "no_text", "empty_text", "invalid_text"}
@@ -140,14 +142,14 @@ FILE_ERRORS = {"parse_failed", "encrypted_document", "parse_limit", "no_text", "
 
 class StoreFileOut(Face):
     id: str = Field(description="Of the file; the id of the document.")
-    object: Literal["vector_store.file"] = "vector_store.file"
-    created_at: int
-    vector_store_id: str
-    status: Status
+    object: Literal["vector_store.file"] = Field("vector_store.file", description="What this is.")
+    created_at: int = Field(description="Seconds since 1970, of the current version.")
+    vector_store_id: str = Field(description="`vs_` and the name of the collection.")
+    status: Status = Field(description="`completed`: searchable.")
     usage_bytes: int = Field(description="Of the original.")
-    last_error: LastError | None
+    last_error: LastError | None = Field(description="Why it failed; null where it did not.")
     attributes: dict[str, Scalar] = Field(description="The document's metadata, but for lists and objects.")
-    chunking_strategy: ChunkingStrategy
+    chunking_strategy: ChunkingStrategyOut = Field(description="How it is cut.")
 
     @classmethod
     def of(cls, record: DocumentRecord) -> Self:
@@ -169,32 +171,40 @@ class StoreFileOut(Face):
             usage_bytes=document.size,
             last_error=problem,
             attributes=attributes_of(document.metadata),
-            chunking_strategy=ChunkingStrategy.of(document.chunking),
+            chunking_strategy=ChunkingStrategyOut.of(document.chunking),
         )
 
 
-class BatchOut(Face):
+class FileBatchOut(Face):
     id: str = Field(description="`vsfb_` and the id of the job.")
-    object: Literal["vector_store.files_batch"] = "vector_store.files_batch"
-    created_at: int
-    vector_store_id: str
-    status: Status
-    file_counts: FileCounts
+    object: Literal["vector_store.files_batch"] = Field("vector_store.files_batch", description="What this is.")
+    created_at: int = Field(description="Seconds since 1970.")
+    vector_store_id: str = Field(description="`vs_` and the name of the collection.")
+    status: Status = Field(description="`completed` also where some files failed.")
+    file_counts: FileCounts = Field(description="Its files by status.")
 
 
 class StoreFilesOut(Page):
-    data: list[StoreFileOut]
+    data: list[StoreFileOut] = Field(description="By their ids.")
+
+
+class UploadForm(FaceAsked):
+    file: UploadFile = Field(description="With its name; of a type that can be ingested.")
+    purpose: Literal["assistants", "user_data"] = Field("assistants", description="All files are for vector stores.")
+    expires_after: Annotated[str, Field(max_length=0)] | None = Field(
+        None, alias="expires_after[anchor]", description="Must be absent: nothing expires."
+    )
 
 
 class FileOut(Face):
-    id: str
-    object: Literal["file"] = "file"
-    bytes: int
-    created_at: int
-    filename: str
-    purpose: Literal["assistants"] = "assistants"
-    status: Literal["processed"] = "processed"
-    expires_at: None = None
+    id: str = Field(description="Holds all that is known of an upload; of other documents it is theirs.")
+    object: Literal["file"] = Field("file", description="What this is.")
+    bytes: int = Field(description="Of the original.")
+    created_at: int = Field(description="Seconds since 1970.")
+    filename: str = Field(description="Of the upload; of other documents the title, or else the id.")
+    purpose: Literal["assistants"] = Field("assistants", description="All files are for vector stores.")
+    status: Literal["processed"] = Field("processed", description="Always; what becomes of it a vector store tells.")
+    expires_at: None = Field(None, description="Nothing expires.")
 
     @classmethod
     def of(cls, file: StoredFile) -> Self:
@@ -202,7 +212,7 @@ class FileOut(Face):
 
 
 class FilesOut(Page):
-    data: list[FileOut]
+    data: list[FileOut] = Field(description="By their ids.")
 
 
 def seconds(moment: datetime) -> int:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from app.schemas.answer import RecallOut, RerankOut
-from app.schemas.faces import Face, example
+from app.schemas.faces import Face, FaceAsked
 from app.schemas.question import MAX_QUERIES, Query
 from app.schemas.store_files import (
     STORE_PREFIX,
@@ -31,7 +31,13 @@ def _nothing(value: object) -> object:
     return value
 
 
-class _NotStored(Face):
+def _not_rewritten(wanted: bool) -> bool:
+    if wanted:
+        raise PydanticCustomError("not_rewritten", "cannot be true: queries are asked as they are")
+    return wanted
+
+
+class _NotStored(FaceAsked):
     metadata: Annotated[dict[str, str] | None, AfterValidator(_nothing)] = Field(
         None, description="Must be empty: it cannot be stored."
     )
@@ -39,13 +45,11 @@ class _NotStored(Face):
 
 
 class StoreIn(_NotStored):
-    model_config = example(name="kiln_logs")
-
     name: Text | None = Field(
         None, max_length=256, description="Becomes the collection's: other signs than letters and digits become _."
     )
-    file_ids: FileIds = Field(default_factory=list)
-    chunking_strategy: ChunkingStrategy | None = None
+    file_ids: FileIds = Field(default_factory=list, description="Of uploaded files, to be put into it.")
+    chunking_strategy: ChunkingStrategy | None = Field(None, description="For these files.")
     description: Annotated[str | None, AfterValidator(_nothing)] = Field(
         None, description="Must be empty: it cannot be stored."
     )
@@ -57,16 +61,16 @@ class StoreUpdateIn(_NotStored):
 
 class StoreOut(Face):
     id: str = Field(description="`vs_` and the name of the collection.")
-    object: Literal["vector_store"] = "vector_store"
-    created_at: int
-    name: str
+    object: Literal["vector_store"] = Field("vector_store", description="What this is.")
+    created_at: int = Field(description="Seconds since 1970.")
+    name: str = Field(description="Of the collection.")
     usage_bytes: int = Field(description="Of the originals.")
-    file_counts: FileCounts
-    status: Literal["in_progress", "completed"]
-    expires_after: None = None
-    expires_at: None = None
-    last_active_at: int | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
+    file_counts: FileCounts = Field(description="Its files by status.")
+    status: Literal["in_progress", "completed"] = Field(description="`completed`: no file is waiting.")
+    expires_after: None = Field(None, description="Nothing expires.")
+    expires_at: None = Field(None, description="Nothing expires.")
+    last_active_at: int | None = Field(None, description="Not known here.")
+    metadata: dict[str, str] = Field(default_factory=dict, description="Always empty.")
 
     @classmethod
     def of(cls, collection: Collection, totals: Totals) -> Self:
@@ -88,30 +92,28 @@ class StoreOut(Face):
 
 
 class StoresOut(Page):
-    data: list[StoreOut]
+    data: list[StoreOut] = Field(description="By the time of their creation.")
 
 
-class RankingOptions(Face):
+class RankingOptions(FaceAsked):
     ranker: Literal["none", "auto", "default-2024-11-15"] = Field("auto", description="`none`: without reranking.")
     score_threshold: float | None = Field(None, ge=0, le=1, description="Applied to the score that results have.")
 
 
-class StoreSearchIn(Face):
-    model_config = example(
-        query="How hot is the kiln?", max_num_results=5, filters={"type": "gte", "key": "year", "value": 2024}
-    )
-
+class StoreSearchIn(FaceAsked):
     query: Query | Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] = Field(
         description="Of several, each chunk counts with its best score."
     )
-    max_num_results: int = Field(10, ge=1, le=50)
+    max_num_results: int = Field(10, ge=1, le=50, description="Chunks in the answer, at most.")
     filters: dict[str, JsonValue] | None = Field(
         None,
         description='`{"type": "eq", "key": "year", "value": 2024}`; also ne, gt, gte, lt, lte, in, nin; joined by '
         '`{"type": "and", "filters": […]}` and or. Keys are those of attributes.',
     )
-    ranking_options: RankingOptions = RankingOptions()
-    rewrite_query: Literal[False] = Field(False, description="Queries are asked as they are.")
+    ranking_options: RankingOptions = Field(RankingOptions(), description="Whether to rerank, and what to leave out.")
+    rewrite_query: Annotated[bool, AfterValidator(_not_rewritten)] = Field(
+        False, description="Must not be true: queries are asked as they are."
+    )
 
     @property
     def queries(self) -> list[str]:
@@ -119,24 +121,24 @@ class StoreSearchIn(Face):
 
 
 class ContentOut(Face):
-    type: Literal["text"] = "text"
-    text: str
+    type: Literal["text"] = Field("text", description="What this is.")
+    text: str = Field(description="Of the chunk.")
 
 
 class FoundOut(Face):
-    file_id: str
-    filename: str
-    score: float
-    attributes: dict[str, Scalar]
-    content: list[ContentOut]
+    file_id: str = Field(description="Of the file that the chunk is from; the id of the document.")
+    filename: str = Field(description="Of the upload; of other documents the title, or else the id.")
+    score: float = Field(description="The one that results are ordered by; `stages` names it.")
+    attributes: dict[str, Scalar] = Field(description="The document's metadata, but for lists and objects.")
+    content: list[ContentOut] = Field(description="The chunk.")
 
 
 class StagesOut(Face):
     """What was done for one query."""
 
     score_name: str = Field(description="Which score its results have: `rerank`, `fused`…")
-    recall: RecallOut
-    rerank: RerankOut
+    recall: RecallOut = Field(description="What the first stage did.")
+    rerank: RerankOut = Field(description="What the second stage did.")
 
     @classmethod
     def of(cls, result: SearchResult) -> Self:
@@ -148,11 +150,13 @@ class StagesOut(Face):
 
 
 class StoreSearchOut(Face):
-    object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
-    search_query: list[str]
-    data: list[FoundOut]
-    has_more: bool = False
-    next_page: str | None = None
+    object: Literal["vector_store.search_results.page"] = Field(
+        "vector_store.search_results.page", description="What this is."
+    )
+    search_query: list[str] = Field(description="The queries, as they were asked.")
+    data: list[FoundOut] = Field(description="Best first, at most `max_num_results`.")
+    has_more: bool = Field(False, description="All is on the one page.")
+    next_page: str | None = Field(None, description="There is none.")
     stages: list[StagesOut] = Field(description="For each query, as POST /search tells it: what was not done, and why.")
 
 

@@ -45,7 +45,8 @@ async def test_vectors_are_those_of_the_embedder_in_both_formats(face: Face, cli
     # The client asks for base64 where it is not told otherwise.
     packed = await client.embeddings.create(model="tandem", input=TEXTS)
     plain = await client.embeddings.create(model="fake-embedder", input=TEXTS, encoding_format="float")
-    for answer in (packed, plain):
+    unset = await client.embeddings.create(model="tandem", input=TEXTS, extra_body={"encoding_format": "not_set"})
+    for answer in (packed, plain, unset):
         assert (np.array([each.embedding for each in answer.data], dtype=np.float32) == expected).all()
         assert [each.index for each in answer.data] == [0, 1, 2]
         assert (answer.object, answer.model, answer.data[0].object) == ("list", "fake-embedder", "embedding")
@@ -191,7 +192,7 @@ async def test_broken_bodies_and_texts(face: Face) -> None:
     for content, code in (
         (b"{", "invalid_json"),
         (b'{"input": "\\ud800"}', "invalid_text"),
-        (b"\xff", "invalid_request"),
+        (b"\xff", "invalid_json"),
     ):
         answer = await face.http.post("/v1/embeddings", content=content, headers={"Content-Type": "application/json"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)

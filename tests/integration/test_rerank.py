@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import cohere
 import pytest
@@ -185,3 +186,23 @@ async def test_a_lone_surrogate_is_refused(face: Face) -> None:
     body = b'{"query": "a", "documents": ["\\ud800"], "max_tokens_per_doc": 1}'
     answer = await face.http.post("/v1/rerank", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_text")
+
+
+async def test_bodies_that_are_too_large_are_refused_in_the_shape_of_their_route(face: Face) -> None:
+    large = b" " * (2 * 2**20 + 1)
+
+    async def piece_by_piece() -> AsyncIterator[bytes]:
+        yield large[: 2**20]
+        yield large[2**20 :]
+
+    expected: dict[str, Callable[[dict[str, Any]], object]] = {
+        "/search": lambda body: body["error"]["code"],
+        "/v1/embeddings": lambda body: (body["error"]["type"] == "invalid_request_error") and body["error"]["code"],
+        "/v1/rerank": lambda body: (body["detail"] == body["error"]["message"]) and body["error"]["code"],
+        "/v2/rerank": lambda body: body["message"] and body["code"],
+        "/retrieval": lambda body: (body["error_code"] == 413) and body["error_msg"].rpartition("(")[2].rstrip(")"),
+    }
+    for path, code in expected.items():
+        for content in (large, piece_by_piece()):  # of a length that is told at once, and of one that is not
+            answer = await face.http.post(path, content=content, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, code(answer.json())) == (413, "too_large"), path

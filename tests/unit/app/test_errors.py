@@ -6,7 +6,8 @@ from pydantic import ValidationError
 import ingestion.errors
 import ingestion.pipeline
 import ingestion.worker
-from app.errors import STATUS, InvalidJson, error_response, validation_error
+from app.error_shapes import OURS
+from app.errors import STATUS, InvalidJson, validation_error
 from app.schemas.ingest import IngestIn
 from app.schemas.question import SearchIn
 from ingestion.errors import Overloaded
@@ -33,7 +34,7 @@ def test_every_code_that_can_be_an_answer_has_a_status() -> None:
 
 
 def test_the_body_has_code_message_and_detail() -> None:
-    response = error_response(CollectionNotFound("There is no collection 'x'.", collection="x"))
+    response = OURS.response(CollectionNotFound("There is no collection 'x'.", collection="x"))
     assert response.status_code == 404
     assert json.loads(response.body) == {
         "error": {
@@ -46,8 +47,8 @@ def test_the_body_has_code_message_and_detail() -> None:
 
 
 def test_what_a_retry_may_mend_says_when() -> None:
-    assert error_response(EngineDead("gone")).headers["retry-after"] == "5"
-    assert error_response(Overloaded("full", retry_after_s=9)).headers["retry-after"] == "9"
+    assert OURS.response(EngineDead("gone")).headers["retry-after"] == "5"
+    assert OURS.response(Overloaded("full", retry_after_s=9)).headers["retry-after"] == "9"
 
 
 def refusal(body: str, model: type[IngestIn] | type[SearchIn] = SearchIn) -> TandemError:

@@ -29,7 +29,7 @@ ROWS = [
 
 
 def found(*conditions: dict[str, Any], logical_operator: str | None = "and") -> set[str]:
-    asked = MetadataCondition.model_validate({"logical_operator": logical_operator, "conditions": conditions})
+    asked = MetadataCondition.model_validate({"logical_operator": logical_operator, "conditions": list(conditions)})
     tree = filter_of(asked, DECLARED)
     assert tree is not None
     filter = parse_filter(tree, DECLARED)
