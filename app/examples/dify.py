@@ -7,7 +7,7 @@ REQUESTS = {
         "retrieval_setting": {"top_k": 4, "score_threshold": 0.5},
         "metadata_condition": {
             "logical_operator": "and",
-            "conditions": [{"name": "year", "comparison_operator": "≥", "value": 2024}],
+            "conditions": [{"name": "year", "comparison_operator": ">", "value": 2023}],
         },
     },
     "中文提问": {

@@ -4,7 +4,7 @@ CREATE = {
     "An empty one": {"name": "kiln_logs"},
     "中文名称": {"name": "窑炉日志 2026"},
 }
-UPDATE = {"The name it has": {"name": "kiln_logs"}, "中文名称不变": {"name": None}}
+UPDATE = {"The name it has": {"name": "kiln_logs"}}
 
 _COUNTS = {"in_progress": 0, "completed": 2, "failed": 0, "cancelled": 0, "total": 2}
 _STORE = {

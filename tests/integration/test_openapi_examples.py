@@ -1,10 +1,23 @@
 """What the documentation shows as requests, sent to a node: each is taken."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 
-from app.examples import audit, collections, embed, ingest, reembed, search
+from app.examples import (
+    audit,
+    collections,
+    dify,
+    embed,
+    ingest,
+    openai_embeddings,
+    reembed,
+    rerank,
+    search,
+    store_files,
+    vector_stores,
+)
 from retrieval.engines.fake import FakeEmbedder
 from retrieval.ports import Embedder
 from tests.support.node import NodeUnderTest, running
@@ -71,3 +84,43 @@ async def test_moves(documented: NodeUnderTest, title: str) -> None:
         assert (await documented.http.put(f"/collections/{name}/golden", json=golden)).status_code == 204
     answer = await documented.http.post(f"/collections/{name}/reembed", json=reembed.REQUESTS[title])
     assert answer.status_code == 202, answer.text
+
+
+POSTS = {
+    "/v1/embeddings": openai_embeddings.REQUESTS,
+    "/v1/rerank": rerank.REQUESTS,
+    "/v2/rerank": rerank.REQUESTS,
+    "/score": rerank.PAIRS,
+    "/retrieval": dify.REQUESTS,
+}
+
+
+@pytest.mark.parametrize("path", POSTS)
+async def test_models_and_knowledge_for_other_products(documented: NodeUnderTest, path: str) -> None:
+    for body in POSTS[path].values():
+        answer = await documented.http.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+
+
+async def test_vector_stores(documented: NodeUnderTest) -> None:
+    stores = "/v1/vector_stores"
+    uploaded: list[str] = []
+    for body in store_files.UPLOAD.values():
+        file = ("kiln.txt", body["file"].encode())
+        answer = await documented.http.post("/v1/files", files={"file": file}, data={"purpose": body["purpose"]})
+        assert answer.status_code == 200, answer.text
+        uploaded.append(answer.json()["id"])
+    for body in vector_stores.CREATE.values():
+        answer = await documented.http.post(stores, json=body)
+        assert answer.status_code == 200, answer.text
+    store = f"{stores}/vs_kiln_logs"
+    mine = uploaded[0]
+    requests: list[tuple[str, object]] = [(f"{store}/files", body) for body in store_files.ADD.values()]
+    requests += [(f"{store}/file_batches", body) for body in store_files.ADD_BATCH.values()]
+    requests += [(f"{store}/files/{store_files.FILE_ID}", body) for body in store_files.UPDATE.values()]
+    requests += [(store, body) for body in vector_stores.UPDATE.values()]
+    requests += [(f"{store}/search", body) for body in vector_stores.QUESTIONS.values()]
+    for path, body in requests:
+        sent = json.loads(json.dumps(body).replace(store_files.FILE_ID, mine))
+        answer = await documented.http.post(path.replace(store_files.FILE_ID, mine), json=sent)
+        assert answer.status_code == 200, (path, answer.text)

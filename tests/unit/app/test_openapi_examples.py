@@ -45,10 +45,18 @@ def test_example_is_what_its_schema_says(schema: Mapping[str, object], value: ob
     assert [error.message for error in validator.iter_errors(value)] == []
 
 
-@pytest.mark.parametrize("method_and_path", ["post /search", "post /ingest", "post /collections", "post /embed"])
-def test_examples_speak_english_and_chinese(method_and_path: str) -> None:
-    method, _, path = method_and_path.partition(" ")
-    body = SCHEMA["paths"][path][method]["requestBody"]["content"]["application/json"]["examples"]
+FACES = [
+    path
+    for path, methods in SCHEMA["paths"].items()
+    if {"openai", "rerank", "cohere", "dify"}.intersection(methods.get("post", {}).get("tags", ()))
+    and "requestBody" in methods["post"]
+    and path != "/v1/vector_stores/{vector_store_id}"  # takes a collection's name alone
+]
+
+
+@pytest.mark.parametrize("path", ["/search", "/ingest", "/collections", "/embed", *FACES])
+def test_examples_speak_english_and_chinese(path: str) -> None:
+    [body, *_] = (media["examples"] for media in SCHEMA["paths"][path]["post"]["requestBody"]["content"].values())
     texts = [json.dumps(example["value"], ensure_ascii=False) for example in body.values()]
     chinese = [any("\u4e00" <= character <= "\u9fff" for character in text) for text in texts]
     assert any(chinese)
