@@ -22,8 +22,8 @@ REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
 def configure_logging(level: str, *, as_json: bool) -> None:
-    """Sends structlog to standard error, one line an event. Tracebacks come without variables, which may hold what users
-    wrote."""
+    """Sends structlog to standard error, one line an event. Tracebacks come without variables, which may hold what
+    users wrote."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if as_json
