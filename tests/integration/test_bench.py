@@ -21,7 +21,7 @@ from tests.support.listening import listening
 from tests.support.node import real_but_for
 
 Bench = Callable[..., "asyncio.Future[Result]"]
-KEY = "for the bench"
+KEY = "for-the-bench"
 SHORT = ("--rate", 20, "--seconds", 2, "--warm-up", 0.3, "--candidates", 5, "--tokens", 30, "--pool", 40)
 
 

@@ -23,7 +23,7 @@ from ingestion.types import Claim, Outcome, WorkerId
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from tests.support.listening import Listening, listening
 from tests.support.node import real_but_for
-from tests.support.waiting import free_port
+from tests.support.waiting import free_port, until
 
 KEY = {"Authorization": "Bearer right"}
 
@@ -210,6 +210,7 @@ async def test_a_node_that_stops_ends_its_streams_and_a_watcher_goes_on_with_the
     ):
         job_id = await Idle(http, components, found).accept(2)
         watching = asyncio.create_task(asyncio.to_thread(watch, job_id))
+        await until(lambda: bool(told))
         async with http.stream("GET", f"/jobs/{job_id}/events") as stream:
             lines = stream.aiter_lines()
             assert await anext(lines) == "event: job"

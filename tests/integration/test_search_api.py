@@ -185,7 +185,7 @@ async def test_queries_are_embedded_as_queries_in_the_interactive_lane(
     await filled.search("harbour", collection="harbour", instruction="Find harbours")
     await filled.ingest({"id": f"lane-{uuid4().hex}", "text": "A lane."})
     assert seen[0] == {"kind": "query", "lane": Lane.INTERACTIVE, "instruction": "Find harbours"}
-    assert seen[1] == {"kind": "document", "lane": Lane.BULK}
+    assert seen[1] == {"kind": "document", "lane": Lane.BULK, "instruction": None}
 
 
 async def test_request_ids_are_kept_or_made(node: NodeUnderTest) -> None:

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from app.commands.exits import Exit
 from app.main import create_app
 from app.node import Components
 from app.settings import Settings
@@ -200,5 +201,5 @@ async def test_what_no_waiting_mends_ends_it_with_one_line(
 ) -> None:
     del node
     with working(tmp_path / "worker.log", {**environment, "TANDEM_ENGINE_API_KEY": "wrong"}) as worker:
-        assert await worker.ends(seconds=60) == 1
+        assert await worker.ends(seconds=60) == Exit.MACHINE
         assert "tandem: TANDEM_ENGINE_API_KEY: " in worker.log.splitlines()[-1]
