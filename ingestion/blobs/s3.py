@@ -1,12 +1,12 @@
 """Originals in a bucket of Amazon S3, or of a service that speaks its language (MinIO, Aliyun OSS, Huawei OBS)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import md5
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from obstore.store import S3Store
 
@@ -15,6 +15,7 @@ from ingestion.blobs.s3_errors import ERRORS, explain, is_missing
 from ingestion.blobs.trouble import Trouble
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import ConfigurationError
+from retrieval.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Credential
@@ -94,12 +95,12 @@ class S3BlobStore:
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
         """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
-        await _all(self._put(path_of(sha256), data) for sha256, data in blobs.items())
+        await side_by_side(self._put(path_of(sha256), data) for sha256, data in blobs.items())
 
     async def get(self, hashes: Collection[str]) -> Mapping[str, bytes]:
         """See BlobStore.get."""
         names = list(hashes)
-        found = await _all(self._get(path_of(name)) for name in names)
+        found = await side_by_side(self._get(path_of(name)) for name in names)
         return {name: data for name, data in zip(names, found, strict=True) if data is not None}
 
     async def delete(self, sha256: str) -> None:
@@ -217,13 +218,3 @@ def _keys(options: S3Options) -> "S3Credential | None":
         "token": None,
         "expires_at": None,
     }
-
-
-async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Results in order. One failure cancels the others and is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in work]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]

@@ -13,6 +13,7 @@ import structlog
 from retrieval.engines.dialects.dialect import Answer, Dialect, InputT, Request
 from retrieval.engines.http_connection import HttpConnection
 from retrieval.errors import EngineFailed, TandemError, Unavailable
+from retrieval.side_by_side import side_by_side
 from retrieval.types import Lane, Vector
 
 log = structlog.get_logger()
@@ -103,15 +104,10 @@ class HttpEngine(Generic[InputT]):
         started).
         One failed request of a call cancels the others.
         """
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._ask(Request(self.options.model, batch, dimensions), lane))
-                    for batch in self._batches(inputs)
-                ]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        return [output for task in tasks for output in task.result()]
+        replies = await side_by_side(
+            self._ask(Request(self.options.model, batch, dimensions), lane) for batch in self._batches(inputs)
+        )
+        return [output for outputs in replies for output in outputs]
 
     def _batches(self, inputs: Sequence[InputT]) -> Iterator[list[InputT]]:
         batch: list[InputT] = []

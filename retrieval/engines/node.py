@@ -29,6 +29,7 @@ from retrieval.errors import (
     TandemError,
     Unavailable,
 )
+from retrieval.side_by_side import side_by_side
 from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
 
 PATH = "/embed"
@@ -139,13 +140,7 @@ class NodeEmbedder:
         """As the port says. Besides: Unavailable (late, or overloaded for long), FingerprintMismatch (the node serves
         another model now). One failed request of a call cancels the others."""
         fingerprint = self._known().fingerprint
-        batches = list(self._batches(texts))
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._request(batch, kind, lane, instruction)) for batch in batches]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        replies = [task.result() for task in tasks]
+        replies = await side_by_side(self._request(batch, kind, lane, instruction) for batch in self._batches(texts))
         nothing = np.empty((0, fingerprint.dimension), dtype=np.float32)
         return Embeddings(
             vectors=np.concatenate([reply.vectors for reply in replies] or [nothing]),
