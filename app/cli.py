@@ -51,12 +51,14 @@ def serve(
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    parent: Annotated[int | None, typer.Option(hidden=True, help="Process id of the node that started this.")] = None,
+) -> None:
     """Ingest what nodes have accepted, in a process of its own (TANDEM_WORKERS batches at once)."""
     from app.commands.worker import work
     from app.settings import load_settings
 
-    work(load_settings())
+    work(load_settings(), parent)
 
 
 @app.command()

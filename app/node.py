@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from app.starting import close_all, until_available
+from app.worker_processes import WorkerProcesses
 from app.workers import WorkerParts, Workers
 from ingestion.audit.auditor import Auditor
 from ingestion.changes import Changes
@@ -61,6 +62,8 @@ class Components:
     """Of the device that both models compute on, where there is one."""
     open_embedder: OpenEmbedder | None = None
     """For re-embedding with a second model; None where the node owns no device to run it on."""
+    worker_processes: WorkerProcesses | None = None
+    """That ingest instead of the node itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,14 @@ class Node:
         self.auditor = Auditor(
             parts.catalog, parts.blobs, originals, parts.store, self.embedders, work_arrived=work_arrived
         )
+        # Processes know one model. What goes into collections of another one, to which they may be on their way, stays.
+        main = Embedders(parts.embedder)
+        elsewhere = options.workers == 0 or parts.worker_processes is not None
         self._workers = Workers(
             WorkerParts(self.embedders, parts.store, parts.catalog, parts.blobs, parts.parser),
             options.worker,
-            slots=options.workers,
+            slots=1 if elsewhere else options.workers,
+            takes=(lambda fingerprint: main.named(fingerprint) is None) if elsewhere else None,
             drain=options.drain,
             work_arrived=work_arrived,
             changes=changes,
@@ -141,10 +148,17 @@ class Node:
         await self._test_models()
         await until_available(self._prepare, "preparing the default collection", on_step)
         self._workers.start()
+        await self._start_processes()
         self._watching = asyncio.create_task(self._watch())
+
+    async def drain(self) -> None:
+        """Ends the worker processes, for which the node has to answer until then."""
+        if self.components.worker_processes:
+            await self.components.worker_processes.stop()
 
     async def stop(self) -> None:
         """Lets work under way finish within the drain time, gives the rest back, and ends every part."""
+        await self.drain()
         await self.reembedding.close()
         await self._workers.stop()
         if self._watching:
@@ -180,6 +194,8 @@ class Node:
     def problems(self) -> dict[str, str]:
         """What keeps the node from being ready, by component; empty while it is ready."""
         found = {name: part.failure for name, part in self.parts.items()}
+        if self.components.worker_processes:
+            found["worker_processes"] = self.components.worker_processes.failure
         if self.selftest and not self.selftest.passed:
             found["self_test"] = f"The models do not behave as they must. {_failures(self.selftest)}"
         return {name: reason for name, reason in found.items() if reason}
@@ -187,6 +203,13 @@ class Node:
     async def _prepare(self) -> None:
         self.capabilities = await self.components.store.capabilities()
         await self.collections.ensure(DEFAULT_COLLECTION, self.components.embedder.fingerprint)
+
+    async def _start_processes(self) -> None:
+        if not self.components.worker_processes:
+            return
+        if self.capabilities and self.capabilities.server == "milvus-lite":
+            raise ConfigurationError("TANDEM_WORKER_PROCESSES: Milvus Lite takes the writes of one process only.")
+        await self.components.worker_processes.start()
 
     async def _test_models(self) -> None:
         self.selftest = await self._run_selftest(self.components.embedder)

@@ -30,6 +30,11 @@ class Runner:
     def start(self) -> None:
         self._starting = asyncio.create_task(self._start())
 
+    async def drain(self) -> None:
+        """Before a stop, while requests are still answered."""
+        if self.node:
+            await self.node.drain()
+
     async def stop(self) -> None:
         self.phase = "stopping"
         if self._starting:

@@ -104,7 +104,13 @@ class Settings(BaseSettings):
         4096, ge=1, description="Texts being embedded for other processes; beyond it POST /embed is 429."
     )
 
-    workers: int = Field(3, ge=0, le=64, description="Ingestion batches under way at once in this process; 0: none.")
+    workers: int = Field(3, ge=0, le=64, description="Ingestion batches under way at once in a process; 0: none.")
+    worker_processes: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Processes of the node's own that ingest instead of the node itself; they need a Milvus server.",
+    )
     worker_batch: int = Field(64, ge=1, le=1024, description="Documents that a worker claims at once.")
     lease_seconds: float = Field(60, ge=1, description="A worker that is silent for so long loses its documents.")
     max_attempts: int = Field(

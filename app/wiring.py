@@ -15,7 +15,8 @@ from app.model_wiring import (
     open_embedder,
 )
 from app.node import Components, NodeOptions, OnStep
-from app.settings import Settings
+from app.settings import PREFIX, Settings
+from app.worker_processes import WorkerProcesses
 from app.workers import WorkerParts
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.blobs.s3 import S3BlobStore, S3Options
@@ -27,6 +28,7 @@ from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.engines.model_folder import read_tokenizer
 from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
+from retrieval.errors import ConfigurationError
 from retrieval.gate import Gate
 from retrieval.ports import Embedder, VectorStore
 from retrieval.stores.milvus import MilvusStore
@@ -49,6 +51,7 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
         parser=ProcessParser(processes=settings.parser_processes),
         gate=gate,
         open_embedder=partial(open_embedder, settings, gate) if settings.engine == "vllm" else None,
+        worker_processes=build_worker_processes(settings),
     )
 
 
@@ -71,6 +74,33 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
         blobs=build_blobs(settings),
         parser=ProcessParser(processes=settings.parser_processes),
     )
+
+
+def build_worker_processes(settings: Settings) -> WorkerProcesses | None:
+    """They reach the node over HTTP, and share its other parts. Raises ConfigurationError."""
+    if not settings.worker_processes:
+        return None
+    if not settings.milvus_uri:
+        raise ConfigurationError(
+            "TANDEM_WORKER_PROCESSES needs a Milvus server, TANDEM_MILVUS_URI: one process alone can open Milvus Lite."
+        )
+    if not settings.workers:
+        raise ConfigurationError("TANDEM_WORKERS=0: worker processes without slots would do nothing.")
+    own = {
+        "engine": "node",
+        "node_url": _own_url(settings),
+        "engine_api_key": settings.api_keys[0].get_secret_value() if settings.api_keys else "",
+        "data_dir": str(settings.data_dir),
+        "load_format": "auto",
+    }
+    environment = {PREFIX + name.upper(): value for name, value in own.items()}
+    return WorkerProcesses(settings.worker_processes, environment, drain_seconds=settings.drain_seconds)
+
+
+def _own_url(settings: Settings) -> str:
+    """Of the node, from its own machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # not listened on here
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def build_store(settings: Settings) -> VectorStore:

@@ -11,7 +11,7 @@ from ingestion.changes import Changes
 from ingestion.pipeline import LARGE_BYTES, Pipeline
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import WorkerId
-from ingestion.worker import Worker, WorkerOptions
+from ingestion.worker import Takes, Worker, WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.ports import VectorStore
 
@@ -42,8 +42,10 @@ class Workers:
         drain: timedelta,
         work_arrived: asyncio.Event,
         changes: Changes,
+        takes: Takes | None = None,
     ) -> None:
-        """`work_arrived` is set by whoever queues documents in this process; `changes` hears of what became of them."""
+        """`work_arrived` is set by whoever queues documents in this process; `changes` hears of what became of them.
+        `takes` as for Worker."""
         pipeline = Pipeline(
             catalog=parts.catalog,
             blobs=parts.blobs,
@@ -64,6 +66,7 @@ class Workers:
                 changes,
                 # One slot stays free for small documents.
                 largest=LARGE_BYTES if slot == 0 and slots > 1 else None,
+                takes=takes,
             )
             for slot in range(slots)
         ]

@@ -181,10 +181,17 @@ class Catalog(Lifecycle, Protocol):
 
     # Leased work. A lease that ran out is lost only when somebody else claims the document.
     async def claim(
-        self, worker: WorkerId, *, limit: int, lease: timedelta, now: datetime, largest: int | None = None
+        self,
+        worker: WorkerId,
+        *,
+        limit: int,
+        lease: timedelta,
+        now: datetime,
+        largest: int | None = None,
+        collections: Sequence[str] | None = None,
     ) -> Sequence[Claim]:
         """Leases up to `limit` documents that are queued and due, or whose lease ran out; oldest first. `largest`
-        passes over originals of more bytes.
+        passes over originals of more bytes, `collections` over those of all others.
 
         No two callers ever hold live leases on the same document. Each claim counts one attempt. A `ready` document
         whose lease ran out (its removal was cut short) is queued again, for it may have lost chunks.

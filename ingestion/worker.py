@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from ingestion.pipeline import Pipeline
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Outcome, WorkerId
 from retrieval.errors import StoreUnavailable, TandemError
+from retrieval.types import Fingerprint
 
 log = structlog.get_logger()
 
@@ -23,6 +24,9 @@ log = structlog.get_logger()
 OUTAGES = frozenset(error.code for error in (StoreUnavailable, BlobStoreUnavailable, CatalogUnavailable))
 """No document brings these about, so no number of them fails one. While they last nothing is claimed."""
 MOST_DOUBLINGS = 16
+
+Takes = Callable[[Fingerprint], bool]
+"""Whether documents are to be taken that go into a collection with vectors of this model."""
 
 
 class InternalFailure(TandemError):
@@ -59,8 +63,9 @@ class Worker:
         changes: Changes,
         *,
         largest: int | None = None,
+        takes: Takes | None = None,
     ) -> None:
-        """`largest`: originals of more bytes are left to other workers."""
+        """To others are left originals of more bytes than `largest`, and collections that `takes` declines."""
         self._id = worker_id
         self._catalog = catalog
         self._pipeline = pipeline
@@ -68,6 +73,7 @@ class Worker:
         self._work_arrived = work_arrived
         self._changes = changes
         self._largest = largest
+        self._takes = takes
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -101,6 +107,7 @@ class Worker:
             lease=self._options.lease,
             now=datetime.now(UTC),
             largest=self._largest,
+            collections=await self._collections(),
         )
         if not claims:
             return False
@@ -114,6 +121,12 @@ class Worker:
         finally:
             heartbeat.cancel()
         return True
+
+    async def _collections(self) -> Sequence[str] | None:
+        """Those whose documents are taken, by name; None: all."""
+        if self._takes is None:
+            return None
+        return [each.name for each in await self._catalog.collections() if self._takes(each.fingerprint)]
 
     async def _run(self, claims: Sequence[Claim], held: dict[str, Claim]) -> None:
         """The pipeline, with its defects contained: a batch that brings one up is run again document by document, so

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from app.engine_plan import check_memory
 from app.limits import LOOPBACK
@@ -27,6 +28,7 @@ def serve(settings: Settings) -> int:
     _prepare(settings.data_dir)
     check_memory(settings, build_profile(settings))
     listener = _listen(settings)
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     if settings.host not in LOOPBACK and not settings.api_keys:
         log.warning("anybody who reaches this address may read and delete documents: set TANDEM_API_KEYS")
     failures: list[TandemError] = []
@@ -35,17 +37,30 @@ def serve(settings: Settings) -> int:
         failures.append(error)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    app = create_app(settings, on_failure=stop)
     config = uvicorn.Config(
-        create_app(settings, on_failure=stop),
+        app,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
     )
     # uvicorn hands the signal on after its own orderly stop, and the default action would make that look like a crash.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1 if failures else 0))
-    log.info("listening", url=f"http://{settings.host}:{listener.getsockname()[1]}", data=str(settings.data_dir))
-    uvicorn.Server(config).run(sockets=[listener])
+    log.info("listening", url=f"http://{settings.host}:{settings.port}", data=str(settings.data_dir))
+    _Server(config, app).run(sockets=[listener])
     return 1 if failures else 0
+
+
+class _Server(uvicorn.Server):
+    """Answers until the node's worker processes have ended: it embeds what they still have in hand."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.state.runner.drain()
+        await super().shutdown(sockets)
 
 
 def _prepare(data_dir: Path) -> None:

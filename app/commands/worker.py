@@ -25,18 +25,22 @@ log = structlog.get_logger()
 SAMPLED_DOCUMENTS = 20
 """Of each collection; the smallest original among them is looked for."""
 POLL_SECONDS = 1.0
+PARENT_SECONDS = 0.5
 
 
-def work(settings: Settings) -> None:
-    """Returns after a stop that was asked for. The first SIGTERM or SIGINT drains; a second one ends the process at
+def work(settings: Settings, parent: int | None = None) -> None:
+    """`parent`: id of the node's process, where that has started this one; it ends with it, and may share its SQLite.
+
+    Returns after a stop that was asked for. The first SIGTERM or SIGINT drains; a second one ends the process at
     once, and its leases run out by themselves.
 
     Raises what no waiting mends: ConfigurationError (also where a part would not be shared with the node),
     ModelUnavailable, and FingerprintMismatch when the node serves another model than at the start.
     """
-    require_shared_parts(settings)
+    if parent is None:
+        require_shared_parts(settings)
     configure_logging(settings.log_level, as_json=settings.log_json)
-    asyncio.run(_until_stopped(settings))
+    asyncio.run(_until_stopped(settings, parent))
 
 
 def require_shared_parts(settings: Settings) -> None:
@@ -84,7 +88,7 @@ async def _sample(catalog: Catalog) -> set[str]:
     return found
 
 
-async def _until_stopped(settings: Settings) -> None:
+async def _until_stopped(settings: Settings, parent: int | None) -> None:
     stopping = asyncio.Event()
     changed: list[TandemError] = []
 
@@ -101,7 +105,10 @@ async def _until_stopped(settings: Settings) -> None:
     log.info("worker process starts", pid=os.getpid(), slots=settings.workers)
     starting = asyncio.create_task(process.start())
     starting.add_done_callback(on_started)
+    following = asyncio.create_task(_follow(parent, stopping)) if parent else None
     await stopping.wait()
+    if following:
+        following.cancel()
     starting.cancel()
     results = await asyncio.gather(starting, return_exceptions=True)
     await process.stop()
@@ -142,6 +149,7 @@ class _Process:
             drain=timedelta(seconds=settings.drain_seconds),
             work_arrived=asyncio.Event(),
             changes=Changes(),
+            takes=lambda fingerprint: parts.embedders.named(fingerprint) is not None,
         )
         self._workers.start()
         log.info("working", worker=self._workers.name, model=parts.embedders.main.fingerprint.model)
@@ -151,6 +159,15 @@ class _Process:
             log.info("draining", at_most_s=self._settings.drain_seconds)
             await self._workers.stop()
         await close_all(self._parts)
+
+
+async def _follow(parent: int, stopping: asyncio.Event) -> None:
+    """By its id, which tells also of a parent that was killed."""
+    while not stopping.is_set():
+        if os.getppid() != parent:
+            log.warning("the node is gone")
+            stopping.set()
+        await asyncio.sleep(PARENT_SECONDS)
 
 
 def _tell(step: str) -> None:

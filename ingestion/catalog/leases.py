@@ -22,7 +22,13 @@ from retrieval.types import DocumentId
 
 
 async def claim(
-    connection: AsyncConnection, worker: WorkerId, limit: int, lease: timedelta, now: datetime, largest: int | None
+    connection: AsyncConnection,
+    worker: WorkerId,
+    limit: int,
+    lease: timedelta,
+    now: datetime,
+    largest: int | None,
+    collections: Sequence[str] | None,
 ) -> Sequence[Claim]:
     """See Catalog.claim."""
     rows: list[Row[Any]] = []
@@ -39,6 +45,8 @@ async def claim(
         )
         if largest is not None:
             due = due.where(documents.c.size <= largest)
+        if collections is not None:
+            due = due.where(documents.c.collection.in_(collections))
         first = due.cte("due")
         # A ready document whose lease ran out was about to be deleted, and may have lost chunks: it is done anew.
         statement = _lease(connection, worker, now + lease).values(state="queued")

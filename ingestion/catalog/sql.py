@@ -119,10 +119,17 @@ class SqlCatalog:
         return await self._database.read(told.queue_depth)
 
     async def claim(
-        self, worker: WorkerId, *, limit: int, lease: timedelta, now: datetime, largest: int | None = None
+        self,
+        worker: WorkerId,
+        *,
+        limit: int,
+        lease: timedelta,
+        now: datetime,
+        largest: int | None = None,
+        collections: Sequence[str] | None = None,
     ) -> Sequence[Claim]:
         return await self._database.write(
-            lambda connection: leases.claim(connection, worker, limit, lease, now, largest)
+            lambda connection: leases.claim(connection, worker, limit, lease, now, largest, collections)
         )
 
     async def claim_document(

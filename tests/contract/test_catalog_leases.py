@@ -57,6 +57,14 @@ class TestClaim:
         claimed = [(await catalog.claim(WORKER, limit=1, lease=LEASE, now=NOW))[0] for _ in range(3)]
         assert [claim.record.document.id for claim in claimed] == ["a", "c", "b"]
 
+    async def test_only_of_the_collections_that_are_named(self, catalog: SqlCatalog) -> None:
+        await catalog.add_collection(a_collection("other"))
+        await catalog.accept(OTHER, "other", [a_document("b", collection="other")])
+        assert await catalog.claim(WORKER, limit=5, lease=LEASE, now=NOW, collections=[]) == []
+        (claim,) = await catalog.claim(WORKER, limit=5, lease=LEASE, now=NOW, collections=["other", "unknown"])
+        assert claim.record.document.id == "b"
+        assert (await claim_one(catalog)).record.document.id == A
+
     async def test_nothing_that_is_not_due(self, catalog: SqlCatalog) -> None:
         accepted = (await catalog.document("docs", A)).ingested_at
         assert await catalog.claim(WORKER, limit=10, lease=LEASE, now=accepted - SECOND) == []

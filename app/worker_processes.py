@@ -1,0 +1,99 @@
+"""Ingestion in child processes of the node: what parsing, cutting and writing cost of Python's one lock is not the
+node's, which answers searches and keeps the engines supplied."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+
+import structlog
+
+log = structlog.get_logger()
+
+ROOT = Path(__file__).parent.parent
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+STABLE_SECONDS = 60.0
+"""A process that lived this long ended for a new reason: the pauses begin anew."""
+END_SECONDS = 10.0
+"""Beyond the drain time, for closing what a process has open."""
+
+
+class WorkerProcesses:
+    """`count` times `tandem worker`. One that ends is started again, with growing pauses; all end with the node."""
+
+    def __init__(
+        self, count: int, environment: Mapping[str, str], *, drain_seconds: float, command: Sequence[str] = ()
+    ) -> None:
+        """`environment` is put on top of this process's. `command` replaces the worker's own."""
+        self._count = count
+        self._environment = environment
+        self._drain_seconds = drain_seconds
+        self._command = command or (sys.executable, "-m", "app.cli", "worker", f"--parent={os.getpid()}")
+        self._running: dict[int, Process] = {}
+        self._keeping: list[asyncio.Task[None]] = []
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is ingested, where none of the processes runs."""
+        if self._running or not self._keeping:
+            return None
+        return f"None of the {self._count} worker processes runs; the log says why. They are started again and again."
+
+    @property
+    def pids(self) -> Sequence[int]:
+        return [process.pid for process in self._running.values()]
+
+    async def start(self) -> None:
+        """Returns when all have been started, which is long before they work."""
+        for number in range(self._count):
+            self._running[number] = await self._spawn()
+        self._keeping = [asyncio.create_task(self._keep_running(number)) for number in range(self._count)]
+
+    async def stop(self) -> None:
+        """Lets the batches under way finish within the drain time. The node has to answer meanwhile: it embeds them."""
+        keeping, self._keeping = self._keeping, []
+        for task in keeping:
+            task.cancel()
+        await asyncio.gather(*keeping, return_exceptions=True)
+        processes, self._running = list(self._running.values()), {}
+        for process in processes:
+            _signal(process, signal.SIGTERM)
+        ending = [asyncio.create_task(process.wait()) for process in processes]
+        if ending:
+            await asyncio.wait(ending, timeout=self._drain_seconds + END_SECONDS)
+        for process in processes:
+            _signal(process, signal.SIGKILL)
+        await asyncio.gather(*ending)
+
+    async def _spawn(self) -> Process:
+        return await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=DEVNULL,
+            cwd=ROOT,
+            env=os.environ | self._environment,
+            # A Ctrl-C in the terminal is the node's to handle: it lets them drain before it ends itself.
+            start_new_session=True,
+        )
+
+    async def _keep_running(self, number: int) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            started = monotonic()
+            status = await self._running[number].wait()
+            del self._running[number]
+            if monotonic() - started > STABLE_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            log.warning("worker process ended", status=status, restart_in_s=pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            self._running[number] = await self._spawn()
+
+
+def _signal(process: Process, number: int) -> None:
+    if process.returncode is None:
+        process.send_signal(number)

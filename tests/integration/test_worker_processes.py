@@ -1,0 +1,170 @@
+"""A node whose worker processes ingest for it, on SQLite and Milvus 2.3.5."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import pytest_asyncio
+
+from app.main import create_app
+from app.node import Components
+from app.settings import Settings
+from app.wiring import build_worker_processes
+from app.worker_processes import WorkerProcesses
+from ingestion.blobs.folder import FolderBlobStore
+from ingestion.catalog.sql import SqlCatalog
+from ingestion.parsers.process import ProcessParser
+from ingestion.types import Collection
+from retrieval.engines.fake import FakeEmbedder, FakeReranker
+from retrieval.engines.model_folder import read_tokenizer
+from retrieval.errors import ConfigurationError
+from retrieval.stores.milvus import MilvusStore
+from tests.support.listening import listening
+from tests.support.stores import ServerProcess
+from tests.support.waiting import free_port, until
+
+ROOT = Path(__file__).parents[2]
+DIMENSION = 24
+"""Keeps its collections apart from those that other tests leave in the same Milvus."""
+
+
+@dataclass
+class Parallel:
+    http: httpx.AsyncClient
+    processes: WorkerProcesses
+    catalog: SqlCatalog
+
+    async def ingest(self, collection: str, count: int) -> Counter[str]:
+        """Documents of the job by status, once it has ended."""
+        documents = [{"id": f"{collection}{n}", "text": f"Kiln {n} cools for {n} hours."} for n in range(count)]
+        answer = await self.http.post("/ingest", json={"collection": collection, "documents": documents})
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = {"state": "queued"}
+        async with asyncio.timeout(90):
+            while job["state"] not in ("succeeded", "partial", "failed"):
+                await asyncio.sleep(0.1)
+                job = (await self.http.get(f"/jobs/{answer.json()['job_id']}")).json()
+        return Counter(receipt["status"] for receipt in job["documents"])
+
+    async def until_working(self) -> None:
+        assert await self.ingest("docs", 1) == {"ready": 1}
+
+
+@pytest_asyncio.fixture
+async def parallel(milvus_server: ServerProcess, minilm_folder: Path, tmp_path: Path) -> AsyncIterator[Parallel]:
+    settings = Settings(
+        data_dir=tmp_path,
+        port=free_port(),
+        models="minilm",
+        milvus_uri=milvus_server.uri,
+        worker_processes=2,
+        selftest_margin=False,
+    )
+    processes = build_worker_processes(settings)
+    assert processes is not None
+    catalog = SqlCatalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
+    components = Components(
+        embedder=FakeEmbedder(dimension=DIMENSION, tokenizer=read_tokenizer(minilm_folder), max_tokens=254),
+        reranker=FakeReranker(),
+        store=MilvusStore(milvus_server.uri),
+        catalog=catalog,
+        blobs=FolderBlobStore(tmp_path / "originals"),
+        parser=ProcessParser(processes=1),
+        worker_processes=processes,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        # As the settings of a node come from there, so do those of its processes.
+        patch.setenv("TANDEM_MODELS", "minilm")
+        patch.setenv("TANDEM_MILVUS_URI", milvus_server.uri)
+        async with (
+            listening(create_app(settings, components), settings.port) as node,
+            httpx.AsyncClient(base_url=node.url, timeout=60) as http,
+        ):
+            yield Parallel(http, processes, catalog)
+            await http.delete("/collections/docs")
+
+
+async def test_they_ingest_come_back_when_killed_and_end_with_the_node(parallel: Parallel) -> None:
+    await parallel.until_working()
+    first = list(parallel.processes.pids)
+    assert len(first) == 2
+    os.kill(first[0], signal.SIGKILL)
+    assert await parallel.ingest("docs", 200) == {"ready": 199, "unchanged": 1}
+    await until(lambda: len(parallel.processes.pids) == 2)
+    assert first[1] in parallel.processes.pids
+    assert first[0] not in parallel.processes.pids
+    pids = list(parallel.processes.pids)
+    await parallel.processes.stop()
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+async def test_the_node_keeps_what_goes_into_collections_of_other_models(parallel: Parallel) -> None:
+    """They know one model, and there is none to embed with here: it is the node that says so."""
+    await parallel.until_working()
+    docs: Collection = await parallel.catalog.collection("docs")
+    other = replace(docs, name="moved", store_name=docs.store_name, fingerprint=replace(docs.fingerprint, model="m2"))
+    await parallel.catalog.add_collection(other)
+    stopped = [psutil.Process(pid) for pid in parallel.processes.pids]
+    for process in stopped:
+        process.suspend()
+    try:
+        assert await parallel.ingest("moved", 1) == {"failed": 1}
+    finally:
+        for process in stopped:
+            process.resume()
+
+
+async def test_none_that_lives_is_told(tmp_path: Path) -> None:
+    processes = WorkerProcesses(2, {}, drain_seconds=0, command=[sys.executable, "-c", "raise SystemExit(6)"])
+    await processes.start()
+    try:
+        await until(lambda: processes.failure is not None)
+        assert "None of the 2 worker processes runs" in str(processes.failure)
+    finally:
+        await processes.stop()
+    assert processes.failure is None
+
+
+def test_a_worker_ends_when_the_node_that_started_it_is_killed(
+    milvus_server: ServerProcess, tmp_path: Path, minilm_folder: Path
+) -> None:
+    del minilm_folder
+    program = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'app.cli', 'worker', f'--parent={os.getpid()}'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    environment = {
+        "TANDEM_MODELS": "minilm",
+        "TANDEM_ENGINE": "node",
+        "TANDEM_NODE_URL": f"http://127.0.0.1:{free_port()}",
+        "TANDEM_MILVUS_URI": milvus_server.uri,
+        "TANDEM_DATA_DIR": str(tmp_path),
+    }
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], env={**os.environ, **environment}, cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    child.wait(timeout=40)
+
+
+def test_milvus_lite_takes_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="TANDEM_MILVUS_URI"):
+        build_worker_processes(Settings(data_dir=tmp_path, worker_processes=2))
+    with pytest.raises(ConfigurationError, match="TANDEM_WORKERS=0"):
+        build_worker_processes(Settings(data_dir=tmp_path, worker_processes=2, workers=0, milvus_uri="http://milvus"))
+    assert build_worker_processes(Settings(data_dir=tmp_path)) is None
