@@ -39,7 +39,8 @@ def build_profile(settings: Settings) -> ModelProfile:
 
 
 def model_hub(settings: Settings) -> ModelHub:
-    return ModelHub(settings.models_dir, weights=settings.load_format == "auto")
+    # Of its node's model, a worker process needs the tokenizer.
+    return ModelHub(settings.models_dir, weights=settings.load_format == "auto" and settings.engine != "node")
 
 
 def gate_options(settings: Settings) -> GateOptions:

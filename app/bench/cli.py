@@ -136,6 +136,41 @@ def mixed(
     )
 
 
+@bench_app.command()
+def engines(
+    tokens: Annotated[
+        tuple[int, int], typer.Option(help="Tokens of the texts embedded: short ones, and ones as chunks are.")
+    ] = (64, 256),
+    pools: Annotated[tuple[int, int, int], typer.Option(help="Candidates of a rerank.")] = (20, 50, 100),
+    candidate_tokens: Annotated[int, typer.Option(min=8, help="Tokens of each candidate.")] = 256,
+    candidates: Candidates = 50,
+    rate: Rate = 5,
+    seconds: Seconds = 10,
+    warm_up: WarmUp = 2,
+    arrivals: Kind = "poisson",
+    repeats: Annotated[int, typer.Option(min=1, help="Reranks of each size.")] = 20,
+    bare: Annotated[bool, typer.Option(help="Measure vLLM's own AsyncLLM with the same arguments beside them.")] = True,
+    dummy_weights: Dummy = None,
+    output: JsonFile = None,
+) -> None:
+    """What the engines and the gate do by themselves, without HTTP and stores, beside the bare engines."""
+    from app.bench.engine_speeds import EngineLoad
+    from app.bench.run import Output, bench_engines
+
+    load = EngineLoad(
+        lengths=tokens,
+        pools=pools,
+        candidates=candidates,
+        tokens=candidate_tokens,
+        rate=rate,
+        seconds=seconds,
+        warm_up=warm_up,
+        arrivals=arrivals,
+        repeats=repeats,
+    )
+    bench_engines(load, dummy_weights=dummy_weights, bare=bare, output=Output(output, None), console=_console(output))
+
+
 def _console(output: Path | None) -> "Console":
     """stdout is the file's where that is what `--json -` says."""
     return messages() if output == STDOUT else results()

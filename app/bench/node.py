@@ -4,7 +4,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from os import sched_getaffinity
@@ -124,15 +124,25 @@ def measured_node(choice: NodeChoice, console: Console, **overrides: object) -> 
                 for name in node.made:
                     client.delete_collection(name)
         return
-    with ExitStack() as stack:
-        if choice.dummy_weights:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="tandem-dummy-")))
-            pair = write_dummy_pair(choice.dummy_weights, folder, texts=WORDS)
-            overrides |= {"embed_model": str(pair.embed), "rerank_model": str(pair.rerank), "load_format": "dummy"}
-            console.print("Dummy weights: speeds are the shapes' own, answers mean nothing", markup=False)
-        client, settings = stack.enter_context(own_node(console, **overrides))
+    with (
+        dummy_settings(choice.dummy_weights, console) as dummies,
+        own_node(console, **overrides, **dummies) as (client, settings),
+    ):
         key = settings.api_keys[0].get_secret_value() if settings.api_keys else None
         yield MeasuredNode(client, key, settings)
+
+
+@contextmanager
+def dummy_settings(shapes: str | None, console: Console) -> Iterator[Mapping[str, object]]:
+    """Of a node whose models have made-up weights of `shapes`: a pair's name, or a folder with a config.json. None: no
+    settings. Raises InvalidRequest."""
+    if not shapes:
+        yield {}
+        return
+    with TemporaryDirectory(prefix="tandem-dummy-") as folder:
+        pair = write_dummy_pair(shapes, Path(folder), texts=WORDS)
+        console.print("Dummy weights: speeds are the shapes' own, answers mean nothing", markup=False)
+        yield {"embed_model": str(pair.embed), "rerank_model": str(pair.rerank), "load_format": "dummy"}
 
 
 def choose_corpus(data: Path | None, tokens: int, node: MeasuredNode) -> Corpus:

@@ -10,17 +10,19 @@ from typing import Any
 from rich.console import Console
 
 from app.bench.corpus import Corpus
+from app.bench.engine_speeds import EngineLoad
+from app.bench.engines import measure_engines, show_engines
 from app.bench.ingest import by_round, measure_ingest, show_ingest
 from app.bench.mixed import measure_mixed
 from app.bench.mixed_result import show_mixed
-from app.bench.node import MeasuredNode, NodeChoice, choose_corpus, describe_machine, measured_node
+from app.bench.node import MeasuredNode, NodeChoice, choose_corpus, describe_machine, dummy_settings, measured_node
 from app.bench.plot import draw
 from app.bench.search import latencies, measure_search, show_search
 from app.bench.searching import Load
 from app.commands.evaluate import check_results
 from app.commands.exits import print_json
 from app.commands.options import STDOUT
-from app.settings import load_settings
+from app.settings import Settings, load_settings
 from retrieval.engines.devices import find_device
 from retrieval.errors import InvalidRequest
 
@@ -39,16 +41,21 @@ class Output:
         self._plot = plot
 
     def write(self, command: str, node: MeasuredNode, corpus: Corpus, asked: Mapping[str, object], result: Any) -> None:
+        asked = {**asked, "corpus": {"name": corpus.name, **corpus.spec()}}
+        self.save(command, asked, node.settings, {"node": node.describe(), **result.to_json()})
+
+    def save(
+        self, command: str, asked: Mapping[str, object], settings: Settings | None, found: Mapping[str, object]
+    ) -> None:
         if self._json is None:
             return
         told = {
             "command": command,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "asked": {**asked, "corpus": {"name": corpus.name, **corpus.spec()}},
+            "asked": asked,
             "machine": describe_machine(),
-            "node": node.describe(),
-            "settings": _settings(node),
-            **result.to_json(),
+            "settings": _changed(settings),
+            **found,
         }
         if self._json == STDOUT:
             print_json(told)
@@ -131,6 +138,14 @@ def bench_ingest(
         output.draw(f"{texts:,} texts, {node.describe()['models']['embed']}", {}, by_round(found))
 
 
+def bench_engines(load: EngineLoad, *, dummy_weights: str | None, bare: bool, output: Output, console: Console) -> None:
+    with dummy_settings(dummy_weights, console) as overrides:
+        settings = load_settings(**overrides)
+        found = measure_engines(settings, load, bare=bare, console=console)
+    show_engines(found, load, console)
+    output.save("engines", asdict(load), settings, found.to_json())
+
+
 def _room_for_a_third() -> dict[str, object]:
     """Settings of a node beside which the bare engine finds memory on a GPU; what the environment says stays."""
     settings = load_settings()
@@ -150,11 +165,11 @@ def _pool(corpus: Corpus, pool: int, load: Load) -> int:
     return documents
 
 
-def _settings(node: MeasuredNode) -> Mapping[str, Any] | None:
+def _changed(settings: Settings | None) -> Mapping[str, Any] | None:
     """What is not as by default, secrets and folders of this run left out."""
-    if node.settings is None:
+    if settings is None:
         return None
-    told = node.settings.model_dump(mode="json", exclude_defaults=True)
+    told = settings.model_dump(mode="json", exclude_defaults=True)
     return {name: value for name, value in told.items() if name not in _OF_THIS_RUN}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from retrieval.engines.host_messages import Output
 from retrieval.engines.vllm import VllmEngine
+from retrieval.engines.vllm_options import EngineOptions
 from retrieval.types import Lane, TokenIds
 
 
@@ -12,6 +13,11 @@ class Replicas:
 
     def __init__(self, engines: Sequence[VllmEngine]) -> None:
         self._engines = engines
+
+    @property
+    def options(self) -> EngineOptions:
+        """The same for each."""
+        return self._engines[0].options
 
     @property
     def failure(self) -> str | None:

@@ -4,6 +4,7 @@ vLLM's engine is driven in process and synchronously. A call of a hundred prompt
 `AsyncLLM` sends a hundred messages, from the node's event loop, and begins with the first one that arrives.
 """
 
+import heapq
 import os
 import queue
 import signal
@@ -26,6 +27,16 @@ ENGINE_NICENESS = 5
 _TOLD_CHARACTERS = 300
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class _Prompt:
+    """One that the engine has not been given yet."""
+
+    priority: int
+    call: int
+    position: int
+    work: Work = field(compare=False)
+
+
 @dataclass(slots=True)
 class _Call:
     missing: int
@@ -39,26 +50,40 @@ class _Call:
 class EngineHost:
     """The calls under way in one engine."""
 
-    def __init__(self, engine: "LLMEngine", task: EngineTask, reply: "queue.SimpleQueue[bytes]") -> None:
+    def __init__(
+        self,
+        engine: "LLMEngine",
+        task: EngineTask,
+        reply: "queue.SimpleQueue[bytes]",
+        *,
+        portion_tokens: int | None = None,
+    ) -> None:
+        """`portion_tokens`: as much is given to the engine before each step; None: all there is."""
         self._engine = engine
         self._task: EngineTask = task
         self._reply = reply
+        self._portion_tokens = portion_tokens
         self._calls: dict[int, _Call] = {}
+        self._waiting: list[_Prompt] = []
+        """A heap: the more urgent first, then as they came."""
 
     @property
     def idle(self) -> bool:
-        return not self._engine.has_unfinished_requests()
+        return not self._waiting and not self._engine.has_unfinished_requests()
 
     def take(self, message: object) -> None:
         if isinstance(message, Work):
-            self._submit(message)
+            self._calls[message.call] = _Call(len(message.prompts), [None] * len(message.prompts))
+            for position in range(len(message.prompts)):
+                heapq.heappush(self._waiting, _Prompt(message.priority, message.call, position, message))
         elif isinstance(message, Drop):
             self._drop(message.call)
 
     def step(self) -> None:
-        """Computes one batch. What it raises leaves the engine in no state to go on."""
+        """Computes one batch, or begins to. What it raises leaves the engine in no state to go on."""
         from vllm.outputs import PoolingRequestOutput
 
+        self._submit()
         for output in self._engine.step():
             assert isinstance(output, PoolingRequestOutput)
             number, _, position = output.request_id.partition("-")
@@ -74,18 +99,24 @@ class EngineHost:
             if not call.missing:
                 self._done(int(number), call)
 
-    def _submit(self, work: Work) -> None:
+    def _submit(self) -> None:
         from vllm import PoolingParams
         from vllm.inputs import tokens_input
 
-        self._calls[work.call] = _Call(len(work.prompts), [None] * len(work.prompts))
-        parameters = PoolingParams(task=self._task, dimensions=work.dimensions)
-        try:
-            for position, ids in enumerate(work.prompts):
-                name = f"{work.call}-{position}"
+        tokens = 0
+        while self._waiting and (self._portion_tokens is None or tokens < self._portion_tokens):
+            prompt = heapq.heappop(self._waiting)
+            if prompt.call not in self._calls:
+                continue  # dropped meanwhile
+            work = prompt.work
+            ids = work.prompts[prompt.position]
+            tokens += len(ids)
+            parameters = PoolingParams(task=self._task, dimensions=work.dimensions)
+            try:
+                name = f"{prompt.call}-{prompt.position}"
                 self._engine.add_request(name, tokens_input(ids), parameters, priority=work.priority)
-        except Exception as error:  # noqa: BLE001  # whatever vLLM's checks raise, the engine itself is untouched
-            self._fail(work.call, f"The engine refused a request: {told(error)}")
+            except Exception as error:  # noqa: BLE001  # whatever vLLM's checks raise, the engine itself is untouched
+                self._fail(prompt.call, f"The engine refused a request: {told(error)}")
 
     def _done(self, number: int, call: _Call) -> None:
         del self._calls[number]
@@ -114,7 +145,7 @@ def main() -> None:
     threading.Thread(target=_read, args=(connection, inbox), daemon=True).start()
     threading.Thread(target=_write, args=(connection, replies), daemon=True).start()
     try:
-        host = EngineHost(_started(options), options.task, replies)
+        host = EngineHost(_started(options), options.task, replies, portion_tokens=options.portion_tokens)
     except ImportError as error:
         connection.sendall(frame(NotStarted("not_installed", str(error))))
         sys.exit(1)

@@ -47,6 +47,9 @@ class EngineOptions:
     hf_overrides: Mapping[str, object] = field(default_factory=dict)
     graph_capture_sizes: tuple[int, ...] | None = None
     """Tokens of a step that graphs are captured for; None: vLLM's own choice."""
+    portion_tokens: int | None = None
+    """The engine is given so many tokens at a time, and prepares a portion while it computes the one before. None: it
+    is given all there is, and prepares and computes in turn; on a CPU both want the same cores."""
     additional_config: Mapping[str, object] = field(default_factory=dict)
     """For the platform's plugin, vllm-ascend for instance."""
 
@@ -99,6 +102,7 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
         # None leaves it to vLLM, which caches for causal models that pool the last token and for no other.
         enable_prefix_caching=None if options.prefix_caching and not token_wise else False,
         scheduling_policy="priority",
+        async_scheduling=options.portion_tokens is not None,
         pooler_config=PoolerConfig(task="token_embed") if token_wise else None,
         hf_overrides=dict(options.hf_overrides),
         load_format=options.load_format,

@@ -27,3 +27,9 @@ async def test_without_weights_no_other_model_is_complete(tmp_path: Path) -> Non
     options = engine_options(settings, build_profile(settings).embed, pair.embed, None)
     assert (options.name, options.load_format) == ("qwen3-0.6b-embedding", "auto")
     assert not node_options(settings).dummy_weights
+
+
+async def test_a_worker_process_needs_no_weights(tmp_path: Path) -> None:
+    folder = write_dummy_pair("qwen3-0.6b", tmp_path, texts=["word"]).embed
+    settings = load_settings(engine="node", node_url="http://node:8080", embed_model=str(folder))
+    assert await model_hub(settings).resolve(build_profile(settings).embed.id) == folder

@@ -1,0 +1,77 @@
+"""What an engine's host gives to its engine, and when: the engine itself is a double."""
+
+import queue
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+import torch
+from vllm.outputs import PoolingOutput, PoolingRequestOutput
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from retrieval.engines.host_messages import Drop, Work
+from retrieval.engines.vllm_host import EngineHost
+from retrieval.types import Lane
+
+
+class Engine:
+    """Answers everything that it was given at the next step."""
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+        self.steps: list[list[str]] = []
+
+    def add_request(self, name: str, prompt: object, parameters: object, *, priority: int) -> None:
+        del prompt, parameters, priority
+        self.given.append(name)
+
+    def has_unfinished_requests(self) -> bool:
+        return bool(self.given)
+
+    def abort_request(self, names: Sequence[str]) -> None:
+        self.given = [name for name in self.given if name not in names]
+
+    def step(self) -> list[PoolingRequestOutput[PoolingOutput]]:
+        done, self.given = self.given, []
+        self.steps.append(done)
+        output = PoolingOutput(torch.ones(2))
+        return [PoolingRequestOutput(name, output, [], 0, finished=True) for name in done]
+
+
+def a_host(portion_tokens: int | None) -> tuple[EngineHost, Engine, "queue.SimpleQueue[bytes]"]:
+    engine, replies = Engine(), queue.SimpleQueue[bytes]()
+    return EngineHost(cast("LLMEngine", engine), "embed", replies, portion_tokens=portion_tokens), engine, replies
+
+
+def work(call: int, prompts: int, lane: Lane = Lane.BULK) -> Work:
+    return Work(call, [[1] * 10 for _ in range(prompts)], int(lane), None)
+
+
+@pytest.mark.parametrize(("portion", "sizes"), [(None, [5]), (20, [2, 2, 1]), (25, [3, 2])])
+def test_a_portion_before_each_step(portion: int | None, sizes: list[int]) -> None:
+    host, engine, replies = a_host(portion)
+    host.take(work(1, 5))
+    while not host.idle:
+        host.step()
+    assert [len(step) for step in engine.steps] == sizes
+    assert replies.qsize() == 1
+
+
+def test_what_is_urgent_goes_before_what_waits() -> None:
+    host, engine, _ = a_host(20)
+    host.take(work(1, 4))
+    host.step()
+    host.take(work(2, 1, Lane.INTERACTIVE))
+    host.step()
+    assert engine.steps == [["1-0", "1-1"], ["2-0", "1-2"]]
+
+
+def test_a_call_that_is_dropped_is_given_no_more() -> None:
+    host, engine, replies = a_host(20)
+    host.take(work(1, 4))
+    host.step()
+    host.take(Drop(1))
+    host.step()
+    assert host.idle
+    assert engine.steps == [["1-0", "1-1"], []]
+    assert replies.qsize() == 0
