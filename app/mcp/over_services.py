@@ -23,8 +23,10 @@ class OverServices:
         self._metrics = metrics
 
     async def search(self, request: Json) -> Json:
-        body = SearchIn.model_validate(request)
-        result = await ask(body, self._serving(), self._admission, self._metrics)
+        body, node = SearchIn.model_validate(request), self._serving()
+        collection = await node.collections.get_recent(body.collection)
+        queries = [body.to_query(text, collection) for text in body.texts]
+        [result] = await ask(queries, collection, node, self._admission, self._metrics)
         return SearchOut.of(result, None, "").model_dump(mode="json", exclude={"request_id"})
 
     async def ingest(self, request: Json, wait_seconds: float) -> Json:

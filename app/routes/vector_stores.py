@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Body, Path, Query, Request
 
+from app.asking import ask
 from app.examples import vector_stores as examples
 from app.node import Node
 from app.routes.callers import unless_gone
@@ -170,16 +171,10 @@ async def search_vector_store(
     """Chunks that answer the query, the best first, each with the file it is from. They are recalled by vectors and
     words and reranked as POST /search does it."""
     collection = await node.collections.get_recent(_name_of(vector_store_id))
-    embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
     queries = [_query(body, text, collection) for text in body.queries]
-    weight = sum(query.candidates if query.reranking else 1 for query in queries)
-    async with admission.admit(weight):
-        results = await unless_gone(
-            request, [node.search.search(collection.store_name, embedder, query) for query in queries]
-        )
+    results = await unless_gone(request, ask(queries, collection, node, admission, metrics))
     best: dict[str, Hit] = {}
     for result in results:
-        metrics.observe(result)
         for hit in result.hits:
             known = best.get(hit.candidate.chunk.id)
             if known is None or (known.score or 0.0) < (hit.score or 0.0):
