@@ -93,6 +93,7 @@ async def list_store_files(
     return page_of(found, limit)
 
 
+# Ids may hold slashes: those of documents that came otherwise do.
 @router.get(
     "/files/{file_id:path}",
     summary="Look at one file of a vector store",
