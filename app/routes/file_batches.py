@@ -18,8 +18,6 @@ from app.routes.vector_store_files import (
     Order,
     Wanted,
     accepted,
-    chunking_of,
-    page_of,
 )
 from app.routes.vector_stores import StorePath, store_named
 from app.schemas.store_files import (
@@ -31,6 +29,7 @@ from app.schemas.store_files import (
     Status,
     StoreFileOut,
     StoreFilesOut,
+    chunking_of,
     seconds,
 )
 from app.schemas.wire import Text
@@ -123,7 +122,8 @@ async def list_batch_files(
     ids = sorted({receipt.document_id for receipt in await _receipts(node, job.id)})
     records = await node.components.catalog.documents_named(job.collection, ids)
     files = [StoreFileOut.of(records[id_]) for id_ in ids if id_ in records and (after is None or id_ > after)]
-    return page_of([file for file in files if status in (None, file.status)], limit)
+    found = [file for file in files if status in (None, file.status)]
+    return StoreFilesOut.of(found[:limit], has_more=len(found) > limit)
 
 
 def _job_id(batch_id: str) -> JobId:

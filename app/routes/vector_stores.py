@@ -12,7 +12,7 @@ from app.node import Node
 from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
-from app.schemas.store_files import STORE_PREFIX, DeletedOut, attributes_of
+from app.schemas.store_files import STORE_PREFIX, DeletedOut, attributes_of, chunking_of
 from app.schemas.vector_stores import (
     ContentOut,
     FoundOut,
@@ -65,8 +65,7 @@ async def create_vector_store(
     name = _collection_name(body.name, {each.name for each in await node.collections.list()})
     collection = await node.collections.create(name, node.components.embedder.fingerprint)
     if uploads:
-        chunking = body.chunking_strategy.to_chunking() if body.chunking_strategy else None
-        await node.ingestion.accept(name, uploads, chunking)
+        await node.ingestion.accept(name, uploads, chunking_of(body.chunking_strategy))
     return await _told(node, collection)
 
 
@@ -102,9 +101,7 @@ async def list_vector_stores(
         page, more = every[first : first + limit], len(every) > first + limit
     totals = await node.components.catalog.totals([each.name for each in page])
     data = [StoreOut.of(each, totals.get(each.name, Totals())) for each in page]
-    return StoresOut(
-        data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None, has_more=more
-    )
+    return StoresOut.of(data, has_more=more)
 
 
 @router.get(
