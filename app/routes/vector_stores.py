@@ -25,7 +25,7 @@ from app.schemas.vector_stores import (
     StoreUpdateIn,
     with_metadata_keys,
 )
-from app.schemas.wire import Text
+from app.schemas.wire import COLLECTION_NAME, Text
 from ingestion.files import filename_of
 from ingestion.types import Collection, Totals
 from retrieval.errors import CollectionNotFound, InvalidRequest
@@ -191,7 +191,7 @@ async def store_named(node: Node, id_: str) -> Collection:
 
 def _name_of(id_: str) -> str:
     name = id_.removeprefix(STORE_PREFIX)
-    if not id_.startswith(STORE_PREFIX) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,99}", name):
+    if not id_.startswith(STORE_PREFIX) or not re.fullmatch(COLLECTION_NAME, name):
         raise _no_store(id_)
     return name
 
