@@ -12,7 +12,6 @@ from app.schemas.collections import CollectionOut
 from app.schemas.ingest import IngestIn
 from app.schemas.question import SearchIn
 from app.telemetry import Metrics
-from ingestion.service import Upload
 
 
 class OverServices:
@@ -31,17 +30,7 @@ class OverServices:
 
     async def ingest(self, request: Json, wait_seconds: float) -> Json:
         body, node = IngestIn.model_validate(request), self._serving()
-        uploads = [
-            Upload(
-                data=(document.text or "").encode(),
-                id=document.id,
-                media_type="text/plain",
-                title=document.title,
-                metadata=document.metadata,
-            )
-            for document in body.documents
-        ]
-        job_id, _ = await node.ingestion.accept(body.collection, uploads)
+        job_id, _ = await node.ingestion.accept(body.collection, [each.to_upload() for each in body.documents])
         job = await node.ingestion.wait(job_id, timeout_seconds=wait_seconds)
         return (await describe(node, job)).model_dump(mode="json")
 
