@@ -1,18 +1,23 @@
-"""One question to the node's services, for the faces that speak other products' languages."""
+"""Questions to the node's services, by whatever face they come."""
+
+from collections.abc import Sequence
 
 from app.limits import Admission
 from app.node import Node
-from app.schemas.question import SearchIn
 from app.telemetry import Metrics
-from retrieval.questions import SearchResult
+from ingestion.types import Collection
+from retrieval.questions import SearchQuery, SearchResult
+from retrieval.side_by_side import side_by_side
 
 
-async def ask(body: SearchIn, node: Node, admission: Admission, metrics: Metrics) -> SearchResult:
-    """Answers `body.query` as POST /search does, with its admission and metrics. Raises what that route answers."""
-    collection = await node.collections.get_recent(body.collection)
+async def ask(
+    queries: Sequence[SearchQuery], collection: Collection, node: Node, admission: Admission, metrics: Metrics
+) -> list[SearchResult]:
+    """An answer for each, in their order; they are searched side by side. Admitted by the passages that may be
+    reranked, and counted in the metrics. Raises FingerprintMismatch, Overloaded, and what SearchService raises."""
     embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
-    query = body.to_query(body.query or "", collection)
-    async with admission.admit(body.weight):
-        result = await node.search.search(collection.store_name, embedder, query)
-    metrics.observe(result)
-    return result
+    async with admission.admit(sum(query.candidates if query.reranking else 1 for query in queries)):
+        results = await side_by_side(node.search.search(collection.store_name, embedder, query) for query in queries)
+    for result in results:
+        metrics.observe(result)
+    return results

@@ -81,18 +81,16 @@ class FileService:
 
     async def find(self, id_: str) -> StoredFile:
         """Raises DocumentNotFound."""
-        if (known := read_id(id_)) and (data := (await self._blobs.get([known.sha256])).get(known.sha256)):
-            return StoredFile(id_, known.filename, known.sha256, known.uploaded_at, len(data))
-        for _, record in await self.documents(id_):
-            return as_file(record)
-        raise DocumentNotFound(
-            f"There is no file {id_[:200]!r}: it was deleted, or belonged to no vector store for too long. Upload it."
-        )
+        if upload := await self._upload(id_):
+            return upload[0]
+        return await self._document(id_)
 
     async def read(self, id_: str) -> tuple[StoredFile, bytes]:
         """With its bytes. Raises DocumentNotFound."""
-        found = await self.find(id_)
-        data = (await self._blobs.get([found.sha256])).get(found.sha256)
+        if upload := await self._upload(id_):
+            return upload
+        found = await self._document(id_)
+        data = await self._original(found.sha256)
         if data is None:
             raise DocumentNotFound(f"The original of file {id_[:200]!r} is gone.")
         return found, data
@@ -159,6 +157,25 @@ class FileService:
             for record in records:
                 found.setdefault(record.document.id, as_file(record))
         return [found[id_] for id_ in sorted(found)][:limit]
+
+    async def _upload(self, id_: str) -> tuple[StoredFile, bytes] | None:
+        """None where the id is no upload's, or its bytes are gone."""
+        known = read_id(id_)
+        data = await self._original(known.sha256) if known else None
+        if known is None or data is None:
+            return None
+        return StoredFile(id_, known.filename, known.sha256, known.uploaded_at, len(data)), data
+
+    async def _document(self, id_: str) -> StoredFile:
+        """Raises DocumentNotFound."""
+        for _, record in await self.documents(id_):
+            return as_file(record)
+        raise DocumentNotFound(
+            f"There is no file {id_[:200]!r}: it was deleted, or belonged to no vector store for too long. Upload it."
+        )
+
+    async def _original(self, digest: str) -> bytes | None:
+        return (await self._blobs.get([digest])).get(digest)
 
     async def _collections(self) -> Sequence[Collection]:
         return [each for each in await self._catalog.collections() if not is_internal(each.name)]

@@ -17,7 +17,7 @@ from app.commands.jobs import cancel
 from app.commands.options import NODE, ApiKey, AsJson, CollectionName, Name, Url
 from app.commands.reading import STDIN, read_document, read_documents, read_metadata, read_questions
 from app.commands.reembed import flipped, follow, read_chunking, read_golden, show_end
-from app.commands.search import ask, read_filter, show_hits
+from app.commands.search import read_filter, show_hits
 from app.commands.terminal import messages, results, stop_on_sigterm
 from retrieval.errors import InvalidRequest
 from retrieval.questions import Mode
@@ -155,7 +155,7 @@ def search(
     with Client(url, api_key) as client:
         if query == str(STDIN):
             questions = read_questions()
-            answers = ask(client, questions, **asked)
+            answers = client.search_many(questions, **asked)
         else:
             questions, answers = [], [client.search(query, **asked)]
     if as_json:

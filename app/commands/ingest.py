@@ -1,6 +1,6 @@
 """tandem ingest: files and documents into a collection, with progress."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,9 +9,9 @@ from rich.console import Console
 from app.client import Client
 from app.commands.terminal import ProgressLog, bar
 from langchain_tandem.client import TandemClientError
+from langchain_tandem.client.feeding import batches, size_of
 
 T = TypeVar("T")
-FILES_A_REQUEST = 100
 BYTES_A_REQUEST = 16 * 2**20
 
 
@@ -26,10 +26,9 @@ def ingest_files(
 
     Interrupted, or left by the node, it says what was sent, which jobs run on and how to stop them.
     """
-    batches = in_batches(files, lambda file: file[1].stat().st_size)
     return _ingest(
         client,
-        batches,
+        batches(files, lambda file: file[1].stat().st_size, BYTES_A_REQUEST),
         lambda batch: client.ingest_files(collection, batch, metadata=metadata or None),
         console,
         total=len(files),
@@ -40,28 +39,18 @@ def ingest_documents(
     client: Client, collection: str, documents: Iterable[dict[str, Any]], console: Console
 ) -> list[dict[str, Any]]:
     """The same for documents as POST /ingest takes them; they are sent as they come, and may be without end."""
-    batches = in_batches(documents, lambda document: len(document.get("text") or document.get("content_base64") or ""))
-    return _ingest(client, batches, lambda batch: client.ingest(batch, collection=collection), console, total=None)
-
-
-def in_batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """For one request each."""
-    batch: list[T] = []
-    held = 0
-    for item in items:
-        length = size(item)
-        if batch and (len(batch) == FILES_A_REQUEST or held + length > BYTES_A_REQUEST):
-            yield batch
-            batch, held = [], 0
-        batch.append(item)
-        held += length
-    if batch:
-        yield batch
+    return _ingest(
+        client,
+        batches(documents, size_of, BYTES_A_REQUEST),
+        lambda batch: client.ingest(batch, collection=collection),
+        console,
+        total=None,
+    )
 
 
 def _ingest(
     client: Client,
-    batches: Iterable[list[T]],
+    requests: Iterable[list[T]],
     send: Callable[[list[T]], dict[str, Any]],
     console: Console,
     *,
@@ -72,7 +61,7 @@ def _ingest(
     all_sent = False
     try:
         with Ingesting(console, total) as progress:
-            for batch in batches:
+            for batch in requests:
                 jobs.append(send(batch)["job_id"])
                 sent += len(batch)
                 progress.sent(sent)

@@ -1,7 +1,6 @@
 """tandem search: the hits as a table, with their move from recall to rerank."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -9,13 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.client import Client
-
 EXCERPT_CHARACTERS = 140
 RECALL = ("fused", "dense", "sparse")
 """Stages whose rank is the rank in recall, the deciding one first."""
-QUESTIONS_A_REQUEST = 32
-"""As many as POST /search takes."""
 
 
 def read_filter(text: str | None) -> Any:
@@ -24,14 +19,6 @@ def read_filter(text: str | None) -> Any:
         return None if text is None else json.loads(text)
     except ValueError as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--filter") from None
-
-
-def ask(client: Client, questions: Sequence[str], **asked: Any) -> list[dict[str, Any]]:
-    """An answer for each, in their order."""
-    answers: list[dict[str, Any]] = []
-    for first in range(0, len(questions), QUESTIONS_A_REQUEST):
-        answers += client.search_many(questions[first : first + QUESTIONS_A_REQUEST], **asked)
-    return answers
 
 
 def show_hits(answer: dict[str, Any], console: Console) -> None:

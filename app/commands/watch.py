@@ -12,8 +12,9 @@ from watchfiles import watch
 from app.client import Client
 from app.commands.exits import Exit, exit_status
 from app.commands.files import Choice, files_below
-from app.commands.ingest import in_batches, ingest_files
+from app.commands.ingest import BYTES_A_REQUEST, ingest_files
 from langchain_tandem.client import NodeUnreachable, Refused
+from langchain_tandem.client.feeding import batches
 from retrieval.errors import InvalidRequest
 
 QUIET_MS = 400
@@ -80,7 +81,7 @@ class Follower:
         gone = sorted(self._sent.keys() - found.keys())
         try:
             changed = [id_ for id_, (_, stamp) in found.items() if self._sent.get(id_) != stamp]
-            for batch in in_batches(changed, lambda id_: found[id_][1][1]):
+            for batch in batches(changed, lambda id_: found[id_][1][1], BYTES_A_REQUEST):
                 self._send({id_: found[id_] for id_ in batch}, done)
             for id_ in gone:
                 if self._delete:

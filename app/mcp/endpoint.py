@@ -63,8 +63,7 @@ class McpEndpoint:
     async def answer(self, request: Request) -> Response:
         """Cancels the work where the caller hangs up. Raises CallerGone."""
         body = await request.body()
-        [answer] = await unless_gone(request, [self._answer(request, body)])
-        return answer
+        return await unless_gone(request, self._answer(request, body))
 
     async def _answer(self, request: Request, body: bytes) -> Response:
         unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

@@ -12,7 +12,6 @@ from app.schemas.collections import CollectionOut
 from app.schemas.ingest import IngestIn
 from app.schemas.question import SearchIn
 from app.telemetry import Metrics
-from ingestion.service import Upload
 
 
 class OverServices:
@@ -23,23 +22,15 @@ class OverServices:
         self._metrics = metrics
 
     async def search(self, request: Json) -> Json:
-        body = SearchIn.model_validate(request)
-        result = await ask(body, self._serving(), self._admission, self._metrics)
+        body, node = SearchIn.model_validate(request), self._serving()
+        collection = await node.collections.get_recent(body.collection)
+        queries = [body.to_query(text, collection) for text in body.texts]
+        [result] = await ask(queries, collection, node, self._admission, self._metrics)
         return SearchOut.of(result, None, "").model_dump(mode="json", exclude={"request_id"})
 
     async def ingest(self, request: Json, wait_seconds: float) -> Json:
         body, node = IngestIn.model_validate(request), self._serving()
-        uploads = [
-            Upload(
-                data=(document.text or "").encode(),
-                id=document.id,
-                media_type="text/plain",
-                title=document.title,
-                metadata=document.metadata,
-            )
-            for document in body.documents
-        ]
-        job_id, _ = await node.ingestion.accept(body.collection, uploads)
+        job_id, _ = await node.ingestion.accept(body.collection, [each.to_upload() for each in body.documents])
         job = await node.ingestion.wait(job_id, timeout_seconds=wait_seconds)
         return (await describe(node, job)).model_dump(mode="json")
 

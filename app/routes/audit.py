@@ -26,5 +26,4 @@ async def audit(
 ) -> AuditOut:
     """Compares all documents with the vector store and the originals, and answers when that is done: minutes for
     millions of chunks. One at a time; it ends when its caller leaves."""
-    [report] = await unless_gone(request, [node.auditor.run(collection=body.collection, repair=body.repair)])
-    return AuditOut.of(report)
+    return AuditOut.of(await unless_gone(request, node.auditor.run(collection=body.collection, repair=body.repair)))

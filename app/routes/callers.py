@@ -1,7 +1,7 @@
 """Work for somebody who may go away before it is done."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -11,24 +11,20 @@ from app.errors import CallerGone
 ResultT = TypeVar("ResultT")
 
 
-async def unless_gone(request: Request, work: Sequence[Coroutine[Any, Any, ResultT]]) -> list[ResultT]:
-    """The results of all, side by side. Once the caller hangs up or one fails the rest is cancelled, which ends what
-    an engine is still doing for it. Raises CallerGone, and what the work raises. The body must have been read."""
-    tasks = [asyncio.create_task(each) for each in work]
+async def unless_gone(request: Request, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """The work's result. Once the caller hangs up the work is cancelled, which ends what an engine is still doing for
+    it. Raises CallerGone, and what the work raises. The body must have been read."""
+    task = asyncio.create_task(work)
     gone = asyncio.create_task(_disconnected(request))
     try:
-        pending = {*tasks, gone}
-        while not all(task.done() for task in tasks):
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if gone in done:
-                raise CallerGone("The caller hung up before the answer was ready.")
-            for task in done:
-                task.result()
-        return [task.result() for task in tasks]
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            raise CallerGone("The caller hung up before the answer was ready.")
+        return task.result()
     finally:
-        for task in [*tasks, gone]:
-            task.cancel()
-        await asyncio.gather(*tasks, gone, return_exceptions=True)
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:

@@ -44,6 +44,7 @@ async def retrieve_for_dify(
         top_k=setting.top_k or DEFAULT_TOP_K,
         filter=filter_of(body.metadata_condition, collection.metadata_keys),
     )
-    [result] = await unless_gone(request, [ask(question, node, admission, metrics)])
+    queries = [question.to_query(body.query, collection)]
+    [result] = await unless_gone(request, ask(queries, collection, node, admission, metrics))
     found = records(result.hits, result.score_name, setting.score_threshold or 0.0)
     return Response(RetrievalOut(records=found).model_dump_json(), media_type="application/json")

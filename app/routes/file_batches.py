@@ -18,8 +18,6 @@ from app.routes.vector_store_files import (
     Order,
     Wanted,
     accepted,
-    chunking_of,
-    page_of,
 )
 from app.routes.vector_stores import StorePath, store_named
 from app.schemas.store_files import (
@@ -31,11 +29,12 @@ from app.schemas.store_files import (
     Status,
     StoreFileOut,
     StoreFilesOut,
+    chunking_of,
     seconds,
 )
 from app.schemas.wire import Text
 from ingestion.errors import JobNotFound
-from ingestion.types import Job, JobId, Receipt
+from ingestion.types import Collection, Job, JobId, Receipt
 
 router = APIRouter(prefix="/v1/vector_stores/{vector_store_id}", tags=["openai"])
 
@@ -72,7 +71,8 @@ async def add_file_batch(
     """Queues uploaded files for ingestion in one job: all of them or none."""
     collection = await store_named(node, vector_store_id)
     uploads = await node.files.uploads(collection.name, {each.file_id: each.attributes or {} for each in body.wanted})
-    return await _batch(node, await accepted(node, collection.name, uploads, chunking_of(body.chunking_strategy)))
+    job_id = await accepted(node, collection.name, uploads, chunking_of(body.chunking_strategy))
+    return await _batch(node, collection, job_id)
 
 
 @router.get(
@@ -85,7 +85,7 @@ async def get_file_batch(
 ) -> FileBatchOut:
     """How far it is."""
     response.headers.update(POLL)
-    return await _batch(node, (await _job(node, vector_store_id, batch_id)).id)
+    return await _batch(node, await store_named(node, vector_store_id), _job_id(batch_id))
 
 
 @router.post(
@@ -95,9 +95,10 @@ async def get_file_batch(
 )
 async def cancel_file_batch(vector_store_id: StorePath, batch_id: BatchPath, node: ServingNode) -> FileBatchOut:
     """Stops what is not finished; what was searchable stays so."""
-    job = await _job(node, vector_store_id, batch_id)
+    collection = await store_named(node, vector_store_id)
+    job = await _job(node, collection, _job_id(batch_id))
     await node.ingestion.cancel(job.id)
-    return await _batch(node, job.id)
+    return await _batch(node, collection, job.id)
 
 
 @router.get(
@@ -117,21 +118,27 @@ async def list_batch_files(
 ) -> StoreFilesOut:
     """The batch's files as they are now, by their ids; those that were deleted meanwhile are left out."""
     del order, before
-    job = await _job(node, vector_store_id, batch_id)
+    job = await _job(node, await store_named(node, vector_store_id), _job_id(batch_id))
     ids = sorted({receipt.document_id for receipt in await _receipts(node, job.id)})
     records = await node.components.catalog.documents_named(job.collection, ids)
     files = [StoreFileOut.of(records[id_]) for id_ in ids if id_ in records and (after is None or id_ > after)]
-    return page_of([file for file in files if status in (None, file.status)], limit)
+    found = [file for file in files if status in (None, file.status)]
+    return StoreFilesOut.of(found[:limit], has_more=len(found) > limit)
 
 
-# Ids may hold slashes: those of documents that came otherwise do.
-async def _job(node: Node, vector_store_id: str, batch_id: str) -> Job:
-    collection = await store_named(node, vector_store_id)
-    if batch_id.startswith(BATCH_PREFIX):
-        job = await node.components.catalog.job(JobId(batch_id.removeprefix(BATCH_PREFIX)))
-        if job.collection == collection.name:
-            return job
-    raise JobNotFound(f"There is no file batch {batch_id[:120]!r} in {vector_store_id!r}.")
+def _job_id(batch_id: str) -> JobId:
+    """Raises JobNotFound."""
+    if not batch_id.startswith(BATCH_PREFIX):
+        raise JobNotFound(f"There is no file batch {batch_id[:120]!r}; ids are {BATCH_PREFIX!r} and a job's id.")
+    return JobId(batch_id.removeprefix(BATCH_PREFIX))
+
+
+async def _job(node: Node, collection: Collection, job_id: JobId) -> Job:
+    """Raises JobNotFound, also where it is of another collection."""
+    job = await node.components.catalog.job(job_id)
+    if job.collection != collection.name:
+        raise JobNotFound(f"There is no file batch {BATCH_PREFIX + job_id!r} in {STORE_PREFIX + collection.name!r}.")
+    return job
 
 
 async def _receipts(node: Node, job_id: JobId) -> list[Receipt]:
@@ -141,10 +148,10 @@ async def _receipts(node: Node, job_id: JobId) -> list[Receipt]:
     return found
 
 
-async def _batch(node: Node, job_id: JobId) -> FileBatchOut:
+async def _batch(node: Node, collection: Collection, job_id: JobId) -> FileBatchOut:
     receipts = await _receipts(node, job_id)
     # After them: clients stop looking at a batch of which nothing is in progress, and then read its status.
-    job = await node.components.catalog.job(job_id)
+    job = await _job(node, collection, job_id)
     cancelled = sum(receipt.error is not None and receipt.error.code == "cancelled" for receipt in receipts)
     failed = sum(receipt.status == "failed" for receipt in receipts) - cancelled
     waiting = sum(receipt.status == "queued" for receipt in receipts)

@@ -17,7 +17,6 @@ from app.routes.documented import CATALOG, answer, failures
 from app.routes.jobs import describe
 from app.schemas.ingest import (
     AcceptedDocument,
-    DocumentIn,
     IdempotencyKeyHeader,
     IngestForm,
     IngestIn,
@@ -90,7 +89,7 @@ async def ingest(
     kind = media_type_of(request)
     if kind == "application/json":
         body = await _validate(IngestIn, await request.body())
-        uploads = [_upload(document) for document in body.documents]
+        uploads = [document.to_upload() for document in body.documents]
         return await _accept(node, body, uploads, idempotency_key)
     if kind == "multipart/form-data":
         form, uploads = await _read_form(request, settings.max_documents)
@@ -118,20 +117,6 @@ async def _validate(model: type[Model], raw: bytes) -> Model:
         return await asyncio.to_thread(model.model_validate_json, raw)
     except ValidationError as error:
         raise validation_error(error.errors(include_url=False, include_input=False)) from None
-
-
-def _upload(document: DocumentIn) -> Upload:
-    data = document.content_base64 if document.text is None else document.text.encode()
-    assert data is not None
-    return Upload(
-        data=data,
-        id=document.id,
-        filename=document.filename,
-        media_type=document.media_type or ("text/plain" if document.text is not None else None),
-        title=document.title,
-        partition=document.partition,
-        metadata=document.metadata,
-    )
 
 
 async def _read_form(request: Request, max_files: int) -> tuple[IngestForm, list[Upload]]:

@@ -55,7 +55,7 @@ async def create_embeddings(
         waiting = body.kind == "query" or (body.input_type is None and len(texts) == 1)
         lane = Lane.INTERACTIVE if waiting else Lane.BULK
         work = embedder.embed(texts, kind=body.kind, lane=lane, instruction=body.instruction)
-        [found] = await unless_gone(request, [work])
+        found = await unless_gone(request, work)
         told = await asyncio.to_thread(_told, found, base64=body.encoding_format == "base64")
     return Response(told, media_type="application/json")
 

@@ -58,13 +58,7 @@ async def list_files(
     """The files of all vector stores, by their ids. Those that are in none are not listed."""
     del order  # says that the only one is meant
     found = await node.files.page(after, limit + 1) if purpose in (None, "assistants") else []
-    data = [FileOut.of(each) for each in found[:limit]]
-    return FilesOut(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
-    )
+    return FilesOut.of([FileOut.of(each) for each in found[:limit]], has_more=len(found) > limit)
 
 
 # Ids may hold slashes: those of documents that came otherwise do.

@@ -33,6 +33,7 @@ from app.schemas.rerank import (
     ScoreOut,
 )
 from retrieval.engines.text_cuts import cut_text
+from retrieval.side_by_side import side_by_side
 from retrieval.types import Lane, RerankScores
 
 router = APIRouter(tags=["rerank"])
@@ -100,7 +101,7 @@ async def score_pairs(
         places.append((query, len(asked)))
         asked.append(passage)
     async with admission.admit(len(places)):
-        work = [_rerank(node, query, asked, body.instruction) for query, asked in passages.items()]
+        work = side_by_side(_rerank(node, query, asked, body.instruction) for query, asked in passages.items())
         found = dict(zip(passages, await unless_gone(request, work), strict=True))
     return ScoreOut(
         id=f"score-{request.state.request_id}",
@@ -117,8 +118,7 @@ async def _scored(body: Rerank, request: Request, node: Node, admission: Admissi
     async with admission.admit(len(texts)):
         if body.max_tokens_per_doc is not None:
             texts = await asyncio.to_thread(_cut, node, texts, body.max_tokens_per_doc)
-        [scores] = await unless_gone(request, [_rerank(node, body.query, texts, body.instruction)])
-    return scores
+        return await unless_gone(request, _rerank(node, body.query, texts, body.instruction))
 
 
 async def _rerank(node: Node, query: str, passages: Sequence[str], instruction: str | None) -> RerankScores:

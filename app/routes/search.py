@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
+from app.asking import ask
 from app.examples import search as examples
 from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
@@ -37,14 +38,8 @@ async def search(
 ) -> Response:
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
     collection = await node.collections.get_recent(body.collection)
-    embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
     queries = [body.to_query(text, collection) for text in body.texts]
-    async with admission.admit(body.weight):
-        results = await unless_gone(
-            request, [node.search.search(collection.store_name, embedder, query) for query in queries]
-        )
-    for result in results:
-        metrics.observe(result)
+    results = await unless_gone(request, ask(queries, collection, node, admission, metrics))
 
     def answer(result: SearchResult) -> SearchOut:
         end = queries[0].offset + len(result.hits)

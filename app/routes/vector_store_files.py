@@ -12,13 +12,13 @@ from app.routes.documented import CATALOG, STORE, answer, failures, named
 from app.routes.openai_files import After, FilePath
 from app.routes.vector_stores import StorePath, store_named
 from app.schemas.store_files import (
-    ChunkingStrategy,
     DeletedOut,
     Status,
     StoreFileIn,
     StoreFileOut,
     StoreFilesOut,
     StoreFileUpdateIn,
+    chunking_of,
 )
 from ingestion.service import Upload
 from ingestion.types import Chunking, DocumentRecord, JobId
@@ -90,9 +90,10 @@ async def list_store_files(
         if len(records) < (limit + 1 if status is None else PAGE):
             break
         last = records[-1].document.id
-    return page_of(found, limit)
+    return StoreFilesOut.of(found[:limit], has_more=len(found) > limit)
 
 
+# Ids may hold slashes: those of documents that came otherwise do.
 @router.get(
     "/files/{file_id:path}",
     summary="Look at one file of a vector store",
@@ -142,10 +143,6 @@ async def remove_store_file(vector_store_id: StorePath, file_id: FilePath, node:
     return DeletedOut(id=file_id, object="vector_store.file.deleted")
 
 
-def chunking_of(strategy: ChunkingStrategy | None) -> Chunking | None:
-    return strategy.to_chunking() if strategy else None
-
-
 async def accepted(node: Node, collection: str, uploads: Sequence[Upload], chunking: Chunking | None) -> JobId:
     job_id, receipts = await node.ingestion.accept(collection, uploads, chunking)
     left_out = next((receipt for receipt in receipts if receipt.status == "duplicate_of"), None)
@@ -159,13 +156,3 @@ async def accepted(node: Node, collection: str, uploads: Sequence[Upload], chunk
 
 async def _record(node: Node, collection: str, id_: str) -> DocumentRecord:
     return await node.components.catalog.document(collection, DocumentId(id_))
-
-
-def page_of(found: Sequence[StoreFileOut], limit: int) -> StoreFilesOut:
-    data = list(found[:limit])
-    return StoreFilesOut(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
-    )

@@ -6,12 +6,13 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Body, Path, Query, Request
 
+from app.asking import ask
 from app.examples import vector_stores as examples
 from app.node import Node
 from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
-from app.schemas.store_files import STORE_PREFIX, DeletedOut, attributes_of
+from app.schemas.store_files import STORE_PREFIX, DeletedOut, attributes_of, chunking_of
 from app.schemas.vector_stores import (
     ContentOut,
     FoundOut,
@@ -24,7 +25,7 @@ from app.schemas.vector_stores import (
     StoreUpdateIn,
     with_metadata_keys,
 )
-from app.schemas.wire import Text
+from app.schemas.wire import COLLECTION_NAME, Text
 from ingestion.files import filename_of
 from ingestion.types import Collection, Totals
 from retrieval.errors import CollectionNotFound, InvalidRequest
@@ -64,8 +65,7 @@ async def create_vector_store(
     name = _collection_name(body.name, {each.name for each in await node.collections.list()})
     collection = await node.collections.create(name, node.components.embedder.fingerprint)
     if uploads:
-        chunking = body.chunking_strategy.to_chunking() if body.chunking_strategy else None
-        await node.ingestion.accept(name, uploads, chunking)
+        await node.ingestion.accept(name, uploads, chunking_of(body.chunking_strategy))
     return await _told(node, collection)
 
 
@@ -101,9 +101,7 @@ async def list_vector_stores(
         page, more = every[first : first + limit], len(every) > first + limit
     totals = await node.components.catalog.totals([each.name for each in page])
     data = [StoreOut.of(each, totals.get(each.name, Totals())) for each in page]
-    return StoresOut(
-        data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None, has_more=more
-    )
+    return StoresOut.of(data, has_more=more)
 
 
 @router.get(
@@ -170,16 +168,10 @@ async def search_vector_store(
     """Chunks that answer the query, the best first, each with the file it is from. They are recalled by vectors and
     words and reranked as POST /search does it."""
     collection = await node.collections.get_recent(_name_of(vector_store_id))
-    embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
     queries = [_query(body, text, collection) for text in body.queries]
-    weight = sum(query.candidates if query.reranking else 1 for query in queries)
-    async with admission.admit(weight):
-        results = await unless_gone(
-            request, [node.search.search(collection.store_name, embedder, query) for query in queries]
-        )
+    results = await unless_gone(request, ask(queries, collection, node, admission, metrics))
     best: dict[str, Hit] = {}
     for result in results:
-        metrics.observe(result)
         for hit in result.hits:
             known = best.get(hit.candidate.chunk.id)
             if known is None or (known.score or 0.0) < (hit.score or 0.0):
@@ -199,7 +191,7 @@ async def store_named(node: Node, id_: str) -> Collection:
 
 def _name_of(id_: str) -> str:
     name = id_.removeprefix(STORE_PREFIX)
-    if not id_.startswith(STORE_PREFIX) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,99}", name):
+    if not id_.startswith(STORE_PREFIX) or not re.fullmatch(COLLECTION_NAME, name):
         raise _no_store(id_)
     return name
 

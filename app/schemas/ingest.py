@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from app.schemas.collections import ChunkingIn
 from app.schemas.wire import Asked, Base64Content, CollectionName, ErrorOut, FilledText, Metadata, Text, Wire
+from ingestion.service import Upload
 from ingestion.types import Job, JobState, Receipt, ReceiptStatus
 
 IdempotencyKeyHeader = Annotated[
@@ -41,6 +42,19 @@ class DocumentIn(Asked):
         if (self.text is None) == (self.content_base64 is None):
             raise PydanticCustomError("one_content", "needs either 'text' or 'content_base64', not both")
         return self
+
+    def to_upload(self) -> Upload:
+        data = self.content_base64 if self.text is None else self.text.encode()
+        assert data is not None
+        return Upload(
+            data=data,
+            id=self.id,
+            filename=self.filename,
+            media_type=self.media_type or ("text/plain" if self.text is not None else None),
+            title=self.title,
+            partition=self.partition,
+            metadata=self.metadata,
+        )
 
 
 class IngestIn(Asked):

@@ -112,11 +112,6 @@ class SearchIn(Asked):
     def texts(self) -> list[str]:
         return self.queries or [self.query or ""]
 
-    @property
-    def weight(self) -> int:
-        """Passages to rerank, as admission counts them."""
-        return len(self.texts) * (1 if self.rerank is False else self.candidates)
-
     def digest(self) -> str:
         """Of the question and all that decides the order of its hits; the size of a page does not."""
         question = self.model_dump_json(exclude={"cursor", "top_k", "neighbors", "highlights"})

@@ -1,9 +1,9 @@
 """Files of OpenAI's vector stores on the wire, and what the stores share with them. Source: OpenAI's API reference, and
 openai-python's types."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from fastapi import UploadFile
 from pydantic import AfterValidator, Field, JsonValue, model_validator
@@ -55,13 +55,6 @@ class ChunkingStrategy(FaceAsked):
                 raise PydanticCustomError("chunking", "chunk_overlap_tokens must be below max_chunk_size_tokens")
         return self
 
-    def to_chunking(self) -> Chunking | None:
-        if self.type == "auto" or self.static is None:
-            return None
-        return ChunkingIn(
-            max_tokens=self.static.max_chunk_size_tokens, overlap=self.static.chunk_overlap_tokens
-        ).to_chunking()
-
 
 class ChunkingStrategyOut(Face):
     type: Literal["static"] = Field("static", description="What it is, told with its numbers.")
@@ -91,11 +84,24 @@ class DeletedOut(Face):
     deleted: Literal[True] = Field(True, description="Always.")
 
 
-class Page(Face):
+class Listed(Face):
+    id: str
+
+
+ListedT = TypeVar("ListedT", bound=Listed)
+
+
+class Page(Face, Generic[ListedT]):
     object: Literal["list"] = Field("list", description="What this is.")
     first_id: str | None = Field(description="Of the page; null where it is empty.")
     last_id: str | None = Field(description="Of the page; null where it is empty. `after` of the next one.")
     has_more: bool = Field(description="Whether there is a next one.")
+    data: list[ListedT]
+
+    @classmethod
+    def of(cls, data: Sequence[ListedT], *, has_more: bool) -> Self:
+        first, last = (data[0].id, data[-1].id) if data else (None, None)
+        return cls(first_id=first, last_id=last, has_more=has_more, data=list(data))
 
 
 class StoreFileIn(FaceAsked):
@@ -140,7 +146,7 @@ class LastError(Face):
 FILE_ERRORS = {"parse_failed", "encrypted_document", "parse_limit", "no_text", "empty_text", "invalid_text"}
 
 
-class StoreFileOut(Face):
+class StoreFileOut(Listed):
     id: str = Field(description="Of the file; the id of the document.")
     object: Literal["vector_store.file"] = Field("vector_store.file", description="What this is.")
     created_at: int = Field(description="Seconds since 1970, of the current version.")
@@ -184,7 +190,7 @@ class FileBatchOut(Face):
     file_counts: FileCounts = Field(description="Its files by status.")
 
 
-class StoreFilesOut(Page):
+class StoreFilesOut(Page[StoreFileOut]):
     data: list[StoreFileOut] = Field(description="By their ids.")
 
 
@@ -196,7 +202,7 @@ class UploadForm(FaceAsked):
     )
 
 
-class FileOut(Face):
+class FileOut(Listed):
     id: str = Field(description="Holds all that is known of an upload; of other documents it is theirs.")
     object: Literal["file"] = Field("file", description="What this is.")
     bytes: int = Field(description="Of the original.")
@@ -211,8 +217,16 @@ class FileOut(Face):
         return cls(id=file.id, bytes=file.size, created_at=seconds(file.created_at), filename=file.filename)
 
 
-class FilesOut(Page):
+class FilesOut(Page[FileOut]):
     data: list[FileOut] = Field(description="By their ids.")
+
+
+def chunking_of(strategy: ChunkingStrategy | None) -> Chunking | None:
+    """None: as the collection has it."""
+    if strategy is None or strategy.type == "auto" or strategy.static is None:
+        return None
+    static = strategy.static
+    return ChunkingIn(max_tokens=static.max_chunk_size_tokens, overlap=static.chunk_overlap_tokens).to_chunking()
 
 
 def seconds(moment: datetime) -> int:

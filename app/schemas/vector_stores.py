@@ -13,6 +13,7 @@ from app.schemas.store_files import (
     ChunkingStrategy,
     FileCounts,
     FileIds,
+    Listed,
     Page,
     Scalar,
     seconds,
@@ -59,7 +60,7 @@ class StoreUpdateIn(_NotStored):
     name: Text | None = Field(None, description="Only the one it has: collections keep their names.")
 
 
-class StoreOut(Face):
+class StoreOut(Listed):
     id: str = Field(description="`vs_` and the name of the collection.")
     object: Literal["vector_store"] = Field("vector_store", description="What this is.")
     created_at: int = Field(description="Seconds since 1970.")
@@ -91,7 +92,7 @@ class StoreOut(Face):
         )
 
 
-class StoresOut(Page):
+class StoresOut(Page[StoreOut]):
     data: list[StoreOut] = Field(description="By the time of their creation.")
 
 

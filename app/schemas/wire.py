@@ -20,6 +20,7 @@ from app.errors import EMPTY_TEXT, INVALID_TEXT
 
 MAX_METADATA_BYTES = 32_768
 """Metadata is stored with every chunk of its document."""
+COLLECTION_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,99}$"
 
 
 def _clean(text: str) -> str:
@@ -78,7 +79,7 @@ Instruction = Annotated[FilledText, Field(max_length=2000)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
 CollectionName = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$"),
+    StringConstraints(pattern=COLLECTION_NAME),
     Field(description="Letters, digits and underscores, beginning with a letter; at most 100."),
 ]
 

@@ -22,6 +22,7 @@ from retrieval.engines.http import HttpEmbedder, HttpReranker
 from retrieval.engines.http_server import HttpServerOptions
 from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
 from retrieval.engines.model_folder import read_tokenizer
+from retrieval.qwen3_tokenizer import embedding_tokenizer
 from tests.support.hub import safetensors
 
 SCHEMAS = Path(__file__).with_name("dialects")
@@ -166,6 +167,18 @@ def qwen3_embedding_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_embed
 def qwen3_reranker_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_tokenizer: Tokenizer) -> Path:
     folder = tmp_path_factory.mktemp("qwen3-reranker")
     return model_folder(folder, qwen3_tokenizer, model_type="qwen3", architectures=["Qwen3ForCausalLM"])
+
+
+@pytest.fixture(scope="session")
+def small_qwen3_embedding_folder(tmp_path_factory: pytest.TempPathFactory, small_qwen3_tokenizer: Tokenizer) -> Path:
+    tokenizer = embedding_tokenizer(small_qwen3_tokenizer)
+    return model_folder(tmp_path_factory.mktemp("small-qwen3-embedding"), tokenizer, model_type="qwen3")
+
+
+@pytest.fixture(scope="session")
+def small_qwen3_reranker_folder(tmp_path_factory: pytest.TempPathFactory, small_qwen3_tokenizer: Tokenizer) -> Path:
+    folder = tmp_path_factory.mktemp("small-qwen3-reranker")
+    return model_folder(folder, small_qwen3_tokenizer, model_type="qwen3", architectures=["Qwen3ForCausalLM"])
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,9 @@ An engine takes half a minute to start, so each is started once per session and 
 
 import importlib.util
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,16 +43,42 @@ def engine_options(
     )
 
 
+def built_once(config: pytest.Config, name: str, build: Callable[[Path], None]) -> Path:
+    """A folder that `build` fills, kept for later runs until this file changes: vLLM compiles a model once for each
+    path that it lies at."""
+    assert config.cache is not None
+    version = sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    folder = config.cache.mkdir(f"models-{version}") / name
+    if not folder.exists():
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        build(partial)
+        partial.replace(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
-def tiny_embedding_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_embedding_tokenizer: Tokenizer) -> Path:
+def tiny_embedding_folder(pytestconfig: pytest.Config, qwen3_embedding_tokenizer: Tokenizer) -> Path:
     """Random weights in the layout of Qwen3-Embedding: no `model.` before the tensors' names, last-token pooling."""
+    return built_once(
+        pytestconfig, "tiny-qwen3-embedding", lambda folder: _build_embedding(folder, qwen3_embedding_tokenizer)
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_reranker_folder(pytestconfig: pytest.Config, qwen3_tokenizer: Tokenizer) -> Path:
+    """Random weights in the layout of Qwen3-Reranker: a causal language model with tied embeddings."""
+    return built_once(pytestconfig, "tiny-qwen3-reranker", lambda folder: _build_reranker(folder, qwen3_tokenizer))
+
+
+def _build_embedding(folder: Path, tokenizer: Tokenizer) -> None:
     import torch
     from transformers import Qwen3Model
 
-    folder = tmp_path_factory.mktemp("tiny-qwen3-embedding")
     torch.manual_seed(1)
     model = Qwen3Model(_qwen3_config())
-    _write(folder, model, qwen3_embedding_tokenizer)
+    _write(folder, model, tokenizer)
     (folder / "modules.json").write_text(
         json.dumps(
             [
@@ -64,20 +92,15 @@ def tiny_embedding_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_embedd
     (folder / "1_Pooling" / "config.json").write_text(
         json.dumps({"word_embedding_dimension": TINY_DIMENSION, "pooling_mode_lasttoken": True})
     )
-    return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_reranker_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_tokenizer: Tokenizer) -> Path:
-    """Random weights in the layout of Qwen3-Reranker: a causal language model with tied embeddings."""
+def _build_reranker(folder: Path, tokenizer: Tokenizer) -> None:
     import torch
     from transformers import Qwen3ForCausalLM
 
-    folder = tmp_path_factory.mktemp("tiny-qwen3-reranker")
     torch.manual_seed(2)
     build: Callable[[Qwen3Config], PreTrainedModel] = Qwen3ForCausalLM
-    _write(folder, build(_qwen3_config()), qwen3_tokenizer)
-    return folder
+    _write(folder, build(_qwen3_config()), tokenizer)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from retrieval.qwen3_tokenizer import embedding_tokenizer, reranker_tokenizer
+from retrieval.prompts import prompt_texts
+from retrieval.qwen3_tokenizer import embedding_tokenizer, reranker_tokenizer, trained_tokenizer
 
 END_OF_TEXT = 151643
 NO, YES = 2152, 9693
@@ -32,6 +33,12 @@ def qwen3_tokenizer(pytestconfig: pytest.Config) -> Tokenizer:
 def qwen3_embedding_tokenizer(qwen3_tokenizer: Tokenizer) -> Tokenizer:
     """As Qwen3-Embedding has it: its post-processor ends every text with <|endoftext|>."""
     return embedding_tokenizer(qwen3_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def small_qwen3_tokenizer() -> Tokenizer:
+    """Of the same kind with the prompts' words alone: read in no time, for where the vocabulary does not matter."""
+    return trained_tokenizer(prompt_texts())
 
 
 def _build() -> Tokenizer:

@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ingestion.blobs.s3 import S3Options
 from tests.support.waiting import free_port
@@ -21,9 +21,11 @@ class S3Server:
     def __init__(self) -> None:
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        self._server: ThreadedMotoServer | None = None
+        self._server: Any = None
 
     def start(self) -> None:
+        from moto.server import ThreadedMotoServer  # takes a second, and most runs need no S3
+
         logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for every request otherwise
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
         self._server.start()

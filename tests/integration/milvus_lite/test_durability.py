@@ -18,7 +18,7 @@ from tests.support.stores import until_healthy
 from tests.support.waiting import until
 
 NAME = StoreName("kept")
-KILLS = 3
+KILLS = 2
 """A store takes about four seconds to come back from each."""
 
 

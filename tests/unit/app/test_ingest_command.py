@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.commands.ingest import FILES_A_REQUEST, ingest_files, summarise
+from app.commands.ingest import ingest_files, summarise
 from app.commands.jobs import cancel_jobs
 from langchain_tandem.client import NodeUnreachable
+from langchain_tandem.client.feeding import DOCUMENTS_A_REQUEST
 
 
 class ScriptedClient:
@@ -53,7 +54,7 @@ def files(tmp_path: Path) -> list[tuple[str, Path]]:
     """More than two requests take."""
     path = tmp_path / "file"
     path.write_text("x")
-    return [(str(number), path) for number in range(2 * FILES_A_REQUEST + 1)]
+    return [(str(number), path) for number in range(2 * DOCUMENTS_A_REQUEST + 1)]
 
 
 def shown(console: Console) -> str:
@@ -66,7 +67,7 @@ def test_files_go_in_several_requests_and_all_receipts_come_back(
 ) -> None:
     client = ScriptedClient()
     receipts = ingest_files(client, "docs", files, console)  # type: ignore[arg-type]
-    assert client.sent == [FILES_A_REQUEST, FILES_A_REQUEST, 1]
+    assert client.sent == [DOCUMENTS_A_REQUEST, DOCUMENTS_A_REQUEST, 1]
     assert len(set(map(str, receipts))) == len(files)
 
 

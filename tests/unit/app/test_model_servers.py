@@ -34,10 +34,10 @@ async def _models(
 
 @pytest.mark.parametrize("dialect", ["vllm", "vllm-ascend", "sglang"])
 async def test_servers_of_token_ids(
-    tmp_path: Path, minilm_folder: Path, qwen3_reranker_folder: Path, dialect: str
+    tmp_path: Path, minilm_folder: Path, small_qwen3_reranker_folder: Path, dialect: str
 ) -> None:
     embedder, reranker = await _models(
-        tmp_path, (minilm_folder, dialect), (qwen3_reranker_folder, dialect), engine_priority=True
+        tmp_path, (minilm_folder, dialect), (small_qwen3_reranker_folder, dialect), engine_priority=True
     )
     assert isinstance(embedder, HttpEmbedder)
     assert isinstance(reranker, HttpReranker)
@@ -59,8 +59,8 @@ async def test_servers_of_text(tmp_path: Path, minilm_folder: Path, cross_encode
 @pytest.mark.parametrize(
     ("dialect", "folder", "words"),
     [
-        ("tei", "qwen3_reranker_folder", "at random without its prompt, and tei"),
-        ("infinity", "qwen3_reranker_folder", "at random without its prompt, and infinity"),
+        ("tei", "small_qwen3_reranker_folder", "at random without its prompt, and tei"),
+        ("infinity", "small_qwen3_reranker_folder", "at random without its prompt, and infinity"),
         ("sglang", "cross_encoder_folder", "must be a Qwen3-Reranker"),
         ("vllm", "cross_encoder_folder", "must be a Qwen3-Reranker"),
     ],

@@ -109,7 +109,7 @@ def test_a_last_piece_that_is_all_overlap_but_for_white_space_is_no_chunk(
 def test_long_lines_are_exact_and_complete(
     wordpiece: Tokenizer, byte_level: Tokenizer, part: str, max_tokens: int, overlap: int
 ) -> None:
-    text = "Before.\n" + "".join(f"{part}{number}" for number in range(40_000 // (len(part) + 4))) + "\nAfter."
+    text = "Before.\n" + "".join(f"{part}{number}" for number in range(20_000 // (len(part) + 4))) + "\nAfter."
     for tokenizer in (wordpiece, byte_level):
         spans = chunk_spans(text, tokenizer=tokenizer, max_tokens=max_tokens, overlap=overlap, media_type="text/plain")
         check(text, spans, tokenizer, max_tokens, overlap)
@@ -156,7 +156,7 @@ def test_markdown_is_cut_at_headings(wordpiece: Tokenizer) -> None:
     assert [text[span.start : span.start + 6] for span in spans] == ["# Part"] * 12
 
 
-@pytest.mark.parametrize("text", ["中" * 1_200_000, "a" * 300_000, "🙂" * 300_000])
+@pytest.mark.parametrize("text", ["中" * 300_000, "a" * 300_000, "🙂" * 300_000])
 def test_a_line_without_any_break_is_cut_by_size(wordpiece: Tokenizer, text: str) -> None:
     spans = chunk_spans(text, tokenizer=wordpiece, max_tokens=512, overlap=0, media_type="text/plain")
     assert [span.start for span in spans[1:]] == [span.end for span in spans[:-1]]

@@ -1,5 +1,6 @@
-"""Ids of uploads."""
+"""Uploads: what their ids say, and how often they are read."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -7,11 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.files import MAX_NAME_BYTES, KnownUpload, file_id, filename_of, read_id
+from ingestion.files import MAX_NAME_BYTES, FileService, KnownUpload, file_id, filename_of, read_id
 from ingestion.service import MAX_ID_BYTES
 
 HASH = sha256(b"kiln").hexdigest()
 NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
+
+
+class CountedBlobs:
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    async def get(self, hashes: Sequence[str]) -> dict[str, bytes]:
+        self.read += hashes
+        return {HASH: b"kiln"} if HASH in hashes else {}
+
+
+async def test_are_read_once() -> None:
+    blobs = CountedBlobs()
+    files = FileService(None, blobs, None, None, max_bytes=100)  # an upload is known by its id: nothing else is asked
+    made = file_id(HASH, "kiln.txt", NOW)
+    found, data = await files.read(made)
+    assert (found.id, found.filename, found.size, data) == (made, "kiln.txt", 4, b"kiln")
+    assert blobs.read == [HASH]
+    assert await files.find(made) == found
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=75))

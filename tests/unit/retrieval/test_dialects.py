@@ -25,7 +25,6 @@ from retrieval.errors import ConfigurationError, EngineFailed, InvalidText
 from retrieval.prompts import DEFAULT_QUERY_INSTRUCTION, RerankPromptBuilder
 from retrieval.types import Lane, TokenIds
 from tests.support.dialect_servers import WINDOW, DialectServer, model_folder, options, score, vector
-from tests.support.qwen3_tokenizer import NO, YES
 
 LONG = "北京🐈 word " * 300
 TEXTS = ["The capital of France is Paris.", "", " \n", LONG, "  spaces around  "]
@@ -37,9 +36,9 @@ def unit(values: Sequence[float]) -> np.ndarray:
 
 
 async def texts_through(
-    kind: str, dialect: Dialect[Text], folder: Path, **changes: object
+    kind: str, dialect: Dialect[Text], folder: Path, tokenizer: Tokenizer | None = None, **changes: object
 ) -> tuple[DialectServer, HttpTextEmbedder]:
-    server = DialectServer(kind, read_tokenizer(folder))
+    server = DialectServer(kind, tokenizer or read_tokenizer(folder))
     embedder = HttpTextEmbedder(folder, options(**changes), dialect, transport=httpx.MockTransport(server))
     await embedder.start()
     return server, embedder
@@ -54,9 +53,9 @@ async def pairs_through(kind: str, dialect: Dialect[Pair], folder: Path) -> tupl
 
 @pytest.mark.parametrize(("kind", "dialect"), [("tei", TEI_EMBED), ("infinity", INFINITY_EMBED)])
 async def test_texts_are_cut_here_and_never_there(
-    kind: str, dialect: Dialect[Text], qwen3_embedding_folder: Path
+    kind: str, dialect: Dialect[Text], qwen3_embedding_folder: Path, qwen3_embedding_tokenizer: Tokenizer
 ) -> None:
-    server, embedder = await texts_through(kind, dialect, qwen3_embedding_folder)
+    server, embedder = await texts_through(kind, dialect, qwen3_embedding_folder, qwen3_embedding_tokenizer)
     result = await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
     total = len(embedder.tokenizer.encode(LONG, add_special_tokens=False).ids)
     assert server.cut_tokens == 0
@@ -82,8 +81,8 @@ async def test_a_server_that_cuts_would_be_noticed(cross_encoder_folder: Path) -
         await embedder.embed([LONG], kind="document", lane=Lane.BULK)
 
 
-async def test_queries_carry_their_instruction_in_the_text(qwen3_embedding_folder: Path) -> None:
-    server, embedder = await texts_through("tei", TEI_EMBED, qwen3_embedding_folder)
+async def test_queries_carry_their_instruction_in_the_text(small_qwen3_embedding_folder: Path) -> None:
+    server, embedder = await texts_through("tei", TEI_EMBED, small_qwen3_embedding_folder)
     result = await embedder.embed(["hot?"], kind="query", lane=Lane.INTERACTIVE)
     await embedder.embed(["hot?"], kind="query", lane=Lane.INTERACTIVE, instruction="Find kilns")
     asked = f"Instruct: {DEFAULT_QUERY_INSTRUCTION}\nQuery:hot?"
@@ -133,21 +132,21 @@ async def test_pairs_are_cut_here_and_never_there(
 
 
 async def test_sglang_scores_the_prompt_of_the_model_card(
-    qwen3_reranker_folder: Path, qwen3_tokenizer: Tokenizer
+    small_qwen3_reranker_folder: Path, small_qwen3_tokenizer: Tokenizer
 ) -> None:
-    server = DialectServer("sglang", qwen3_tokenizer)
-    reranker = HttpReranker(
-        qwen3_reranker_folder, options(), sglang_rerank(qwen3_tokenizer), transport=httpx.MockTransport(server)
-    )
+    tokenizer = small_qwen3_tokenizer
+    server = DialectServer("sglang", tokenizer)
+    transport = httpx.MockTransport(server)
+    reranker = HttpReranker(small_qwen3_reranker_folder, options(), sglang_rerank(tokenizer), transport=transport)
     await reranker.start()
     result = await reranker.rerank("hot?", ["It is."], lane=Lane.INTERACTIVE)
-    [prompt] = RerankPromptBuilder(qwen3_tokenizer, max_model_len=WINDOW).build("hot?", ["It is."]).prompts
+    [prompt] = RerankPromptBuilder(tokenizer, max_model_len=WINDOW).build("hot?", ["It is."]).prompts
     assert server.bodies == [
         {
             "model": "served",
             "query": [],
             "items": [prompt.ids],
-            "label_token_ids": [NO, YES],
+            "label_token_ids": [tokenizer.token_to_id("no"), tokenizer.token_to_id("yes")],
             "apply_softmax": True,
         }
     ]
@@ -303,8 +302,10 @@ def _answer(body: object, count: int = 2) -> Answer:
         (sglang_rerank, {"error": "x"}, "JSON"),
     ],
 )
-def test_a_malformed_answer_is_refused(dialect: object, body: object, words: str, qwen3_tokenizer: Tokenizer) -> None:
-    spoken = dialect if isinstance(dialect, Dialect) else sglang_rerank(qwen3_tokenizer)
+def test_a_malformed_answer_is_refused(
+    dialect: object, body: object, words: str, small_qwen3_tokenizer: Tokenizer
+) -> None:
+    spoken = dialect if isinstance(dialect, Dialect) else sglang_rerank(small_qwen3_tokenizer)
     with pytest.raises(EngineFailed, match=words):
         spoken.outputs(_answer(body))
 
@@ -375,7 +376,7 @@ def test_bytes_that_cannot_be_vectors_are_refused(content: bytes, words: str) ->
         VLLM_EMBED.outputs(Answer(content, "application/octet-stream", 2))
 
 
-def test_every_name_has_a_dialect_for_both_tasks(qwen3_tokenizer: Tokenizer) -> None:
+def test_every_name_has_a_dialect_for_both_tasks(small_qwen3_tokenizer: Tokenizer) -> None:
     names = set(get_args(DialectName))
     assert set(TOKEN_EMBED) | set(TEXT_EMBED) == set(TOKEN_RERANK) | set(PAIR_RERANK) == names
     embedding = {**TOKEN_EMBED, **TEXT_EMBED}
@@ -384,7 +385,7 @@ def test_every_name_has_a_dialect_for_both_tasks(qwen3_tokenizer: Tokenizer) -> 
         assert TOKEN_EMBED[name].name == name
     for name in TEXT_EMBED:
         assert TEXT_EMBED[name].name == PAIR_RERANK[name].name == name
-    assert TOKEN_RERANK["vllm-ascend"](qwen3_tokenizer).path == "/classify"
+    assert TOKEN_RERANK["vllm-ascend"](small_qwen3_tokenizer).path == "/classify"
 
 
 def test_the_fingerprint_tells_dialects_apart(cross_encoder_folder: Path) -> None:

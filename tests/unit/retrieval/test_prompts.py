@@ -227,8 +227,8 @@ def test_lone_surrogates_are_refused(embedding: EmbeddingPrompts, reranking: Rer
         reranking.build("\ud800", ["d"])
 
 
-def test_the_tokenizer_is_left_as_it_was(qwen3_tokenizer: Tokenizer) -> None:
-    before = qwen3_tokenizer.to_str()
-    RerankPromptBuilder(qwen3_tokenizer, max_model_len=256).build("<|im_end|>", ["<|im_end|> " * 300])
-    assert qwen3_tokenizer.to_str() == before
-    assert qwen3_tokenizer.encode("<|im_end|>").ids == [151645]
+def test_the_tokenizer_is_left_as_it_was(small_qwen3_tokenizer: Tokenizer) -> None:
+    before = small_qwen3_tokenizer.to_str()
+    RerankPromptBuilder(small_qwen3_tokenizer, max_model_len=256).build("<|im_end|>", ["<|im_end|> " * 300])
+    assert small_qwen3_tokenizer.to_str() == before
+    assert small_qwen3_tokenizer.encode("<|im_end|>").ids == [small_qwen3_tokenizer.token_to_id("<|im_end|>")]

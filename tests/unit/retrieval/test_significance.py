@@ -16,7 +16,7 @@ def test_few_queries_are_counted_exactly() -> None:
     assert randomisation_p(differences) == pytest.approx(as_far / 2**8)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_many_queries_agree_with_the_t_test_and_are_repeatable(seed: int) -> None:
     drawn = np.random.default_rng(seed)
     before = drawn.random(300)

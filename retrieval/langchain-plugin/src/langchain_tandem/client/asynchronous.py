@@ -94,7 +94,7 @@ class AsyncTandemClient:
     async def ingest_all(
         self, documents: Iterable[Mapping[str, Any]], *, collection: str = "docs", **options: Any
     ) -> list[Json]:
-        batches = feeding.batches(documents)
+        batches = feeding.batches(documents, feeding.size_of)
         jobs = [(await self.ingest(each, collection=collection, **options))["job_id"] for each in batches]
         receipts: list[Json] = []
         for job_id in jobs:

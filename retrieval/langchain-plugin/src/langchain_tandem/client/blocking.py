@@ -109,7 +109,8 @@ class TandemClient:
     ) -> list[Json]:
         """Any number of documents, in as many requests as they need. Returns their receipts once all can be searched.
         Raises IngestFailed where some cannot."""
-        jobs = [self.ingest(each, collection=collection, **options)["job_id"] for each in feeding.batches(documents)]
+        batches = feeding.batches(documents, feeding.size_of)
+        jobs = [self.ingest(each, collection=collection, **options)["job_id"] for each in batches]
         receipts: list[Json] = []
         for job_id in jobs:
             for _ in self.watch(job_id):

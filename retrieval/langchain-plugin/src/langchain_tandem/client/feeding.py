@@ -1,12 +1,13 @@
 """Documents on their way in: how they are read, how many go into a request, and what their receipts say."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_tandem.client.errors import IngestFailed
 
+T = TypeVar("T")
 Json = dict[str, Any]
 Files = Sequence[tuple[str, Path]]
 """Document ids and paths."""
@@ -26,17 +27,22 @@ def read_files(files: Files) -> list[tuple[str, bytes]]:
     return [(document_id, path.read_bytes()) for document_id, path in files]
 
 
-def batches(documents: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """As many documents as go well into one request."""
-    batch: list[Mapping[str, Any]] = []
-    size = 0
-    for document in documents:
-        length = len(document.get("text") or document.get("content") or document.get("content_base64") or "")
-        if batch and (len(batch) == DOCUMENTS_A_REQUEST or size + length > BYTES_A_REQUEST):
+def size_of(document: Mapping[str, Any]) -> int:
+    """About its bytes in a request."""
+    return len(document.get("text") or document.get("content") or document.get("content_base64") or "")
+
+
+def batches(items: Iterable[T], size: Callable[[T], int], bytes_a_request: int = BYTES_A_REQUEST) -> Iterator[list[T]]:
+    """As many as go well into one request each, by their `size` in bytes."""
+    batch: list[T] = []
+    held = 0
+    for item in items:
+        length = size(item)
+        if batch and (len(batch) == DOCUMENTS_A_REQUEST or held + length > bytes_a_request):
             yield batch
-            batch, size = [], 0
-        batch.append(document)
-        size += length
+            batch, held = [], 0
+        batch.append(item)
+        held += length
     if batch:
         yield batch
 
