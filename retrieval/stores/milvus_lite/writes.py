@@ -53,8 +53,8 @@ def _upsert(self: Any, records: list[dict[str, Any]], partition_name: str) -> li
     all fields are given none do, and of rows with one id the latest counts."""
     made = {name for function in self._schema.functions for name in function.output_field_names}
     fields = {field.name for field in self._schema.fields} - made
-    write = self.insert if all(record.keys() == fields for record in records) else _merge_and_insert
-    ids: list[Any] = write(records, partition_name)
+    whole = all(record.keys() == fields for record in records)
+    ids: list[Any] = (Collection.insert if whole else _merge_and_insert)(self, records, partition_name)
     return ids
 
 
