@@ -3,7 +3,7 @@
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate
@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.types import ChunkSpan
+from retrieval.tokenizing import encode_texts
 from retrieval.types import ChunkId, DocumentId
 
 MAX_CHUNK_BYTES = 60_000
@@ -28,6 +29,8 @@ _BATCH = 256
 _SENTENCE_END = re.compile(r"[。！？；…!?;]+[”’」』）)\"']*|\.(?=\s)")
 _SPACE = re.compile(r"\s+")
 
+Count = Callable[[Sequence[str]], Sequence[int]]
+"""From texts to the tokens of each, special tokens not counted."""
 _Span = tuple[int, int]
 
 
@@ -37,23 +40,27 @@ def chunk_id(document_id: DocumentId, ordinal: int, text: str, fingerprint_diges
     return ChunkId(sha256(identity.encode()).hexdigest()[:32])
 
 
-def chunk_spans(text: str, *, tokenizer: Tokenizer, max_tokens: int, overlap: int, media_type: str) -> list[ChunkSpan]:
+def chunk_spans(
+    text: str, *, tokenizer: Tokenizer, max_tokens: int, overlap: int, media_type: str, count: Count | None = None
+) -> list[ChunkSpan]:
     """Spans of chunks in order, none of them blank; together they hold everything of `text` but white space.
 
     A chunk has at most `max_tokens` tokens (special tokens not counted) and MAX_CHUNK_BYTES bytes, and repeats at
     most `overlap` tokens of the one before. Cuts follow the structure: headings, paragraphs, table rows and sentences,
     for plain text of `media_type` paragraphs, lines and sentences. Only a single character that has more tokens than
-    `max_tokens` can exceed it. Raises ValueError on impossible limits, or where `tokenizer` truncates or pads.
+    `max_tokens` can exceed it. Chunks are counted by `count`; None: as `tokenizer` counts them. Raises ValueError on
+    impossible limits, or where `tokenizer` truncates or pads.
     """
     if not 0 <= overlap < max_tokens:
         raise ValueError(f"overlap must be at least 0 and less than max_tokens, got {overlap} and {max_tokens}")
     if tokenizer.truncation is not None or tokenizer.padding is not None:
         raise ValueError("the tokenizer must neither truncate nor pad: its counts would be wrong")
+    count = count or (lambda chunks: [len(each) for each in encode_texts(tokenizer, chunks)])
     whole = _stripped(text, 0, len(text))
     if whole is None:
         return []
     if whole[1] - whole[0] <= max_tokens * _ONE_CHUNK_CHARS_PER_TOKEN:
-        ((_, tokens, size),) = _measured(text, [whole], tokenizer)
+        ((_, tokens, size),) = _measured(text, [whole], count)
         if tokens <= max_tokens and size <= MAX_CHUNK_BYTES:
             return [ChunkSpan(*whole, tokens)]
     markdown = becomes_markdown(media_type)
@@ -65,7 +72,7 @@ def chunk_spans(text: str, *, tokenizer: Tokenizer, max_tokens: int, overlap: in
             spans += _windows(text, start, min(start + _BLOCK_CHARS, line.end()), tokenizer, max_tokens, overlap)
         position = line.end()
     spans += _split(text, position, len(text), _splitter(tokenizer, max_tokens, overlap, markdown))
-    fitted = _fitted(text, spans, tokenizer, max_tokens)
+    fitted = _fitted(text, spans, count, max_tokens)
     # Without its margin of white space, the last piece of a text can be all overlap.
     ends = accumulate((span.end for span in fitted), max, initial=0)
     kept = [span for span, before in zip(fitted, ends, strict=False) if span.end > before]
@@ -120,27 +127,25 @@ def _break_before(text: str, low: int, high: int) -> int:
     return high
 
 
-def _fitted(text: str, spans: Sequence[_Span], tokenizer: Tokenizer, max_tokens: int) -> list[ChunkSpan]:
+def _fitted(text: str, spans: Sequence[_Span], count: Count, max_tokens: int) -> list[ChunkSpan]:
     """Counts every chunk, and halves the few that are too large: tokens of a part can differ from those in context."""
     fitted: list[ChunkSpan] = []
     for start in range(0, len(spans), _BATCH):
         batch = [span for span in (_stripped(text, *span) for span in spans[start : start + _BATCH]) if span]
-        for (begin, end), tokens, size in _measured(text, batch, tokenizer):
+        for (begin, end), tokens, size in _measured(text, batch, count):
             if end - begin > 1 and (tokens > max_tokens or size > MAX_CHUNK_BYTES):
                 middle = _break_before(text, begin + (end - begin) // 4, begin + (end - begin + 1) // 2)
-                fitted += _fitted(text, [(begin, middle), (middle, end)], tokenizer, max_tokens)
+                fitted += _fitted(text, [(begin, middle), (middle, end)], count, max_tokens)
             else:
                 fitted.append(ChunkSpan(begin, end, tokens))
     return fitted
 
 
-def _measured(text: str, spans: Sequence[_Span], tokenizer: Tokenizer) -> list[tuple[_Span, int, int]]:
+def _measured(text: str, spans: Sequence[_Span], count: Count) -> list[tuple[_Span, int, int]]:
     """Each span with its tokens and its UTF-8 bytes."""
     chunks = [text[start:end] for start, end in spans]
-    encodings = tokenizer.encode_batch_fast(chunks, add_special_tokens=False)
     return [
-        (span, len(encoding), len(chunk.encode()))
-        for span, chunk, encoding in zip(spans, chunks, encodings, strict=True)
+        (span, tokens, len(chunk.encode())) for span, chunk, tokens in zip(spans, chunks, count(chunks), strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ingestion.chunking import chunk_id, chunk_spans
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.types import ChunkSpan, Document, ParsedDocument
-from retrieval.passages import fit_title
+from retrieval.passages import fit_title, passage
 from retrieval.ports import Embedder
 from retrieval.types import Chunk, DocumentId
 
@@ -48,12 +48,18 @@ def cut(document: Document, parsed: ParsedDocument, embedder: Embedder) -> CutDo
     """Without spans where there is no text."""
     title, title_tokens = fit_title(document.title or parsed.title or first_heading(parsed), embedder.tokenizer)
     max_tokens = min(document.chunking.max_tokens, embedder.max_tokens - title_tokens)
+
+    def count(chunks: Sequence[str]) -> Sequence[int]:
+        # With the title: the very passages that are embedded next.
+        return [tokens - title_tokens for tokens in embedder.count([passage(title, chunk) for chunk in chunks])]
+
     spans = chunk_spans(
         parsed.text,
         tokenizer=embedder.tokenizer,
         max_tokens=max_tokens,
         overlap=min(document.chunking.overlap, max_tokens // 2),
         media_type=parsed.media_type,
+        count=count,
     )
     return CutDocument(document.id, title, parsed, spans, embedder.fingerprint.digest)
 

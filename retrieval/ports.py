@@ -52,6 +52,11 @@ class Embedder(Lifecycle, Protocol):
         """Longest document in tokens, special tokens not counted, that is embedded without a cut."""
         ...
 
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        """Tokens of each text, special tokens not counted. Blocks; for threads. What was counted a moment ago is
+        embedded without being tokenised again, where this process does that. Raises InvalidText."""
+        ...
+
     @property
     def reducible(self) -> bool:
         """Whether the first components of its vectors are vectors of their own (Matryoshka)."""

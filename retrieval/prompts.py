@@ -77,12 +77,10 @@ class EmbeddingPrompts:
     """Token ids for an embedding model: the text, cut at its end to the window, inside the special tokens that the
     tokenizer's own post-processor adds (`<|endoftext|>` at the end for Qwen3, `[CLS]` and `[SEP]` for BERT)."""
 
-    def __init__(
-        self, tokenizer: Tokenizer, *, max_model_len: int, query_format: QueryFormat, remember: bool = False
-    ) -> None:
-        """`remember`: the same documents will come again."""
+    def __init__(self, tokenizer: Tokenizer, *, max_model_len: int, query_format: QueryFormat) -> None:
         self._tokenizer = tokenizer
-        self._known = TokenMemory(tokenizer) if remember else None
+        # Documents are counted, then embedded; candidates come up again and again.
+        self._known = TokenMemory(tokenizer)
         self._head, self._tail = _special_tokens(tokenizer)
         self.query_format: QueryFormat = query_format
         self.max_tokens = window_of(max_model_len) - len(self._head) - len(self._tail)
@@ -97,9 +95,11 @@ class EmbeddingPrompts:
     def build(self, texts: Sequence[str], kind: TextKind, instruction: str | None = None) -> list[Prompt]:
         """One prompt per text, in order. Raises InvalidText, InvalidRequest (instruction too long)."""
         composed = self.compose(texts, kind, instruction)
-        if self._known:
-            return [self._fit(ids) for ids in self._known.encode(composed)]
-        return [self._fit(encoding.ids) for encoding in encode_texts(self._tokenizer, composed)]
+        return [self._fit(ids) for ids in self._known.encode(composed)]
+
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        """Tokens of each text, special tokens not counted. Raises InvalidText."""
+        return [len(ids) for ids in self._known.encode(texts)]
 
     def compose(self, texts: Sequence[str], kind: TextKind, instruction: str | None = None) -> Sequence[str]:
         """What the model reads, special tokens aside. Errors as in `build`."""

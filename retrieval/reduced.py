@@ -39,6 +39,9 @@ class ReducedEmbedder:
     def max_tokens(self) -> int:
         return self._whole.max_tokens
 
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        return self._whole.count(texts)
+
     @property
     def reducible(self) -> bool:
         return self._whole.reducible

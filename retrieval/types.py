@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
 from json import dumps
 from typing import Literal, NewType
@@ -50,6 +51,7 @@ class Fingerprint:
     """Engine and version class, for instance `vllm-0.32`."""
 
     @property
+    @lru_cache(maxsize=64)  # noqa: B019  # asked for with every document, and there are few
     def digest(self) -> str:
         """12 hexadecimal digits over all fields: short enough for a collection's name."""
         return sha256(dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]

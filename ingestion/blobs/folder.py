@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
+from uuid import uuid4
 
 from ingestion.blobs.naming import check, hash_at, is_whole, path_of
 from ingestion.blobs.trouble import Trouble
@@ -47,8 +48,10 @@ class FolderBlobStore:
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
         """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
-        work = [(self._path(sha256), data) for sha256, data in blobs.items()]
-        slices = [part for first in range(WRITERS) if (part := work[first::WRITERS])]
+        # In order, so that what goes into one folder is written, and the folder synced, by one of them.
+        work = [(self._path(sha256), data) for sha256, data in sorted(blobs.items())]
+        size = -(-len(work) // WRITERS) or 1
+        slices = [work[first : first + size] for first in range(0, len(work), size)]
         # A thread cannot be stopped: all of them have ended, whatever one of them met, before this returns.
         ended = await asyncio.gather(*(asyncio.to_thread(self._put, part) for part in slices), return_exceptions=True)
         for error in ended:
@@ -85,11 +88,11 @@ class FolderBlobStore:
 
     def _put(self, blobs: Sequence[tuple[Path, bytes]]) -> None:
         with self._translated("written"):
+            partial = self._partial()
             for path, data in blobs:
                 check(path.name, data)
                 if _read(path) is None:
-                    path.parent.mkdir(exist_ok=True)
-                    _replace(path, data, self._partial())
+                    _replace(path, data, partial)
             # Also where every blob was there: whoever wrote it may not have come this far yet.
             for folder in {path.parent for path, _ in blobs} | {self._root}:
                 _sync_folder(folder)
@@ -144,14 +147,17 @@ def _read(path: Path) -> bytes | None:
 
 def _replace(path: Path, data: bytes, partial: Path) -> None:
     """The file appears under its name only when all of it is on the disk."""
-    handle, name = tempfile.mkstemp(dir=partial)
-    temporary = Path(name)
+    temporary = partial / uuid4().hex
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except FileNotFoundError:
+            path.parent.mkdir(exist_ok=True)
+            temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

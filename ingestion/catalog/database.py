@@ -76,7 +76,7 @@ class Database:
             max_overflow=0,
             pool_timeout=WAIT_SECONDS,
             # A connection that the server dropped is replaced instead of failing the first who uses it.
-            pool_pre_ping=True,
+            pool_pre_ping=not self.is_sqlite,
             connect_args=_connect_args(self._url),
         )
         _prepare(self._engine.sync_engine)

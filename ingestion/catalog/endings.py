@@ -30,7 +30,8 @@ async def end(connection: AsyncConnection, ended: Sequence[Values]) -> None:
     """
     if ended:
         await connection.execute(_END, ended)
-        await connection.execute(_SUPERSEDE, [{"c": row["c"], "d": row["d"], "v": row["v"]} for row in ended])
+        if later := [{name: row[name] for name in ("c", "d", "v")} for row in ended if row["v"] > 1]:
+            await connection.execute(_SUPERSEDE, later)
 
 
 async def cancel(connection: AsyncConnection, job_id: JobId, collection: str, ids: Sequence[str]) -> None:
@@ -118,7 +119,7 @@ def ended_receipts(row: Row[Any], outcome: Outcome) -> Values:
     }
 
 
-_CLOSED = (
+CLOSED = (
     "state",
     "available_at",
     "due_at",
@@ -134,7 +135,7 @@ _CLOSED = (
 _CLOSE = (
     update(documents)
     .where(documents.c.lease_token == bindparam("token"))
-    .values({name: bindparam(name) for name in _CLOSED})
+    .values({name: bindparam(name) for name in CLOSED})
     .values(NO_LEASE)
 )
 _RESULT = (

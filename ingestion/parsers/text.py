@@ -101,6 +101,8 @@ def _share_of_rows(text: str, encoding: str, first: int, last: int) -> float:
 def is_readable(text: str) -> bool:
     """Whether `text` is plausibly writing and not binary data: hardly any control or unassigned characters."""
     sample = text[:8192]
+    if _is_plain(sample):
+        return True
     # Counted by distinct character, of which even a long text has few.
     strange = sum(
         count
@@ -113,6 +115,16 @@ def is_readable(text: str) -> bool:
 def normalize(text: str) -> str:
     """NFC, `\\n` as the only line end, no control characters, no lone surrogates, no blanks at line ends or at either
     end of the text, and at most two blank lines in a row."""
-    text = _CONTROL.sub("", _LINE_END.sub("\n", text))
-    text = _BLANK_LINES.sub("\n\n\n", _TRAILING_BLANKS.sub("\n", text))
+    # Substitutions look at every character; most texts need none of them.
+    if not _is_plain(text):
+        text = _CONTROL.sub("", _LINE_END.sub("\n", text))
+    if " \n" in text or "\t\n" in text:
+        text = _TRAILING_BLANKS.sub("\n", text)
+    if "\n\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n\n", text)
     return unicodedata.normalize("NFC", text).strip()
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing in it has to be looked at twice: every character is printable, a tab or a `\\n`."""
+    return text.replace("\n", " ").replace("\t", " ").isprintable()

@@ -82,6 +82,9 @@ class EmbeddingModel(EngineModel[EngineT]):
     def max_tokens(self) -> int:
         return self._prompts.max_tokens
 
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        return self._prompts.count(texts)
+
     @property
     def reducible(self) -> bool:
         return self._prompts.query_format == "instruct"  # Qwen3-Embedding's family

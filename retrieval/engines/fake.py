@@ -76,6 +76,9 @@ class FakeEmbedder:
     def max_tokens(self) -> int:
         return self._max_tokens
 
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        return [len(encoding) for encoding in encode_texts(self._tokenizer, texts)]
+
     @property
     def reducible(self) -> bool:
         return True

@@ -47,7 +47,7 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         super().__init__(VllmEngine(options, read_memory=read_memory, on_restart=on_restart), gate)
         self._model = options.name
         self._prompts = EmbeddingPrompts(
-            read_tokenizer(options.model), max_model_len=options.max_model_len, query_format="plain", remember=True
+            read_tokenizer(options.model), max_model_len=options.max_model_len, query_format="plain"
         )
 
     @property

@@ -30,6 +30,7 @@ from retrieval.errors import (
     Unavailable,
 )
 from retrieval.side_by_side import side_by_side
+from retrieval.tokenizing import encode_texts
 from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
 
 PATH = "/embed"
@@ -101,6 +102,9 @@ class NodeEmbedder:
     @property
     def max_tokens(self) -> int:
         return self._known().max_tokens
+
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        return [len(encoding) for encoding in encode_texts(self._tokenizer, texts)]
 
     @property
     def reducible(self) -> bool:

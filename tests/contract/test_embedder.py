@@ -52,6 +52,15 @@ async def test_vectors_come_in_the_order_of_the_texts(embedder: Embedder) -> Non
     assert (similarity.argmax(axis=1) == np.arange(len(TEXTS))).all()
 
 
+async def test_texts_are_counted_without_special_tokens(embedder: Embedder) -> None:
+    counted = await asyncio.to_thread(embedder.count, [*TEXTS, ""])
+    assert list(counted) == [len(embedder.tokenizer.encode(text, add_special_tokens=False)) for text in [*TEXTS, ""]]
+    result = await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
+    assert len({seen - tokens for seen, tokens in zip(result.tokens, counted, strict=False)}) == 1
+    with pytest.raises(InvalidText):
+        embedder.count(["\ud800"])
+
+
 async def test_calls_at_the_same_time_get_their_own_answers(embedder: Embedder) -> None:
     expected = await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
     results = await asyncio.gather(

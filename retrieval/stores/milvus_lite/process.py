@@ -16,7 +16,7 @@ from milvus_lite.adapter.grpc.servicer import MilvusServicer
 from milvus_lite.db import COLLECTIONS_DIRNAME, SCHEMA_FILENAME, MilvusLite
 from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
 
-from retrieval.stores.milvus_lite import filters, flushes, vectors, words
+from retrieval.stores.milvus_lite import filters, flushes, reads, vectors, words, writes
 
 _LOG_BYTES = 1024 * 1024
 _THREADS = 10
@@ -38,7 +38,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_follow, args=(options.parent,), daemon=True).start()
 
-    for better in (filters, flushes, vectors, words):
+    for better in (filters, flushes, reads, vectors, words, writes):
         better.install()
     database = MilvusLite(options.data_dir)
     try:

@@ -22,6 +22,8 @@ _ENVIRONMENT = {
     # A thousand vectors are compared in under a millisecond; threads that wait for one another on cores that others
     # use, as they are while models run on them, make that ten.
     "OPENBLAS_NUM_THREADS": "1",
+    # Indexes are built by several threads, and those that have nothing to do are not to wait by running in circles.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 """Of the child."""
 _FIRST_BACKOFF_S = 0.5

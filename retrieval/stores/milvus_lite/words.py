@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from milvus_lite.analyzer.hash import term_to_id
 from milvus_lite.analyzer.protocol import Analyzer
 from milvus_lite.engine.collection import Collection
 from milvus_lite.engine.projection import build_projection_plan
+from milvus_lite.function.expr.bm25_expr import BM25Expr
 
 from retrieval.stores.milvus_lite.rows import Source, hit, sources
 from retrieval.stores.milvus_schema import BM25_B, BM25_K1
@@ -42,6 +44,7 @@ _Scores = npt.NDArray[np.float64]
 
 def install() -> None:
     factory.create_analyzer = WordAnalyzer
+    BM25Expr.execute = _count_words
     Collection._search_sparse = _search_sparse
 
 
@@ -83,6 +86,18 @@ class WordAnalyzer(Analyzer):  # type: ignore[misc]
     def analyze(self, text: str) -> list[int]:
         terms = map(self._term, self.tokenize(text))
         return [term for term in terms if term is not None]
+
+
+def _count_words(self: Any, context: Any, inputs: Sequence[Sequence[str]]) -> list[list[bytes]]:  # noqa: ARG001
+    """In place of BM25Expr.execute: each text's pairs of term and count, ascending, as Lite stores them."""
+    (texts,) = inputs
+    terms = [self._analyzer.analyze(text) for text in texts]
+    rows = np.repeat(np.arange(len(texts), dtype=np.uint64), [len(each) for each in terms])
+    found, counts = np.unique(rows << 32 | np.fromiter(chain(*terms), np.uint64, len(rows)), return_counts=True)
+    pairs = np.empty(len(found), _PAIRS)
+    pairs["term"], pairs["count"] = found & 0xFFFFFFFF, counts
+    ends = np.searchsorted(found, np.arange(1, len(texts), dtype=np.uint64) << 32)
+    return [[part.tobytes() for part in np.split(pairs, ends)]]
 
 
 @dataclass(slots=True)

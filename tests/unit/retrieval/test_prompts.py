@@ -3,6 +3,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from retrieval import prompts, tokenizing
 from retrieval.errors import ConfigurationError, InvalidRequest, InvalidText
 from retrieval.prompts import (
     DEFAULT_QUERY_INSTRUCTION,
@@ -183,6 +184,17 @@ def test_bert_keeps_both_its_special_tokens(bert_tokenizer: Tokenizer) -> None:
     assert short.ids == [1, 3, 4, 2]
     assert (long.ids[0], long.ids[-1], len(long.ids), long.truncated_tokens) == (1, 2, 39, 43)
     assert empty.ids == [1, 2]
+
+
+def test_what_was_counted_is_not_tokenised_again(embedding: EmbeddingPrompts, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(embedding.count(["窑炉", "a b"])) == [
+        len(each.ids) - 1 for each in embedding.build(["窑炉", "a b"], "document")
+    ]
+    given: list[str] = []
+    for module in (prompts, tokenizing):
+        monkeypatch.setattr(module, "encode_texts", lambda tokenizer, texts: given.extend(texts) or [])
+    embedding.build(["窑炉", "a b"], "document")
+    assert given == []
 
 
 @pytest.mark.parametrize("kind", ["query", "document"])

@@ -1,6 +1,10 @@
 from struct import pack
 
-from retrieval.stores.milvus_lite.words import Postings, WordAnalyzer
+from milvus_lite.analyzer.sparse import sparse_to_bytes
+from milvus_lite.function.expr.bm25_expr import BM25Expr
+from milvus_lite.function.types import STAGE_INGESTION, FuncContext
+
+from retrieval.stores.milvus_lite.words import Postings, WordAnalyzer, _count_words
 from retrieval.stores.milvus_schema import analyzer_of
 
 ENGLISH, MIXED, CHINESE = (WordAnalyzer(analyzer_of(language)) for language in ("en", "mixed", "zh"))
@@ -34,6 +38,15 @@ def test_postings_bring_each_row_that_holds_a_word() -> None:
     assert found(postings, 8) == found(postings, 100) == {}
     assert postings.lengths.tolist() == [3, 0, 4, 2]
     assert found(Postings.of([]), 7) == {}
+
+
+def test_words_are_counted_as_lite_counts_them() -> None:
+    texts = ["rust and rust and a storm", "", "the", "Sturm 起重机 storm"]
+    counting = BM25Expr(MIXED)
+    [packed] = counting.execute(FuncContext(STAGE_INGESTION), [texts])
+    [own] = _count_words(counting, None, [texts])
+    assert own == [sparse_to_bytes(counts) for counts in packed]
+    assert own[1:3] == [b"", b""]
 
 
 def pairs(counts: dict[int, int]) -> bytes:

@@ -1,0 +1,46 @@
+"""Documents cut for an embedder: it counts what it is given next, and of a chunk the tokens are told without title."""
+
+from collections.abc import Sequence
+
+from ingestion.cutting import cut
+from ingestion.types import Chunking, Document, ParsedDocument
+from retrieval.engines.fake import FakeEmbedder
+from retrieval.passages import passage
+from retrieval.types import DocumentId
+
+TEXT = "First comes water. Then comes stone. Last comes fire."
+
+
+class Counting(FakeEmbedder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted: list[str] = []
+
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        self.counted += texts
+        return super().count(texts)
+
+
+def document(title: str, max_tokens: int) -> Document:
+    return Document(
+        collection="docs",
+        id=DocumentId("d"),
+        sha256="0" * 64,
+        size=len(TEXT),
+        media_type="text/plain",
+        title=title,
+        chunking=Chunking(max_tokens, 0),
+    )
+
+
+def test_a_chunk_is_counted_as_it_is_embedded_with_its_title() -> None:
+    for title in ("", "A kiln: how it is fired"):
+        for max_tokens in (100, 5):
+            embedder = Counting()
+            done = cut(document(title, max_tokens), ParsedDocument(TEXT, "text/plain"), embedder)
+            passages = [passage(done.title, chunk.text) for chunk in done.chunks()]
+            assert set(passages) <= set(embedder.counted)
+            alone = [len(embedder.tokenizer.encode(chunk.text).ids) for chunk in done.chunks()]
+            assert [chunk.tokens for chunk in done.chunks()] == alone
+            assert max(alone) <= max_tokens
+            assert len(alone) == (1 if max_tokens == 100 else 3)
