@@ -27,6 +27,7 @@ def tie_workers(engine: "LLMEngine") -> None:
 
 def _end_with(_: "WorkerBase", host: int) -> None:
     """Runs in each worker."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as in the host: the node still drains
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != host:  # it ended before the line above
         os.kill(os.getpid(), signal.SIGKILL)

@@ -27,7 +27,7 @@ def test_every_core_is_one_part_s(cores: list[int], parts: int, shared_out: list
 
 
 def test_more_parts_than_cores_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="TANDEM_TENSOR_PARALLEL=3: .* and 2 can be used"):
+    with pytest.raises(ConfigurationError, match=r"TANDEM_TENSOR_PARALLEL=3: .* and 2 can be used"):
         cores_of_parts(3, [0, 1])
 
 
