@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,3 +32,8 @@ def _end_with(_: "WorkerBase", host: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != host:  # it ended before the line above
         os.kill(os.getpid(), signal.SIGKILL)
+    # On a CPU workers exchange their results in shared memory. All have it by now; without its name it goes with the
+    # last of them, however that ends.
+    if name := os.environ.get("VLLM_DIST_IDENT"):
+        for file in Path("/dev/shm").glob(f"{name}-*"):  # noqa: S108  # where the kernel has it
+            file.unlink(missing_ok=True)
