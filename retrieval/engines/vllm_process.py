@@ -171,9 +171,8 @@ class EngineLaunch:
             return EngineProcess(self._process, ours, self._options.name)
         ours.close()
         self._process.kill()
-        left = _session(self._process.pid)
         status = self._process.wait()
-        _end(left)
+        _end(_session(self._process.pid))  # listed when it can start no more of them
         self._check()
         if isinstance(answer, NotStarted):
             raise self._refusal(answer)

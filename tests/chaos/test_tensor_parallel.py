@@ -56,6 +56,10 @@ def workers(pids: tuple[int, ...]) -> list[psutil.Process]:
     return found
 
 
+def hosts() -> set[psutil.Process]:
+    return {child for child in psutil.Process().children() if PROGRAM in child.cmdline()}
+
+
 def gone(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
@@ -129,13 +133,13 @@ async def test_workers_end_with_a_killed_host_also_within_a_step(tiny_embedding_
 
 @pytest.mark.usefixtures("shared_memory")
 async def test_a_start_that_is_given_up_leaves_no_worker(tiny_embedding_folder: Path) -> None:
+    others = hosts()
     launch = EngineLaunch(replace(engine_options("split", tiny_embedding_folder), tensor_parallel=2))
     start = asyncio.create_task(asyncio.to_thread(launch.run))
     started: list[psutil.Process] = []
 
     def loading() -> bool:
-        hosts = [child for child in psutil.Process().children() if PROGRAM in child.cmdline()]
-        started[:] = [*hosts, *(worker for host in hosts for worker in host.children(recursive=True))]
+        started[:] = [each for host in hosts() - others for each in (host, *host.children(recursive=True))]
         return len(started) >= 4  # the host, Python's own, two workers
 
     await until(loading, seconds=150)
