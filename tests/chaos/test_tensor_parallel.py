@@ -131,8 +131,8 @@ async def test_workers_end_with_a_killed_host_also_within_a_step(tiny_embedding_
         await asyncio.to_thread(process.stop)
 
 
-@pytest.mark.usefixtures("shared_memory")
 async def test_a_start_that_is_given_up_leaves_no_worker(tiny_embedding_folder: Path) -> None:
+    """A block of shared memory does stay in /dev/shm, where the host is killed while it starts its workers."""
     others = hosts()
     launch = EngineLaunch(replace(engine_options("split", tiny_embedding_folder), tensor_parallel=2))
     start = asyncio.create_task(asyncio.to_thread(launch.run))
