@@ -1,23 +1,24 @@
 """From the settings to a plan of the device's memory, and to a refusal where the models do not fit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
+from app.accelerators import read_device
 from app.plan_table import plan_text
-from app.settings import Settings, cuda_visible_devices
+from app.settings import Settings
 from retrieval.engine_memory import EngineDemand, EnginePlan
 from retrieval.engines.devices import Device, find_device
 from retrieval.engines.model_folder import read_config
-from retrieval.engines.nvidia_smi import read_gpus
+from retrieval.engines.vllm_options import cores_of_parts
 from retrieval.errors import ConfigurationError, ModelUnavailable
 from retrieval.model_hub import packaged_folder
 from retrieval.model_shapes import KNOWN_SHAPES, WeightFormat, read_shape
 from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, is_folder, with_facts
-from retrieval.planning import DeviceMemory, Plan, plan
+from retrieval.planning import Plan, plan
 from retrieval.planning_alternatives import alternatives
 
 log = structlog.get_logger()
@@ -42,29 +43,19 @@ ENGINE_DEFAULTS: dict[Device, EngineDefaults] = {
 }
 
 
-def read_device() -> DeviceMemory | None:
-    """Memory of the accelerator that engines of this process would use, as it is now; None where there is none, or
-    nothing tells."""
-    read = _READERS.get(find_device())
-    return read() if read else None
-
-
-def _read_nvidia() -> DeviceMemory | None:
-    first = next(iter(read_gpus(cuda_visible_devices())), None)
-    return DeviceMemory(first.total_bytes, first.used_bytes, first.name) if first else None
-
-
-_READERS: Mapping[Device, Callable[[], DeviceMemory | None]] = {"cuda": _read_nvidia}
-"""By kind of device. A CPU has none: its engines share the memory of the machine with everything else."""
-
-
 def plan_here(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | None:
-    """For what is free on the device now; None where nothing tells its memory."""
-    device = read_device()
+    """For what is free on the device now; None where nothing tells its memory. Raises ConfigurationError where models
+    cannot be split over as many devices as the settings say."""
+    parts = settings.tensor_parallel
+    device = read_device(parts)
     if device is None:
+        for demand in demands:
+            demand.shape.split(parts)
+        if find_device() == "cpu":
+            cores_of_parts(parts)
         return None
     fixed = settings.max_model_len is not None
-    return plan(demands, device, step_tokens=_step_tokens(), window_is_fixed=fixed)
+    return plan(demands, device, step_tokens=_step_tokens(), window_is_fixed=fixed, tensor_parallel=parts)
 
 
 def planned_engines(settings: Settings, demands: Sequence[EngineDemand]) -> Sequence[EnginePlan] | None:

@@ -2,13 +2,15 @@
 
 from asyncio import to_thread
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines, read_device
+from app.accelerators import npu_chip, read_device
+from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines
 from app.node import OnStep
-from app.settings import Settings, visible_npus
+from app.settings import Settings
 from retrieval.engine_memory import EnginePlan
 from retrieval.engines.ascend import ascend_options, default_window, vllm_ascend_release
 from retrieval.engines.cuda import cuda_options
@@ -19,10 +21,9 @@ from retrieval.engines.http_server import REQUEST_TOKENS, REQUESTS_AT_ONCE, Http
 from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
 from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.model_folder import read_tokenizer
-from retrieval.engines.npu_smi import Npu, read_npus
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
 from retrieval.engines.vllm_options import EngineOptions, EngineTask
-from retrieval.errors import ConfigurationError, DeviceUnknown
+from retrieval.errors import ConfigurationError
 from retrieval.gate import Gate, GateOptions
 from retrieval.model_hub import ModelHub
 from retrieval.model_sources import Progress
@@ -74,6 +75,7 @@ def engine_options(
         memory_share=share or defaults.memory_share,
         kv_cache_bytes=defaults.kv_cache_bytes,
         max_num_batched_tokens=defaults.max_num_batched_tokens,
+        tensor_parallel=settings.tensor_parallel,
         load_format=settings.load_format,
     )
     if planned is not None:
@@ -93,19 +95,6 @@ def engine_options(
     if settings.max_model_len is None:
         options = replace(options, max_model_len=default_window(options.max_model_len, chip))
     return ascend_options(options, known, release, chip)
-
-
-def npus() -> tuple[Npu, ...]:
-    """That this process may use. Raises DeviceUnknown, ConfigurationError."""
-    return read_npus(visible_npus())
-
-
-def npu_chip() -> str | None:
-    """Name of the chip that engines run on; None if npu-smi does not tell, which is no reason not to try."""
-    try:
-        return npus()[0].name
-    except DeviceUnknown:
-        return None
 
 
 async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple[Embedder, Reranker]:
@@ -133,11 +122,12 @@ async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple
     embed = await to_thread(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed", planned[0])
     rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
     stage = LateInteractionReranker if late else VllmReranker
-    second_stage: Reranker = stage(rerank, gate=gate, read_memory=read_device)
+    read_memory = partial(read_device, settings.tensor_parallel)
+    second_stage: Reranker = stage(rerank, gate=gate, read_memory=read_memory)
     # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
     embed = replace(embed, prefix_caching=False)
     embedder = VllmEmbedder(
-        embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate, read_memory=read_device
+        embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate, read_memory=read_memory
     )
     return embedder, second_stage
 
@@ -151,7 +141,7 @@ async def open_embedder(settings: Settings, gate: Gate, models: str) -> Embedder
     demand = engine_demand(settings, chosen, "second embedder", share, folder)
     planned = await to_thread(planned_engines, settings, [demand]) or (None,)
     options = await to_thread(engine_options, settings, chosen, folder, share, "embed", planned[0])
-    return VllmEmbedder(options, gate=gate, read_memory=read_device)
+    return VllmEmbedder(options, gate=gate, read_memory=partial(read_device, settings.tensor_parallel))
 
 
 def http_embedder(settings: Settings, model: Model, folder: Path, gate: Gate | None) -> Embedder:

@@ -58,6 +58,7 @@ def plan_record(plan: Plan, advice: Sequence[str]) -> dict[str, object]:
             "total_bytes": plan.device.total_bytes,
             "used_bytes": plan.device.used_bytes,
             "usable_bytes": plan.device.usable_bytes,
+            "count": plan.device.count,
         },
         "tensor_parallel": plan.tensor_parallel,
         "needed_bytes": plan.needed_bytes,

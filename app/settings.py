@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     embed_replicas: int = Field(
         1, ge=1, le=8, description="Engines with the embedder's weights (engine vllm); each takes the embedder's share."
     )
+    tensor_parallel: int = Field(
+        1, ge=1, le=64, description="Devices that each model is split over (engine vllm), the first that are visible."
+    )
     gate_tolerance: float = Field(
         0.5, gt=0, le=10, description="How much of a search's time ingestion may have under way when the search comes."
     )

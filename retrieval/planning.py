@@ -22,6 +22,8 @@ class DeviceMemory:
     used_bytes: int = 0
     """By other programs."""
     name: str = ""
+    count: int = 1
+    """Of such devices, this one included, that engines may use."""
 
     @property
     def usable_bytes(self) -> int:
@@ -43,6 +45,10 @@ class Plan:
         return self.verdict != "does_not_fit"
 
     @property
+    def devices_missing(self) -> bool:
+        return self.tensor_parallel > self.device.count
+
+    @property
     def needed_bytes(self) -> int:
         return sum(engine.total_bytes for engine in self.engines)
 
@@ -53,6 +59,11 @@ class Plan:
             return f"Fits: {needed} of {total} GB."
         if self.verdict == "fits_with_limits":
             return f"Fits with these limits: {'; '.join(self.limits)}. {needed} of {total} GB."
+        if self.devices_missing:
+            return (
+                f"Does not fit: each model is to be split over {self.tensor_parallel} devices "
+                f"(TANDEM_TENSOR_PARALLEL), and this process may use {self.device.count}."
+            )
         if small := [engine for engine in self.engines if not engine.fits_share]:
             shares = (
                 f"the {each.role}'s share {each.share:g} is {gigabytes(each.share * self.device.total_bytes)} GB, "
@@ -73,7 +84,7 @@ def plan(
     tensor_parallel: int = 1,
 ) -> Plan:
     """The first of a row of ever tighter limits that fits the device: smaller steps first, then a smaller cache, then
-    shorter windows unless they are fixed.
+    shorter windows unless they are fixed. None fits where there are fewer devices than each model is split over.
 
     `step_tokens`: wanted in one step (`max_num_batched_tokens`), raised to the window, since no input is computed in
     pieces. Under tensor parallelism all devices are alike and each holds its part. Raises ConfigurationError where a
@@ -83,7 +94,7 @@ def plan(
         tuple(plan_engine(demand, limits, device.total_bytes, tensor_parallel) for demand in demands)
         for limits in _tightening(max(demand.window for demand in demands), step_tokens, window_is_fixed)
     ]
-    for engines in row:
+    for engines in row if tensor_parallel <= device.count else ():
         if all(engine.fits_share for engine in engines) and _taken(engines, device) <= device.usable_bytes:
             lost = tuple(_lost(row[0], engines))
             return Plan(device, tensor_parallel, "fits_with_limits" if lost else "fits", lost, engines)

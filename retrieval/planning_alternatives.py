@@ -10,7 +10,7 @@ from retrieval.planning import DeviceMemory, Plan, gigabytes, plan
 
 DEVICE_SIZES_GB = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 141)
 """Memory of accelerators as they are sold."""
-SPLITS = (2, 4, 8)
+SPLITS = (1, 2, 4, 8)
 
 
 def alternatives(
@@ -54,11 +54,17 @@ def alternatives(
         if found := fits(pair):
             yield f"TANDEM_MODELS={name}, which takes {gigabytes(found.needed_bytes)} GB here"
             break
-    for split in SPLITS:
-        if split > devices and fits(demands, split=split):
-            yield f"{split} such devices: `vllm serve` with tensor parallelism, and TANDEM_ENGINE=http"
+    splits = [split for split in SPLITS if split != devices and not (failed.devices_missing and split > device.count)]
+    for split in splits:
+        if fits(demands, replace(device, count=max(split, device.count)), split=split):
+            setting = f"TANDEM_TENSOR_PARALLEL={split}"
+            yield setting if split <= device.count else f"{split} such devices, and {setting}"
             break
+    if failed.devices_missing:
+        if fits(demands, replace(device, count=devices)):
+            yield f"{devices} such devices that this process may use (CUDA_VISIBLE_DEVICES, ASCEND_RT_VISIBLE_DEVICES)"
+        return
     for size in DEVICE_SIZES_GB:
-        if size * 1e9 > device.total_bytes and fits(demands, DeviceMemory(int(size * 1e9))):
-            yield f"a device of {size} GB"
+        if size * 1e9 > device.total_bytes and fits(demands, DeviceMemory(int(size * 1e9), count=devices)):
+            yield f"{'a device' if devices == 1 else f'{devices} devices'} of {size} GB"
             break

@@ -15,11 +15,12 @@ from packaging.version import Version
 from rich.console import Console
 from rich.table import Table
 
+from app.accelerators import npu_chip, npus
 from app.client import Client
 from app.commands.exits import print_json
 from app.commands.terminal import messages
 from app.engine_plan import pair_demands, plan_here
-from app.model_wiring import build_profile, npu_chip, npus
+from app.model_wiring import build_profile
 from app.settings import Settings
 from app.wiring import build_catalog, build_store
 from langchain_tandem.client import NodeUnreachable
@@ -84,7 +85,7 @@ def _python() -> Finding:
 def _devices(settings: Settings) -> list[Finding]:
     device = find_device()
     if device == "npu":
-        return _npus()
+        return _npus(settings)
     if device != "cpu":
         return [Finding("ok", "device", f"{device} found")]
     if build_profile(settings).name.startswith("qwen3"):
@@ -92,8 +93,8 @@ def _devices(settings: Settings) -> list[Finding]:
     return [Finding("ok", "device", "CPU")]
 
 
-def _npus() -> list[Finding]:
-    """One for each chip that this process may use; engines run on the first."""
+def _npus(settings: Settings) -> list[Finding]:
+    """One for each chip that this process may use; engines run on the first, or on as many as models are split over."""
     try:
         found = npus()
     except DeviceUnknown as error:
@@ -105,8 +106,9 @@ def _npus() -> list[Finding]:
         free, total = npu.hbm_free_bytes / 2**30, npu.hbm_total_bytes / 2**30
         detail = f"NPU {npu.id} chip {npu.chip}, {npu.name}: {free:.1f} of {total:.1f} GiB free, health {npu.health}"
         findings.append(Finding("ok" if npu.health == "OK" else "note", f"device {npu.device}", detail))
-    if len(found) > 1:
-        others = f"engines run on device {found[0].device}; ASCEND_RT_VISIBLE_DEVICES chooses another"
+    chosen = [str(npu.device) for npu in found[: settings.tensor_parallel]]
+    if len(found) > len(chosen):
+        others = f"engines run on device {' and '.join(chosen)}; ASCEND_RT_VISIBLE_DEVICES chooses another"
         findings.append(Finding("note", "devices", others))
     return findings
 
@@ -187,12 +189,14 @@ def _memory(settings: Settings) -> list[Finding]:
         found = plan_here(settings, pair_demands(settings, build_profile(settings)))
     except ModelUnavailable:
         return []
+    except ConfigurationError as error:
+        return [Finding("fail", "memory", error.message)]
     if found is None:
         return []
     if found.fits:
         return [Finding("ok", "memory", found.message)]
     alone = replace(found.device, used_bytes=0)
-    others = found.needed_bytes <= alone.usable_bytes  # perhaps a node that runs already
+    others = not found.devices_missing and found.needed_bytes <= alone.usable_bytes  # perhaps a node that runs already
     return [Finding("note" if others else "fail", "memory", f"{found.message} See: tandem plan")]
 
 

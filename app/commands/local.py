@@ -44,20 +44,27 @@ def plan(
     weights: Annotated[
         str | None, typer.Option(help="bfloat16, fp8 or int4 (GPTQ, AWQ). Default: what config.json says.")
     ] = None,
-    tensor_parallel: Annotated[int, typer.Option(min=1, help="Devices that each model is split over.")] = 1,
+    tensor_parallel: Annotated[
+        int | None, typer.Option(min=1, help="Devices that each model is split over (TANDEM_TENSOR_PARALLEL).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether both models fit a device, with which limits and shares of its memory. Status 1 where they do not."""
     from app.commands.plan import plan_memory
     from app.settings import load_settings
 
-    given = {"models": models, "embed_model": embed, "rerank_model": rerank, "max_model_len": window}
+    given = {
+        "models": models,
+        "embed_model": embed,
+        "rerank_model": rerank,
+        "max_model_len": window,
+        "tensor_parallel": tensor_parallel,
+    }
     fits = plan_memory(
         load_settings(**{name: value for name, value in given.items() if value is not None}),
         results(),
         memory_gb=memory,
         step_tokens=step,
-        tensor_parallel=tensor_parallel,
         weights=weights,
         as_json=as_json,
     )

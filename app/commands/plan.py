@@ -2,8 +2,9 @@
 
 from rich.console import Console
 
+from app.accelerators import read_device
 from app.commands.exits import print_json
-from app.engine_plan import ENGINE_DEFAULTS, advice, pair_demands, read_device
+from app.engine_plan import ENGINE_DEFAULTS, advice, pair_demands
 from app.model_wiring import build_profile
 from app.plan_table import plan_record, plan_table, verdict
 from app.settings import Settings
@@ -19,21 +20,22 @@ def plan_memory(
     *,
     memory_gb: float | None,
     step_tokens: int | None,
-    tensor_parallel: int,
     weights: str | None,
     as_json: bool,
 ) -> bool:
     """Prints the plan. Returns whether the models fit. `memory_gb` in 10^9 bytes, so that what a card is sold with is
-    never more than it has; None: the device that is here. Raises InvalidRequest, ConfigurationError,
-    ModelUnavailable, Unsupported."""
+    never more than it has, of as many devices as models are split over; None: what is here. Raises InvalidRequest,
+    ConfigurationError, ModelUnavailable, Unsupported."""
     if weights is not None and weights not in WEIGHT_FORMATS:
         raise InvalidRequest(f"--weights {weights}: known are {', '.join(WEIGHT_FORMATS)}.")
     if memory_gb is not None and not settings.models:
         settings = settings.model_copy(update={"models": "qwen3-0.6b"})
-    device = read_device() if memory_gb is None else DeviceMemory(round(memory_gb * 1e9))
+    parts = settings.tensor_parallel
+    device = read_device(parts) if memory_gb is None else DeviceMemory(round(memory_gb * 1e9), count=parts)
     if device is None:
         raise ConfigurationError(
-            "No accelerator tells its memory here. Say how much one has, in GB: tandem plan --memory 24"
+            "There is no accelerator here whose memory can be planned. Say how much one has, in GB: "
+            "tandem plan --memory 24"
         )
     kind = find_device() if memory_gb is None else "cuda"
     step_tokens = step_tokens or ENGINE_DEFAULTS[kind].max_num_batched_tokens
@@ -43,7 +45,7 @@ def plan_memory(
         device,
         step_tokens=step_tokens,
         window_is_fixed=settings.max_model_len is not None,
-        tensor_parallel=tensor_parallel,
+        tensor_parallel=parts,
     )
     instead = advice(settings, found, demands, step_tokens=step_tokens)
     if as_json:

@@ -9,9 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from packaging.version import Version
 
+from retrieval.engines.npu_smi import Npu
 from retrieval.engines.vllm_options import EngineOptions
 from retrieval.errors import Unsupported
 from retrieval.models import Model
+from retrieval.planning import DeviceMemory
 
 CACHE_MENDED = Version("0.18.0")
 """Before it a prompt that comes out of the prefix cache gives another vector, cosine 0.58 (#5725, mended by #7452)."""
@@ -27,6 +29,10 @@ GRAPH_SIZES_310P = (512, 1024)
 """As vllm-ascend's pages on the Qwen3 models have it: a 310P has fewer streams."""
 WINDOW_310P = 1024
 """Tokens. Its attention takes a mask as large as the window squared; vllm-ascend's pages recommend this window."""
+
+DRIVER_PART = 0.05
+"""Of a chip's memory, which no program gets: torch_npu sees 60.96 of an A2's 64 GiB and 61.27 of an A3's. npu-smi
+counts it as used: 2.8 to 3.4 GiB of a chip that runs nothing."""
 
 _OVERFLOWING_DIMENSION = 4096
 """Of Qwen3-Embedding-8B, whose activations overflow in float16 (Qwen3-Embedding issue 164)."""
@@ -45,6 +51,13 @@ class KnownFault:
 def is_310p(chip: str | None) -> bool:
     """`chip`: the name that npu-smi gives it. One that could not be read is taken for one of the 910 series."""
     return chip is not None and chip.removeprefix("Ascend").startswith("310P")
+
+
+def memory_for_programs(npu: Npu) -> DeviceMemory:
+    """As vLLM sees it, whose shares are of that. Named by the number that ASCEND_RT_VISIBLE_DEVICES gives it."""
+    kept = round(npu.hbm_total_bytes * DRIVER_PART)
+    used = max(0, npu.hbm_used_bytes - kept)
+    return DeviceMemory(npu.hbm_total_bytes - kept, used, f"NPU device {npu.device}, {npu.name}")
 
 
 def default_window(window: int, chip: str | None) -> int:

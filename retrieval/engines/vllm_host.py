@@ -18,6 +18,7 @@ import numpy as np
 
 from retrieval.engines.host_messages import Done, Drop, Failed, NotStarted, Output, Started, Work, frame, receive
 from retrieval.engines.vllm_options import EngineOptions, EngineTask, engine_arguments
+from retrieval.engines.vllm_workers import tie_workers
 
 if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine
@@ -175,7 +176,10 @@ def _started(options: EngineOptions) -> "LLMEngine":
         # The engine's threads want every core all of the time. A little less of a claim than everybody else's lets the
         # node's event loop and the store answer at once, and costs the engine only what those really use.
         os.nice(ENGINE_NICENESS)
-    return LLMEngine.from_engine_args(engine_arguments(options))
+    engine = LLMEngine.from_engine_args(engine_arguments(options))
+    if options.tensor_parallel > 1:
+        tie_workers(engine)
+    return engine
 
 
 def _read(connection: socket.socket, inbox: "queue.SimpleQueue[object]") -> None:

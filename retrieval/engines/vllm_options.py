@@ -1,8 +1,9 @@
 """What one vLLM engine is started with, and what that is in vLLM's own arguments and environment variables."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +29,8 @@ class EngineOptions:
     """Share of the device's whole memory in (0, 1]; on a CPU, of the memory of its NUMA node."""
     kv_cache_bytes: int | None = None
     """Size of the KV cache; None: what `memory_share` leaves after weights and activations."""
+    tensor_parallel: int = 1
+    """Devices that the model is split over, the first ones that are visible. What is said of memory is said of each."""
     max_num_batched_tokens: int = 8192
     """Tokens of one step. Raised to `max_model_len`: no prompt is ever computed in pieces."""
     max_num_seqs: int = 256
@@ -43,7 +46,8 @@ class EngineOptions:
     load_format: Literal["auto", "dummy"] = "auto"
     """`dummy`: random weights of the right shape, to measure a device without a download."""
     cpu_cores: str | None = None
-    """Cores for the threads of a CPU engine, for instance `0-3`. None: all that this process may use."""
+    """Cores for the threads of a CPU engine, for instance `0-3`, or `0-1|2-3` for two parts of a model. None: all that
+    this process may use."""
     hf_overrides: Mapping[str, object] = field(default_factory=dict)
     graph_capture_sizes: tuple[int, ...] | None = None
     """Tokens of a step that graphs are captured for; None: vLLM's own choice."""
@@ -69,19 +73,36 @@ def engine_environment(options: EngineOptions) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine has a process of its own, ours
-        "VLLM_CPU_OMP_THREADS_BIND": options.cpu_cores or _own_cores(),
+        "VLLM_CPU_OMP_THREADS_BIND": options.cpu_cores or _own_cores(options.tensor_parallel),
         # Threads of two engines on the same cores that wait for one another by spinning: a rerank of 113 ms beside an
         # embedding of 18 ms took 765 ms, and that 417. Sleeping instead: 142 and 28 ms (two cores, all-MiniLM-L6-v2).
         "OMP_WAIT_POLICY": "PASSIVE",
+        # Workers of a split model end with their host and not before it. What they shared is taken away all the same.
+        "PYTHONWARNINGS": "ignore:resource_tracker",
     }
 
 
-def _own_cores() -> str:
+def _own_cores(parts: int) -> str:
     """All cores that this process may use; by default vLLM keeps one back, which halves a machine of two. On several
-    NUMA nodes vLLM's own choice stays, since threads across nodes slow each other down."""
-    if len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) > 1:
+    NUMA nodes vLLM's own choice stays, a node for each part, since threads across nodes slow each other down. Raises
+    ConfigurationError where there are fewer cores than parts."""
+    nodes = len(list(Path("/sys/devices/system/node").glob("node[0-9]*")))
+    if nodes > 1 and nodes >= parts:
         return "auto"
-    return ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
+    return "|".join(",".join(map(str, cores)) for cores in cores_of_parts(parts))
+
+
+def cores_of_parts(parts: int, cores: Sequence[int] | None = None) -> Sequence[Sequence[int]]:
+    """The cores that each part of a model computes on: neighbours, and in no part more than one core more than in
+    another. `cores`: None for all that this process may use. Raises ConfigurationError."""
+    cores = sorted(os.sched_getaffinity(0)) if cores is None else cores
+    if parts > len(cores):
+        raise ConfigurationError(
+            f"TANDEM_TENSOR_PARALLEL={parts}: on a CPU each part of a model needs a core of its own, and {len(cores)} "
+            "can be used here."
+        )
+    bounds = [len(cores) * part // parts for part in range(parts + 1)]
+    return [cores[first:last] for first, last in pairwise(bounds)]
 
 
 def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
@@ -99,6 +120,7 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
         max_num_seqs=options.max_num_seqs,
         gpu_memory_utilization=options.memory_share,
         kv_cache_memory_bytes=options.kv_cache_bytes,
+        tensor_parallel_size=options.tensor_parallel,  # above 1 vLLM computes in a process for each device
         # None leaves it to vLLM, which caches for causal models that pool the last token and for no other.
         enable_prefix_caching=None if options.prefix_caching and not token_wise else False,
         scheduling_policy="priority",

@@ -89,8 +89,6 @@ class EngineProcess:
 
     def stop(self) -> None:
         """Ends the process and waits for it. Works on a dead engine, whose children may have outlived it."""
-        import psutil
-
         with suppress(OSError):
             self._connection.close()
         try:
@@ -98,10 +96,7 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        _, left = psutil.wait_procs(self._children, timeout=_STOP_SECONDS)
-        for child in left:
-            child.kill()
-        psutil.wait_procs(left, timeout=_STOP_SECONDS)
+        _end(self._children)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -177,6 +172,7 @@ class EngineLaunch:
         ours.close()
         self._process.kill()
         status = self._process.wait()
+        _end(_session(self._process.pid))  # listed when it can start no more of them
         self._check()
         if isinstance(answer, NotStarted):
             raise self._refusal(answer)
@@ -200,6 +196,31 @@ class EngineLaunch:
     def _check(self) -> None:
         if self._cancelled.is_set():
             raise EngineDead("The engine was closed while it started")
+
+
+def _session(pid: int) -> "list[psutil.Process]":
+    """What a host that has died, perhaps in the midst of its start, has left behind of the session that it began."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with suppress(OSError):
+            if os.getsid(process.pid) == pid != process.pid:
+                found.append(process)
+    return found
+
+
+def _end(processes: "Sequence[psutil.Process]") -> None:
+    """Gives them time to end by themselves: one of them takes away what the others shared."""
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, left = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, timeout=_STOP_SECONDS)
 
 
 def _children(pid: int) -> "list[psutil.Process]":

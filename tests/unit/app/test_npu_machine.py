@@ -1,5 +1,6 @@
 """Wiring and `tandem doctor` on a machine with NPUs: device files, npu-smi and vllm-ascend are doubles."""
 
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from json import dumps
 from pathlib import Path
@@ -8,10 +9,14 @@ import pytest
 from packaging.version import Version
 from rich.console import Console
 
+import app.accelerators
 import app.commands.doctor
+import app.engine_plan
 import app.model_wiring
+from app.accelerators import npu_chip
 from app.commands.doctor import doctor
-from app.model_wiring import engine_options, npu_chip
+from app.engine_plan import check_memory
+from app.model_wiring import build_profile, engine_options
 from app.settings import Settings, load_settings, visible_npus
 from retrieval.engines.npu_smi import Npu, select_npus
 from retrieval.engines.vllm_options import EngineOptions, EngineTask
@@ -51,10 +56,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine()
     for name in ("ASCEND_RT_VISIBLE_DEVICES", "TANDEM_MODELS", "TANDEM_ENGINE", "TANDEM_MAX_MODEL_LEN"):
         monkeypatch.delenv(name, raising=False)
-    for module in (app.model_wiring, app.commands.doctor):
+    for module in (app.accelerators, app.commands.doctor, app.engine_plan, app.model_wiring):
         monkeypatch.setattr(module, "find_device", lambda: "npu")
+    for module in (app.commands.doctor, app.model_wiring):
         monkeypatch.setattr(module, "vllm_ascend_release", found.release)
-    monkeypatch.setattr(app.model_wiring, "read_npus", found.read_npus)
+    monkeypatch.setattr(app.accelerators, "read_npus", found.read_npus)
     monkeypatch.setattr(app.commands.doctor, "version", found.version)
     return found
 
@@ -133,6 +139,31 @@ async def test_doctor_shows_chips_free_memory_and_versions(machine: Machine, tmp
     assert "NPU 0 chip 0, 910B4: 61.0 of 64.0 GiB free, health OK" in shown
     assert "engines run on device 0; ASCEND_RT_VISIBLE_DEVICES chooses another" in shown
     assert "vllm-ascend 0.23.0, vllm 0.23.0" in shown
+
+
+async def test_doctor_plans_and_shows_every_chip_that_engines_run_on(machine: Machine, tmp_path: Path) -> None:
+    machine.chips = (npu(0), npu(1), npu(2))
+    fit, shown = await examined(tmp_path, models="qwen3-8b", tensor_parallel=2)
+    assert fit
+    assert "engines run on device 0 and 1; ASCEND_RT_VISIBLE_DEVICES chooses another" in shown
+    assert "memory       Fits: " in shown
+    assert " of 65.3 GB." in shown
+    machine.chips = (npu(0),)
+    fit, shown = await examined(tmp_path, models="qwen3-8b", tensor_parallel=2)
+    assert not fit
+    assert "split over 2 devices (TANDEM_TENSOR_PARALLEL), and this process may use 1" in shown
+
+
+def test_a_chip_that_is_too_full_is_named_in_the_refusal(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.chips = (npu(0), replace(npu(1), hbm_used_bytes=59356 * 2**20))
+    check_memory(settings(tmp_path, models="qwen3-0.6b"), build_profile(settings(tmp_path, models="qwen3-0.6b")))
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1")
+    with pytest.raises(ConfigurationError) as refused:
+        check_memory(settings(tmp_path, models="qwen3-0.6b"), build_profile(settings(tmp_path, models="qwen3-0.6b")))
+    assert "\n- end what holds 58.8 GB of the device now" in refused.value.message
+    assert "\nNPU device 1, 910B4: 65.3 GB, 58.8 of them in use by others\n" in refused.value.message
 
 
 async def test_doctor_shows_visible_chips_only_and_their_health(

@@ -11,8 +11,7 @@ from app import cli, engine_plan
 from app.commands import doctor
 from app.engine_plan import check_memory, engine_demand, pair_demands, planned_engines
 from app.model_wiring import build_profile, engine_options
-from app.settings import Settings, cuda_visible_devices
-from retrieval.engines.nvidia_smi import Gpu
+from app.settings import Settings
 from retrieval.errors import ConfigurationError, ModelUnavailable
 from retrieval.models import Model
 from retrieval.planning import DeviceMemory
@@ -37,7 +36,8 @@ Device = Callable[[DeviceMemory | None], None]
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No models, no settings but these, and a terminal that is wide enough."""
     monkeypatch.setenv("TANDEM_MODELS_DIR", str(tmp_path / "models"))
-    for name in ("MODELS", "EMBED_MODEL", "RERANK_MODEL", "MAX_MODEL_LEN", "EMBED_MEMORY_SHARE", "RERANK_MEMORY_SHARE"):
+    pair, limits = ("MODELS", "EMBED_MODEL", "RERANK_MODEL"), ("MAX_MODEL_LEN", "TENSOR_PARALLEL")
+    for name in (*pair, *limits, "EMBED_MEMORY_SHARE", "RERANK_MEMORY_SHARE"):
         monkeypatch.delenv(f"TANDEM_{name}", raising=False)
 
 
@@ -47,7 +47,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 
     def found(memory: DeviceMemory | None) -> None:
         monkeypatch.setattr(engine_plan, "find_device", lambda: "cuda")
-        monkeypatch.setattr(engine_plan, "read_device", lambda: memory)
+        monkeypatch.setattr(engine_plan, "read_device", lambda parts: memory)
 
     return found
 
@@ -108,7 +108,7 @@ def test_what_if() -> None:
     assert (engine["weight_format"], engine["max_model_len"]) == ("int4", 4096)
     assert engine["max_num_batched_tokens"] == 8192
     half = loads(tandem_plan(*common, "--tensor-parallel", "2").output)
-    assert half["tensor_parallel"] == 2
+    assert (half["tensor_parallel"], half["device"]["count"]) == (2, 2)
     assert half["engines"][0]["bytes"]["weights"] < 4.1 * GB
     wrong = tandem_plan(*common, "--weights", "int3")
     assert (wrong.exit_code, "--weights int3: known are bfloat16, fp8, int4" in wrong.stderr) == (2, True)
@@ -123,14 +123,14 @@ def test_folders_say_what_they_hold(folder: Path) -> None:
 
 
 def test_without_a_device_its_memory_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.commands.plan.read_device", lambda: None)
+    monkeypatch.setattr("app.commands.plan.read_device", lambda parts: None)
     result = tandem_plan("--models", "qwen3-0.6b")
     assert (result.exit_code, "tandem plan --memory 24" in result.stderr) == (6, True)
 
 
 def test_the_device_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = DeviceMemory(24 * GB, used_bytes=2 * GB, name="NVIDIA L4")
-    monkeypatch.setattr("app.commands.plan.read_device", lambda: memory)
+    monkeypatch.setattr("app.commands.plan.read_device", lambda parts: memory)
     result = tandem_plan("--models", "qwen3-0.6b")
     assert result.output.splitlines()[0].strip() == "NVIDIA L4: 24.0 GB, 2.0 of them in use by others"
 
@@ -243,13 +243,56 @@ def test_models_that_are_not_here_yet_pass_until_they_are(device: Device) -> Non
     check_memory(settings, build_profile(settings))
 
 
-def test_which_device_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str | None] = []
-    gpus = (Gpu("NVIDIA L4", 24 * GB, GB),)
-    monkeypatch.setattr(engine_plan, "read_gpus", lambda visible: asked.append(visible) or gpus)
-    monkeypatch.setattr(engine_plan, "find_device", lambda: "cuda")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
-    assert engine_plan.read_device() == DeviceMemory(24 * GB, GB, "NVIDIA L4")
-    assert asked == ["3,1"] == [cuda_visible_devices()]
-    monkeypatch.setattr(engine_plan, "find_device", lambda: "cpu")
-    assert engine_plan.read_device() is None
+def test_the_setting_is_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_TENSOR_PARALLEL", "2")
+    common = ("--models", "qwen3-4b", "--memory", "24", "--json")
+    assert loads(tandem_plan(*common).output) == loads(tandem_plan(*common, "--tensor-parallel", "2").output)
+    assert loads(tandem_plan(*common, "--tensor-parallel", "4").output)["tensor_parallel"] == 4
+
+
+def test_the_node_starts_split_engines_as_planned(device: Device, folder: Path) -> None:
+    device(DeviceMemory(24 * GB, count=2))
+    settings = Settings(models="qwen3-8b", tensor_parallel=2)
+    pair = build_profile(settings)
+    planned = planned_engines(settings, pair_demands(settings, pair))
+    assert planned is not None
+    told = loads(tandem_plan("--models", "qwen3-8b", "--memory", "24", "--tensor-parallel", "2", "--json").output)
+    for engine, record in zip(planned, told["engines"], strict=True):
+        options = engine_options(settings, pair.embed, folder, None, planned=engine)
+        assert options.tensor_parallel == 2
+        assert options.memory_share == record["gpu_memory_utilization"]
+        assert options.kv_cache_bytes == record["kv_cache_memory_bytes"]
+        assert options.max_num_batched_tokens == record["max_num_batched_tokens"]
+
+
+def test_fewer_devices_than_parts_are_refused_with_the_table(device: Device) -> None:
+    device(DeviceMemory(24 * GB, count=2, name="NVIDIA L4"))
+    settings = Settings(models="qwen3-8b", tensor_parallel=4)
+    with pytest.raises(ConfigurationError) as refused:
+        check_memory(settings, build_profile(settings))
+    lines = refused.value.message.splitlines()
+    assert lines[0].startswith("Does not fit: each model is to be split over 4 devices (TANDEM_TENSOR_PARALLEL), and ")
+    assert lines[1:3] == [
+        "- TANDEM_TENSOR_PARALLEL=2",
+        "- 4 such devices that this process may use (CUDA_VISIBLE_DEVICES, ASCEND_RT_VISIBLE_DEVICES)",
+    ]
+    assert "NVIDIA L4: 24.0 GB; one of 4 that share each model" in lines
+    assert any(line.startswith("share of the device ") for line in lines)
+    assert doctor._memory(settings)[0].verdict == "fail"
+
+
+@pytest.mark.parametrize("memory", [DeviceMemory(24 * GB, count=3), None])
+def test_heads_that_cannot_be_shared_out_are_refused(device: Device, memory: DeviceMemory | None) -> None:
+    device(memory)
+    settings = Settings(models="qwen3-4b", tensor_parallel=3)
+    with pytest.raises(ConfigurationError, match=r"32 heads \(8 of keys\) cannot be split over 3 devices"):
+        check_memory(settings, build_profile(settings))
+    (finding,) = doctor._memory(settings)
+    assert (finding.verdict, "32 heads" in finding.detail) == ("fail", True)
+
+
+def test_a_cpu_has_as_many_devices_as_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    check_memory(Settings(models="minilm", tensor_parallel=2), build_profile(Settings(models="minilm")))
+    with pytest.raises(ConfigurationError, match=r"^TANDEM_TENSOR_PARALLEL=4: on a CPU .* core of its own, and 2 "):
+        check_memory(Settings(models="minilm", tensor_parallel=4), build_profile(Settings(models="minilm")))

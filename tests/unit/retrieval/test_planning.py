@@ -33,7 +33,7 @@ def pair(size: str, weights: WeightFormat = BFLOAT16, window: int = 8192) -> lis
 def planned(
     demands: Sequence[EngineDemand], gb: float, devices: int = 1, *, fixed: bool = False, used: int = 0
 ) -> Plan:
-    device = DeviceMemory(int(gb * GB), used_bytes=used)
+    device = DeviceMemory(int(gb * GB), used_bytes=used, count=devices)
     return plan(demands, device, step_tokens=16384, window_is_fixed=fixed, tensor_parallel=devices)
 
 
@@ -201,7 +201,7 @@ def test_what_to_do_instead() -> None:
     assert advised(pair("4B"), 16, offered=["0.6B"]) == [
         "FP8 checkpoints of the same models (TANDEM_EMBED_MODEL, TANDEM_RERANK_MODEL)",
         "TANDEM_MODELS=qwen3-0.6b, which takes 12.1 GB here",
-        "2 such devices: `vllm serve` with tensor parallelism, and TANDEM_ENGINE=http",
+        "2 such devices, and TANDEM_TENSOR_PARALLEL=2",
         "a device of 24 GB",
     ]
 
@@ -209,7 +209,7 @@ def test_what_to_do_instead() -> None:
 def test_only_advice_that_works_is_given() -> None:
     assert advised(pair("8B"), 8, offered=["4B", "0.6B"]) == [
         "TANDEM_MODELS=qwen3-0.6b, which takes 7.6 GB here",
-        "8 such devices: `vllm serve` with tensor parallelism, and TANDEM_ENGINE=http",
+        "8 such devices, and TANDEM_TENSOR_PARALLEL=8",
         "a device of 40 GB",
     ]
 
@@ -221,6 +221,28 @@ def test_the_smallest_change_comes_first() -> None:
     shares = "leave TANDEM_EMBED_MEMORY_SHARE and TANDEM_RERANK_MEMORY_SHARE to the plan"
     assert advised(prescribed, 32)[0] == shares
     assert advised(pair("4B", window=16384), 24, fixed=True)[0] == "TANDEM_MAX_MODEL_LEN=8192"
+
+
+def on_devices(demands: Sequence[EngineDemand], gb: float, count: int, split: int) -> tuple[Plan, list[str]]:
+    device = DeviceMemory(int(gb * GB), count=count)
+    found = plan(demands, device, step_tokens=16384, tensor_parallel=split)
+    return found, list(alternatives(found, demands, {}, step_tokens=16384, window_is_fixed=False))
+
+
+def test_devices_that_are_here_are_offered() -> None:
+    assert "TANDEM_TENSOR_PARALLEL=2" in on_devices(pair("4B"), 16, count=4, split=1)[1]
+
+
+def test_what_to_do_with_fewer_devices_than_parts() -> None:
+    wanted = "4 such devices that this process may use (CUDA_VISIBLE_DEVICES, ASCEND_RT_VISIBLE_DEVICES)"
+    found, told = on_devices(pair("0.6B"), 24, count=2, split=4)
+    assert (found.fits, told) == (False, ["TANDEM_TENSOR_PARALLEL=1", wanted])
+    assert found.message == (
+        "Does not fit: each model is to be split over 4 devices (TANDEM_TENSOR_PARALLEL), and this process may use 2."
+    )
+    assert on_devices(pair("8B"), 24, count=2, split=4)[1] == ["TANDEM_TENSOR_PARALLEL=2", wanted]
+    assert on_devices(pair("8B"), 16, count=1, split=4)[1] == [wanted]
+    assert on_devices(pair("4B"), 16, count=4, split=4)[0].fits
 
 
 @pytest.mark.parametrize(("size", "weights"), list(product(SIZES, FORMATS)))

@@ -1,0 +1,39 @@
+"""The processes that vLLM computes in where a model is split over several devices: they end with the engine's host.
+
+vLLM's workers look for the host's end between two steps only. One that waits within a step for another worker, which
+has ended by then, would wait for ever and keep its device.
+"""
+
+import ctypes
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.llm_engine import LLMEngine
+    from vllm.v1.worker.worker_base import WorkerBase
+
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when its parent ends."""
+
+
+def tie_workers(engine: "LLMEngine") -> None:
+    """To call in the host, in the thread that made `engine`: for the kernel, that thread is the workers' parent."""
+    engine.collective_rpc(partial(_end_with, host=os.getpid()))
+    # Without it the host would learn of a dead worker from the next request only, and fail that.
+    engine.model_executor.register_failure_callback(lambda: os._exit(1))
+
+
+def _end_with(_: "WorkerBase", host: int) -> None:
+    """Runs in each worker."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as in the host: the node still drains
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != host:  # it ended before the line above
+        os.kill(os.getpid(), signal.SIGKILL)
+    # On a CPU workers exchange their results in shared memory. All have it by now; without its name it goes with the
+    # last of them, however that ends.
+    if name := os.environ.get("VLLM_DIST_IDENT"):
+        for file in Path("/dev/shm").glob(f"{name}-*"):  # noqa: S108  # where the kernel has it
+            file.unlink(missing_ok=True)
