@@ -7,14 +7,10 @@ import asyncio
 import os
 import pickle
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from uuid import uuid4
 
-from app.bench.engine_speeds import Encode, Prompts, Speeds, embed_rate, rerank_times
+from app.bench.engine_speeds import Prompts, Speeds, embed_rate, rerank_times
 from app.bench.engines import BareWork
-from retrieval.engines.vllm_options import EngineOptions, engine_arguments
-from retrieval.types import TokenIds
+from retrieval.engines.vllm_bare import bare_engine
 
 SETTLE_SECONDS = 5.0
 """Until a device has its memory back."""
@@ -22,35 +18,14 @@ SETTLE_SECONDS = 5.0
 
 async def measure(work: BareWork) -> Speeds:
     load, prompts = work.load, Prompts(1000, work.rerank.max_model_len)
-    async with _engine(work.embed) as embed:
+    async with bare_engine(work.embed) as embed:
         rates = [
             await embed_rate(embed, prompts, length, load, work.slice_tokens, work.ahead) for length in load.lengths
         ]
     await asyncio.sleep(SETTLE_SECONDS)
-    async with _engine(work.rerank) as rerank:
+    async with bare_engine(work.rerank) as rerank:
         times = [await rerank_times(rerank, prompts, pool, load) for pool in load.pools]
     return Speeds(tuple(rates), tuple(times))
-
-
-@asynccontextmanager
-async def _engine(options: EngineOptions) -> AsyncIterator[Encode]:
-    from vllm import PoolingParams
-    from vllm.inputs import tokens_input
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    engine = AsyncLLM.from_engine_args(engine_arguments(options))
-
-    async def one(ids: TokenIds) -> None:
-        async for _ in engine.encode(tokens_input(list(ids)), PoolingParams(task=options.task), uuid4().hex):
-            pass
-
-    async def encode(prompts: Sequence[TokenIds]) -> None:
-        await asyncio.gather(*map(one, prompts))
-
-    try:
-        yield encode
-    finally:
-        engine.shutdown()
 
 
 if __name__ == "__main__":
