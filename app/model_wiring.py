@@ -75,6 +75,8 @@ def engine_options(
         memory_share=share or defaults.memory_share,
         kv_cache_bytes=defaults.kv_cache_bytes,
         max_num_batched_tokens=defaults.max_num_batched_tokens,
+        # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
+        prefix_caching=task != "embed",
         tensor_parallel=settings.tensor_parallel,
         load_format=settings.load_format,
     )
@@ -124,8 +126,6 @@ async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple
     stage = LateInteractionReranker if late else VllmReranker
     read_memory = partial(read_device, settings.tensor_parallel)
     second_stage: Reranker = stage(rerank, gate=gate, read_memory=read_memory)
-    # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
-    embed = replace(embed, prefix_caching=False)
     embedder = VllmEmbedder(
         embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate, read_memory=read_memory
     )

@@ -79,7 +79,7 @@ def options(
 
 def test_an_engine_gets_what_its_release_and_chip_need(machine: Machine, tmp_path: Path) -> None:
     machine.packages["vllm-ascend"] = "0.13.0"
-    found = options(tmp_path)
+    found = options(tmp_path, task="classify")
     assert (found.dtype, found.prefix_caching, found.max_model_len) == ("bfloat16", False, 8192)
     assert found.graph_capture_sizes
 
@@ -87,7 +87,7 @@ def test_an_engine_gets_what_its_release_and_chip_need(machine: Machine, tmp_pat
 def test_without_vllm_ascend_nothing_is_changed(machine: Machine, tmp_path: Path) -> None:
     del machine.packages["vllm-ascend"]
     machine.chips = None
-    found = options(tmp_path)
+    found = options(tmp_path, task="classify")
     assert (found.dtype, found.prefix_caching, found.graph_capture_sizes) == (None, True, None)
 
 
