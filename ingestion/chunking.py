@@ -4,7 +4,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import accumulate
 
@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.types import ChunkSpan
-from retrieval.tokenizing import encode_texts
+from retrieval.tokenizing import count_tokens
 from retrieval.types import ChunkId, DocumentId
 
 MAX_CHUNK_BYTES = 60_000
@@ -55,7 +55,7 @@ def chunk_spans(
         raise ValueError(f"overlap must be at least 0 and less than max_tokens, got {overlap} and {max_tokens}")
     if tokenizer.truncation is not None or tokenizer.padding is not None:
         raise ValueError("the tokenizer must neither truncate nor pad: its counts would be wrong")
-    count = count or (lambda chunks: [len(each) for each in encode_texts(tokenizer, chunks)])
+    count = count or partial(count_tokens, tokenizer)
     whole = _stripped(text, 0, len(text))
     if whole is None:
         return []

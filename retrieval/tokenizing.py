@@ -23,6 +23,11 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
         raise InvalidText(_SURROGATE) from error
 
 
+def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
+    """Of each text, special tokens not counted. Raises InvalidText."""
+    return [len(encoding) for encoding in encode_texts(tokenizer, texts)]
+
+
 def check_text(text: str) -> None:
     """Raises InvalidText."""
     try:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import md5
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from obstore.store import S3Store
 
@@ -20,7 +20,6 @@ from retrieval.side_by_side import side_by_side
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Credential
 
-T = TypeVar("T")
 S3Style = Literal["path", "virtual"]
 
 PAGE = 1000

@@ -7,7 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from retrieval.errors import EngineDead, TandemError
-from retrieval.tokenizing import encode_texts
+from retrieval.tokenizing import count_tokens, encode_texts
 from retrieval.types import Embeddings, Fingerprint, Lane, RerankScores, TextKind, Vector
 
 UNKNOWN = "[UNK]"
@@ -77,7 +77,7 @@ class FakeEmbedder:
         return self._max_tokens
 
     def count(self, texts: Sequence[str]) -> Sequence[int]:
-        return [len(encoding) for encoding in encode_texts(self._tokenizer, texts)]
+        return count_tokens(self._tokenizer, texts)
 
     @property
     def reducible(self) -> bool:

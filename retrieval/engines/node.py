@@ -30,7 +30,7 @@ from retrieval.errors import (
     Unavailable,
 )
 from retrieval.side_by_side import side_by_side
-from retrieval.tokenizing import encode_texts
+from retrieval.tokenizing import count_tokens
 from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
 
 PATH = "/embed"
@@ -104,7 +104,7 @@ class NodeEmbedder:
         return self._known().max_tokens
 
     def count(self, texts: Sequence[str]) -> Sequence[int]:
-        return [len(encoding) for encoding in encode_texts(self._tokenizer, texts)]
+        return count_tokens(self._tokenizer, texts)
 
     @property
     def reducible(self) -> bool:
