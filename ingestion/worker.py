@@ -101,13 +101,16 @@ class Worker:
         if self._pipeline.failure:
             # Documents would only use up their attempts on what is not their fault.
             return False
+        collections = await self._collections()
+        if collections == []:
+            return False
         claims = await self._catalog.claim(
             self._id,
             limit=self._options.batch,
             lease=self._options.lease,
             now=datetime.now(UTC),
             largest=self._largest,
-            collections=await self._collections(),
+            collections=collections,
         )
         if not claims:
             return False
@@ -122,7 +125,7 @@ class Worker:
             heartbeat.cancel()
         return True
 
-    async def _collections(self) -> Sequence[str] | None:
+    async def _collections(self) -> list[str] | None:
         """Those whose documents are taken, by name; None: all."""
         if self._takes is None:
             return None
