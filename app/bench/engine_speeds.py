@@ -2,8 +2,10 @@
 ones alike."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from time import perf_counter
 
 import numpy as np
@@ -86,15 +88,11 @@ async def embed_rate(
     embed: Encode, prompts: Prompts, tokens: int, load: EngineLoad, slice_tokens: int, ahead: int
 ) -> Embedded:
     """Texts of one length, `ahead` calls at a time."""
-    batches = prompts.batches(tokens, slice_tokens)
-    stop, done = asyncio.Event(), [0]
-    feeding = [asyncio.create_task(feed(embed, batches, stop, done)) for _ in range(ahead)]
-    await asyncio.sleep(load.warm_up)
-    start, before = perf_counter(), done[0]
-    await asyncio.sleep(load.seconds)
-    rate = (done[0] - before) / (perf_counter() - start)
-    stop.set()
-    await asyncio.gather(*feeding)
+    async with fed(embed, prompts.batches(tokens, slice_tokens), ahead) as embedded:
+        await asyncio.sleep(load.warm_up)
+        start, before = perf_counter(), embedded()
+        await asyncio.sleep(load.seconds)
+        rate = (embedded() - before) / (perf_counter() - start)
     return Embedded(tokens, rate)
 
 
@@ -109,11 +107,25 @@ async def rerank_times(rerank: Encode, prompts: Prompts, candidates: int, load: 
     return Reranked(candidates, Summary.of(times[2:]))
 
 
-async def feed(embed: Encode, batches: Sequence[Sequence[TokenIds]], stop: asyncio.Event, done: list[int]) -> None:
-    """Adds to `done` the texts that it has embedded."""
-    number = 0
-    while not stop.is_set():
-        batch = batches[number % len(batches)]
-        await embed(batch)
-        done[0] += len(batch)
-        number += 1
+@asynccontextmanager
+async def fed(embed: Encode, batches: Sequence[Sequence[TokenIds]], ahead: int) -> AsyncIterator[Callable[[], int]]:
+    """An engine that is given the batches over and over, `ahead` calls at a time; tells how many texts it has embedded
+    so far."""
+    stop, done = asyncio.Event(), 0
+
+    async def feed() -> None:
+        nonlocal done
+        for batch in cycle(batches):
+            if stop.is_set():
+                return
+            await embed(batch)
+            done += len(batch)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(ahead):
+                group.create_task(feed())
+            yield lambda: done
+            stop.set()
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None

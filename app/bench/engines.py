@@ -14,8 +14,9 @@ from time import perf_counter
 from rich.console import Console
 from rich.table import Table
 
-from app.bench.engine_speeds import EngineLoad, Prompts, Speeds, embed_rate, feed, rerank_times
+from app.bench.engine_speeds import EngineLoad, Prompts, Speeds, embed_rate, fed, rerank_times
 from app.bench.measures import Summary, arrivals
+from app.bench.mixed_result import Ratios, ratio, told
 from app.commands.terminal import step_teller
 from app.model_wiring import build_models, gate_options
 from app.settings import Settings
@@ -46,16 +47,15 @@ class EngineBench:
     """Texts a second that it embeds then."""
 
     @property
-    def ratios(self) -> dict[str, float | None]:
-        alone = self.ours.embedded[-1].texts_per_second
-        p50, p99 = (
-            round(beside / idle, 3) if beside and idle else None
-            for beside, idle in ((self.beside.p50, self.alone.p50), (self.beside.p99, self.alone.p99))
+    def ratios(self) -> Ratios:
+        return Ratios(
+            ratio(self.beside.p50, self.alone.p50),
+            ratio(self.beside.p99, self.alone.p99),
+            ratio(self.texts_beside, self.ours.embedded[-1].texts_per_second),
         )
-        return {"search_p50": p50, "search_p99": p99, "ingestion": round(self.texts_beside / alone, 3)}
 
     def to_json(self) -> dict[str, object]:
-        return {**asdict(self), "ratios": self.ratios}
+        return {**asdict(self), "ratios": self.ratios.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +108,10 @@ async def _measure(
             embedded = [await embed_rate(embed, prompts, length, load, slice_tokens, ahead) for length in load.lengths]
             await search()
             alone = await _search_times(search, load)
-            stop, done = asyncio.Event(), [0]
-            batches = prompts.batches(load.lengths[-1], slice_tokens)
-            feeding = [asyncio.create_task(feed(embed, batches, stop, done)) for _ in range(ahead)]
             counts: list[tuple[float, int]] = []
-            beside = await _search_times(search, load, on_measured=lambda: counts.append((perf_counter(), done[0])))
-            counts.append((perf_counter(), done[0]))
-            stop.set()
-            await asyncio.gather(*feeding)
+            async with fed(embed, prompts.batches(load.lengths[-1], slice_tokens), ahead) as texts:
+                beside = await _search_times(search, load, on_measured=lambda: counts.append((perf_counter(), texts())))
+                counts.append((perf_counter(), texts()))
             (start, before), (end, after) = counts
             work = BareWork(embedder.engine.options, reranker.engine.options, load, slice_tokens, ahead)
         finally:
@@ -193,9 +189,4 @@ def show_engines(bench: EngineBench, load: EngineLoad, console: Console) -> None
         f"{bench.texts_beside:,.0f} texts/s",
         markup=False,
     )
-    told = {name: "not known" if ratio is None else f"{ratio:.2f} times" for name, ratio in bench.ratios.items()}
-    console.print(
-        f"Both at once over alone: search p50 {told['search_p50']}, p99 {told['search_p99']}, ingestion "
-        f"{told['ingestion']}",
-        markup=False,
-    )
+    console.print(f"Both at once over alone: {told(bench.ratios)}", markup=False)

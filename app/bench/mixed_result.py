@@ -77,7 +77,7 @@ class Mixed:
     def pooled_p99(self) -> float | None:
         """Of all rounds' searches together: a 99th percentile of few searches is little more than their worst one."""
         alone, beside = self.latencies.values()
-        return _ratio(percentile(beside, 0.99), percentile(alone, 0.99)) if alone and beside else None
+        return ratio(percentile(beside, 0.99), percentile(alone, 0.99)) if alone and beside else None
 
     @property
     def latencies(self) -> Mapping[str, list[float]]:
@@ -112,9 +112,9 @@ def ratios_of(measured: Mapping[Stretch, Measured]) -> Ratios:
     assert beside is not None
     assert alone is not None
     return Ratios(
-        _ratio(loaded.p50, idle.p50),
-        _ratio(loaded.p99, idle.p99),
-        _ratio(beside.texts_per_second, alone.texts_per_second),
+        ratio(loaded.p50, idle.p50),
+        ratio(loaded.p99, idle.p99),
+        ratio(beside.texts_per_second, alone.texts_per_second),
     )
 
 
@@ -141,7 +141,7 @@ def _times_of(measured: Measured) -> Summary:
     return Summary.of(measured.searched.times if measured.searched else [])
 
 
-def _ratio(beside: float | None, alone: float | None) -> float | None:
+def ratio(beside: float | None, alone: float | None) -> float | None:
     return round(beside / alone, 3) if beside is not None and alone else None
 
 
@@ -154,8 +154,8 @@ def told(ratios: Ratios) -> str:
     return f"search p50 {_times(ratios.p50)}, p99 {_times(ratios.p99)}, ingestion {_times(ratios.ingestion)}"
 
 
-def _times(ratio: float | None) -> str:
-    return "not known" if ratio is None else f"{ratio:.2f} times"
+def _times(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.2f} times"
 
 
 def _search_cells(found: Sequence[Searched]) -> list[str]:
