@@ -1,1 +1,6 @@
 """Faces and wiring: HTTP, command line, settings. Builds on `ingestion` and `retrieval`."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+"""Where Python finds this package: its programs are started there."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
+from app import ROOT
 from app.client import Client
 from app.settings import Settings
 from langchain_tandem.client import NodeUnreachable
@@ -43,7 +44,7 @@ def running_node(
         process = subprocess.Popen(  # our own program with fixed arguments
             [sys.executable, "-m", "app.cli", "serve"],
             env={**os.environ, **environment},
-            cwd=Path(__file__).parent.parent,
+            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

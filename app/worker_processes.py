@@ -7,14 +7,14 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from time import monotonic
 
 import structlog
 
+from app import ROOT
+
 log = structlog.get_logger()
 
-ROOT = Path(__file__).parent.parent
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 STABLE_SECONDS = 60.0

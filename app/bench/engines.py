@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
 from rich.table import Table
 
+from app import ROOT
 from app.bench.engine_speeds import EngineLoad, Prompts, Speeds, embed_rate, fed, rerank_times
 from app.bench.measures import Summary, arrivals
 from app.bench.mixed_result import Ratios, ratio, told
@@ -29,7 +29,6 @@ from retrieval.gate import Gate
 from retrieval.side_by_side import side_by_side
 from retrieval.types import Lane, TokenIds
 
-ROOT = Path(__file__).parents[2]
 QUERY_TOKENS = 30
 RECALL_SECONDS = 0.005
 """A store's time, in which a search leaves the engines alone."""

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from app import ROOT
 from app.bench.corpus import Corpus
 from app.bench.measures import Point, rates
 from app.bench.node import MeasuredNode
@@ -28,7 +28,6 @@ from retrieval.passages import passage
 from retrieval.prompts import EmbeddingPrompts
 from retrieval.types import DocumentId, Lane, TokenIds
 
-ROOT = Path(__file__).parents[2]
 WARM_UP = 64
 """Documents that go through first and are not counted."""
 LANGCHAIN_QUERIES = 100
