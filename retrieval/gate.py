@@ -19,8 +19,11 @@ _MEMORY = 0.9
 """Of a measurement's weight, what is left of it at the next one."""
 _STEPS = (0.7, 1.1)
 """By which the bound falls and rises at most, at one search."""
-_LEAST_PART = 16
+_LEAST_PART = 8
 """A slice of this part of the largest is always allowed: smaller ones cost a device as much time, and do less."""
+_AT_ONCE = 3
+"""Slices a slot that what may be in flight beside searches is cut into: while one is computed the next is prepared, and
+the one after it is on its way."""
 _SOONEST_SECONDS = 0.0005
 """Between two looks at what bulk work is owed."""
 
@@ -213,7 +216,7 @@ class Gate:
         self._bound_busy = min(max(round(self._bound_busy * step), least), most)
 
     def _bound(self, now: float) -> int:
-        """Tokens in flight. Two slices a slot keep an engine from waiting for its next one."""
+        """Tokens in flight. Twice what a slot computes at once keeps an engine from waiting for its next slice."""
         most = 2 * self.options.slots * self.options.slice_tokens
         if self._calm(now):
             return most
@@ -236,7 +239,7 @@ class Gate:
                 self._queue.popleft()
                 continue
             bound = self._bound(now)
-            prompts, tokens = self._slice(self._queue[0].lengths, bound)
+            prompts, tokens = self._slice(self._queue[0].lengths, now)
             if self._tokens and self._tokens + tokens > bound:
                 return  # whoever ends looks again
             if self._interactive:
@@ -258,9 +261,12 @@ class Gate:
         self._waited += now - waiting.since
         waiting.turn.set_result(turn)
 
-    def _slice(self, lengths: Sequence[int], bound: int) -> tuple[int, int]:
+    def _slice(self, lengths: Sequence[int], now: float) -> tuple[int, int]:
         """Prompts and tokens of the next slice: at least one prompt, whatever its length."""
-        most = min(self.options.slice_tokens, max(1, bound // self.options.slots))
+        most = self.options.slice_tokens
+        if not self._calm(now):
+            least = max(1, most // _LEAST_PART)
+            most = min(most, max(least, self._bound(now) // (_AT_ONCE * self.options.slots)))
         tokens = lengths[0]
         prompts = 1
         for length in lengths[1:]:

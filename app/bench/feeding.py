@@ -22,11 +22,11 @@ from retrieval.errors import TandemError
 
 LEAST_AHEAD = 2048
 """Documents under way at least: several times what a node's workers hold."""
-AHEAD_SECONDS = 3.0
+AHEAD_SECONDS = 10.0
 """And as many as are finished in so long, so that the queue of a fast node does not run dry either."""
 SENDERS = 4
 """Requests that are being sent at once."""
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 LAST_POLL_SECONDS = 0.1
 """Once everything has been sent: the end is met within this. Oftener, the node would be busy with answering."""
 TIMEOUT_SECONDS = 300.0

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ENGINE_NICENESS = 5
 """Of a CPU engine's threads, 0 being everybody else's."""
 _TOLD_CHARACTERS = 300
+_LEAST_HALF_TOKENS = 8192
+"""A GPU computes less than this in the time that the processor takes to prepare it: nothing is won by halving."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,13 +106,16 @@ class EngineHost:
         from vllm import PoolingParams
         from vllm.inputs import tokens_input
 
-        tokens = 0
-        while self._waiting and (self._portion_tokens is None or tokens < self._portion_tokens):
-            prompt = heapq.heappop(self._waiting)
-            if prompt.call not in self._calls:
-                continue  # dropped meanwhile
+        most, tokens = self._portion(), 0
+        while self._waiting:
+            prompt = self._waiting[0]
             work = prompt.work
             ids = work.prompts[prompt.position]
+            if tokens and most is not None and tokens + len(ids) > most:
+                break  # a step that is larger than its graph costs more than one that is smaller
+            heapq.heappop(self._waiting)
+            if prompt.call not in self._calls:
+                continue  # dropped meanwhile
             tokens += len(ids)
             parameters = PoolingParams(task=self._task, dimensions=work.dimensions)
             try:
@@ -118,6 +123,13 @@ class EngineHost:
                 self._engine.add_request(name, tokens_input(ids), parameters, priority=work.priority)
             except Exception as error:  # noqa: BLE001  # whatever vLLM's checks raise, the engine itself is untouched
                 self._fail(prompt.call, f"The engine refused a request: {told(error)}")
+
+    def _portion(self) -> int | None:
+        """Tokens of the next one. An idle engine is given half of what waits, to compute while the rest is prepared."""
+        if self._portion_tokens is None or self._engine.has_unfinished_requests():
+            return self._portion_tokens
+        waiting = sum(len(each.work.prompts[each.position]) for each in self._waiting)
+        return min(self._portion_tokens, max(_LEAST_HALF_TOKENS, -(-waiting // 2)))
 
     def _done(self, number: int, call: _Call) -> None:
         del self._calls[number]

@@ -15,10 +15,12 @@ from retrieval.types import Lane
 
 
 class Engine:
-    """Answers everything that it was given at the next step."""
+    """Answers everything that it was given at the next step; one that `overlaps`, at the step after it."""
 
     def __init__(self) -> None:
+        self.overlaps = False
         self.given: list[str] = []
+        self.computing: list[str] = []
         self.steps: list[list[str]] = []
 
     def add_request(self, name: str, prompt: object, parameters: object, *, priority: int) -> None:
@@ -26,14 +28,17 @@ class Engine:
         self.given.append(name)
 
     def has_unfinished_requests(self) -> bool:
-        return bool(self.given)
+        return bool(self.given or self.computing)
 
     def abort_request(self, names: Sequence[str]) -> None:
         self.given = [name for name in self.given if name not in names]
 
     def step(self) -> list[PoolingRequestOutput[PoolingOutput]]:
-        done, self.given = self.given, []
-        self.steps.append(done)
+        begun, self.given = self.given, []
+        self.steps.append(begun)
+        done = begun
+        if self.overlaps:
+            done, self.computing = self.computing, begun
         output = PoolingOutput(torch.ones(2))
         return [PoolingRequestOutput(name, output, [], 0, finished=True) for name in done]
 
@@ -43,11 +48,11 @@ def a_host(portion_tokens: int | None) -> tuple[EngineHost, Engine, "queue.Simpl
     return EngineHost(cast("LLMEngine", engine), "embed", replies, portion_tokens=portion_tokens), engine, replies
 
 
-def work(call: int, prompts: int, lane: Lane = Lane.BULK) -> Work:
-    return Work(call, [[1] * 10 for _ in range(prompts)], int(lane), None)
+def work(call: int, prompts: int, lane: Lane = Lane.BULK, tokens: int = 10) -> Work:
+    return Work(call, [[1] * tokens for _ in range(prompts)], int(lane), None)
 
 
-@pytest.mark.parametrize(("portion", "sizes"), [(None, [5]), (20, [2, 2, 1]), (25, [3, 2])])
+@pytest.mark.parametrize(("portion", "sizes"), [(None, [5]), (20, [2, 2, 1]), (25, [2, 2, 1]), (5, [1, 1, 1, 1, 1])])
 def test_a_portion_before_each_step(portion: int | None, sizes: list[int]) -> None:
     host, engine, replies = a_host(portion)
     host.take(work(1, 5))
@@ -55,6 +60,25 @@ def test_a_portion_before_each_step(portion: int | None, sizes: list[int]) -> No
         host.step()
     assert [len(step) for step in engine.steps] == sizes
     assert replies.qsize() == 1
+
+
+@pytest.mark.parametrize(
+    ("prompts", "sizes"),
+    [
+        (20, [10, 10]),
+        (21, [10, 11]),  # never more than half
+        (12, [8, 4]),  # half would be too little
+        (3, [3]),
+        (100, [32, 32, 32, 4]),  # nor more than a portion
+    ],
+)
+def test_an_idle_engine_computes_half_while_the_rest_is_prepared(prompts: int, sizes: list[int]) -> None:
+    host, engine, _ = a_host(32_768)
+    engine.overlaps = True
+    host.take(work(1, prompts, tokens=1000))
+    while not host.idle:
+        host.step()
+    assert [len(step) for step in engine.steps if step] == sizes
 
 
 def test_what_is_urgent_goes_before_what_waits() -> None:

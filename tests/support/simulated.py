@@ -45,16 +45,14 @@ def simulate(work: Coroutine[Any, Any, T]) -> T:
 class SimulatedDevice:
     """Computes what it is given side by side, each at its part of the speed, as processes share a GPU."""
 
-    def __init__(self, *, tokens_per_second: float, step_seconds: float = 0.0) -> None:
-        """`step_seconds` are what every call takes besides its tokens."""
+    def __init__(self, *, tokens_per_second: float) -> None:
         self.tokens_per_second = tokens_per_second
-        self._step_seconds = step_seconds
         self._turn = asyncio.Lock()
         self.tokens = 0
         """Computed so far."""
 
     async def compute(self, tokens: int) -> None:
-        left = self._step_seconds + tokens / self.tokens_per_second
+        left = tokens / self.tokens_per_second
         while left > 0:
             async with self._turn:
                 await asyncio.sleep(min(left, _QUANTUM))
