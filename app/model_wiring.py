@@ -13,7 +13,7 @@ from app.node import OnStep
 from app.settings import Settings
 from retrieval.engine_memory import EnginePlan
 from retrieval.engines.ascend import ascend_options, default_window, vllm_ascend_release
-from retrieval.engines.cuda import cuda_options
+from retrieval.engines.cuda import SLICES_AHEAD, cuda_options
 from retrieval.engines.devices import find_device
 from retrieval.engines.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
 from retrieval.engines.http import HttpEmbedder, HttpReranker
@@ -46,11 +46,13 @@ def model_hub(settings: Settings) -> ModelHub:
 
 def gate_options(settings: Settings) -> GateOptions:
     """Slices as large as the engines' steps; for servers, as the requests that go to them."""
+    options = GateOptions(settings.gate_tolerance, settings.gate_bulk_share)
     if settings.engine == "http":
-        tokens, slots = REQUEST_TOKENS, REQUESTS_AT_ONCE
-    else:
-        tokens, slots = ENGINE_DEFAULTS[find_device()].max_num_batched_tokens, settings.embed_replicas
-    return GateOptions(settings.gate_tolerance, settings.gate_bulk_share, slice_tokens=tokens, slots=slots)
+        return replace(options, slice_tokens=REQUEST_TOKENS, slots=REQUESTS_AT_ONCE)
+    device = find_device()
+    ahead = SLICES_AHEAD if device == "cuda" else 1
+    tokens = ENGINE_DEFAULTS[device].max_num_batched_tokens
+    return replace(options, slice_tokens=tokens, slots=settings.embed_replicas, ahead=ahead)
 
 
 def engine_options(

@@ -21,9 +21,6 @@ _STEPS = (0.7, 1.1)
 """By which the bound falls and rises at most, at one search."""
 _LEAST_PART = 8
 """A slice of this part of the largest is always allowed: smaller ones cost a device as much time, and do less."""
-_AT_ONCE = 3
-"""Slices a slot that what may be in flight beside searches is cut into: while one is computed the next is prepared, and
-the one after it is on its way."""
 _SOONEST_SECONDS = 0.0005
 """Between two looks at what bulk work is owed."""
 
@@ -41,6 +38,9 @@ class GateOptions:
     """Most tokens of one slice, unless a single prompt has more: those of one engine step."""
     slots: int = 1
     """Slices that compute at once, for instance one an engine replica."""
+    ahead: int = 1
+    """Slices a slot that what may be in flight beside searches is cut into. More than one where an engine prepares a
+    slice while it computes another; where both want the same cores, more in flight is only more to wait for."""
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0:
@@ -266,7 +266,7 @@ class Gate:
         most = self.options.slice_tokens
         if not self._calm(now):
             least = max(1, most // _LEAST_PART)
-            most = min(most, max(least, self._bound(now) // (_AT_ONCE * self.options.slots)))
+            most = min(most, max(least, self._bound(now) // (self.options.ahead * self.options.slots)))
         tokens = lengths[0]
         prompts = 1
         for length in lengths[1:]:

@@ -111,7 +111,7 @@ def test_without_searches_bulk_work_takes_everything() -> None:
 
 def test_searches_hardly_feel_bulk_work_and_bulk_work_has_the_rest() -> None:
     async def scene() -> tuple[float, list[float], float]:
-        site = Site(GateOptions(tolerance=0.3), step_s=0.005)
+        site = Site(GateOptions(tolerance=0.3, ahead=3), step_s=0.005)
         idle = await _idle_search_seconds(site)
         await site.run(5, every_s=EVERY_S)  # until it has measured
         site.search_seconds.clear()
@@ -178,8 +178,8 @@ def test_no_share_means_that_bulk_work_waits_for_the_search_to_end() -> None:
 
 def test_what_it_allows_follows_a_device_that_becomes_slower() -> None:
     async def scene() -> tuple[int, int]:
-        site = Site()
-        await site.run(3, every_s=EVERY_S)
+        site = Site(GateOptions(ahead=3))
+        await site.run(9, every_s=EVERY_S)
         fast = site.gate.state().bulk_bound
         site.device.tokens_per_second /= 8
         await site.run(20, every_s=1)
