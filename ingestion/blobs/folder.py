@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,8 @@ from ingestion.blobs.trouble import Trouble
 from ingestion.errors import BlobStoreUnavailable
 
 WRITERS = 8
-"""Writes wait for the disk to sync, so a few side by side are faster than one after the other."""
+"""Writes wait for the disk to sync, so a few side by side are faster than one after the other. They have threads of
+their own: on a slow disk they would hold all those that searches need, too."""
 PAGE = 1000
 PARTIAL = ".partial"
 """Folder of the files that are being written. They are moved out of it when they are whole."""
@@ -33,6 +35,7 @@ class FolderBlobStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._trouble = Trouble()
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="originals")
 
     @property
     def failure(self) -> str | None:
@@ -44,7 +47,8 @@ class FolderBlobStore:
         await asyncio.to_thread(self._start)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Returns when no write is under way any more."""
+        await asyncio.to_thread(self._writers.shutdown)
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
         """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
@@ -53,7 +57,9 @@ class FolderBlobStore:
         size = -(-len(work) // WRITERS) or 1
         slices = [work[first : first + size] for first in range(0, len(work), size)]
         # A thread cannot be stopped: all of them have ended, whatever one of them met, before this returns.
-        ended = await asyncio.gather(*(asyncio.to_thread(self._put, part) for part in slices), return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        writes = (loop.run_in_executor(self._writers, self._put, part) for part in slices)
+        ended = await asyncio.gather(*writes, return_exceptions=True)
         for error in ended:
             if error is not None:
                 raise error

@@ -1,10 +1,13 @@
 """What only a folder can meet: a full disk, files in the way, writes that were broken off."""
 
+import asyncio
 import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from io import RawIOBase
 from pathlib import Path
@@ -182,3 +185,27 @@ async def test_a_folder_that_is_gone(store: FolderBlobStore, tmp_path: Path) -> 
         (tmp_path / "blobs" / remove).rmdir()
     with pytest.raises(BlobStoreUnavailable, match="cannot be read: No such file or directory"):
         [page async for page in store.every()]
+
+
+async def test_a_slow_disk_takes_no_thread_that_others_need(
+    store: FolderBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turning = threading.Event()
+    synced = os.fsync
+
+    def fsync(handle: int) -> None:
+        assert turning.wait(10)
+        synced(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    every = [f"Kiln {number}".encode() for number in range(100)]
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    writing = asyncio.create_task(store.put({sha256(data).hexdigest(): data for data in every}))
+    await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(5):
+            await asyncio.to_thread(str)
+        assert not writing.done()
+    finally:
+        turning.set()
+        await writing
