@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Select, String, and_, bindparam, case, cast, column, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +13,7 @@ from ingestion.catalog import collections, records
 from ingestion.catalog import documents as told
 from ingestion.catalog import jobs as told_jobs
 from ingestion.catalog.batches import batches
+from ingestion.catalog.bulk import insert_of
 from ingestion.catalog.records import Values
 from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import IdempotencyConflict
@@ -67,13 +68,11 @@ async def accept(
         return _last_receipt(job_id, id_, queued, unchanged, others.get(id_))
 
     first = [first_receipt(position, document.id) for position, document in enumerate(named)]
-    await connection.execute(
-        receipts.insert(),
-        [
-            records.receipt_values(receipt, collection=collection, position=position)
-            for position, receipt in enumerate(first)
-        ],
-    )
+    first_rows = [
+        records.receipt_values(receipt, collection=collection, position=position)
+        for position, receipt in enumerate(first)
+    ]
+    await connection.execute(*insert_of(connection.dialect.name, receipts, first_rows))
     return first
 
 
@@ -117,8 +116,7 @@ async def _queue(connection: AsyncConnection, rows: Sequence[Values]) -> dict[Do
     """
     if not rows:
         return {}
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(documents)
+    insert, parameters = insert_of(connection.dialect.name, documents, rows)
     new = insert.excluded
     unleased = documents.c.lease_token.is_(None)
     kept = {"collection", "id", "version", "chunks", "tokens", "truncated_tokens", "chunk_digest", "due_at"}
@@ -135,7 +133,7 @@ async def _queue(connection: AsyncConnection, rows: Sequence[Values]) -> dict[Do
         # A ready document under a lease is being deleted.
         where=(documents.c.state != "ready") | ~unleased | ~same,
     )
-    result = await connection.execute(upsert.returning(documents.c.id, documents.c.version), rows)
+    result = await connection.execute(upsert.returning(documents.c.id, documents.c.version), parameters)
     return {DocumentId(id_): version for id_, version in result}
 
 
