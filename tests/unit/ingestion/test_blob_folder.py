@@ -187,9 +187,7 @@ async def test_a_folder_that_is_gone(store: FolderBlobStore, tmp_path: Path) -> 
         [page async for page in store.every()]
 
 
-async def test_a_slow_disk_takes_no_thread_that_others_need(
-    store: FolderBlobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_disk_takes_no_thread_that_others_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turning = threading.Event()
     synced = os.fsync
 
@@ -197,15 +195,20 @@ async def test_a_slow_disk_takes_no_thread_that_others_need(
         assert turning.wait(10)
         synced(handle)
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    every = [f"Kiln {number}".encode() for number in range(100)]
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-    writing = asyncio.create_task(store.put({sha256(data).hexdigest(): data for data in every}))
-    await asyncio.sleep(0.1)
-    try:
-        async with asyncio.timeout(5):
-            await asyncio.to_thread(str)
-        assert not writing.done()
-    finally:
-        turning.set()
-        await writing
+    async def scene() -> None:
+        store = FolderBlobStore(tmp_path / "blobs")
+        await store.start()
+        monkeypatch.setattr(os, "fsync", fsync)
+        every = [f"Kiln {number}".encode() for number in range(100)]
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        writing = asyncio.create_task(store.put({sha256(data).hexdigest(): data for data in every}))
+        await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(5):
+                await asyncio.to_thread(str)
+            assert not writing.done()
+        finally:
+            turning.set()
+            await writing
+
+    asyncio.run(scene())
