@@ -45,6 +45,10 @@ class BlobStore(Lifecycle, Protocol):
         """Those that are there, each verified against its hash. Raises BlobStoreUnavailable."""
         ...
 
+    async def absent(self, hashes: Several[str]) -> Several[str]:
+        """Those that are not there. Whether the others are whole is not looked at. Raises BlobStoreUnavailable."""
+        ...
+
     async def delete(self, sha256: str) -> None:
         """Does nothing where there is no such blob."""
         ...

@@ -132,7 +132,8 @@ class IngestionService:
             await self._originals.retire(blobs)
             return receipts[0].job_id, receipts
         # A delete of the last other owner may have retired a blob between the first write and the commit.
-        await self._blobs.put(blobs)
+        gone = await self._blobs.absent(blobs)
+        await self._blobs.put({sha256: blobs[sha256] for sha256 in gone})
         self._work_arrived.set()
         return job_id, receipts
 

@@ -68,6 +68,10 @@ class FolderBlobStore:
         """See BlobStore.get."""
         return await asyncio.to_thread(self._get, [self._path(sha256) for sha256 in hashes])
 
+    async def absent(self, hashes: Collection[str]) -> Collection[str]:
+        """See BlobStore.absent."""
+        return await asyncio.to_thread(self._absent, [self._path(sha256) for sha256 in hashes])
+
     async def delete(self, sha256: str) -> None:
         await asyncio.to_thread(self._delete, self._path(sha256))
 
@@ -107,6 +111,10 @@ class FolderBlobStore:
         with self._translated("read"):
             found = ((path.name, _read(path)) for path in paths)
             return {name: data for name, data in found if data is not None}
+
+    def _absent(self, paths: Sequence[Path]) -> Collection[str]:
+        with self._translated("read"):
+            return {path.name for path in paths if not path.is_file()}
 
     def _delete(self, path: Path) -> None:
         with self._translated("written"):

@@ -102,6 +102,12 @@ class S3BlobStore:
         found = await side_by_side(self._get(path_of(name)) for name in names)
         return {name: data for name, data in zip(names, found, strict=True) if data is not None}
 
+    async def absent(self, hashes: Collection[str]) -> Collection[str]:
+        """See BlobStore.absent."""
+        names = list(hashes)
+        there = await side_by_side(self._is_there(path_of(name)) for name in names)
+        return {name for name, found in zip(names, there, strict=True) if not found}
+
     async def delete(self, sha256: str) -> None:
         path = path_of(sha256)
         with self._translated("written"):
@@ -149,6 +155,17 @@ class S3BlobStore:
             if data is None or not await asyncio.to_thread(is_whole, path[-64:], data):
                 return None
             return data
+
+    async def _is_there(self, path: str) -> bool:
+        async with self._slots:
+            with self._translated("read"):
+                try:
+                    await self._bucket.head_async(path)
+                except FileNotFoundError as error:
+                    if is_missing(error):
+                        return False
+                    raise
+                return True
 
     async def _fetch(self, path: str) -> bytes | None:
         try:

@@ -90,6 +90,16 @@ async def test_gives_back_those_that_are_there(store: BlobStore) -> None:
     await store.put({})
 
 
+async def test_tells_which_are_absent(store: BlobStore) -> None:
+    other = sha256(b"other").hexdigest()
+    await store.put({NAME: DATA})
+    assert set(await store.absent([NAME, other])) == {other}
+    assert not await store.absent([NAME])
+    assert not await store.absent([])
+    await store.delete(NAME)
+    assert set(await store.absent([NAME])) == {NAME}
+
+
 async def test_survives_a_restart(store: BlobStore, kept: Kept) -> None:
     await store.put({NAME: DATA})
     await store.close()

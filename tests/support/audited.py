@@ -159,6 +159,9 @@ class MemoryBlobs(Moments):
         self.begins("get")
         return {digest: self.kept[digest][0] for digest in hashes if digest in self.kept}
 
+    async def absent(self, hashes: Collection[str]) -> Collection[str]:
+        return {digest for digest in hashes if digest not in self.kept}
+
     async def put(self, blobs: Mapping[str, bytes]) -> None:
         self.kept.update({digest: (data, datetime.now(UTC)) for digest, data in blobs.items()})
 
