@@ -239,7 +239,7 @@ class Gate:
                 self._queue.popleft()
                 continue
             bound = self._bound(now)
-            prompts, tokens = self._slice(self._queue[0].lengths, now)
+            prompts, tokens = self._slice(self._queue[0].lengths, bound, calm=self._calm(now))
             if self._tokens and self._tokens + tokens > bound:
                 return  # whoever ends looks again
             if self._interactive:
@@ -261,12 +261,12 @@ class Gate:
         self._waited += now - waiting.since
         waiting.turn.set_result(turn)
 
-    def _slice(self, lengths: Sequence[int], now: float) -> tuple[int, int]:
+    def _slice(self, lengths: Sequence[int], bound: int, *, calm: bool) -> tuple[int, int]:
         """Prompts and tokens of the next slice: at least one prompt, whatever its length."""
         most = self.options.slice_tokens
-        if not self._calm(now):
+        if not calm:
             least = max(1, most // _LEAST_PART)
-            most = min(most, max(least, self._bound(now) // (self.options.ahead * self.options.slots)))
+            most = min(most, max(least, bound // (self.options.ahead * self.options.slots)))
         tokens = lengths[0]
         prompts = 1
         for length in lengths[1:]:

@@ -18,6 +18,7 @@ from retrieval.errors import ConfigurationError
 from retrieval.side_by_side import side_by_side
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import S3Config, S3Credential
 
 S3Style = Literal["path", "virtual"]
@@ -139,11 +140,8 @@ class S3BlobStore:
     async def _holds(self, path: str, data: bytes) -> bool:
         """Whether these very bytes are there, as far as the service tells: where it encrypts with a key of its own,
         its ETag is no MD5, and the blob is simply written again."""
-        try:
-            kept = await self._bucket.head_async(path)
-        except FileNotFoundError:
-            return False
-        if kept["size"] != len(data):
+        kept = await self._head(path)
+        if kept is None or kept["size"] != len(data):
             return False
         digest = await asyncio.to_thread(lambda: md5(data, usedforsecurity=False).hexdigest())
         return (kept["e_tag"] or "").strip('"').lower() == digest
@@ -159,13 +157,15 @@ class S3BlobStore:
     async def _is_there(self, path: str) -> bool:
         async with self._slots:
             with self._translated("read"):
-                try:
-                    await self._bucket.head_async(path)
-                except FileNotFoundError as error:
-                    if is_missing(error):
-                        return False
-                    raise
-                return True
+                return await self._head(path) is not None
+
+    async def _head(self, path: str) -> "ObjectMeta | None":
+        try:
+            return await self._bucket.head_async(path)
+        except FileNotFoundError as error:
+            if is_missing(error):
+                return None
+            raise
 
     async def _fetch(self, path: str) -> bytes | None:
         try:
