@@ -143,7 +143,7 @@ async def _others(
     """For each of `named` whose bytes the collection holds under another id, the first such id."""
     two: dict[str, tuple[str | None, str | None]] = {}
     for hashes in batches({document.sha256 for document in named}):
-        result = await connection.execute(_holders(connection.dialect.name), {"h": json.dumps(hashes), "c": collection})
+        result = await connection.execute(holders(connection.dialect.name), {"h": json.dumps(hashes), "c": collection})
         two.update((row.sha256, (row.first, row.second)) for row in result)
     found: dict[DocumentId, DocumentId] = {}
     for document in named:
@@ -154,7 +154,7 @@ async def _others(
     return found
 
 
-def _holders(dialect: str) -> Select[tuple[str, str | None, str | None]]:
+def holders(dialect: str) -> Select[tuple[str, str | None, str | None]]:
     """The first two documents with each of the hashes :h, a JSON list, in collection :c.
 
     Neither one whose work failed or was cancelled, nor one that is being deleted: they may never be found in its place.
@@ -170,7 +170,9 @@ def _holders(dialect: str) -> Select[tuple[str, str | None, str | None]]:
         select(documents.c.id)
         .where(
             documents.c.sha256 == wanted.c.value,
-            documents.c.collection == bindparam("c"),
+            # An expression, so that only the index of hashes serves: to a PostgreSQL that has counted no document of a
+            # new collection yet, reading all of them for each hash seems to be less work.
+            documents.c.collection.concat("") == bindparam("c"),
             documents.c.state != "failed",
             documents.c.cancelled.is_(False),
             (documents.c.state != "ready") | documents.c.lease_token.is_(None),
