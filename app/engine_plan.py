@@ -43,6 +43,11 @@ ENGINE_DEFAULTS: dict[Device, EngineDefaults] = {
 }
 
 
+RERANK_CACHED_STEPS = 2.0
+"""A rerank is computed in halves. Where both are not in the cache at once it takes a third step: 100 candidates of 256
+tokens then took 88 to 94 ms, and 74 to 88 with this (H200, Qwen3 0.6B)."""
+
+
 def plan_here(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | None:
     """For what is free on the device now; None where nothing tells its memory. Raises ConfigurationError where models
     cannot be split over as many devices as the settings say."""
@@ -113,7 +118,8 @@ def pair_demands(
     two models, where they are known already; `weights` as if both were stored so. Raises as `engine_demand` does."""
     embed = engine_demand(settings, pair.embed, "embedder", settings.embed_memory_share, folders[0])
     rerank = engine_demand(settings, pair.rerank, "reranker", settings.rerank_memory_share, folders[1])
-    rerank = replace(rerank, drops_head=pair.second_stage == "cross_encoder")
+    if pair.second_stage == "cross_encoder":
+        rerank = replace(rerank, drops_head=True, cached_steps=RERANK_CACHED_STEPS)
     further = (replace(embed, role=f"embedder {number}") for number in range(2, settings.embed_replicas + 1))
     demands = (embed, *further, rerank)
     if weights is None:

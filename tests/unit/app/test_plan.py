@@ -75,18 +75,18 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 0
     found = rows(result)
     assert found["weights"] == ["1.19", "1.19"]
-    assert found["key-value cache"] == ["2.83", "2.83"]
-    assert found["together"] == ["6.06", "6.06"]
+    assert found["key-value cache"] == ["2.83", "3.77"]
+    assert found["together"] == ["6.06", "7.00"]
     assert found["longest input, tokens"] == ["8,192", "8,192"]
     assert result.output.splitlines()[0].strip() == "Device: 24.0 GB"
-    assert result.output.splitlines()[-1] == "Fits: 12.1 of 24.0 GB."
+    assert result.output.splitlines()[-1] == "Fits: 13.1 of 24.0 GB."
 
 
 def test_what_does_not_fit_ends_with_status_1_and_advice() -> None:
     result = tandem_plan("--models", "qwen3-4b", "--memory", "16")
     assert result.exit_code == 1
     assert "Does not fit: 19.4 GB are needed at the least" in result.output
-    assert "\n- TANDEM_MODELS=qwen3-0.6b, which takes 12.1 GB here\n" in result.output
+    assert "\n- TANDEM_MODELS=qwen3-0.6b, which takes 13.1 GB here\n" in result.output
 
 
 def test_json_holds_every_part() -> None:

@@ -26,7 +26,7 @@ def pair(size: str, weights: WeightFormat = BFLOAT16, window: int = 8192) -> lis
     )
     return [
         EngineDemand("embedder", f"embed-{size}", embed, window),
-        EngineDemand("reranker", f"rerank-{size}", rerank, window, drops_head=True),
+        EngineDemand("reranker", f"rerank-{size}", rerank, window, drops_head=True, cached_steps=2),
     ]
 
 
@@ -95,7 +95,8 @@ def test_what_the_handbook_says() -> None:
 def test_wanted_limits_on_a_large_device() -> None:
     found = planned(pair("0.6B"), 141)
     assert (found.verdict, found.limits) == ("fits", ())
-    engine = found.engines[0]
+    engine, reranker = found.engines
+    assert reranker.cached_tokens == 2 * reranker.max_num_batched_tokens == 32768
     assert (engine.max_model_len, engine.max_num_batched_tokens, engine.cached_tokens) == (8192, 16384, 24576)
     assert (engine.full_inputs_at_once, engine.passages_at_once) == (3, 32)
     assert engine.kv_cache_bytes == (24576 + BLOCK_TOKENS) * 112 * 1024
@@ -110,7 +111,7 @@ def test_limits_are_told_in_words() -> None:
         "steps of 2,048 tokens instead of 16,384",
         "a cache of 3,072 tokens instead of 24,576",
     )
-    assert found.message == f"Fits with these limits: {'; '.join(found.limits)}. 20.3 of 21.0 GB."
+    assert found.message == f"Fits with these limits: {'; '.join(found.limits)}. 20.5 of 21.0 GB."
 
 
 def test_steps_are_shortened_before_the_cache_and_the_cache_before_the_window() -> None:
@@ -200,7 +201,7 @@ def advised(
 def test_what_to_do_instead() -> None:
     assert advised(pair("4B"), 16, offered=["0.6B"]) == [
         "FP8 checkpoints of the same models (TANDEM_EMBED_MODEL, TANDEM_RERANK_MODEL)",
-        "TANDEM_MODELS=qwen3-0.6b, which takes 12.1 GB here",
+        "TANDEM_MODELS=qwen3-0.6b, which takes 13.1 GB here",
         "2 such devices, and TANDEM_TENSOR_PARALLEL=2",
         "a device of 24 GB",
     ]
