@@ -1,8 +1,12 @@
 """Originals and their owners: a blob is kept as long as some document refers to it, and no longer."""
 
+import asyncio
 from collections.abc import Iterable
 
 from ingestion.ports import BlobStore, Catalog
+
+AT_ONCE = 8
+"""Blobs that are deleted side by side. They are held in memory meanwhile."""
 
 
 class Originals:
@@ -13,9 +17,14 @@ class Originals:
     async def retire(self, hashes: Iterable[str]) -> None:
         """Deletes those that no document refers to any more."""
         every = set(hashes)
-        for digest in sorted(every - await self._catalog.blobs_in_use(every)):
-            kept = await self._blobs.get([digest])
-            await self._blobs.delete(digest)
-            # A document with the same bytes may have been accepted in between; then they must come back.
-            if await self._catalog.blobs_in_use([digest]):
-                await self._blobs.put(kept)
+        unused = sorted(every - await self._catalog.blobs_in_use(every))
+        for first in range(0, len(unused), AT_ONCE):
+            some = unused[first : first + AT_ONCE]
+            kept = await self._blobs.get(some)
+            deleted = await asyncio.gather(*map(self._blobs.delete, some), return_exceptions=True)
+            # Documents with the same bytes may have been accepted in between; then they must come back.
+            back = await self._catalog.blobs_in_use(some)
+            await self._blobs.put({digest: data for digest, data in kept.items() if digest in back})
+            for error in deleted:
+                if error is not None:
+                    raise error
