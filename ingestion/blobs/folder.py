@@ -9,18 +9,16 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
-from uuid import uuid4
 
-from ingestion.blobs.naming import check, hash_at, is_whole, path_of
+from ingestion.blobs.naming import hash_at, path_of
 from ingestion.blobs.trouble import Trouble
+from ingestion.blobs.writer_process import WriterProcess
+from ingestion.blobs.writing import WRITERS, made_partial, parts, read, write
 from ingestion.errors import BlobStoreUnavailable
 
-WRITERS = 8
-"""Writes wait for the disk to sync, so a few side by side are faster than one after the other. They have threads of
-their own: on a slow disk they would hold all those that searches need, too."""
+APART = 64
+"""So many blobs at once are written by a process of its own; for fewer its start is not worth while."""
 PAGE = 1000
-PARTIAL = ".partial"
-"""Folder of the files that are being written. They are moved out of it when they are whole."""
 ABANDONED_SECONDS = 3600.0
 """No write takes so long: a file in PARTIAL that is older belongs to a process that was killed."""
 
@@ -35,6 +33,8 @@ class FolderBlobStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._trouble = Trouble()
+        self._apart = WriterProcess()
+        # Of their own: on a slow disk writes would hold all those threads that searches need, too.
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="originals")
 
     @property
@@ -49,20 +49,21 @@ class FolderBlobStore:
     async def close(self) -> None:
         """Returns when no write is under way any more."""
         await asyncio.to_thread(self._writers.shutdown)
+        await asyncio.to_thread(self._apart.close)
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
         """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
-        # In order, so that what goes into one folder is written, and the folder synced, by one of them.
-        work = [(self._path(sha256), data) for sha256, data in sorted(blobs.items())]
-        size = -(-len(work) // WRITERS) or 1
-        slices = [work[first : first + size] for first in range(0, len(work), size)]
-        # A thread cannot be stopped: all of them have ended, whatever one of them met, before this returns.
-        loop = asyncio.get_running_loop()
-        writes = (loop.run_in_executor(self._writers, self._put, part) for part in slices)
-        ended = await asyncio.gather(*writes, return_exceptions=True)
-        for error in ended:
-            if error is not None:
-                raise error
+        work = {self._path(sha256): data for sha256, data in blobs.items()}
+        with self._translated("written"):
+            if len(work) >= APART and await self._apart.write(self._root, work):
+                return
+            # A thread cannot be stopped: all of them have ended, whatever one of them met, before this returns.
+            loop = asyncio.get_running_loop()
+            writes = (loop.run_in_executor(self._writers, write, self._root, part) for part in parts(work))
+            ended = await asyncio.gather(*writes, return_exceptions=True)
+            for error in ended:
+                if error is not None:
+                    raise error
 
     async def get(self, hashes: Collection[str]) -> Mapping[str, bytes]:
         """See BlobStore.get."""
@@ -87,7 +88,7 @@ class FolderBlobStore:
 
     def _start(self) -> None:
         with self._translated("written"):
-            partial = self._partial()
+            partial = made_partial(self._root)
             with os.scandir(partial) as entries:
                 for entry in entries:
                     with suppress(FileNotFoundError):  # another process tidies up too
@@ -96,20 +97,9 @@ class FolderBlobStore:
             with tempfile.TemporaryFile(dir=partial):
                 pass
 
-    def _put(self, blobs: Sequence[tuple[Path, bytes]]) -> None:
-        with self._translated("written"):
-            partial = self._partial()
-            for path, data in blobs:
-                check(path.name, data)
-                if _read(path) is None:
-                    _replace(path, data, partial)
-            # Also where every blob was there: whoever wrote it may not have come this far yet.
-            for folder in {path.parent for path, _ in blobs} | {self._root}:
-                _sync_folder(folder)
-
     def _get(self, paths: Sequence[Path]) -> Mapping[str, bytes]:
         with self._translated("read"):
-            found = ((path.name, _read(path)) for path in paths)
+            found = ((path.name, read(path)) for path in paths)
             return {name: data for name, data in found if data is not None}
 
     def _absent(self, paths: Sequence[Path]) -> Collection[str]:
@@ -119,11 +109,6 @@ class FolderBlobStore:
     def _delete(self, path: Path) -> None:
         with self._translated("written"):
             path.unlink(missing_ok=True)
-
-    def _partial(self) -> Path:
-        folder = self._root / PARTIAL
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
     def _folders(self) -> Sequence[Path]:
         with self._translated("read"), os.scandir(self._root) as entries:
@@ -147,39 +132,3 @@ class FolderBlobStore:
             message = f"The blob store cannot be {done}: {error.strerror or error}."
             self._trouble.note(message)
             raise BlobStoreUnavailable(message) from error
-
-
-def _read(path: Path) -> bytes | None:
-    """The blob if it is there and whole: a damaged one counts as missing, and the next upload of the same bytes mends
-    it."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    return data if is_whole(path.name, data) else None
-
-
-def _replace(path: Path, data: bytes, partial: Path) -> None:
-    """The file appears under its name only when all of it is on the disk."""
-    temporary = partial / uuid4().hex
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            temporary.rename(path)
-        except FileNotFoundError:
-            path.parent.mkdir(exist_ok=True)
-            temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

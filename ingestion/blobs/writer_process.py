@@ -1,0 +1,72 @@
+"""A process of its own that writes originals.
+
+A thread gives up Python's lock at every call of the system, and gets it back when the event loop next pauses: some
+ten times a file. Beside a busy event loop 256 files took half a second so, and held up the searches it answers.
+"""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+import structlog
+
+from ingestion.blobs.writing import WRITERS, parts, write
+
+log = structlog.get_logger()
+
+
+class WriterProcess:
+    """Started by the first write, and again after it ended by itself."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def write(self, root: Path, blobs: Mapping[Path, bytes]) -> bool:
+        """Returns when nothing is being written any more; whether it was the process that wrote. Raises as
+        `writing.write`."""
+        pool = self._pool
+        if pool is None:
+            # Spawned, for a process that runs threads and holds devices cannot be forked.
+            pool = self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+        try:
+            await asyncio.get_running_loop().run_in_executor(pool, _write, root, blobs)
+        except BrokenProcessPool as error:
+            log.warning("the process that writes originals has ended", reason=str(error))
+            if self._pool is pool:
+                self._pool = None
+            pool.shutdown(wait=False)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Returns when the process has ended, what it was given written."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def _begin() -> None:
+    # Ctrl-C and systemd's SIGTERM go to every process of the service, and the node still drains.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
+
+
+def _write(root: Path, blobs: Mapping[Path, bytes]) -> None:
+    with ThreadPoolExecutor(WRITERS) as writers:
+        writes = [writers.submit(write, root, part) for part in parts(blobs)]
+        wait(writes)  # whatever one of them met
+    for ended in writes:
+        ended.result()

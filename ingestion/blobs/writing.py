@@ -1,0 +1,77 @@
+"""Originals onto a disk: a file appears under its name only when all of it is there to stay. Blocks."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from ingestion.blobs.naming import check, is_whole
+
+WRITERS = 8
+"""Writes wait for the disk to sync, so a few side by side are faster than one after the other."""
+PARTIAL = ".partial"
+"""Folder of the files that are being written. They are moved out of it when they are whole."""
+
+Blobs = Sequence[tuple[Path, bytes]]
+"""Each with the path that it comes to lie at."""
+
+
+def parts(blobs: Mapping[Path, bytes]) -> Sequence[Blobs]:
+    """For as many threads, at most WRITERS. In order, so that what goes into one folder is written, and the folder
+    synced, by one of them."""
+    work = sorted(blobs.items())
+    size = -(-len(work) // WRITERS) or 1
+    return [work[first : first + size] for first in range(0, len(work), size)]
+
+
+def write(root: Path, blobs: Blobs) -> None:
+    """Raises ValueError where a blob has another hash than its name, OSError."""
+    partial = made_partial(root)
+    for path, data in blobs:
+        check(path.name, data)
+        if read(path) is None:
+            _replace(path, data, partial)
+    # Also where every blob was there: whoever wrote it may not have come this far yet.
+    for folder in {path.parent for path, _ in blobs} | {root}:
+        _sync_folder(folder)
+
+
+def read(path: Path) -> bytes | None:
+    """The blob if it is there and whole: a damaged one counts as missing, and the next upload of the same bytes mends
+    it."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return data if is_whole(path.name, data) else None
+
+
+def made_partial(root: Path) -> Path:
+    folder = root / PARTIAL
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _replace(path: Path, data: bytes, partial: Path) -> None:
+    temporary = partial / uuid4().hex
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            temporary.rename(path)
+        except FileNotFoundError:
+            path.parent.mkdir(exist_ok=True)
+            temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,108 @@
+"""Originals written by a process of its own, which may end at any time."""
+
+import os
+import signal
+import subprocess
+import sys
+from hashlib import sha256
+from multiprocessing import active_children
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ingestion.blobs.folder import APART, FolderBlobStore
+from ingestion.errors import BlobStoreUnavailable
+from tests.support.waiting import wait_until
+
+
+def blobs(first: int, count: int = 2 * APART) -> dict[str, bytes]:
+    return {
+        sha256(data).hexdigest(): data for data in (f"Kiln {number}".encode() for number in range(first, first + count))
+    }
+
+
+def files(root: Path) -> set[str]:
+    return {path.name for path in root.rglob("*") if path.is_file()}
+
+
+async def test_many_at_once_are_written_and_the_process_ends_with_the_store(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path)
+    await store.start()
+    await store.put(blobs(0))
+    assert len(active_children()) == 1
+    await store.put(blobs(1000))
+    assert len(active_children()) == 1
+    assert files(tmp_path) == blobs(0).keys() | blobs(1000).keys()
+    assert await store.get(blobs(0)) == blobs(0)
+    await store.close()
+    assert active_children() == []
+
+
+async def test_what_it_meets_is_told_as_ever(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path)
+    await store.start()
+    (tmp_path / next(iter(blobs(0)))[:2]).write_text("in the way")
+    with pytest.raises(BlobStoreUnavailable, match="cannot be written: Not a directory"):
+        await store.put(blobs(0))
+    wrong = blobs(0) | {"0" * 64: b"other bytes"}
+    with pytest.raises(ValueError, match="do not have the SHA-256"):
+        await store.put(wrong)
+    assert "0" * 64 not in files(tmp_path)
+    await store.close()
+
+
+async def test_one_that_was_killed_is_done_without_and_started_again(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path)
+    await store.start()
+    await store.put(blobs(0))
+    (child,) = active_children()
+    child.kill()
+    child.join()
+    await store.put(blobs(1000))
+    assert files(tmp_path) == blobs(0).keys() | blobs(1000).keys()
+    await store.put(blobs(2000))
+    (again,) = active_children()
+    assert again.pid != child.pid
+    await store.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_signals_to_the_whole_service_leave_it_to_the_store(tmp_path: Path, number: int) -> None:
+    store = FolderBlobStore(tmp_path)
+    await store.start()
+    await store.put(blobs(0))
+    (child,) = active_children()
+    assert child.pid
+    os.kill(child.pid, number)
+    await store.put(blobs(1000))
+    assert [each.pid for each in active_children()] == [child.pid]
+    await store.close()
+
+
+def test_it_ends_with_a_service_that_was_killed(tmp_path: Path) -> None:
+    script = """
+import asyncio, sys
+from pathlib import Path
+from ingestion.blobs.folder import FolderBlobStore
+from tests.integration.test_writer_process import blobs
+
+async def main():
+    store = FolderBlobStore(Path(sys.argv[1]))
+    await store.start()
+    await store.put(blobs(0))
+    print("ready", flush=True)
+    await asyncio.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+    service = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert service.stdout
+    with service.stdout:
+        assert service.stdout.readline() == b"ready\n"
+    children = psutil.Process(service.pid).children(recursive=True)
+    assert children
+    service.kill()
+    service.wait()
+    wait_until(lambda: not any(child.is_running() for child in children), seconds=30)
