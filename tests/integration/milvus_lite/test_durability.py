@@ -88,10 +88,11 @@ async def test_kills_at_any_moment_of_a_busy_time(server: MilvusLiteServer, stor
         before = len(kept)
         writing = asyncio.create_task(write())
         await until(lambda before=before: len(kept) > before)  # type: ignore[misc]
-        await asyncio.sleep(moments.uniform(0, 2.5))
+        await asyncio.sleep(moments.uniform(0.1, 2.5))
         await killed(server, store)
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
+    assert len(kept) >= KILLS
     found = await everything(store)
     assert len(found) == len(set(found))
     assert {f"c{n}" for first in kept for n in range(first, first + 40)} <= set(found)

@@ -107,7 +107,7 @@ def test_files_that_may_not_grow(tmp_path: Path) -> None:
 import asyncio, os, resource, sys
 from hashlib import sha256
 from pathlib import Path
-from ingestion.blobs.folder import APART, FolderBlobStore
+from ingestion.blobs.folder import FolderBlobStore
 from ingestion.errors import BlobStoreUnavailable
 
 async def main() -> None:
