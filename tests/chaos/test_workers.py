@@ -138,6 +138,7 @@ async def test_documents_survive_every_kill_of_a_worker(
             victim.kill()
             victim.start()
         await sender.until_ended(seconds=300)
+        await found.until_started()
         chunks = await check_everything(found.http, sent)
         assert receipts_of(postgres_url) == Counter({(name, "ready"): 1 for name in sent})
     figure(

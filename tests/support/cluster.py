@@ -41,11 +41,16 @@ class Cluster:
         """Leaves no document. Workers first make sure that they see the originals, for which there has to be one."""
         sender = Sender(self.http)
         await sender.send({"first": a_text("first", 1)})
+        await self.until_started()
+        await sender.until_ended(seconds=STARTS_S)
+        (await self.http.delete("/documents/first")).raise_for_status()
+
+    async def until_started(self) -> None:
+        """Each says that it is working, also after its last start: one that is told to stop while Python still imports
+        ends by the signal, not in good order."""
         for worker in self.workers:
             await until(lambda worker=worker: name_of(worker) is not None or not worker.running(), seconds=STARTS_S)
             assert worker.running(), worker.said()
-        await sender.until_ended(seconds=STARTS_S)
-        (await self.http.delete("/documents/first")).raise_for_status()
 
     def leased(self) -> Mapping[str, str]:
         """Documents under a lease, and the name of the worker process that took it."""
