@@ -21,6 +21,7 @@ from tests.support.chaos import Figure
 from tests.support.ingesting import Sender, a_text, asked, check_everything, client_of, documents_of
 from tests.support.listening import listening
 from tests.support.node import real_but_for
+from tests.support.originals import files
 
 CLIENTS = 8
 A_REQUEST = 20
@@ -50,7 +51,7 @@ async def test_the_same_documents_from_many_clients_are_stored_once(
         took = monotonic() - started
         chunks = await check_everything(http, sent)
         documents = await documents_of(http)
-    originals = [path for path in (tmp_path / "originals").rglob("*") if path.is_file()]
+    originals = files(tmp_path / "originals")
     assert len(originals) == len({document["sha256"] for document in documents}) == count
     figure(f"{CLIENTS} clients, {count} documents each, all the same", f"{count} stored, {chunks} chunks, {took:.1f} s")
     overtaken = sum(sender.superseded for sender in senders)
@@ -105,7 +106,7 @@ async def test_a_full_disk_refuses_documents_and_stores_nothing_of_them(
         await sender.until_ended(seconds=60)
         assert sorted(document["id"] for document in await documents_of(http)) == accepted
         whole = {document["sha256"] for document in await documents_of(http)}
-        kept = {path.name for path in (small_disk / "originals").rglob("*") if path.is_file()}
+        kept = files(small_disk / "originals")
         # Of a request that was refused, a whole original may stay until an audit clears it away; never half of one.
         assert whole <= kept
         assert len(kept - whole) <= 1

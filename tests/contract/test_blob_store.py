@@ -14,6 +14,7 @@ import pytest
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.blobs.s3 import S3BlobStore, S3Options, open_bucket
 from ingestion.ports import BlobStore
+from tests.support.originals import blobs
 
 DATA = "原文".encode()
 NAME = sha256(DATA).hexdigest()
@@ -83,9 +84,9 @@ async def test_gives_back_what_was_put(store: BlobStore, kept: Kept) -> None:
 
 
 async def test_gives_back_those_that_are_there(store: BlobStore) -> None:
-    blobs = {sha256(data).hexdigest(): data for data in (bytes([number]) for number in range(100))}
-    await store.put(blobs)
-    assert await store.get([*blobs, NAME]) == blobs
+    originals = blobs(100)
+    await store.put(originals)
+    assert await store.get([*originals, NAME]) == originals
     assert await store.get([]) == {}
     await store.put({})
 
@@ -169,14 +170,14 @@ async def test_takes_no_bytes_of_another_hash(store: BlobStore, kept: Kept) -> N
 async def test_lists_every_blob_with_its_time(store: BlobStore) -> None:
     assert await everything(store) == {}
     before = datetime.now(UTC) - timedelta(seconds=2)
-    blobs = {sha256(data).hexdigest(): data for data in (f"{number}".encode() for number in range(1100))}
-    await store.put(blobs)
+    originals = blobs(1100)
+    await store.put(originals)
     times = await everything(store)
-    assert times.keys() == blobs.keys()
+    assert times.keys() == originals.keys()
     assert all(before < at < datetime.now(UTC) + timedelta(seconds=2) for at in times.values())
-    gone = next(iter(blobs))
+    gone = next(iter(originals))
     await store.delete(gone)
-    assert (await everything(store)).keys() == blobs.keys() - {gone}
+    assert (await everything(store)).keys() == originals.keys() - {gone}
 
 
 async def test_lists_blobs_only(store: BlobStore, kept: Kept) -> None:

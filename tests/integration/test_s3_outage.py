@@ -14,6 +14,7 @@ import pytest
 from ingestion.blobs.s3 import S3BlobStore, S3Options, S3Style
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import ConfigurationError, TandemError
+from tests.support.originals import blobs
 from tests.support.s3 import SECRET, S3Server
 
 DATA = "原文".encode()
@@ -157,18 +158,18 @@ async def test_a_service_that_never_answers(at_service: S3Options, service: Serv
 
 async def test_one_failure_ends_all_of_a_call(at_service: S3Options, service: Service) -> None:
     service.status = 500
-    blobs = {sha256(data).hexdigest(): data for data in (f"{number}".encode() for number in range(200))}
+    originals = blobs(200)
     with pytest.raises(BlobStoreUnavailable):
-        await S3BlobStore(replace(at_service, retries=0, requests_at_once=4)).put(blobs)
+        await S3BlobStore(replace(at_service, retries=0, requests_at_once=4)).put(originals)
     assert len(service.asked) < 100
 
 
 async def test_so_many_requests_at_once_and_no_more(at_service: S3Options, service: Service) -> None:
     service.body = "?"
-    blobs = {sha256(data).hexdigest(): data for data in (f"{number}".encode() for number in range(100))}
+    originals = blobs(100)
     store = S3BlobStore(replace(at_service, requests_at_once=4))
-    await store.put(blobs)
-    assert await store.get(blobs) == {}
+    await store.put(originals)
+    assert await store.get(originals) == {}
     assert len(service.asked) == 300
     assert 2 <= service.most_at_once <= 4
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from hashlib import sha256
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -13,28 +12,22 @@ import pytest
 
 from ingestion.blobs.folder import APART, FolderBlobStore
 from ingestion.errors import BlobStoreUnavailable
+from tests.support.originals import blobs, files
 from tests.support.waiting import wait_until
 
-
-def blobs(first: int, count: int = 2 * APART) -> dict[str, bytes]:
-    return {
-        sha256(data).hexdigest(): data for data in (f"Kiln {number}".encode() for number in range(first, first + count))
-    }
-
-
-def files(root: Path) -> set[str]:
-    return {path.name for path in root.rglob("*") if path.is_file()}
+MANY = blobs(2 * APART)
+OTHERS = blobs(2 * APART, first=1000)
 
 
 async def test_many_at_once_are_written_and_the_process_ends_with_the_store(tmp_path: Path) -> None:
     store = FolderBlobStore(tmp_path)
     await store.start()
-    await store.put(blobs(0))
+    await store.put(MANY)
     assert len(active_children()) == 1
-    await store.put(blobs(1000))
+    await store.put(OTHERS)
     assert len(active_children()) == 1
-    assert files(tmp_path) == blobs(0).keys() | blobs(1000).keys()
-    assert await store.get(blobs(0)) == blobs(0)
+    assert files(tmp_path) == MANY.keys() | OTHERS.keys()
+    assert await store.get(MANY) == MANY
     await store.close()
     assert active_children() == []
 
@@ -42,10 +35,10 @@ async def test_many_at_once_are_written_and_the_process_ends_with_the_store(tmp_
 async def test_what_it_meets_is_told_as_ever(tmp_path: Path) -> None:
     store = FolderBlobStore(tmp_path)
     await store.start()
-    (tmp_path / next(iter(blobs(0)))[:2]).write_text("in the way")
+    (tmp_path / next(iter(MANY))[:2]).write_text("in the way")
     with pytest.raises(BlobStoreUnavailable, match="cannot be written: Not a directory"):
-        await store.put(blobs(0))
-    wrong = blobs(0) | {"0" * 64: b"other bytes"}
+        await store.put(MANY)
+    wrong = MANY | {"0" * 64: b"other bytes"}
     with pytest.raises(ValueError, match="do not have the SHA-256"):
         await store.put(wrong)
     assert "0" * 64 not in files(tmp_path)
@@ -55,13 +48,13 @@ async def test_what_it_meets_is_told_as_ever(tmp_path: Path) -> None:
 async def test_one_that_was_killed_is_done_without_and_started_again(tmp_path: Path) -> None:
     store = FolderBlobStore(tmp_path)
     await store.start()
-    await store.put(blobs(0))
+    await store.put(MANY)
     (child,) = active_children()
     child.kill()
     child.join()
-    await store.put(blobs(1000))
-    assert files(tmp_path) == blobs(0).keys() | blobs(1000).keys()
-    await store.put(blobs(2000))
+    await store.put(OTHERS)
+    assert files(tmp_path) == MANY.keys() | OTHERS.keys()
+    await store.put(MANY)
     (again,) = active_children()
     assert again.pid != child.pid
     await store.close()
@@ -71,11 +64,11 @@ async def test_one_that_was_killed_is_done_without_and_started_again(tmp_path: P
 async def test_signals_to_the_whole_service_leave_it_to_the_store(tmp_path: Path, number: int) -> None:
     store = FolderBlobStore(tmp_path)
     await store.start()
-    await store.put(blobs(0))
+    await store.put(MANY)
     (child,) = active_children()
     assert child.pid
     os.kill(child.pid, number)
-    await store.put(blobs(1000))
+    await store.put(OTHERS)
     assert [each.pid for each in active_children()] == [child.pid]
     await store.close()
 
@@ -85,12 +78,12 @@ def test_it_ends_with_a_service_that_was_killed(tmp_path: Path) -> None:
 import asyncio, sys
 from pathlib import Path
 from ingestion.blobs.folder import FolderBlobStore
-from tests.integration.test_writer_process import blobs
+from tests.integration.test_writer_process import MANY
 
 async def main():
     store = FolderBlobStore(Path(sys.argv[1]))
     await store.start()
-    await store.put(blobs(0))
+    await store.put(MANY)
     print("ready", flush=True)
     await asyncio.sleep(60)
 

@@ -17,6 +17,7 @@ import pytest
 
 from ingestion.blobs.folder import APART, FolderBlobStore
 from ingestion.errors import BlobStoreUnavailable
+from tests.support.originals import blobs, files
 
 DATA = "原文".encode()
 NAME = sha256(DATA).hexdigest()
@@ -63,14 +64,6 @@ def fill(path: Path) -> None:
 def write_without_end(file: RawIOBase) -> None:
     while True:
         file.write(bytes(KIB))
-
-
-def many(count: int) -> dict[str, bytes]:
-    return {sha256(data).hexdigest(): data for data in (f"Kiln {number}".encode() for number in range(count))}
-
-
-def files(root: Path) -> set[str]:
-    return {path.name for path in root.rglob("*") if path.is_file()}
 
 
 async def test_a_full_disk(small_disk: Path) -> None:
@@ -152,11 +145,11 @@ async def test_no_space_at_any_step(
 @pytest.mark.parametrize("count", [APART - 1, 3 * APART])
 async def test_a_failed_put_has_ended_when_it_says_so(store: FolderBlobStore, tmp_path: Path, count: int) -> None:
     """Nothing goes on writing behind the caller's back."""
-    blobs = many(count)
-    first = next(iter(blobs))
+    originals = blobs(count)
+    first = next(iter(originals))
     (tmp_path / "blobs" / first[:2]).write_text("in the way")
     with pytest.raises(BlobStoreUnavailable):
-        await store.put(blobs)
+        await store.put(originals)
     at_once = files(tmp_path)
     assert len(at_once) > count / 2
     assert not any((tmp_path / "blobs" / ".partial").iterdir())
@@ -205,7 +198,7 @@ def test_a_slow_disk_takes_no_thread_that_others_need(tmp_path: Path, monkeypatc
         await store.start()
         monkeypatch.setattr(os, "fsync", fsync)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-        writing = asyncio.create_task(store.put(many(APART - 1)))
+        writing = asyncio.create_task(store.put(blobs(APART - 1)))
         await asyncio.sleep(0.1)
         try:
             async with asyncio.timeout(5):
