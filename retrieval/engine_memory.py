@@ -20,8 +20,8 @@ COMMUNICATION_BYTES = 500_000_000
 """Buffers for exchange between devices, where a model is split over several. Outside of the share as well."""
 GRAPH_PIECE_BYTES = 200_000
 """Of one captured graph. vLLM captures a step in pieces between the attentions, one more than there are layers."""
-GRAPH_SIZES = 51
-"""Step sizes it captures: 1, 2, 4, by eights to 256, by sixteens to 512."""
+GRAPH_SIZES = 21
+"""Step sizes that are captured on NVIDIA GPUs; fewer on Ascend NPUs."""
 BLOCK_TOKENS = 128
 """The cache is counted in blocks, of 16 tokens on CUDA and 128 on Ascend; one block is never used."""
 MAX_SEQUENCES = 256

@@ -76,17 +76,17 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     found = rows(result)
     assert found["weights"] == ["1.19", "1.19"]
     assert found["key-value cache"] == ["2.83", "3.77"]
-    assert found["together"] == ["6.06", "7.00"]
+    assert found["together"] == ["5.89", "6.83"]
     assert found["longest input, tokens"] == ["8,192", "8,192"]
     assert result.output.splitlines()[0].strip() == "Device: 24.0 GB"
-    assert result.output.splitlines()[-1] == "Fits: 13.1 of 24.0 GB."
+    assert result.output.splitlines()[-1] == "Fits: 12.7 of 24.0 GB."
 
 
 def test_what_does_not_fit_ends_with_status_1_and_advice() -> None:
     result = tandem_plan("--models", "qwen3-4b", "--memory", "16")
     assert result.exit_code == 1
-    assert "Does not fit: 19.4 GB are needed at the least" in result.output
-    assert "\n- TANDEM_MODELS=qwen3-0.6b, which takes 13.1 GB here\n" in result.output
+    assert "Does not fit: 19.0 GB are needed at the least" in result.output
+    assert "\n- TANDEM_MODELS=qwen3-0.6b, which takes 12.7 GB here\n" in result.output
 
 
 def test_json_holds_every_part() -> None:
@@ -195,8 +195,8 @@ def test_serve_refuses_before_anything_starts(device: Device) -> None:
     with pytest.raises(ConfigurationError) as refused:
         check_memory(settings, build_profile(settings))
     message = refused.value.message
-    assert message.startswith("Does not fit: 34.8 GB are needed at the least, and 23.5 of 24.0 GB can be used.")
-    assert "\n- TANDEM_MODELS=qwen3-4b, which takes 23.4 GB here\n" in message
+    assert message.startswith("Does not fit: 34.3 GB are needed at the least, and 23.5 of 24.0 GB can be used.")
+    assert "\n- TANDEM_MODELS=qwen3-4b, which takes 23.0 GB here\n" in message
     assert "Qwen/Qwen3-Reranker-8B" in message
     with pytest.raises(ConfigurationError, match="Does not fit"):
         planned_engines(settings, pair_demands(settings, build_profile(settings)))
@@ -213,7 +213,7 @@ def test_serve_says_so_on_the_command_line(
     with pytest.raises(SystemExit, match="6"):
         cli.main()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("tandem: Does not fit: 34.8 GB are needed at the least")
+    assert lines[0].startswith("tandem: Does not fit: 34.3 GB are needed at the least")
     assert any(line.startswith("share of the device ") for line in lines)
 
 

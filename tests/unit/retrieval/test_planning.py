@@ -6,7 +6,9 @@ from itertools import pairwise, product
 
 import pytest
 
+from retrieval import engine_memory
 from retrieval.engine_memory import BLOCK_TOKENS, EngineDemand
+from retrieval.engines import ascend, cuda
 from retrieval.errors import ConfigurationError
 from retrieval.model_shapes import BFLOAT16, FP8, INT4, KNOWN_SHAPES, WeightFormat
 from retrieval.planning import DeviceMemory, Plan, plan
@@ -111,7 +113,7 @@ def test_limits_are_told_in_words() -> None:
         "steps of 2,048 tokens instead of 16,384",
         "a cache of 3,072 tokens instead of 24,576",
     )
-    assert found.message == f"Fits with these limits: {'; '.join(found.limits)}. 20.5 of 21.0 GB."
+    assert found.message == f"Fits with these limits: {'; '.join(found.limits)}. 20.0 of 21.0 GB."
 
 
 def test_steps_are_shortened_before_the_cache_and_the_cache_before_the_window() -> None:
@@ -138,6 +140,10 @@ def test_any_window_gets_a_cache_that_holds_it(window: int) -> None:
             assert all(engine.max_model_len == window <= engine.cached_tokens for engine in found.engines)
             assert all(engine.max_num_batched_tokens >= window for engine in found.engines)
     assert planned(pair("0.6B", window=window), 80, fixed=True).fits
+
+
+def test_every_graph_that_is_captured_is_planned_for() -> None:
+    assert len(cuda.GRAPH_SIZES) == engine_memory.GRAPH_SIZES >= len(ascend.GRAPH_SIZES)
 
 
 def test_windows_end_where_the_model_does() -> None:
@@ -176,7 +182,7 @@ def test_a_prescribed_share_is_kept() -> None:
 def test_a_prescribed_share_that_is_too_small_is_told() -> None:
     embed, rerank = pair("4B")
     found = planned([replace(embed, share=0.2), rerank], 32)
-    assert found.message == "Does not fit: the embedder's share 0.2 is 6.4 GB, and it needs 8.7 GB at the least."
+    assert found.message == "Does not fit: the embedder's share 0.2 is 6.4 GB, and it needs 8.5 GB at the least."
 
 
 def test_prescribed_shares_that_are_too_much_together() -> None:
@@ -201,7 +207,7 @@ def advised(
 def test_what_to_do_instead() -> None:
     assert advised(pair("4B"), 16, offered=["0.6B"]) == [
         "FP8 checkpoints of the same models (TANDEM_EMBED_MODEL, TANDEM_RERANK_MODEL)",
-        "TANDEM_MODELS=qwen3-0.6b, which takes 13.1 GB here",
+        "TANDEM_MODELS=qwen3-0.6b, which takes 12.7 GB here",
         "2 such devices, and TANDEM_TENSOR_PARALLEL=2",
         "a device of 24 GB",
     ]
@@ -209,7 +215,7 @@ def test_what_to_do_instead() -> None:
 
 def test_only_advice_that_works_is_given() -> None:
     assert advised(pair("8B"), 8, offered=["4B", "0.6B"]) == [
-        "TANDEM_MODELS=qwen3-0.6b, which takes 7.6 GB here",
+        "TANDEM_MODELS=qwen3-0.6b, which takes 7.3 GB here",
         "8 such devices, and TANDEM_TENSOR_PARALLEL=8",
         "a device of 40 GB",
     ]
