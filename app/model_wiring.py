@@ -80,6 +80,7 @@ def engine_options(
         # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
         prefix_caching=task != "embed",
         tensor_parallel=settings.tensor_parallel,
+        enforce_eager=settings.enforce_eager,
         load_format=settings.load_format,
     )
     if planned is not None:

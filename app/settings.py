@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     load_format: Literal["auto", "dummy"] = Field(
         "auto", description="dummy: made-up weights of the models' shapes, to measure a machine; answers mean nothing."
     )
+    enforce_eager: bool = Field(
+        False, description="Neither compilation nor graphs: engines start sooner and compute slower (engine vllm)."
+    )
     selftest_margin: bool = Field(True, description="Self-test checks meaning; off only for random test weights.")
 
     blobs: str | None = Field(

@@ -42,7 +42,7 @@ class EngineOptions:
     block_size: int | None = None
     """Tokens of a block of the KV cache; None: as vLLM chooses."""
     enforce_eager: bool = False
-    """No compilation: starts sooner, computes slower."""
+    """Neither compilation nor graphs: starts sooner, computes slower."""
     load_format: Literal["auto", "dummy"] = "auto"
     """`dummy`: random weights of the right shape, to measure a device without a download."""
     cpu_cores: str | None = None

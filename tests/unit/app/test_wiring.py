@@ -19,6 +19,13 @@ async def test_who_sees_a_dummy_model_knows_it(tmp_path: Path) -> None:
     assert node_options(settings).dummy_weights
 
 
+async def test_compilation_can_be_done_without(tmp_path: Path) -> None:
+    folder = write_dummy_pair("qwen3-0.6b", tmp_path, texts=["word"]).embed
+    for wanted in (False, True):
+        settings = load_settings(models="qwen3-0.6b", embed_model=str(folder), enforce_eager=wanted)
+        assert engine_options(settings, build_profile(settings).embed, folder, None).enforce_eager is wanted
+
+
 async def test_without_weights_no_other_model_is_complete(tmp_path: Path) -> None:
     pair = write_dummy_pair("qwen3-0.6b", tmp_path, texts=["word"])
     settings = load_settings(models="qwen3-0.6b", embed_model=str(pair.embed))
