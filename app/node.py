@@ -34,6 +34,7 @@ from retrieval.models import is_folder
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
 from retrieval.search import SearchService
 from retrieval.selftest import run_selftest
+from retrieval.side_by_side import side_by_side
 from retrieval.types import Language, SelfTestReport, StoreCapabilities
 
 log = structlog.get_logger()
@@ -127,8 +128,7 @@ class Node:
 
     @property
     def parts(self) -> Mapping[str, Lifecycle]:
-        """In the order of their start. The engines come last and one after the other: on a GPU an engine that starts
-        while another allocates miscounts its memory."""
+        """In the order of their start, the engines last."""
         parts = self.components
         return {
             "catalog": parts.catalog,
@@ -142,8 +142,14 @@ class Node:
     async def start(self, on_step: OnStep) -> None:
         """Brings everything up and leaves the workers running. Raises what no waiting mends (a wrong setting, a
         model that does not load); what may come back, a database or a store, is waited for."""
-        for name, part in self.parts.items():
+
+        async def start(name: str, part: Lifecycle) -> None:
             await until_available(part.start, f"starting the {name}", on_step)
+
+        *others, embedder, reranker = self.parts.items()
+        for each in others:
+            await start(*each)
+        await side_by_side([start(*embedder), start(*reranker)])
         on_step("testing the models")
         await self._test_models()
         await until_available(self._prepare, "preparing the default collection", on_step)

@@ -84,10 +84,8 @@ async def _measure(
         if not isinstance(embedder, VllmEmbedder) or not isinstance(reranker, VllmReranker | LateInteractionReranker):
             raise ConfigurationError("TANDEM_ENGINE: this machine's own engines are measured; leave it out.")
         try:
-            tell("starting the embedder")
-            await embedder.start()
-            tell("starting the reranker")
-            await reranker.start()
+            tell("starting both engines")
+            await side_by_side([embedder.start(), reranker.start()])
             tell("measuring")
             slice_tokens, ahead = gate.options.slice_tokens, 2 * gate.options.slots + 1
             prompts = Prompts(embedder.tokenizer.get_vocab_size(), reranker.engine.options.max_model_len)

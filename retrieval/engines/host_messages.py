@@ -39,13 +39,23 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """From the host, before anything else: its programs are loaded, and it holds nothing of the device yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """To the host, after `Loaded`: the device is its to take."""
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """From the host, once, before anything else: the engine serves."""
+    """From the host, after `Begin`: the engine serves."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """From the host instead of `Started`; it ends after it."""
+    """From the host instead of `Loaded` or `Started`; it ends after it."""
 
     why: Literal["not_installed", "refused"]
     message: str

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from retrieval.engines.host_messages import Output
 from retrieval.engines.vllm import VllmEngine
 from retrieval.engines.vllm_options import EngineOptions
+from retrieval.side_by_side import side_by_side
 from retrieval.types import Lane, TokenIds
 
 
@@ -38,9 +39,8 @@ class Replicas:
         return sum(engine.restarts for engine in self._engines)
 
     async def start(self) -> None:
-        """One after the other. Errors as in `VllmEngine.start`."""
-        for engine in self._engines:
-            await engine.start()
+        """Errors as in `VllmEngine.start`."""
+        await side_by_side(engine.start() for engine in self._engines)
 
     async def close(self) -> None:
         for engine in self._engines:

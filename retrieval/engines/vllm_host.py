@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrieval.engines.host_messages import Done, Drop, Failed, NotStarted, Output, Started, Work, frame, receive
+from retrieval.engines.host_messages import (
+    Begin,
+    Done,
+    Drop,
+    Failed,
+    Loaded,
+    NotStarted,
+    Output,
+    Started,
+    Work,
+    frame,
+    receive,
+)
 from retrieval.engines.vllm_options import EngineOptions, EngineTask, engine_arguments
 from retrieval.engines.vllm_workers import tie_workers
 
@@ -158,6 +170,9 @@ def main() -> None:
     threading.Thread(target=_read, args=(connection, inbox), daemon=True).start()
     threading.Thread(target=_write, args=(connection, replies), daemon=True).start()
     try:
+        _load()
+        replies.put(frame(Loaded()))
+        assert isinstance(inbox.get(), Begin)
         host = EngineHost(_started(options), options.task, replies, portion_tokens=options.portion_tokens)
     except ImportError as error:
         connection.sendall(frame(NotStarted("not_installed", str(error))))
@@ -178,6 +193,11 @@ def main() -> None:
 def told(error: BaseException) -> str:
     """vLLM's messages run over many lines."""
     return (" ".join(str(error).split()) or type(error).__name__)[:_TOLD_CHARACTERS]
+
+
+def _load() -> None:
+    """Takes as long as all that comes after it, and can be done while another engine starts."""
+    import vllm.v1.engine.llm_engine  # noqa: F401
 
 
 def _started(options: EngineOptions) -> "LLMEngine":

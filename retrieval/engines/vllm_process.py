@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
-from retrieval.engines.host_messages import Done, Drop, Failed, NotStarted, Output, Started, Work, frame, read, receive
+from retrieval.engines.devices import find_device
+from retrieval.engines.host_messages import Begin, Done, Drop, Failed, NotStarted, Output, Work, frame, read, receive
 from retrieval.engines.settling import ReadMemory, wait_for_memory
 from retrieval.engines.vllm_options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, TandemError
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 PROGRAM = "retrieval.engines.vllm_host"
 
 _STARTING = threading.Lock()
-"""Held while an engine starts. vLLM measures the device's free memory then, and a neighbour that allocates or releases
-meanwhile spoils the measurement."""
+"""Held while an engine takes its part of a GPU or NPU. vLLM measures the device's free memory then, which a neighbour
+that allocates or releases meanwhile would spoil. On a CPU nothing is measured."""
 _STOP_SECONDS = 10.0
 
 
@@ -137,11 +138,20 @@ class EngineLaunch:
     def run(self) -> EngineProcess:
         """Raises EngineFailed (it would not start), EngineDead (cancelled), ConfigurationError (vLLM not installed)."""
         try:
-            with self._turn():
-                if self._read_memory is not None:
-                    wait_for_memory(self._options.memory_share, self._read_memory, partial(self._cancelled.wait, 1.0))
-                    self._check()
-                return self._launched()
+            process, connection = self._spawn()
+            with ExitStack() as turn:
+                try:
+                    self._ask(process, connection, self._options)
+                    if find_device() != "cpu":
+                        turn.enter_context(self._turn())
+                        self._wait_for_memory()
+                    self._ask(process, connection, Begin())
+                except TandemError:
+                    # Before the next one's turn: what this one held of the device is free by then.
+                    connection.close()
+                    _end_host(process)
+                    raise
+            return EngineProcess(process, connection, self._options.name)
         finally:
             self._done.set()
 
@@ -152,31 +162,39 @@ class EngineLaunch:
             if self._process is not None:
                 self._process.kill()
 
-    def _launched(self) -> EngineProcess:
+    def _spawn(self) -> "tuple[subprocess.Popen[bytes], socket.socket]":
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603  # our own program
+            process = subprocess.Popen(  # noqa: S603  # our own program
                 [sys.executable, "-P", "-m", PROGRAM, str(theirs.fileno())],
                 env={**os.environ, **engine_environment(self._options)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a Ctrl-C in the terminal is the node's to handle: it drains first
             )
+        self._process = process
+        return process, ours
+
+    def _ask(
+        self, process: "subprocess.Popen[bytes]", connection: socket.socket, message: EngineOptions | Begin
+    ) -> None:
+        """Returns when the host has done it. Raises as `run`."""
         try:
-            ours.sendall(frame(self._options))
-            answer = receive(ours)
+            connection.sendall(frame(message))
+            answer = receive(connection)
         except (EOFError, OSError):
             answer = None
-        if isinstance(answer, Started) and not self._cancelled.is_set():
-            return EngineProcess(self._process, ours, self._options.name)
-        ours.close()
-        self._process.kill()
-        status = self._process.wait()
-        _end(_session(self._process.pid))  # listed when it can start no more of them
         self._check()
         if isinstance(answer, NotStarted):
             raise self._refusal(answer)
-        raise EngineFailed(f"vLLM could not start {self._options.name}: its process ended with status {status}")
+        if answer is None:
+            status = _end_host(process)
+            raise EngineFailed(f"vLLM could not start {self._options.name}: its process ended with status {status}")
+
+    def _wait_for_memory(self) -> None:
+        if self._read_memory is not None:
+            wait_for_memory(self._options.memory_share, self._read_memory, partial(self._cancelled.wait, 1.0))
+            self._check()
 
     def _refusal(self, answer: NotStarted) -> TandemError:
         if answer.why == "not_installed":
@@ -196,6 +214,14 @@ class EngineLaunch:
     def _check(self) -> None:
         if self._cancelled.is_set():
             raise EngineDead("The engine was closed while it started")
+
+
+def _end_host(process: "subprocess.Popen[bytes]") -> int:
+    """With all that it has begun, if it has not ended yet. Its status."""
+    process.kill()
+    status = process.wait()
+    _end(_session(process.pid))  # listed when it can start no more of them
+    return status
 
 
 def _session(pid: int) -> "list[psutil.Process]":

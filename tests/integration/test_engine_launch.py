@@ -1,0 +1,115 @@
+"""Two engines that start at once. Their hosts are doubles, which hold no engine."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from retrieval.engines import vllm_process
+from retrieval.engines.vllm_process import EngineLaunch, EngineProcess
+from retrieval.errors import EngineDead, EngineFailed
+from tests.support.engine_host import PROGRAM
+from tests.support.engines import engine_options
+from tests.support.waiting import until
+
+ROOT = Path(__file__).parents[2]
+
+
+class Start:
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.launch = EngineLaunch(engine_options(folder.name, folder))
+        self.run: asyncio.Task[EngineProcess] = asyncio.create_task(asyncio.to_thread(self.launch.run))
+
+    @property
+    def loaded(self) -> bool:
+        return (self.folder / "loaded").exists()
+
+    @property
+    def begun(self) -> bool:
+        return (self.folder / "begun").exists()
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "loaded").read_text())
+
+    async def finish(self) -> None:
+        (self.folder / "go").touch()
+        process = await self.run
+        assert process.pids == (self.pid,)
+        process.detach()
+        await asyncio.to_thread(process.stop)
+
+
+StartsOn = Callable[[str], tuple[Start, Start]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartsOn]:
+    """On a device of that kind."""
+    monkeypatch.setattr(vllm_process, "PROGRAM", PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    begun: list[Start] = []
+
+    def two(device: str) -> tuple[Start, Start]:
+        monkeypatch.setattr(vllm_process, "find_device", lambda: device)
+        begun[:] = first, second = Start(tmp_path / "embedder"), Start(tmp_path / "reranker")
+        return first, second
+
+    yield two
+    for start in begun:
+        await asyncio.to_thread(start.launch.cancel)
+
+
+async def in_turn(starts: tuple[Start, Start]) -> tuple[Start, Start]:
+    """Returns when both are loaded and one has begun; that one first."""
+    await until(lambda: all(start.loaded for start in starts) and any(start.begun for start in starts))
+    first, second = sorted(starts, key=lambda start: not start.begun)
+    return first, second
+
+
+@pytest.mark.parametrize("device", ["cuda", "npu"])
+async def test_both_load_at_once_and_take_the_device_in_turn(starts: StartsOn, device: str) -> None:
+    first, second = await in_turn(starts(device))
+    await asyncio.sleep(0.5)
+    assert not second.begun
+    await first.finish()
+    await second.finish()
+
+
+async def test_on_a_cpu_nobody_waits(starts: StartsOn) -> None:
+    first, second = starts("cpu")
+    await until(lambda: first.begun and second.begun)
+    await first.finish()
+    await second.finish()
+
+
+async def test_one_that_dies_leaves_its_turn_when_it_is_gone(starts: StartsOn, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = await in_turn(starts("cuda"))
+    ended, end = [], vllm_process._end_host
+    monkeypatch.setattr(vllm_process, "_end_host", lambda process: ended.append(second.begun) or end(process))
+    os.kill(first.pid, signal.SIGKILL)
+    with pytest.raises(EngineFailed, match=r"vLLM could not start \w+: its process ended with status -9"):
+        await first.run
+    assert ended
+    assert not any(ended)
+    await until(lambda: second.begun)
+    await second.finish()
+
+
+async def test_one_that_is_given_up_does_not_wait_for_its_turn(
+    starts: StartsOn,
+) -> None:
+    first, second = await in_turn(starts("cuda"))
+    await asyncio.to_thread(second.launch.cancel)
+    with pytest.raises(EngineDead):
+        await second.run
+    assert not psutil.pid_exists(second.pid)
+    assert not second.begun
+    await first.finish()
