@@ -5,6 +5,7 @@ vLLM's engine is driven in process and synchronously. A call of a hundred prompt
 """
 
 import heapq
+import logging
 import os
 import queue
 import signal
@@ -197,6 +198,7 @@ def told(error: BaseException) -> str:
 
 def _load() -> None:
     """Takes as long as all that comes after it, and can be done while another engine starts."""
+    logging.getLogger("vllm").setLevel(logging.ERROR)  # what it says before it reads VLLM_LOGGING_LEVEL
     import vllm.v1.engine.llm_engine  # noqa: F401
 
 

@@ -71,14 +71,16 @@ def engine_environment(options: EngineOptions) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine has a process of its own, ours
         "VLLM_CPU_OMP_THREADS_BIND": options.cpu_cores or _own_cores(options.tensor_parallel),
         # Threads of two engines on the same cores that wait for one another by spinning: a rerank of 113 ms beside an
         # embedding of 18 ms took 765 ms, and that 417. Sleeping instead: 142 and 28 ms (two cores, all-MiniLM-L6-v2).
         "OMP_WAIT_POLICY": "PASSIVE",
-        # Workers of a split model end with their host and not before it. What they shared is taken away all the same.
-        "PYTHONWARNINGS": "ignore:resource_tracker",
+        # What vLLM and torch deprecate of each other is for their developers. Workers of a split model end with their
+        # host and not before it; what they shared is taken away all the same.
+        "PYTHONWARNINGS": "ignore::FutureWarning,ignore:resource_tracker",
     }
 
 
