@@ -14,7 +14,7 @@ from app.settings import Settings
 from retrieval.engine_memory import EnginePlan
 from retrieval.engines.ascend import ascend_options, default_window, vllm_ascend_release
 from retrieval.engines.cuda import SLICES_AHEAD, cuda_options
-from retrieval.engines.devices import find_device
+from retrieval.engines.devices import find_compiler, find_device
 from retrieval.engines.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
 from retrieval.engines.http import HttpEmbedder, HttpReranker
 from retrieval.engines.http_server import REQUEST_TOKENS, REQUESTS_AT_ONCE, HttpServerOptions
@@ -80,7 +80,7 @@ def engine_options(
         # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
         prefix_caching=task != "embed",
         tensor_parallel=settings.tensor_parallel,
-        enforce_eager=settings.enforce_eager,
+        enforce_eager=settings.enforce_eager or lacks_compiler(),
         load_format=settings.load_format,
     )
     if planned is not None:
@@ -102,6 +102,11 @@ def engine_options(
     return ascend_options(options, known, release, chip)
 
 
+def lacks_compiler() -> bool:
+    """Whether models cannot be compiled for this CPU."""
+    return find_device() == "cpu" and find_compiler() is None
+
+
 async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple[Embedder, Reranker]:
     if settings.engine == "node":
         raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
@@ -119,6 +124,8 @@ async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple
             http_embedder(settings, chosen.embed, embed_folder, gate),
             _http_reranker(settings, chosen.rerank, rerank_folder, gate),
         )
+    if lacks_compiler() and not settings.enforce_eager:
+        log.warning("NO C++ COMPILER: engines compute without compilation, which is slower", mend="install g++")
     demands = pair_demands(settings, chosen, (embed_folder, rerank_folder))
     planned = await to_thread(planned_engines, settings, demands) or (None,)
     late = chosen.second_stage == "late_interaction"

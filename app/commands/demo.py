@@ -26,8 +26,9 @@ TOP_K = 4
 def demo(settings: Settings, console: Console) -> int:
     """Returns the exit status. On a terminal the node stays up until Ctrl-C; elsewhere it is ended at once."""
     models = settings.models or "minilm"
-    console.print(f"Starting a node with the models [bold]{models}[/bold]: two engines, one after the other.")
-    environment = {"TANDEM_MODELS": models}
+    console.print(f"Starting a node with the models [bold]{models}[/bold]: two engines.")
+    # Compiled they are 7 % faster (two cores, all-MiniLM-L6-v2), and there half a minute later the first time.
+    environment = {"TANDEM_MODELS": models, "TANDEM_ENFORCE_EAGER": "true"}
     with (
         console.status("Starting") as status,
         running_node(settings, environment, on_step=step_teller(console, status)) as client,

@@ -25,7 +25,7 @@ from app.settings import Settings
 from app.wiring import build_catalog, build_store
 from langchain_tandem.client import NodeUnreachable
 from retrieval.engines.ascend import known_faults, refused_embedder, vllm_ascend_release
-from retrieval.engines.devices import find_device
+from retrieval.engines.devices import find_compiler, find_device
 from retrieval.errors import ConfigurationError, DeviceUnknown, ModelUnavailable, TandemError
 from retrieval.model_files import installed
 from retrieval.model_hub import packaged_folder
@@ -122,6 +122,8 @@ def _engines(settings: Settings) -> list[Finding]:
         return [Finding("ok", "engine", "servers at " + " and ".join(servers))]
     if find_device() == "npu":
         return _vllm_ascend(settings)
+    if find_device() == "cpu" and not settings.enforce_eager:
+        return [_vllm(), _compiler()]
     return [_vllm()]
 
 
@@ -135,6 +137,12 @@ def _vllm() -> Finding:
             return Finding("fail", "engine", f"{', '.join(stray)} break vLLM beside a CPU torch: uninstall them")
         return Finding("ok", "engine", f"{name} {found}")
     return Finding("fail", "engine", "vLLM is not installed: pip install --no-deps -r deploy/requirements/cpu.txt")
+
+
+def _compiler() -> Finding:
+    if found := find_compiler():
+        return Finding("ok", "compiler", found)
+    return Finding("note", "compiler", "no C++ compiler: engines are slower without one; install g++")
 
 
 def _vllm_ascend(settings: Settings) -> list[Finding]:

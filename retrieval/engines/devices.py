@@ -1,5 +1,7 @@
-"""Which accelerator this machine has, without loading what would use it."""
+"""What this machine has to compute with, without loading what would use it."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -11,3 +13,8 @@ _DEVICE_FILES: tuple[tuple[Device, str], ...] = (("cuda", "nvidia[0-9]*"), ("npu
 def find_device(dev: Path = Path("/dev")) -> Device:
     """By the device files that drivers create. `dev`: where they are looked for."""
     return next((device for device, pattern in _DEVICE_FILES if any(dev.glob(pattern))), "cpu")
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler that models are compiled with for a CPU: the one that CXX names, else g++."""
+    return shutil.which(os.environ.get("CXX") or "g++")

@@ -157,13 +157,13 @@ async def test_doctor_plans_and_shows_every_chip_that_engines_run_on(machine: Ma
 def test_a_chip_that_is_too_full_is_named_in_the_refusal(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.chips = (npu(0), replace(npu(1), hbm_used_bytes=59356 * 2**20))
+    machine.chips = (npu(0), replace(npu(1), hbm_used_bytes=60356 * 2**20))
     check_memory(settings(tmp_path, models="qwen3-0.6b"), build_profile(settings(tmp_path, models="qwen3-0.6b")))
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1")
     with pytest.raises(ConfigurationError) as refused:
         check_memory(settings(tmp_path, models="qwen3-0.6b"), build_profile(settings(tmp_path, models="qwen3-0.6b")))
-    assert "\n- end what holds 58.8 GB of the device now" in refused.value.message
-    assert "\nNPU device 1, 910B4: 65.3 GB, 58.8 of them in use by others\n" in refused.value.message
+    assert "\n- end what holds 59.9 GB of the device now" in refused.value.message
+    assert "\nNPU device 1, 910B4: 65.3 GB, 59.9 of them in use by others\n" in refused.value.message
 
 
 async def test_doctor_shows_visible_chips_only_and_their_health(

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from app import model_wiring
+from app.commands import doctor
 from app.model_wiring import build_profile, engine_options, model_hub
 from app.settings import load_settings
 from app.wiring import node_options
@@ -24,6 +26,22 @@ async def test_compilation_can_be_done_without(tmp_path: Path) -> None:
     for wanted in (False, True):
         settings = load_settings(models="qwen3-0.6b", embed_model=str(folder), enforce_eager=wanted)
         assert engine_options(settings, build_profile(settings).embed, folder, None).enforce_eager is wanted
+
+
+async def test_without_a_compiler_a_cpu_computes_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_dummy_pair("qwen3-0.6b", tmp_path, texts=["word"]).embed
+    settings = load_settings(models="qwen3-0.6b", embed_model=str(folder))
+
+    def eager_and_told() -> tuple[bool, list[tuple[str, str]]]:
+        told = [(finding.verdict, finding.what) for finding in doctor._engines(settings) if finding.what == "compiler"]
+        return engine_options(settings, build_profile(settings).embed, folder, None).enforce_eager, told
+
+    for name, expected in (("sh", (False, [("ok", "compiler")])), ("/no/such", (True, [("note", "compiler")]))):
+        monkeypatch.setenv("CXX", name)
+        assert eager_and_told() == expected
+    for module in (model_wiring, doctor):
+        monkeypatch.setattr(module, "find_device", lambda: "cuda")
+    assert eager_and_told() == (False, [])
 
 
 async def test_without_weights_no_other_model_is_complete(tmp_path: Path) -> None:
