@@ -13,6 +13,7 @@ from app.commands.terminal import step_teller, wait_for_interrupt
 from app.node import DEFAULT_COLLECTION
 from app.settings import Settings
 from app.spawn import running_node
+from retrieval.engines.devices import find_device
 
 SAMPLES = Path(__file__).parents[2] / "deploy" / "samples"
 QUESTIONS = (
@@ -27,8 +28,10 @@ def demo(settings: Settings, console: Console) -> int:
     """Returns the exit status. On a terminal the node stays up until Ctrl-C; elsewhere it is ended at once."""
     models = settings.models or "minilm"
     console.print(f"Starting a node with the models [bold]{models}[/bold]: two engines.")
-    # Compiled they are 7 % faster (two cores, all-MiniLM-L6-v2), and there half a minute later the first time.
-    environment = {"TANDEM_MODELS": models, "TANDEM_ENFORCE_EAGER": "true"}
+    environment = {"TANDEM_MODELS": models}
+    if find_device() == "cpu":
+        # Compiled they are 7 % faster (two cores, all-MiniLM-L6-v2), and there half a minute later the first time.
+        environment["TANDEM_ENFORCE_EAGER"] = "true"
     with (
         console.status("Starting") as status,
         running_node(settings, environment, on_step=step_teller(console, status)) as client,
