@@ -120,23 +120,17 @@ async def test_outputs_that_are_not_finite_are_errors(embedder: VllmEmbedder) ->
     assert embedder.failure is None
 
 
-async def test_an_engine_that_dies_while_idle_and_cannot_start_is_given_up(folder: Path) -> None:
-    engine = VllmEngine(engine_options("hopeless", folder), restart_delays=(0.01, 0.01))
+async def test_a_model_that_does_not_load_is_refused(tmp_path: Path) -> None:
+    others = engine_processes()
+    engine = VllmEngine(engine_options("hopeless", tmp_path))
     with pytest.raises(NotReady):
         await engine.encode([[1]], lane=Lane.BULK)
-    await engine.start()
-    assert len(await engine.encode([[1]], lane=Lane.BULK)) == 1
-    config = folder / "config.json"
-    try:
-        config.rename(folder / "config.away")
-        os.kill(engine.pids[0], signal.SIGKILL)
-        await until(lambda: engine.failure is not None and "2 restarts" in engine.failure, seconds=150)
-        with pytest.raises(EngineDead, match="2 restarts"):
-            await engine.encode([[1]], lane=Lane.BULK)
-    finally:
-        (folder / "config.away").rename(config)
-        await engine.close()
-        await engine.close()
+    with pytest.raises(EngineFailed, match=r"^vLLM could not start hopeless: .*local directory"):
+        await engine.start()
+    assert engine.failure is not None
+    assert engine_processes() == others
+    await engine.close()
+    await engine.close()
 
 
 async def test_close_during_start_leaves_no_process(folder: Path) -> None:

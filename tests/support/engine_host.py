@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from retrieval.engines.host_messages import Begin, Loaded, Started, frame, receive
+from retrieval.engines.host_messages import Begin, Loaded, NotStarted, Started, frame, receive
 from retrieval.engines.vllm_options import EngineOptions
 
 PROGRAM = "tests.support.engine_host"
@@ -18,6 +18,9 @@ def main() -> None:
     options = receive(connection)
     assert isinstance(options, EngineOptions)
     folder = Path(options.model)
+    if (folder / "broken").exists():
+        connection.sendall(frame(NotStarted("refused", "the model is broken")))
+        return
     (folder / "loaded").write_text(str(os.getpid()))
     connection.sendall(frame(Loaded()))
     assert isinstance(receive(connection), Begin)

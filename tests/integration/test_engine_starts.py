@@ -1,4 +1,4 @@
-"""Two engines that start at once. Their hosts are doubles, which hold no engine."""
+"""How engines start, side by side and again. Their hosts are doubles, which hold no engine."""
 
 import asyncio
 import os
@@ -11,8 +11,10 @@ import pytest
 import pytest_asyncio
 
 from retrieval.engines import vllm_process
+from retrieval.engines.vllm import VllmEngine
 from retrieval.engines.vllm_process import EngineLaunch, EngineProcess
 from retrieval.errors import EngineDead, EngineFailed
+from retrieval.types import Lane
 from tests.support.engine_host import PROGRAM
 from tests.support.engines import engine_options
 from tests.support.waiting import until
@@ -50,11 +52,15 @@ class Start:
 StartsOn = Callable[[str], tuple[Start, Start]]
 
 
+@pytest.fixture(autouse=True)
+def double(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_process, "PROGRAM", PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartsOn]:
     """On a device of that kind."""
-    monkeypatch.setattr(vllm_process, "PROGRAM", PROGRAM)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     begun: list[Start] = []
 
     def two(device: str) -> tuple[Start, Start]:
@@ -113,3 +119,30 @@ async def test_one_that_is_given_up_does_not_wait_for_its_turn(
     assert not psutil.pid_exists(second.pid)
     assert not second.begun
     await first.finish()
+
+
+async def test_an_engine_that_dies_while_idle_and_cannot_start_is_given_up(tmp_path: Path) -> None:
+    engine = VllmEngine(engine_options("hopeless", tmp_path), restart_delays=(0.01, 0.01))
+    (tmp_path / "go").touch()
+    await engine.start()
+    assert engine.failure is None
+    (tmp_path / "broken").touch()
+    os.kill(engine.pids[0], signal.SIGKILL)
+    await until(lambda: engine.failure is not None and "2 restarts" in engine.failure)
+    with pytest.raises(EngineDead, match="2 restarts"):
+        await engine.encode([[1]], lane=Lane.BULK)
+    await engine.close()
+    await engine.close()
+
+
+async def test_an_engine_that_starts_at_its_second_attempt_serves_again(tmp_path: Path) -> None:
+    engine = VllmEngine(engine_options("late", tmp_path), restart_delays=(0.01, 1, 60))
+    (tmp_path / "go").touch()
+    await engine.start()
+    (tmp_path / "broken").touch()
+    os.kill(engine.pids[0], signal.SIGKILL)
+    await until(lambda: engine.failure is not None and engine.failure.endswith("the model is broken"))
+    (tmp_path / "broken").unlink()
+    await until(lambda: engine.failure is None)
+    assert engine.restarts == 1
+    await engine.close()
