@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.bench.measures import Ingested, Summary, percentile
-from app.bench.searching import Load, Searched
+from app.bench.searching import PARTS, Load, Searched
 
 Stretch = Literal["searches", "ingestion", "both"]
 TITLES: Mapping[Stretch, str] = {
@@ -85,6 +85,11 @@ class Mixed:
         alone, beside = ([ms for each in self.searched(name) for ms in each.times] for name in _WITH_SEARCHES)
         return {"alone": alone, "beside ingestion": beside}
 
+    def parts(self, stretch: Stretch) -> Mapping[str, float]:
+        """Where a search's milliseconds went: of each part the median over all rounds."""
+        samples = [sample for each in self.searched(stretch) for sample in each.samples if sample.error is None]
+        return {name: median([sample.parts[name] for sample in samples]) for name in PARTS} if samples else {}
+
     @property
     def per_second(self) -> Mapping[str, Sequence[tuple[float, float]]]:
         """Documents a second in the first round."""
@@ -99,6 +104,7 @@ class Mixed:
     def to_json(self) -> dict[str, object]:
         return {
             "ratios": {**self.median.to_json(), "search_p99_of_all_rounds": self.pooled_p99},
+            "parts_ms": {stretch: self.parts(stretch) for stretch in _WITH_SEARCHES},
             "rounds": [
                 {"ratios": ratios.to_json(), "stretches": [each.to_json() for each in measured.values()]}
                 for ratios, measured in zip(self.each, self.rounds, strict=True)
@@ -127,6 +133,7 @@ def show_mixed(mixed: Mixed, load: Load, console: Console) -> None:
     for stretch, title in TITLES.items():
         table.add_row(title, *_search_cells(mixed.searched(stretch)), *_ingest_cells(mixed.ingested(stretch)))
     console.print(table)
+    _show_parts(mixed, console)
     console.print(f"Both at once over alone: {told(mixed.median)}", markup=False)
     console.print(f"Of all rounds' searches together, p99: {_times(mixed.pooled_p99)}", markup=False)
     least = min(found.least_waiting or 0 for stretch in _WITH_INGESTION for found in mixed.ingested(stretch))
@@ -135,6 +142,18 @@ def show_mixed(mixed: Mixed, load: Load, console: Console) -> None:
             f"Ingestion was not always supplied: the node once had only {least} before it. It may do more.",
             style="yellow",
         )
+
+
+def _show_parts(mixed: Mixed, console: Console) -> None:
+    parts = {stretch: mixed.parts(stretch) for stretch in _WITH_SEARCHES}
+    if not all(parts.values()):
+        return
+    table = Table(title="Where a search's time goes, median ms of each part")
+    for column in ("", *PARTS):
+        table.add_column(column, justify="right" if column else "left")
+    for stretch in _WITH_SEARCHES:
+        table.add_row(TITLES[stretch], *(f"{parts[stretch][name]:.1f}" for name in PARTS))
+    console.print(table)
 
 
 def _times_of(measured: Measured) -> Summary:

@@ -13,6 +13,8 @@ from app.bench.corpus import Corpus
 from app.bench.measures import Arrivals, Summary
 
 STAGES = ("embed", "recall", "rerank", "total")
+PARTS = (*STAGES[:-1], "else in the node", "outside of it")
+"""The last holds the measuring process's own delay."""
 TIMEOUT_SECONDS = 120.0
 LEAD_SECONDS = 0.2
 """Between the call and the moment that the first arrival counts from."""
@@ -60,6 +62,12 @@ class Sample:
     stages: Mapping[str, float] = field(default_factory=dict)
     """As the node told them, in milliseconds."""
     error: str | None = None
+
+    @property
+    def parts(self) -> Mapping[str, float]:
+        """Where the `ms` of an answer went, by PARTS."""
+        *stages, total = (self.stages[name] for name in STAGES)
+        return dict(zip(PARTS, (*stages, total - sum(stages), self.ms - total), strict=True))
 
     def to_json(self) -> dict[str, object]:
         return {key: value for key, value in asdict(self).items() if value not in (None, {})}

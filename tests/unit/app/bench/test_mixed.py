@@ -12,7 +12,10 @@ LOAD = Load(rate=5, seconds=10, warm_up=1, arrivals="poisson", candidates=50, to
 
 
 def searched(*times: float, error: str | None = None) -> Searched:
-    samples = [Sample(number, 0.0, ms, {"rerank": ms / 2}) for number, ms in enumerate(times)]
+    samples = [
+        Sample(number, 0.0, ms, {"embed": 1, "recall": 2, "rerank": ms / 2, "total": ms - 1})
+        for number, ms in enumerate(times)
+    ]
     return Searched(0, 10, (*samples, *([Sample(9, 0.0, 9999, error=error)] if error else [])))
 
 
@@ -55,8 +58,21 @@ def test_errors_are_counted_and_have_no_part_in_the_percentiles() -> None:
     both = found.rounds[0]["both"].searched
     assert both is not None
     assert (both.errors, both.times) == ({"429 overloaded": 1}, [15])
-    [row] = [line.split("│") for line in shown(found).splitlines() if "both at once" in line]
+    row = next(line.split("│") for line in shown(found).splitlines() if "both at once" in line)
     assert [cell.strip() for cell in row[6:8]] == ["2", "1"]
+
+
+def test_where_the_time_of_searches_goes() -> None:
+    found = Mixed((one_round(searched(10, 20, 30), 100, searched(40, 60, error="429 overloaded"), 80),))
+    wanted = {"embed": 1, "recall": 2, "rerank": 10, "else in the node": 6, "outside of it": 1}
+    assert found.parts("searches") == wanted
+    assert found.parts("both") == wanted | {"rerank": 25, "else in the node": 21}
+    rows = [line.split("│") for line in shown(found).splitlines()]
+    told = {row[1].strip(): [cell.strip() for cell in row[2:-1]] for row in rows if len(row) == 8}
+    assert told == {
+        "searches alone": ["1.0", "2.0", "10.0", "6.0", "1.0"],
+        "both at once": ["1.0", "2.0", "25.0", "21.0", "1.0"],
+    }
 
 
 def test_a_stretch_without_answers_has_no_ratio() -> None:
