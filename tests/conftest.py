@@ -1,5 +1,9 @@
 """Fixtures that tests share."""
 
+import pytest
+
+pytest.register_assert_rewrite("tests.support")  # before anything imports it
+
 pytest_plugins = [
     "tests.support.audited",
     "tests.support.chaos",
