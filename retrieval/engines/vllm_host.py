@@ -161,7 +161,7 @@ class EngineHost:
 
 
 def main() -> None:
-    """The socket is the file descriptor that the only argument names; its first message is the EngineOptions."""
+    """The socket is the file descriptor that the first argument names; its first message is the EngineOptions."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to every process, and the node still drains
     connection = socket.socket(fileno=int(sys.argv[1]))
     options = receive(connection)

@@ -163,10 +163,11 @@ class EngineLaunch:
                 self._process.kill()
 
     def _spawn(self) -> "tuple[subprocess.Popen[bytes], socket.socket]":
+        """A list of processes tells what it computes."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: S603  # our own program
-                [sys.executable, "-P", "-m", PROGRAM, str(theirs.fileno())],
+                [sys.executable, "-P", "-m", PROGRAM, str(theirs.fileno()), self._options.task, self._options.name],
                 env={**os.environ, **engine_environment(self._options)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

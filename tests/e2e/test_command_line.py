@@ -103,7 +103,7 @@ def test_min_score_follows_the_score_that_is_returned(filled: ServedNode) -> Non
 def test_a_dead_engine_is_told_of_and_comes_back(filled: ServedNode) -> None:
     with Client(filled.url) as client:
         before = client.search("backup of the catalog", top_k=5)
-        reranker = max(filled.engines(), key=lambda process: process.create_time())
+        [reranker] = [engine for engine in filled.engines() if "token_embed" in engine.cmdline()]
         reranker.kill()
         wait_until(lambda: not client.ready()[0], seconds=20)
         _, state = client.ready()
