@@ -87,8 +87,8 @@ class Mixed:
 
     def parts(self, stretch: Stretch) -> Mapping[str, float]:
         """Where a search's milliseconds went: of each part the median over all rounds."""
-        samples = [sample for each in self.searched(stretch) for sample in each.samples if sample.error is None]
-        return {name: median([sample.parts[name] for sample in samples]) for name in PARTS} if samples else {}
+        found = [sample.parts for each in self.searched(stretch) for sample in each.answered]
+        return {name: median([parts[name] for parts in found]) for name in PARTS} if found else {}
 
     @property
     def per_second(self) -> Mapping[str, Sequence[tuple[float, float]]]:

@@ -83,8 +83,12 @@ class Searched:
     samples: tuple[Sample, ...]
 
     @property
+    def answered(self) -> list[Sample]:
+        return [sample for sample in self.samples if sample.error is None]
+
+    @property
     def times(self) -> list[float]:
-        return [sample.ms for sample in self.samples if sample.error is None]
+        return [sample.ms for sample in self.answered]
 
     @property
     def errors(self) -> Mapping[str, int]:

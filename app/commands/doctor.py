@@ -120,9 +120,10 @@ def _engines(settings: Settings) -> list[Finding]:
             f"{settings.rerank_url} ({settings.rerank_dialect})",
         )
         return [Finding("ok", "engine", "servers at " + " and ".join(servers))]
-    if find_device() == "npu":
+    device = find_device()
+    if device == "npu":
         return _vllm_ascend(settings)
-    if find_device() == "cpu" and not settings.enforce_eager:
+    if device == "cpu" and not settings.enforce_eager:
         return [_vllm(), _compiler()]
     return [_vllm()]
 

@@ -189,7 +189,8 @@ class EngineLaunch:
         if isinstance(answer, NotStarted):
             raise self._refusal(answer)
         if answer is None:
-            status = _end_host(process)
+            process.kill()
+            status = process.wait()
             raise EngineFailed(f"vLLM could not start {self._options.name}: its process ended with status {status}")
 
     def _wait_for_memory(self) -> None:
@@ -217,12 +218,11 @@ class EngineLaunch:
             raise EngineDead("The engine was closed while it started")
 
 
-def _end_host(process: "subprocess.Popen[bytes]") -> int:
-    """With all that it has begun, if it has not ended yet. Its status."""
+def _end_host(process: "subprocess.Popen[bytes]") -> None:
+    """With all that it has begun, if it has not ended yet."""
     process.kill()
-    status = process.wait()
+    process.wait()
     _end(_session(process.pid))  # listed when it can start no more of them
-    return status
 
 
 def _session(pid: int) -> "list[psutil.Process]":
