@@ -63,6 +63,9 @@ class IngestIn(Asked):
     wait: bool = Field(False, description="Answer when the job has ended.")
     chunking: ChunkingIn | None = Field(None, description="For these documents; default: the collection's.")
 
+    def uploads(self) -> list[Upload]:
+        return [document.to_upload() for document in self.documents]
+
 
 class IngestForm(Asked):
     """The field `data` of a multipart request: what holds for all of its files."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
-from ingestion.blobs.naming import hash_at, path_of
+from ingestion.blobs.naming import check_names, hash_at, path_of
 from ingestion.blobs.trouble import Trouble
 from ingestion.blobs.writer_process import WriterProcess
 from ingestion.blobs.writing import WRITERS, made_partial, parts, read, write
@@ -53,13 +53,13 @@ class FolderBlobStore:
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
         """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
-        work = {self._path(sha256): data for sha256, data in blobs.items()}
+        check_names(blobs)
         with self._translated("written"):
-            if len(work) >= APART and await self._apart.write(self._root, work):
+            if len(blobs) >= APART and await self._apart.write(self._root, blobs):
                 return
             # A thread cannot be stopped: all of them have ended, whatever one of them met, before this returns.
             loop = asyncio.get_running_loop()
-            writes = (loop.run_in_executor(self._writers, write, self._root, part) for part in parts(work))
+            writes = (loop.run_in_executor(self._writers, write, self._root, part) for part in parts(blobs))
             ended = await asyncio.gather(*writes, return_exceptions=True)
             for error in ended:
                 if error is not None:
@@ -67,14 +67,17 @@ class FolderBlobStore:
 
     async def get(self, hashes: Collection[str]) -> Mapping[str, bytes]:
         """See BlobStore.get."""
-        return await asyncio.to_thread(self._get, [self._path(sha256) for sha256 in hashes])
+        check_names(hashes)
+        return await asyncio.to_thread(self._get, list(hashes))
 
     async def absent(self, hashes: Collection[str]) -> Collection[str]:
         """See BlobStore.absent."""
-        return await asyncio.to_thread(self._absent, [self._path(sha256) for sha256 in hashes])
+        check_names(hashes)
+        return await asyncio.to_thread(self._absent, list(hashes))
 
     async def delete(self, sha256: str) -> None:
-        await asyncio.to_thread(self._delete, self._path(sha256))
+        check_names([sha256])
+        await asyncio.to_thread(self._delete, sha256)
 
     async def every(self) -> AsyncIterator[Mapping[str, datetime]]:
         """See BlobStore.every."""
@@ -82,9 +85,6 @@ class FolderBlobStore:
             found = await asyncio.to_thread(self._times, folder)
             for start in range(0, len(found), PAGE):
                 yield dict(found[start : start + PAGE])
-
-    def _path(self, sha256: str) -> Path:
-        return self._root / path_of(sha256)
 
     def _start(self) -> None:
         with self._translated("written"):
@@ -97,18 +97,18 @@ class FolderBlobStore:
             with tempfile.TemporaryFile(dir=partial):
                 pass
 
-    def _get(self, paths: Sequence[Path]) -> Mapping[str, bytes]:
+    def _get(self, hashes: Sequence[str]) -> Mapping[str, bytes]:
         with self._translated("read"):
-            found = ((path.name, read(path)) for path in paths)
-            return {name: data for name, data in found if data is not None}
+            found = ((sha256, read(self._root, sha256)) for sha256 in hashes)
+            return {sha256: data for sha256, data in found if data is not None}
 
-    def _absent(self, paths: Sequence[Path]) -> Collection[str]:
+    def _absent(self, hashes: Sequence[str]) -> Collection[str]:
         with self._translated("read"):
-            return {path.name for path in paths if not path.is_file()}
+            return {sha256 for sha256 in hashes if not (self._root / path_of(sha256)).is_file()}
 
-    def _delete(self, path: Path) -> None:
+    def _delete(self, sha256: str) -> None:
         with self._translated("written"):
-            path.unlink(missing_ok=True)
+            (self._root / path_of(sha256)).unlink(missing_ok=True)
 
     def _folders(self) -> Sequence[Path]:
         with self._translated("read"), os.scandir(self._root) as entries:

@@ -1,15 +1,21 @@
 """What a blob is called, wherever it is kept: `ab/<sha256>`, where `ab` are the first digits of the hash."""
 
 import re
+from collections.abc import Iterable
 from hashlib import sha256 as hash_of
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def path_of(sha256: str) -> str:
-    """Raises ValueError where `sha256` is not 64 lower-case hexadecimal digits: it never becomes a path."""
-    if SHA256.fullmatch(sha256) is None:
+def check_names(hashes: Iterable[str]) -> None:
+    """Raises ValueError where one is not 64 lower-case hexadecimal digits: it never becomes a path."""
+    if not all(map(SHA256.fullmatch, hashes)):
         raise ValueError("A blob is named by the 64 lower-case hexadecimal digits of its SHA-256.")
+
+
+def path_of(sha256: str) -> str:
+    """Raises ValueError as `check_names`."""
+    check_names([sha256])
     return f"{sha256[:2]}/{sha256}"
 
 

@@ -27,7 +27,7 @@ class WriterProcess:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
 
-    async def write(self, root: Path, blobs: Mapping[Path, bytes]) -> bool:
+    async def write(self, root: Path, blobs: Mapping[str, bytes]) -> bool:
         """Returns when nothing is being written any more; whether it was the process that wrote. Raises as
         `writing.write`."""
         pool = self._pool
@@ -64,7 +64,7 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
-def _write(root: Path, blobs: Mapping[Path, bytes]) -> None:
+def _write(root: Path, blobs: Mapping[str, bytes]) -> None:
     with ThreadPoolExecutor(WRITERS) as writers:
         writes = [writers.submit(write, root, part) for part in parts(blobs)]
         wait(writes)  # whatever one of them met

@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from ingestion.blobs.naming import check, is_whole
+from ingestion.blobs.naming import check, is_whole, path_of
 
 WRITERS = 8
 """Writes wait for the disk to sync, so a few side by side are faster than one after the other."""
 PARTIAL = ".partial"
 """Folder of the files that are being written. They are moved out of it when they are whole."""
 
-Blobs = Sequence[tuple[Path, bytes]]
-"""Each with the path that it comes to lie at."""
+Blobs = Sequence[tuple[str, bytes]]
+"""Each with its SHA-256."""
 
 
-def parts(blobs: Mapping[Path, bytes]) -> Sequence[Blobs]:
+def parts(blobs: Mapping[str, bytes]) -> Sequence[Blobs]:
     """For as many threads, at most WRITERS. In order, so that what goes into one folder is written, and the folder
     synced, by one of them."""
     work = sorted(blobs.items())
@@ -27,23 +27,26 @@ def parts(blobs: Mapping[Path, bytes]) -> Sequence[Blobs]:
 def write(root: Path, blobs: Blobs) -> None:
     """Raises ValueError where a blob has another hash than its name, OSError."""
     partial = made_partial(root)
-    for path, data in blobs:
-        check(path.name, data)
-        if read(path) is None:
+    folders = {root}
+    for sha256, data in blobs:
+        check(sha256, data)
+        path = root / path_of(sha256)
+        if read(root, sha256) is None:
             _replace(path, data, partial)
+        folders.add(path.parent)
     # Also where every blob was there: whoever wrote it may not have come this far yet.
-    for folder in {path.parent for path, _ in blobs} | {root}:
+    for folder in folders:
         _sync_folder(folder)
 
 
-def read(path: Path) -> bytes | None:
+def read(root: Path, sha256: str) -> bytes | None:
     """The blob if it is there and whole: a damaged one counts as missing, and the next upload of the same bytes mends
     it."""
     try:
-        data = path.read_bytes()
+        data = (root / path_of(sha256)).read_bytes()
     except FileNotFoundError:
         return None
-    return data if is_whole(path.name, data) else None
+    return data if is_whole(sha256, data) else None
 
 
 def made_partial(root: Path) -> Path:

@@ -3,17 +3,19 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 
-from sqlalchemy import Select, String, and_, bindparam, case, cast, column, func, select
+from sqlalchemy import Insert, Select, String, and_, bindparam, case, cast, column, func, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningInsert
 
 from ingestion.catalog import collections, records
 from ingestion.catalog import documents as told
 from ingestion.catalog import jobs as told_jobs
 from ingestion.catalog.batches import batches
-from ingestion.catalog.bulk import insert_of
+from ingestion.catalog.bulk import insert_of, rows_for
 from ingestion.catalog.records import Values
 from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import IdempotencyConflict
@@ -72,7 +74,8 @@ async def accept(
         records.receipt_values(receipt, collection=collection, position=position)
         for position, receipt in enumerate(first)
     ]
-    await connection.execute(*insert_of(connection.dialect.name, receipts, first_rows))
+    dialect = connection.dialect.name
+    await connection.execute(_receiving(dialect, tuple(first_rows[0])), rows_for(dialect, first_rows))
     return first
 
 
@@ -116,7 +119,22 @@ async def _queue(connection: AsyncConnection, rows: Sequence[Values]) -> dict[Do
     """
     if not rows:
         return {}
-    insert, parameters = insert_of(connection.dialect.name, documents, rows)
+    dialect = connection.dialect.name
+    result = await connection.execute(_queueing(dialect, tuple(rows[0])), rows_for(dialect, rows))
+    return {DocumentId(id_): version for id_, version in result}
+
+
+# These take longer to make than the database takes to run them.
+
+
+@cache
+def _receiving(dialect: str, names: tuple[str, ...]) -> Insert:
+    return insert_of(dialect, receipts, names)
+
+
+@cache
+def _queueing(dialect: str, names: tuple[str, ...]) -> ReturningInsert[str, int]:
+    insert = insert_of(dialect, documents, names)
     new = insert.excluded
     unleased = documents.c.lease_token.is_(None)
     kept = {"collection", "id", "version", "chunks", "tokens", "truncated_tokens", "chunk_digest", "due_at"}
@@ -125,7 +143,7 @@ async def _queue(connection: AsyncConnection, rows: Sequence[Values]) -> dict[Do
     upsert = insert.on_conflict_do_update(
         index_elements=[documents.c.collection, documents.c.id],
         set_={
-            **{name: new[name] for name in rows[0] if name not in kept},
+            **{name: new[name] for name in names if name not in kept},
             "version": documents.c.version + 1,
             # A lease on the version before stays, and this version is due when it ends.
             "due_at": case((unleased, new.due_at), else_=documents.c.due_at),
@@ -133,8 +151,7 @@ async def _queue(connection: AsyncConnection, rows: Sequence[Values]) -> dict[Do
         # A ready document under a lease is being deleted.
         where=(documents.c.state != "ready") | ~unleased | ~same,
     )
-    result = await connection.execute(upsert.returning(documents.c.id, documents.c.version), parameters)
-    return {DocumentId(id_): version for id_, version in result}
+    return upsert.returning(documents.c.id, documents.c.version)
 
 
 async def _others(
@@ -154,6 +171,7 @@ async def _others(
     return found
 
 
+@cache
 def holders(dialect: str) -> Select[tuple[str, str | None, str | None]]:
     """The first two documents with each of the hashes :h, a JSON list, in collection :c.
 

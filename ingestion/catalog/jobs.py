@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, case, exists, func, select, update
+from sqlalchemy import and_, bindparam, case, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import endings, records
@@ -21,17 +21,40 @@ _IN_HAND = and_(
 )
 
 
+_JOB = select(jobs).where(jobs.c.id == bindparam("job"))
+_COUNTS = (
+    select(
+        func.count(),
+        *(
+            func.coalesce(func.sum(term), 0)
+            for term in (
+                case((receipts.c.status != "queued", 1), else_=0),
+                case((receipts.c.status == "failed", 1), else_=0),
+                receipts.c.chunks,
+                receipts.c.tokens,
+            )
+        ),
+    )
+    .select_from(receipts)
+    .where(receipts.c.job_id == bindparam("job"))
+)
+_IN_WORK = select(
+    exists().where(
+        receipts.c.job_id == bindparam("job"),
+        receipts.c.status == "queued",
+        documents.c.collection == receipts.c.collection,
+        documents.c.id == receipts.c.document_id,
+        documents.c.lease_version == receipts.c.version,
+    )
+)
+
+
 async def job(connection: AsyncConnection, job_id: JobId) -> Job:
-    """See Catalog.job."""
-    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).first()
+    """See Catalog.job. Asked for over and over, by whoever waits: hence statements that are made once."""
+    row = (await connection.execute(_JOB, {"job": job_id})).first()
     if row is None:
         raise JobNotFound(f"There is no job {job_id!r}.", job_id=job_id)
-    ended = case((receipts.c.status != "queued", 1), else_=0)
-    failed = case((receipts.c.status == "failed", 1), else_=0)
-    totals = [func.coalesce(func.sum(term), 0) for term in (ended, failed, receipts.c.chunks, receipts.c.tokens)]
-    counts = (
-        await connection.execute(select(func.count(), *totals).select_from(receipts).where(receipts.c.job_id == job_id))
-    ).one()
+    counts = (await connection.execute(_COUNTS, {"job": job_id})).one()
     progress = Progress(*(int(count) for count in counts))
     return Job(
         id=JobId(row.id),
@@ -51,14 +74,7 @@ async def _state(connection: AsyncConnection, job_id: JobId, progress: Progress,
         return "failed" if progress.failed == progress.documents else "partial"
     if progress.done:
         return "running"
-    in_work = exists().where(
-        receipts.c.job_id == job_id,
-        receipts.c.status == "queued",
-        documents.c.collection == receipts.c.collection,
-        documents.c.id == receipts.c.document_id,
-        documents.c.lease_version == receipts.c.version,
-    )
-    return "running" if await connection.scalar(select(in_work)) else "queued"
+    return "running" if await connection.scalar(_IN_WORK, {"job": job_id}) else "queued"
 
 
 async def job_receipts(

@@ -76,7 +76,7 @@ def detect(data: bytes, *, filename: str | None = None, declared: str | None = N
     """
     if not data:
         raise EmptyText("The document is empty: it has zero bytes.")
-    extension = PurePath(filename or "").suffix[1:].lower()
+    extension = PurePath(filename).suffix[1:].lower() if filename else ""
     by_name = _EXTENSIONS.get(extension)
     stated = (declared or "").partition(";")[0].strip().lower()
     by_declaration = None if stated in _UNDECLARED else _ALIASES.get(stated, stated)
