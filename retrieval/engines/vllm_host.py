@@ -30,10 +30,11 @@ from retrieval.engines.host_messages import (
     frame,
     receive,
 )
-from retrieval.engines.vllm_options import EngineOptions, EngineTask, engine_arguments
+from retrieval.engines.vllm_options import EngineOptions, EngineTask, engine_config
 from retrieval.engines.vllm_workers import tie_workers
 
 if TYPE_CHECKING:
+    from vllm.config import VllmConfig
     from vllm.v1.engine.llm_engine import LLMEngine
 
 ENGINE_NICENESS = 5
@@ -171,10 +172,10 @@ def main() -> None:
     threading.Thread(target=_read, args=(connection, inbox), daemon=True).start()
     threading.Thread(target=_write, args=(connection, replies), daemon=True).start()
     try:
-        _load()
+        config = _loaded(options)
         replies.put(frame(Loaded()))
         assert isinstance(inbox.get(), Begin)
-        host = EngineHost(_started(options), options.task, replies, portion_tokens=options.portion_tokens)
+        host = EngineHost(_started(config), options.task, replies, portion_tokens=options.portion_tokens)
     except ImportError as error:
         connection.sendall(frame(NotStarted("not_installed", str(error))))
         sys.exit(1)
@@ -196,13 +197,15 @@ def told(error: BaseException) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:_TOLD_CHARACTERS]
 
 
-def _load() -> None:
+def _loaded(options: EngineOptions) -> "VllmConfig":
     """Takes as long as all that comes after it, and can be done while another engine starts."""
     logging.getLogger("vllm").setLevel(logging.ERROR)  # what it says before it reads VLLM_LOGGING_LEVEL
     import vllm.v1.engine.llm_engine  # noqa: F401
 
+    return engine_config(options)
 
-def _started(options: EngineOptions) -> "LLMEngine":
+
+def _started(config: "VllmConfig") -> "LLMEngine":
     from vllm.platforms import current_platform
     from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -210,8 +213,8 @@ def _started(options: EngineOptions) -> "LLMEngine":
         # The engine's threads want every core all of the time. A little less of a claim than everybody else's lets the
         # node's event loop and the store answer at once, and costs the engine only what those really use.
         os.nice(ENGINE_NICENESS)
-    engine = LLMEngine.from_engine_args(engine_arguments(options))
-    if options.tensor_parallel > 1:
+    engine = LLMEngine.from_vllm_config(config, disable_log_stats=True)
+    if config.parallel_config.tensor_parallel_size > 1:
         tie_workers(engine)
     return engine
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from retrieval.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from vllm.config import VllmConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
 
 EngineTask = Literal["embed", "classify", "token_embed"]
@@ -51,6 +52,8 @@ class EngineOptions:
     hf_overrides: Mapping[str, object] = field(default_factory=dict)
     graph_capture_sizes: tuple[int, ...] | None = None
     """Tokens of a step that graphs are captured for; None: vLLM's own choice."""
+    whole_graphs: bool = False
+    """A step is one graph where its attention can be captured, instead of one for each piece between attentions."""
     portion_tokens: int | None = None
     """The engine is given so many tokens at a time, and prepares a portion while it computes the one before. None: it
     is given all there is, and prepares and computes in turn; on a CPU both want the same cores."""
@@ -137,6 +140,31 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
         disable_log_stats=True,
         use_tqdm_on_load=False,
     )
+
+
+def engine_config(options: EngineOptions) -> "VllmConfig":
+    """Of what `engine_arguments` say. Looks up the model's class, in a process of vLLM's that may take half a minute
+    the first time; takes nothing of the device."""
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.attention.backends.fa_utils import get_flash_attn_version
+
+    config = engine_arguments(options).create_engine_config(UsageContext.ENGINE_CONTEXT)
+    if options.whole_graphs:
+        capture_whole_steps(config, get_flash_attn_version())
+    return config
+
+
+def capture_whole_steps(config: "VllmConfig", flash_attention: int | None) -> None:
+    """Sets what vLLM lets nobody ask for of a pooling model. Only FlashAttention 3 takes batches of every shape from a
+    graph, and only causal models have been tried."""
+    from vllm.config import CUDAGraphMode
+
+    graphs = config.compilation_config
+    by_pieces = graphs.cudagraph_mode is CUDAGraphMode.PIECEWISE
+    if by_pieces and flash_attention == 3 and config.model_config.attn_type == "decoder":
+        graphs.cudagraph_mode = CUDAGraphMode.FULL
+        # More would reserve buffers of that many times a step's outputs, for the good of a few long texts.
+        config.attention_config.flash_attn_max_num_splits_for_cuda_graph = 1
 
 
 def _dtype() -> Literal["bfloat16", "float32"]:

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from retrieval.engines.vllm_options import engine_arguments
+import pytest
+
+from retrieval.engines.vllm_options import capture_whole_steps, engine_arguments, engine_config
 from tests.support.engines import engine_options
 
 
@@ -22,3 +24,36 @@ def test_a_split_model_is_computed_in_a_process_for_each_part(tiny_embedding_fol
     split = replace(engine_options("tiny", tiny_embedding_folder), tensor_parallel=2)
     parallel = engine_arguments(split).create_engine_config().parallel_config
     assert (parallel.tensor_parallel_size, parallel.distributed_executor_backend) == (2, "mp")
+
+
+@pytest.mark.parametrize(
+    ("flash_attention", "mode", "becomes"),
+    [
+        (3, "PIECEWISE", "FULL"),
+        (2, "PIECEWISE", "PIECEWISE"),
+        (None, "PIECEWISE", "PIECEWISE"),
+        (3, "NONE", "NONE"),
+    ],
+)
+def test_whole_steps_are_captured_where_attention_can_be(
+    tiny_embedding_folder: Path, flash_attention: int | None, mode: str, becomes: str
+) -> None:
+    assert _mode_of(tiny_embedding_folder, mode, flash_attention) == becomes
+
+
+def test_of_an_encoder_only_the_pieces_are_captured(minilm_folder: Path) -> None:
+    assert _mode_of(minilm_folder, "PIECEWISE", 3) == "PIECEWISE"
+
+
+def test_whole_graphs_are_no_matter_where_there_are_none(tiny_embedding_folder: Path) -> None:
+    config = engine_config(replace(engine_options("tiny", tiny_embedding_folder), whole_graphs=True))
+    assert config.compilation_config.cudagraph_mode.name == "NONE"
+
+
+def _mode_of(folder: Path, before: str, flash_attention: int | None) -> str:
+    from vllm.config import CUDAGraphMode
+
+    config = engine_config(engine_options("model", folder, max_model_len=256))
+    config.compilation_config.cudagraph_mode = CUDAGraphMode[before]  # on a CPU there is none
+    capture_whole_steps(config, flash_attention)
+    return config.compilation_config.cudagraph_mode.name
