@@ -114,13 +114,15 @@ def pair_demands(
     folders: tuple[Path | None, Path | None] = (None, None),
     weights: WeightFormat | None = None,
 ) -> tuple[EngineDemand, ...]:
-    """What the engines of a pair are to serve: each of the embedder's replicas, then the reranker. `folders` of the
-    two models, where they are known already; `weights` as if both were stored so. Raises as `engine_demand` does."""
+    """What the engines of a pair are to serve: those of the embedder, then the reranker. `folders` of the two models,
+    where they are known already; `weights` as if both were stored so. Raises as `engine_demand` does."""
     embed = engine_demand(settings, pair.embed, "embedder", settings.embed_memory_share, folders[0])
     rerank = engine_demand(settings, pair.rerank, "reranker", settings.rerank_memory_share, folders[1])
     if pair.second_stage == "cross_encoder":
         rerank = replace(rerank, drops_head=True, cached_steps=RERANK_CACHED_STEPS)
-    further = (replace(embed, role=f"embedder {number}") for number in range(2, settings.embed_replicas + 1))
+    further = [replace(embed, role=f"embedder {number}") for number in range(2, settings.embed_replicas + 1)]
+    if settings.query_engine:
+        further.append(replace(embed, role="embedder of queries"))
     demands = (embed, *further, rerank)
     if weights is None:
         return demands

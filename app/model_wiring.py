@@ -137,7 +137,12 @@ async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple
     read_memory = partial(read_device, settings.tensor_parallel)
     second_stage: Reranker = stage(rerank, gate=gate, read_memory=read_memory)
     embedder = VllmEmbedder(
-        embed, dimension=settings.embed_dimension, replicas=settings.embed_replicas, gate=gate, read_memory=read_memory
+        embed,
+        dimension=settings.embed_dimension,
+        replicas=settings.embed_replicas,
+        query_engine=settings.query_engine,
+        gate=gate,
+        read_memory=read_memory,
     )
     return embedder, second_stage
 

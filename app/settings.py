@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     embed_replicas: int = Field(
         1, ge=1, le=8, description="Engines with the embedder's weights (engine vllm); each takes the embedder's share."
     )
+    query_engine: bool = Field(
+        False,
+        description="One engine more with the embedder's weights, for queries alone: none waits behind documents.",
+    )
     tensor_parallel: int = Field(
         1, ge=1, le=64, description="Devices that each model is split over (engine vllm), the first that are visible."
     )

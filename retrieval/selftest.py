@@ -96,7 +96,7 @@ async def run_selftest(
     check_distinct: bool = True,
     languages: Sequence[str],
 ) -> SelfTestReport:
-    """Runs every check of both models, in the interactive lane. Both must be started.
+    """Runs every check of both models. Both must be started.
 
     `languages` are the codes of those the models know; pairs exist for `en` and `zh`, and a model of neither is tried
     with the English ones. `check_margin` is False for models whose ranking means nothing (random weights),
@@ -130,7 +130,9 @@ async def _check_embedder(
     check_distinct: bool,
 ) -> None:
     async def embed(kind: TextKind, *texts: str) -> Vectors:
-        return (await embedder.embed(texts, kind=kind, lane=Lane.INTERACTIVE)).vectors
+        # As they come later: queries and documents may have engines of their own.
+        lane = Lane.INTERACTIVE if kind == "query" else Lane.BULK
+        return (await embedder.embed(texts, kind=kind, lane=lane)).vectors
 
     texts: dict[TextKind, list[str]] = {
         "query": [pair.query for pair in pairs],

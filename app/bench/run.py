@@ -26,8 +26,8 @@ from app.settings import Settings, load_settings
 from retrieval.engines.devices import find_device
 from retrieval.errors import InvalidRequest
 
-SHARE_OF_THREE = 0.28
-"""Of a GPU's memory for each engine, where a bare one runs beside a node's two."""
+SHARE_OF_ALL = 0.84
+"""Of a GPU's memory for the engines together, where a bare one runs beside a node's own."""
 _OF_THIS_RUN = frozenset({"data_dir", "models_dir", "host", "port", "api_keys"})
 
 
@@ -127,7 +127,7 @@ def bench_ingest(
     bare = bare and choice.url is None
     if langchain and choice.dummy_weights:
         raise InvalidRequest("--langchain wants models with weights: leave --dummy-weights out.")
-    with measured_node(choice, console, **(_room_for_a_third() if bare else {})) as node:
+    with measured_node(choice, console, **(_room_for_one_more() if bare else {})) as node:
         corpus = choose_corpus(data, tokens, node)
         texts = corpus.size or texts
         found = measure_ingest(
@@ -146,13 +146,14 @@ def bench_engines(load: EngineLoad, *, dummy_weights: str | None, bare: bool, ou
     output.save("engines", asdict(load), settings, found.to_json())
 
 
-def _room_for_a_third() -> dict[str, object]:
+def _room_for_one_more() -> dict[str, object]:
     """Settings of a node beside which the bare engine finds memory on a GPU; what the environment says stays."""
     settings = load_settings()
     if find_device() == "cpu":
         return {}
+    engines = settings.embed_replicas + settings.query_engine + 1
     names = ("embed_memory_share", "rerank_memory_share")
-    return {name: SHARE_OF_THREE for name in names if getattr(settings, name) is None}
+    return {name: round(SHARE_OF_ALL / (engines + 1), 2) for name in names if getattr(settings, name) is None}
 
 
 def _pool(corpus: Corpus, pool: int, load: Load) -> int:

@@ -12,8 +12,12 @@ from retrieval.types import Lane, TokenIds
 class Replicas:
     """Serves as long as one of them does; the others come back by themselves."""
 
-    def __init__(self, engines: Sequence[VllmEngine]) -> None:
-        self._engines = engines
+    def __init__(self, engines: Sequence[VllmEngine], of_queries: VllmEngine | None = None) -> None:
+        """`of_queries` does the work of the interactive lane, and no other while one of `engines` serves: it is never
+        in the midst of documents when a query comes."""
+        self._sharing = engines
+        self._of_queries = of_queries
+        self._engines = [*engines, *([of_queries] if of_queries else [])]
 
     @property
     def options(self) -> EngineOptions:
@@ -49,7 +53,12 @@ class Replicas:
     async def encode(
         self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
     ) -> Sequence[Output]:
-        """By the one that has least to do. Errors as in `VllmEngine.encode`."""
-        able = [engine for engine in self._engines if engine.failure is None] or self._engines
+        """By the one that has least to do, of those that it is meant for. Errors as in `VllmEngine.encode`."""
+        meant = [self._of_queries] if self._of_queries and lane is Lane.INTERACTIVE else self._sharing
+        able = _serving(meant) or _serving(self._engines) or meant
         engine = min(able, key=lambda each: each.unfinished)
         return await engine.encode(token_ids, lane=lane, dimensions=dimensions)
+
+
+def _serving(engines: Sequence[VllmEngine]) -> Sequence[VllmEngine]:
+    return [engine for engine in engines if engine.failure is None]

@@ -32,17 +32,24 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
         *,
         dimension: int | None = None,
         replicas: int = 1,
+        query_engine: bool = False,
         gate: Gate | None = None,
         read_memory: ReadMemory | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`dimension` and `gate` as for TokenEmbedder. `replicas` engines share the work; each takes the memory that
-        `options` say. Raises ModelUnavailable, ConfigurationError."""
+        """`dimension` and `gate` as for TokenEmbedder. `replicas` engines share the work; with `query_engine` one more
+        does that of the interactive lane. Each takes the memory that `options` say. Raises ModelUnavailable,
+        ConfigurationError."""
         if reduced_dimension(options.model, dimension) is not None:
             options = replace(options, hf_overrides={**options.hf_overrides, "is_matryoshka": True})
-        engines = [VllmEngine(options, read_memory=read_memory, on_restart=on_restart) for _ in range(replicas)]
+
+        def engine() -> VllmEngine:
+            return VllmEngine(options, read_memory=read_memory, on_restart=on_restart)
+
+        engines = [engine() for _ in range(replicas)]
+        of_queries = engine() if query_engine else None
         super().__init__(
-            engines[0] if replicas == 1 else Replicas(engines),
+            Replicas(engines, of_queries) if of_queries or replicas > 1 else engines[0],
             options.model,
             name=options.name,
             engine_version=engine_version(),

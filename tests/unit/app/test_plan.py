@@ -1,6 +1,6 @@
 """`tandem plan`, and the plan that `tandem serve` starts its engines by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from json import dumps, loads
 from pathlib import Path
 
@@ -172,13 +172,23 @@ def test_shares_that_are_set_win(device: Device, folder: Path) -> None:
     assert planned[1].kv_cache_memory_bytes is not None
 
 
-def test_every_replica_is_planned_for(device: Device) -> None:
+@pytest.mark.parametrize(
+    ("replicas", "query_engine", "embedders"),
+    [
+        (3, False, ["embedder", "embedder 2", "embedder 3"]),
+        (1, True, ["embedder", "embedder of queries"]),
+        (2, True, ["embedder", "embedder 2", "embedder of queries"]),
+    ],
+)
+def test_every_engine_is_planned_for(
+    device: Device, replicas: int, query_engine: bool, embedders: Sequence[str]
+) -> None:
     device(DeviceMemory(24 * GB))
-    settings = Settings(models="qwen3-0.6b", embed_replicas=3)
+    settings = Settings(models="qwen3-0.6b", embed_replicas=replicas, query_engine=query_engine)
     planned = planned_engines(settings, pair_demands(settings, build_profile(settings)))
     assert planned is not None
-    assert [each.role for each in planned] == ["embedder", "embedder 2", "embedder 3", "reranker"]
-    assert len({each.share for each in planned[:3]}) == 1
+    assert [each.role for each in planned] == [*embedders, "reranker"]
+    assert len({each.share for each in planned[:-1]}) == 1
 
 
 def test_without_a_reading_engines_take_fixed_shares(device: Device, folder: Path) -> None:

@@ -32,8 +32,8 @@ def pair() -> tuple[Replica, Replica, Replicas]:
     return first, second, Replicas([first, second])  # type: ignore[list-item]
 
 
-async def asked(replicas: Replicas) -> int:
-    (output,) = await replicas.encode([[1, 2]], lane=Lane.BULK)
+async def asked(replicas: Replicas, lane: Lane = Lane.BULK) -> int:
+    (output,) = await replicas.encode([[1, 2]], lane=lane)
     return int(output[0])
 
 
@@ -62,3 +62,25 @@ async def test_they_are_one_engine() -> None:
     await replicas.close()
     assert first.events == second.events == ["start", "close"]
     assert (replicas.pids, replicas.restarts) == ((1, 2), 3)
+
+
+async def test_queries_have_an_engine_of_their_own() -> None:
+    sharing, of_queries = Replica(1), Replica(2)
+    replicas = Replicas([sharing], of_queries)  # type: ignore[list-item,arg-type]
+    sharing.unfinished = of_queries.unfinished = 5
+    assert await asked(replicas, Lane.INTERACTIVE) == 2
+    assert await asked(replicas, Lane.BULK) == 1
+    assert (replicas.pids, replicas.unfinished) == ((1, 2), 10)
+
+
+async def test_while_one_is_away_the_other_does_the_work_of_both() -> None:
+    sharing, of_queries = Replica(1), Replica(2)
+    replicas = Replicas([sharing], of_queries)  # type: ignore[list-item,arg-type]
+    of_queries.failure = "died"
+    assert (await asked(replicas, Lane.INTERACTIVE), await asked(replicas, Lane.BULK)) == (1, 1)
+    of_queries.failure, sharing.failure = None, "died"
+    assert (await asked(replicas, Lane.INTERACTIVE), await asked(replicas, Lane.BULK)) == (2, 2)
+    assert replicas.failure is None
+    of_queries.failure = "died too"
+    assert (await asked(replicas, Lane.INTERACTIVE), await asked(replicas, Lane.BULK)) == (2, 1)
+    assert replicas.failure == "died"
