@@ -43,6 +43,8 @@ ENGINE_DEFAULTS: dict[Device, EngineDefaults] = {
 }
 
 
+QUERY_CACHED_STEPS = 0.5
+"""Queries are short and few at a time; a full step of them would be hundreds."""
 RERANK_CACHED_STEPS = 2.0
 """A rerank is computed in halves. Where both are not in the cache at once it takes a third step: 100 candidates of 256
 tokens took 88 and 94 ms on two H200s with 1.5, and 74 and 88 in two turns on a third with this (Qwen3 0.6B)."""
@@ -122,7 +124,7 @@ def pair_demands(
         rerank = replace(rerank, drops_head=True, cached_steps=RERANK_CACHED_STEPS)
     further = [replace(embed, role=f"embedder {number}") for number in range(2, settings.embed_replicas + 1)]
     if settings.query_engine:
-        further.append(replace(embed, role="embedder of queries"))
+        further.append(replace(embed, role="embedder of queries", cached_steps=QUERY_CACHED_STEPS))
     demands = (embed, *further, rerank)
     if weights is None:
         return demands

@@ -127,11 +127,14 @@ async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple
     if lacks_compiler() and not settings.enforce_eager:
         log.warning("NO C++ COMPILER: engines compute without compilation, which is slower", mend="install g++")
     demands = pair_demands(settings, chosen, (embed_folder, rerank_folder))
-    planned = await to_thread(planned_engines, settings, demands) or (None,)
+    planned = await to_thread(planned_engines, settings, demands) or (None,) * len(demands)
     late = chosen.second_stage == "late_interaction"
     task: EngineTask = "token_embed" if late else "classify"
     shares = settings.embed_memory_share, settings.rerank_memory_share
-    embed = await to_thread(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed", planned[0])
+    embed, queries = [
+        await to_thread(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed", each)
+        for each in (planned[0], planned[-2])
+    ]
     rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
     stage = LateInteractionReranker if late else VllmReranker
     read_memory = partial(read_device, settings.tensor_parallel)
@@ -140,7 +143,7 @@ async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple
         embed,
         dimension=settings.embed_dimension,
         replicas=settings.embed_replicas,
-        query_engine=settings.query_engine,
+        query_engine=queries if settings.query_engine else None,
         gate=gate,
         read_memory=read_memory,
     )

@@ -45,8 +45,8 @@ class EngineDemand:
     drops_head: bool = False
     """Whether a language model's head is loaded before a reranker is made of two of its rows."""
     cached_steps: float = 1.5
-    """That the cache holds where there is room: two where a step is prepared while another one is computed. No more
-    than the inputs of so many are ever in work."""
+    """That the cache holds where there is room, and the longest input at the least: two where a step is prepared while
+    another one is computed. No more than the inputs of so many are ever in work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,8 @@ def plan_engine(demand: EngineDemand, limits: Limits, total_bytes: int, devices:
     weights, activations = shape.weight_bytes, round(HELD_ACTIVATIONS * shape.activation_bytes(step))
     graphs = GRAPH_SIZES * (shape.layers + 1) * GRAPH_PIECE_BYTES
     block_bytes = BLOCK_TOKENS * shape.kv_bytes_per_token
-    cache = (ceil((demand.cached_steps * step if limits.roomy else window) / BLOCK_TOKENS) + 1) * block_bytes
+    cached = max(window, demand.cached_steps * step) if limits.roomy else window
+    cache = (ceil(cached / BLOCK_TOKENS) + 1) * block_bytes
     if demand.drops_head and block_bytes:
         # While the model is loaded, the head lies where the cache comes to lie later.
         cache = max(cache, ceil(shape.head_bytes / block_bytes) * block_bytes)

@@ -32,22 +32,23 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
         *,
         dimension: int | None = None,
         replicas: int = 1,
-        query_engine: bool = False,
+        query_engine: EngineOptions | None = None,
         gate: Gate | None = None,
         read_memory: ReadMemory | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`dimension` and `gate` as for TokenEmbedder. `replicas` engines share the work; with `query_engine` one more
-        does that of the interactive lane. Each takes the memory that `options` say. Raises ModelUnavailable,
-        ConfigurationError."""
-        if reduced_dimension(options.model, dimension) is not None:
-            options = replace(options, hf_overrides={**options.hf_overrides, "is_matryoshka": True})
+        """`dimension` and `gate` as for TokenEmbedder. `replicas` engines share the work; one more, with the options
+        `query_engine`, does that of the interactive lane. Each takes the memory that its options say. Raises
+        ModelUnavailable, ConfigurationError."""
+        reduced = reduced_dimension(options.model, dimension) is not None
 
-        def engine() -> VllmEngine:
+        def engine(options: EngineOptions) -> VllmEngine:
+            if reduced:
+                options = replace(options, hf_overrides={**options.hf_overrides, "is_matryoshka": True})
             return VllmEngine(options, read_memory=read_memory, on_restart=on_restart)
 
-        engines = [engine() for _ in range(replicas)]
-        of_queries = engine() if query_engine else None
+        engines = [engine(options) for _ in range(replicas)]
+        of_queries = engine(query_engine) if query_engine else None
         super().__init__(
             Replicas(engines, of_queries) if of_queries or replicas > 1 else engines[0],
             options.model,

@@ -188,7 +188,17 @@ def test_every_engine_is_planned_for(
     planned = planned_engines(settings, pair_demands(settings, build_profile(settings)))
     assert planned is not None
     assert [each.role for each in planned] == [*embedders, "reranker"]
-    assert len({each.share for each in planned[:-1]}) == 1
+    assert len({each.share for each in planned[:replicas]}) == 1
+
+
+def test_for_queries_the_cache_holds_the_longest_and_no_more(device: Device) -> None:
+    device(DeviceMemory(24 * GB))
+    for window in (8192, 12000):
+        settings = Settings(models="qwen3-0.6b", query_engine=True, max_model_len=window)
+        planned = planned_engines(settings, pair_demands(settings, build_profile(settings)))
+        assert planned is not None
+        assert (planned[1].role, planned[1].max_model_len) == ("embedder of queries", window)
+        assert window <= planned[1].cached_tokens < window + 128 < planned[0].cached_tokens
 
 
 def test_without_a_reading_engines_take_fixed_shares(device: Device, folder: Path) -> None:
