@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     )
     query_engine: bool = Field(
         False,
-        description="One engine more with the embedder's weights, for queries alone: none waits behind documents.",
+        description="One engine more (engine vllm), which embeds queries alone: none waits behind documents.",
     )
     tensor_parallel: int = Field(
         1, ge=1, le=64, description="Devices that each model is split over (engine vllm), the first that are visible."

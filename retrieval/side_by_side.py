@@ -8,10 +8,17 @@ ResultT = TypeVar("ResultT")
 
 
 async def side_by_side(work: Iterable[Coroutine[Any, Any, ResultT]]) -> list[ResultT]:
-    """Results in order. One failure cancels the others and is raised."""
+    """Results in order. One failure cancels the others and is raised when all have ended.
+
+    No asyncio.TaskGroup: in Python 3.11 one that fails leaves its caller's task marked as cancelled, and before 3.11.3
+    the next asyncio.timeout that runs out there then ends that task instead of raising TimeoutError.
+    """
+    tasks: list[asyncio.Task[ResultT]] = []
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in work]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+        tasks.extend(asyncio.create_task(each) for each in work)
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -21,6 +21,7 @@ from ingestion.parsers.detect import PLAIN
 from ingestion.parsers.text import decode, normalize
 from ingestion.types import Page, ParsedDocument
 from retrieval.errors import Unavailable
+from retrieval.side_by_side import side_by_side
 
 log = structlog.get_logger()
 
@@ -86,13 +87,12 @@ class ProcessParser:
         """Starts every child. Raises Unavailable where one does not come up."""
         self._open = True
         try:
-            async with asyncio.TaskGroup() as group:
-                started = [group.create_task(self._replace(None)) for _ in range(self._size)]
-        except* Unavailable as errors:
+            started = await side_by_side(self._replace(None) for _ in range(self._size))
+        except Unavailable:
             await self.close()
-            raise errors.exceptions[0] from None
-        for task in started:
-            self._slots.put_nowait(task.result())
+            raise
+        for child in started:
+            self._slots.put_nowait(child)
 
     async def close(self) -> None:
         """Kills the children. A document that is being parsed ends with Unavailable, so that it is tried again."""

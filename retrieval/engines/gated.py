@@ -33,6 +33,13 @@ async def encode_gated(
         with gate.interactive():
             return await engine.encode(inputs, lane=lane, dimensions=dimensions)
 
+    # In a task of its own, which ends with it: see side_by_side on what a group that fails leaves behind.
+    return await asyncio.create_task(_in_slices(gate, engine, inputs, lane, dimensions))
+
+
+async def _in_slices(
+    gate: Gate, engine: Encoder[InputT], inputs: Sequence[InputT], lane: Lane, dimensions: int | None
+) -> Sequence[Vector]:
     def end(turn: Turn, computed: asyncio.Task[Sequence[Vector]]) -> None:
         gate.end(turn, measured=not computed.cancelled() and computed.exception() is None)
 
