@@ -10,8 +10,8 @@ ResultT = TypeVar("ResultT")
 async def side_by_side(work: Iterable[Coroutine[Any, Any, ResultT]]) -> list[ResultT]:
     """Results in order. One failure cancels the others and is raised when all have ended.
 
-    No asyncio.TaskGroup: in Python 3.11 one that fails leaves its caller's task marked as cancelled, and before 3.11.3
-    the next asyncio.timeout that runs out there then ends that task instead of raising TimeoutError.
+    No asyncio.TaskGroup: in Python 3.11 one that fails leaves its caller's task marked as cancelled, and in 3.11.2,
+    which Debian 12 has, the next asyncio.timeout that runs out there ends that task instead of raising TimeoutError.
     """
     tasks: list[asyncio.Task[ResultT]] = []
     try:
