@@ -131,10 +131,8 @@ async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple
     late = chosen.second_stage == "late_interaction"
     task: EngineTask = "token_embed" if late else "classify"
     shares = settings.embed_memory_share, settings.rerank_memory_share
-    embed, queries = [
-        await to_thread(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed", each)
-        for each in (planned[0], planned[-2])
-    ]
+    embedding = partial(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed")
+    embed = await to_thread(embedding, planned[0])
     rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
     stage = LateInteractionReranker if late else VllmReranker
     read_memory = partial(read_device, settings.tensor_parallel)
@@ -143,7 +141,7 @@ async def build_models(settings: Settings, gate: Gate, on_step: OnStep) -> tuple
         embed,
         dimension=settings.embed_dimension,
         replicas=settings.embed_replicas,
-        query_engine=queries if settings.query_engine else None,
+        query_engine=await to_thread(embedding, planned[-2]) if settings.query_engine else None,
         gate=gate,
         read_memory=read_memory,
     )

@@ -67,16 +67,13 @@ class FolderBlobStore:
 
     async def get(self, hashes: Collection[str]) -> Mapping[str, bytes]:
         """See BlobStore.get."""
-        check_names(hashes)
         return await asyncio.to_thread(self._get, list(hashes))
 
     async def absent(self, hashes: Collection[str]) -> Collection[str]:
         """See BlobStore.absent."""
-        check_names(hashes)
         return await asyncio.to_thread(self._absent, list(hashes))
 
     async def delete(self, sha256: str) -> None:
-        check_names([sha256])
         await asyncio.to_thread(self._delete, sha256)
 
     async def every(self) -> AsyncIterator[Mapping[str, datetime]]:

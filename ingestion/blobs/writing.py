@@ -31,7 +31,7 @@ def write(root: Path, blobs: Blobs) -> None:
     for sha256, data in blobs:
         check(sha256, data)
         path = root / path_of(sha256)
-        if read(root, sha256) is None:
+        if _read(path) is None:
             _replace(path, data, partial)
         folders.add(path.parent)
     # Also where every blob was there: whoever wrote it may not have come this far yet.
@@ -42,17 +42,21 @@ def write(root: Path, blobs: Blobs) -> None:
 def read(root: Path, sha256: str) -> bytes | None:
     """The blob if it is there and whole: a damaged one counts as missing, and the next upload of the same bytes mends
     it."""
-    try:
-        data = (root / path_of(sha256)).read_bytes()
-    except FileNotFoundError:
-        return None
-    return data if is_whole(sha256, data) else None
+    return _read(root / path_of(sha256))
 
 
 def made_partial(root: Path) -> Path:
     folder = root / PARTIAL
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return data if is_whole(path.name, data) else None
 
 
 def _replace(path: Path, data: bytes, partial: Path) -> None:

@@ -146,10 +146,11 @@ def engine_config(options: EngineOptions) -> "VllmConfig":
     """Of what `engine_arguments` say. Looks up the model's class, in a process of vLLM's that may take half a minute
     the first time; takes nothing of the device."""
     from vllm.usage.usage_lib import UsageContext
-    from vllm.v1.attention.backends.fa_utils import get_flash_attn_version
 
     config = engine_arguments(options).create_engine_config(UsageContext.ENGINE_CONTEXT)
     if options.whole_graphs:
+        from vllm.v1.attention.backends.fa_utils import get_flash_attn_version  # of CUDA, not of every platform's vLLM
+
         capture_whole_steps(config, get_flash_attn_version())
     return config
 
