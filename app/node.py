@@ -84,7 +84,7 @@ class Node:
     def __init__(self, components: Components, options: NodeOptions) -> None:
         self.components = components
         self._options = options
-        work_arrived = asyncio.Event()
+        self._work_arrived = work_arrived = Changes()
         changes = Changes()
         parts = components
         originals = Originals(parts.catalog, parts.blobs)
@@ -215,7 +215,7 @@ class Node:
             return
         if self.capabilities and self.capabilities.server == "milvus-lite":
             raise ConfigurationError("TANDEM_WORKER_PROCESSES: Milvus Lite takes the writes of one process only.")
-        await self.components.worker_processes.start()
+        await self.components.worker_processes.start(self._work_arrived)
 
     async def _test_models(self) -> None:
         self.selftest = await self._run_selftest(self.components.embedder)

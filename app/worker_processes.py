@@ -5,13 +5,14 @@ import asyncio
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
 import structlog
 
 from app import ROOT
+from ingestion.changes import Changes
 
 log = structlog.get_logger()
 
@@ -48,11 +49,12 @@ class WorkerProcesses:
     def pids(self) -> Sequence[int]:
         return [process.pid for process in self._running.values()]
 
-    async def start(self) -> None:
-        """Returns when all have been started, which is long before they work."""
+    async def start(self, work_arrived: Changes) -> None:
+        """Returns when all have been started, which is long before they work. They hear of `work_arrived`."""
         for number in range(self._count):
             self._running[number] = await self._spawn()
         self._keeping = [asyncio.create_task(self._keep_running(number)) for number in range(self._count)]
+        self._keeping.append(asyncio.create_task(self._tell(work_arrived)))
 
     async def stop(self) -> None:
         """Lets the batches under way finish within the drain time. The node has to answer meanwhile: it embeds them."""
@@ -73,12 +75,20 @@ class WorkerProcesses:
     async def _spawn(self) -> Process:
         return await asyncio.create_subprocess_exec(
             *self._command,
-            stdin=DEVNULL,
+            stdin=PIPE,
             cwd=ROOT,
             env=os.environ | self._environment,
             # A Ctrl-C in the terminal is the node's to handle: it lets them drain before it ends itself.
             start_new_session=True,
         )
+
+    async def _tell(self, work_arrived: Changes) -> None:
+        while True:
+            arrival = work_arrived.upcoming
+            await arrival.wait()
+            for process in self._running.values():
+                if process.stdin is not None and not process.stdin.is_closing():
+                    process.stdin.write(b"\n")
 
     async def _keep_running(self, number: int) -> None:
         pause = FIRST_PAUSE_SECONDS

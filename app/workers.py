@@ -40,12 +40,12 @@ class Workers:
         *,
         slots: int,
         drain: timedelta,
-        work_arrived: asyncio.Event,
+        work_arrived: Changes,
         changes: Changes,
         takes: Takes | None = None,
     ) -> None:
-        """`work_arrived` is set by whoever queues documents in this process; `changes` hears of what became of them.
-        `takes` as for Worker."""
+        """`work_arrived` tells of documents that were queued, `changes` hears of what became of them. `takes` as for
+        Worker."""
         pipeline = Pipeline(
             catalog=parts.catalog,
             blobs=parts.blobs,

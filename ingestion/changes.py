@@ -1,4 +1,4 @@
-"""News within one process: that documents have changed, for whoever waits for a job."""
+"""News within one process, for whoever waits: that documents were queued, or what became of them."""
 
 import asyncio
 

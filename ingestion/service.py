@@ -72,7 +72,7 @@ class IngestionService:
         store: VectorStore,
         *,
         limits: Limits,
-        work_arrived: asyncio.Event,
+        work_arrived: Changes,
         changes: Changes,
     ) -> None:
         self._catalog = catalog
@@ -134,7 +134,7 @@ class IngestionService:
         # A delete of the last other owner may have retired a blob between the first write and the commit.
         gone = await self._blobs.absent(blobs)
         await self._blobs.put({sha256: blobs[sha256] for sha256 in gone})
-        self._work_arrived.set()
+        self._work_arrived.announce()
         return job_id, receipts
 
     async def cancel(self, job_id: JobId) -> Job:
@@ -145,7 +145,7 @@ class IngestionService:
 
     def wake(self) -> None:
         """Tells the workers of this process that documents were queued."""
-        self._work_arrived.set()
+        self._work_arrived.announce()
 
     async def wait(self, job_id: JobId, *, timeout_seconds: float) -> Job:
         """Returns the job when it has ended, or as it stands after `timeout_seconds`. Raises JobNotFound."""

@@ -59,7 +59,7 @@ class Worker:
         catalog: Catalog,
         pipeline: Pipeline,
         options: WorkerOptions,
-        work_arrived: asyncio.Event,
+        work_arrived: Changes,
         changes: Changes,
         *,
         largest: int | None = None,
@@ -80,24 +80,24 @@ class Worker:
         """Works until `stop` is called and the batch in hand is done. Cancelled, it gives its leases back."""
         pause = self._options.backoff
         while not self._stopping.is_set():
+            arrival = self._work_arrived.upcoming
             try:
                 busy = await self._work_once()
                 pause = self._options.backoff
             except TandemError as error:
                 # The database is away, most likely. Leases run out by themselves; ask again, less and less often.
                 log.warning("worker cannot reach the catalog", worker=self._id, code=error.code, reason=error.message)
-                await self._rest(pause)
+                await self._rest(pause, arrival)
                 pause = min(pause * 2, self._options.backoff_limit)
                 continue
             if not busy:
-                await self._rest(self._options.poll)
+                await self._rest(self._options.poll, arrival)
 
     def stop(self) -> None:
         self._stopping.set()
-        self._work_arrived.set()
+        self._work_arrived.announce()
 
     async def _work_once(self) -> bool:
-        self._work_arrived.clear()
         if self._pipeline.failure:
             # Documents would only use up their attempts on what is not their fault.
             return False
@@ -191,11 +191,11 @@ class Worker:
         jitter = random.uniform(0.5, 1.5)  # noqa: S311  # spreads retries, guards nothing
         return replace(outcome, retry_at=datetime.now(UTC) + pause * jitter)
 
-    async def _rest(self, limit: timedelta) -> None:
+    async def _rest(self, limit: timedelta, arrival: asyncio.Event) -> None:
         if self._stopping.is_set():
             return
         try:
             async with asyncio.timeout(limit.total_seconds()):
-                await self._work_arrived.wait()
+                await arrival.wait()
         except TimeoutError:
             return

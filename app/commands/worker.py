@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -26,6 +27,7 @@ SAMPLED_DOCUMENTS = 20
 """Of each collection; the smallest original among them is looked for."""
 POLL_SECONDS = 1.0
 PARENT_SECONDS = 0.5
+_NEWS_BYTES = 4096
 
 
 def work(settings: Settings, parent: int | None = None) -> None:
@@ -101,14 +103,17 @@ async def _until_stopped(settings: Settings, parent: int | None) -> None:
             stopping.set()
 
     _on_signals(stopping)
-    process = _Process(settings, on_changed)
+    work_arrived = Changes()
+    process = _Process(settings, on_changed, work_arrived)
     log.info("worker process starts", pid=os.getpid(), slots=settings.workers)
     starting = asyncio.create_task(process.start())
     starting.add_done_callback(on_started)
     following = asyncio.create_task(_follow(parent, stopping)) if parent else None
+    hearing = asyncio.create_task(hear(work_arrived)) if parent else None
     await stopping.wait()
-    if following:
-        following.cancel()
+    for task in (following, hearing):
+        if task:
+            task.cancel()
     starting.cancel()
     results = await asyncio.gather(starting, return_exceptions=True)
     await process.stop()
@@ -120,9 +125,10 @@ async def _until_stopped(settings: Settings, parent: int | None) -> None:
 class _Process:
     """What a worker process consists of: started in order, stopped in reverse."""
 
-    def __init__(self, settings: Settings, on_changed: Callable[[TandemError], None]) -> None:
+    def __init__(self, settings: Settings, on_changed: Callable[[TandemError], None], work_arrived: Changes) -> None:
         self._settings = settings
         self._on_changed = on_changed
+        self._work_arrived = work_arrived
         self._parts: Mapping[str, Lifecycle] = {}
         self._workers: Workers | None = None
 
@@ -147,7 +153,7 @@ class _Process:
             worker_options(settings),
             slots=settings.workers,
             drain=timedelta(seconds=settings.drain_seconds),
-            work_arrived=asyncio.Event(),
+            work_arrived=self._work_arrived,
             changes=Changes(),
             takes=lambda fingerprint: parts.embedders.named(fingerprint) is not None,
         )
@@ -168,6 +174,14 @@ async def _follow(parent: int, stopping: asyncio.Event) -> None:
             log.warning("the node is gone")
             stopping.set()
         await asyncio.sleep(PARENT_SECONDS)
+
+
+async def hear(work_arrived: Changes) -> None:
+    """The node writes to standard input when it has queued documents. Returns when that is closed."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(_NEWS_BYTES):
+        work_arrived.announce()
 
 
 def _tell(step: str) -> None:

@@ -13,6 +13,7 @@ from ingestion.audit.chunks import ChunkAudit
 from ingestion.audit.mending import Mending
 from ingestion.audit.originals import OriginalsAudit
 from ingestion.audit.report import AuditReport, Book
+from ingestion.changes import Changes
 from ingestion.errors import AuditRunning
 from ingestion.originals import Originals
 from ingestion.ports import BlobStore, Catalog
@@ -50,10 +51,10 @@ class Auditor:
         store: VectorStore,
         embedders: Embedders,
         *,
-        work_arrived: asyncio.Event,
+        work_arrived: Changes,
         options: AuditOptions | None = None,
     ) -> None:
-        """`work_arrived` is set where documents were queued once more."""
+        """`work_arrived` hears of it where documents were queued once more."""
         self._catalog = catalog
         self._blobs = blobs
         self._originals = originals

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import structlog
 
+from ingestion.changes import Changes
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.ports import BlobStore, Catalog
 from ingestion.types import Collection, DocumentRecord, WorkerId
@@ -29,7 +30,7 @@ class Mending:
         store: VectorStore,
         embedders: Embedders,
         *,
-        work_arrived: asyncio.Event,
+        work_arrived: Changes,
         settle: timedelta,
     ) -> None:
         """`settle`: how long work that came in between is waited for."""
@@ -51,7 +52,7 @@ class Mending:
         if self._embedders.named(collection.fingerprint) is None or not await self._blobs.get([document.sha256]):
             return False
         queued = await self._catalog.requeue(collection.name, {document.id: record.version}, now=datetime.now(UTC))
-        self._work_arrived.set()
+        self._work_arrived.announce()
         return queued > 0
 
     async def clear(self, collection: Collection, record: DocumentRecord) -> bool:

@@ -80,7 +80,7 @@ class Process:
         catalog, store = life.port("catalog", world.catalog), life.port("store", world.store)
         blobs, embedder = life.port("blobs", world.blobs), life.port("embedder", world.embedder)
         parser = life.port("parser", world.parser)
-        arrived, changes = asyncio.Event(), Changes()
+        arrived, changes = Changes(), Changes()
         limits = Limits(document_bytes=2**20, documents=10, queued=100)
         self.service = IngestionService(
             catalog, blobs, Originals(catalog, blobs), store, limits=limits, work_arrived=arrived, changes=changes

@@ -285,7 +285,7 @@ def worker_of(bench: Bench, changes: Changes, *, largest: int | None = None) -> 
         poll=timedelta(milliseconds=10),
         backoff=timedelta(milliseconds=1),
     )
-    return Worker(WorkerId("worker"), bench.catalog, bench.pipeline, options, asyncio.Event(), changes, largest=largest)
+    return Worker(WorkerId("worker"), bench.catalog, bench.pipeline, options, Changes(), changes, largest=largest)
 
 
 @pytest.mark.parametrize(

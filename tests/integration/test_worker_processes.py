@@ -16,6 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from app.commands.worker import hear
 from app.main import create_app
 from app.node import Components
 from app.settings import Settings
@@ -23,6 +24,7 @@ from app.wiring import build_worker_processes
 from app.worker_processes import WorkerProcesses
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.sql import SqlCatalog
+from ingestion.changes import Changes
 from ingestion.parsers.process import ProcessParser
 from ingestion.types import Collection
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
@@ -126,13 +128,42 @@ async def test_the_node_keeps_what_goes_into_collections_of_other_models(paralle
 
 async def test_none_that_lives_is_told(tmp_path: Path) -> None:
     processes = WorkerProcesses(2, {}, drain_seconds=0, command=[sys.executable, "-c", "raise SystemExit(6)"])
-    await processes.start()
+    await processes.start(Changes())
     try:
         await until(lambda: processes.failure is not None)
         assert "None of the 2 worker processes runs" in str(processes.failure)
     finally:
         await processes.stop()
     assert processes.failure is None
+
+
+async def test_they_hear_of_what_was_queued(tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    heard.touch()
+    listen = f"import sys; [open({str(heard)!r}, 'a').write('news ') for _ in sys.stdin]"
+    processes, work_arrived = WorkerProcesses(2, {}, drain_seconds=0, command=[sys.executable, "-c", listen]), Changes()
+    await processes.start(work_arrived)
+    try:
+        for count in (2, 4):
+            await asyncio.sleep(0)
+            work_arrived.announce()
+            await until(lambda count=count: heard.read_text() == count * "news ")
+    finally:
+        await processes.stop()
+
+
+async def test_what_they_hear_wakes_their_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin, os.fdopen(writing, "wb", buffering=0) as node:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        work_arrived = Changes()
+        hearing = asyncio.create_task(hear(work_arrived))
+        for _ in range(2):
+            arrival = work_arrived.upcoming
+            node.write(b"\n")
+            await asyncio.wait_for(arrival.wait(), 10)
+        node.close()
+        await asyncio.wait_for(hearing, 10)
 
 
 def test_a_worker_ends_when_the_node_that_started_it_is_killed(

@@ -1,7 +1,6 @@
 """A catalog, a vector store and a blob store in memory, with as much of each port as an audit needs, and things to
 happen at a named moment in between."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ import pytest
 
 from ingestion.audit.auditor import AuditOptions, Auditor
 from ingestion.audit.report import AuditReport
+from ingestion.changes import Changes
 from ingestion.errors import DocumentNotFound
 from ingestion.originals import Originals
 from ingestion.types import Claim, DocumentError, DocumentRecord, WorkerId, digest_of
@@ -242,7 +242,7 @@ def auditor(parts: Audited, *, options: AuditOptions = NO_TIME, embedder: FakeEm
         Originals(catalog, blobs),  # type: ignore[arg-type]
         store,  # type: ignore[arg-type]
         Embedders(embedder or OwnModel()),
-        work_arrived=asyncio.Event(),
+        work_arrived=Changes(),
         options=options,
     )
 
