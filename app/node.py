@@ -102,7 +102,7 @@ class Node:
             parts.catalog, parts.blobs, originals, self.ingestion, max_bytes=options.limits.document_bytes
         )
         self.embedders = Embedders(parts.embedder)
-        self.search = SearchService(parts.reranker, parts.store, options.languages)
+        self.search = SearchService(parts.reranker, parts.store, options.languages, parts.gate)
         self.reembedding = Reembedding(
             parts.catalog, parts.store, self.collections, self.ingestion, self.embedders, Quality(self.search)
         )

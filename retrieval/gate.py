@@ -8,6 +8,7 @@ share.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -121,6 +122,8 @@ class Gate:
     def __init__(self, options: GateOptions | None = None) -> None:
         self.options = options or GateOptions()
         self._interactive = 0
+        self._searches = 0
+        self._expected_until = 0.0
         self._last_interactive: float | None = None
         self._interactive_seconds = _Mean()
         self._in_flight: set[Turn] = set()
@@ -140,9 +143,7 @@ class Gate:
     def interactive(self) -> Iterator[None]:
         """Guards interactive work. It begins at once; until it ends no bulk work begins but the guaranteed share."""
         began = _now()
-        if not self._interactive:
-            self._owed, self._owed_at = 0.0, began
-            self._met = _Met(began, self._tokens, set(self._in_flight)) if self._in_flight else None
+        self._close(began)
         self._interactive += 1
         for turn in self._in_flight:
             turn.alone = False
@@ -155,6 +156,22 @@ class Gate:
             took = ended - began
             self._interactive_seconds.add(took * took, took)  # long calls count by their length
             self._last_end = max(self._last_end, ended)
+            self._expect(ended)
+            self._release()
+
+    @contextmanager
+    def search(self) -> Iterator[None]:
+        """Guards interactive work that is done in several calls. What bulk work is under way when the first comes ends
+        while the store recalls, if none is let through between them. It is none for no longer than a call takes: a slow
+        store does not hold up ingestion."""
+        began = _now()
+        self._close(began)
+        self._searches += 1
+        self._expect(began)
+        try:
+            yield
+        finally:
+            self._searches -= 1
             self._release()
 
     async def turn(self, lengths: Sequence[int]) -> Turn:
@@ -198,6 +215,19 @@ class Gate:
             slices_amid_searches=self._amid,
         )
 
+    def _close(self, now: float) -> None:
+        if self._closed(now):
+            return
+        self._owed, self._owed_at = 0.0, now
+        self._met = _Met(now, self._tokens, set(self._in_flight)) if self._in_flight else None
+
+    def _closed(self, now: float) -> bool:
+        return self._interactive > 0 or (self._searches > 0 and now < self._expected_until)
+
+    def _expect(self, now: float) -> None:
+        """The next call of a search within the time of a typical one."""
+        self._expected_until = now + self._interactive_seconds.value
+
     def _learn(self, turn: Turn, now: float) -> None:
         """From how long what a search met was still under way: the bound follows, whatever the device and the model."""
         if self._met is None:
@@ -223,9 +253,9 @@ class Gate:
         return min(most, self._bound_busy)
 
     def _calm(self, now: float) -> bool:
-        if self._interactive or self._last_interactive is None:
-            return not self._interactive
-        return now - self._last_interactive >= self.options.calm_seconds
+        if self._closed(now):
+            return False
+        return self._last_interactive is None or now - self._last_interactive >= self.options.calm_seconds
 
     def _release(self) -> None:
         """Gives turns to those who wait, for as long as the rules allow."""
@@ -242,17 +272,25 @@ class Gate:
             prompts, tokens = self._slice(self._queue[0].lengths, bound, calm=self._calm(now))
             if self._tokens and self._tokens + tokens > bound:
                 return  # whoever ends looks again
-            if self._interactive:
-                if self._tokens or not self.options.bulk_share:
+            if self._closed(now):
+                if self._tokens:
                     return
                 missing = self._due(tokens) - self._owed
                 if missing > 0:
-                    delay = max(missing / self.options.bulk_share, _SOONEST_SECONDS)
-                    self._alarm = asyncio.get_running_loop().call_later(delay, self._release)
+                    self._look_again(now, missing)
                     return
                 self._owed -= self._due(tokens)
                 self._amid += 1
             self._grant(self._queue.popleft(), prompts, tokens, now)
+
+    def _look_again(self, now: float, missing: float) -> None:
+        """When bulk work is owed what is missing, or the gate opens."""
+        share = self.options.bulk_share
+        when = now + max(missing / share, _SOONEST_SECONDS) if share else math.inf
+        if not self._interactive:
+            when = min(when, self._expected_until)
+        if when < math.inf:
+            self._alarm = asyncio.get_running_loop().call_at(when, self._release)
 
     def _grant(self, waiting: _Waiting, prompts: int, tokens: int, now: float) -> None:
         turn = Turn(prompts, tokens, now, alone=not self._interactive)
@@ -283,7 +321,7 @@ class Gate:
 
     def _accrue(self, now: float) -> None:
         """Bulk work is owed its share of the time in which it waits behind searches."""
-        if self._interactive and self._queue:
+        if self._closed(now) and self._queue:
             self._owed += (now - self._owed_at) * self.options.bulk_share
         self._owed_at = now
 

@@ -2,11 +2,13 @@
 company in which readers want the hits."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 from retrieval.arranging import DIVERSE, by_document, diversified
 from retrieval.contexts import with_contexts
 from retrieval.fusion import FUSED
+from retrieval.gate import Gate
 from retrieval.highlighting import with_highlights
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.questions import Hit, SearchQuery, SearchResult
@@ -17,21 +19,25 @@ from retrieval.types import Language, StoreName
 
 
 class SearchService:
-    def __init__(self, reranker: Reranker, store: VectorStore, languages: Sequence[Language]) -> None:
-        """`languages` are those that both models are meant for."""
+    def __init__(
+        self, reranker: Reranker, store: VectorStore, languages: Sequence[Language], gate: Gate | None = None
+    ) -> None:
+        """`languages` are those that both models are meant for, `gate` that of the device that both compute on."""
         self._recall = Recall(store, languages)
         self._second_stage = SecondStage(reranker, languages)
         self._reranker = reranker
         self._store = store
+        self._gate = gate
 
     async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:
         """`collection` holds vectors of `embedder`. What is missing is told in the result, as `Recall` and
         `SecondStage` say, or raised as they and the store raise it. Raises InvalidText."""
         started = perf_counter()
         check_text(query.text)
-        recalled = await self._recall(collection, embedder, query, _pool(query))
-        ended_recall = perf_counter()
-        reranked = await self._second_stage(query.text, recalled.hits, query.reranking, started)
+        with self._ahead_of_bulk_work(query):
+            recalled = await self._recall(collection, embedder, query, _pool(query))
+            ended_recall = perf_counter()
+            reranked = await self._second_stage(query.text, recalled.hits, query.reranking, started)
         mode = recalled.report.mode
         score_name = reranked.score_name or (FUSED if mode == "hybrid" else mode)
         hits = by_document(reranked.hits) if query.by_document else reranked.hits
@@ -58,6 +64,9 @@ class SearchService:
             truncated_query_tokens=max(recalled.truncated_query_tokens, reranked.truncated_query_tokens),
             more=len(hits) > end,
         )
+
+    def _ahead_of_bulk_work(self, query: SearchQuery) -> AbstractContextManager[None]:
+        return self._gate.search() if self._gate and query.reranking else nullcontext()
 
     async def _complete(self, collection: StoreName, query: SearchQuery, hits: Sequence[Hit]) -> Sequence[Hit]:
         if query.neighbors and hits:

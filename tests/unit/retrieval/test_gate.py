@@ -240,12 +240,60 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> No
         GateOptions(**options)  # type: ignore[arg-type]
 
 
+async def _asked(site: Site, recall_s: float) -> Sequence[int]:
+    """A search of two calls; returns the bulk slices begun before, between, during and after them."""
+    begun = []
+    with site.gate.search():
+        begun.append(len(site.engine.slices))
+        await site.search(1000)
+        begun.append(len(site.engine.slices))
+        await asyncio.sleep(recall_s)
+        begun.append(len(site.engine.slices))
+        await site.search()
+    await asyncio.sleep(0.01)
+    return [*begun, len(site.engine.slices)]
+
+
+def test_between_the_calls_of_a_search_nothing_begins_either() -> None:
+    async def scene() -> list[Sequence[int]]:
+        site = Site(GateOptions(bulk_share=0))
+        callers = [asyncio.create_task(site.ingest()) for _ in range(4)]
+        await _asked(site, 0.01)  # how long a call takes is not known before
+        asked = [await _asked(site, 0.01) for _ in range(3)]
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        return asked
+
+    for begun in simulate(scene()):
+        assert len(set(begun[:-1])) == 1
+        assert begun[-1] > begun[0]
+
+
+def test_a_slow_store_does_not_hold_bulk_work_up() -> None:
+    async def scene() -> float:
+        site = Site(GateOptions(bulk_share=0))
+
+        async def search_on() -> None:
+            while True:
+                await _asked(site, 2)
+
+        await _asked(site, 0.01)
+        searcher = asyncio.create_task(search_on())
+        rate = await site.run(20)
+        searcher.cancel()
+        await asyncio.gather(searcher, return_exceptions=True)
+        return rate
+
+    assert simulate(scene()) > 0.85 * RATE
+
+
 Call = tuple[str, float, list[int], float | None]
-"""Lane, when it comes, the lengths of its prompts, and how long its caller waits."""
+"""Lane or a search of two calls, when it comes, the lengths of its prompts, and how long its caller waits."""
 
 calls = st.lists(
     st.tuples(
-        st.sampled_from(["bulk", "search"]),
+        st.sampled_from(["bulk", "call", "search"]),
         st.floats(0, 2),
         st.lists(st.integers(1, 3000), min_size=1, max_size=12),
         st.one_of(st.none(), st.floats(0.0001, 0.2)),
@@ -262,12 +310,20 @@ def test_whatever_comes_and_goes_everybody_is_served(
     async def scene() -> None:
         site = Site(GateOptions(bulk_share=share, slots=slots, slice_tokens=slice_tokens), rate=100_000)
 
+        async def work(lane: str, prompts: list[list[int]]) -> Sequence[Vector]:
+            if lane == "bulk":
+                return await encode_gated(site.gate, site.engine, prompts, lane=Lane.BULK)
+            if lane == "call":
+                return await encode_gated(site.gate, site.engine, prompts, lane=Lane.INTERACTIVE)
+            with site.gate.search():
+                await encode_gated(site.gate, site.engine, prompts[:1], lane=Lane.INTERACTIVE)
+                await asyncio.sleep(len(prompts) / 50)
+                return await encode_gated(site.gate, site.engine, prompts, lane=Lane.INTERACTIVE)
+
         async def call(lane: str, at: float, lengths: list[int], patience: float | None) -> None:
             await asyncio.sleep(at)
-            where = Lane.BULK if lane == "bulk" else Lane.INTERACTIVE
-            work = encode_gated(site.gate, site.engine, [[0] * n for n in lengths], lane=where)
             try:
-                outputs = await asyncio.wait_for(work, patience)
+                outputs = await asyncio.wait_for(work(lane, [[0] * n for n in lengths]), patience)
             except TimeoutError:
                 assert patience is not None
                 return
