@@ -16,10 +16,11 @@ ones are not far from each other. They end at what the embedder is given at a ti
 BLOCK_TOKENS = 32
 """Of the KV cache. Half as many blocks as by default are hashed and booked for a pool of candidates, and the prefix
 that they share is found to within as many tokens."""
-PORTION_TOKENS: Mapping[EngineTask, int] = {"embed": 8192, "classify": 32768}
-"""One engine embeds 471,000 to 474,000 tokens a second so, 346,000 to 431,000 in portions of 4,096, and 420,000 to
-461,000 in portions of 16,384, which no graph is captured for (texts of 256 tokens, one H200, Qwen3 0.6B, two turns on
-one machine). Of a rerank it is the halves that count: 50 candidates take 42 ms instead of 46."""
+PORTION_TOKENS: Mapping[EngineTask, int] = {"embed": 8192, "classify": 8192}
+"""Steps that a graph is captured for. One engine embeds 471,000 to 474,000 tokens a second so, 346,000 to 431,000 in
+portions of 4,096, and 420,000 to 461,000 in portions of 16,384 (texts of 256 tokens, one H200, Qwen3 0.6B, two turns on
+one machine). 100 candidates of 258 tokens and a prefix of 110 take 75 ms in quarters, 85 and 86 in halves and in one,
+which no graph is captured for; 50 take 40 to 42 in halves and in quarters, 44 to 49 in one (another H200, twice)."""
 
 SLICES_AHEAD = 3
 """Of the gate: while one is computed the next is prepared, and the one after it is on its way. Beside searches

@@ -12,7 +12,10 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,8 +43,6 @@ if TYPE_CHECKING:
 ENGINE_NICENESS = 5
 """Of a CPU engine's threads, 0 being everybody else's."""
 _TOLD_CHARACTERS = 300
-_LEAST_HALF_TOKENS = 8192
-"""A GPU computes less than this in the time that the processor takes to prepare it: nothing is won by halving."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,6 +53,8 @@ class _Prompt:
     call: int
     position: int
     work: Work = field(compare=False)
+    tokens: int = field(compare=False)
+    """To compute: without those that it shares with the call's first one, where the engine's cache keeps them."""
 
 
 @dataclass(slots=True)
@@ -74,15 +77,19 @@ class EngineHost:
         reply: "queue.SimpleQueue[bytes]",
         *,
         portion_tokens: int | None = None,
+        block_tokens: int | None = None,
     ) -> None:
-        """`portion_tokens`: as much is given to the engine before each step; None: all there is."""
+        """`portion_tokens`: as much is given to the engine before each step; None: all there is. `block_tokens`: of the
+        cache of prefixes; None: there is none."""
         self._engine = engine
         self._task: EngineTask = task
         self._reply = reply
         self._portion_tokens = portion_tokens
+        self._block_tokens = block_tokens
         self._calls: dict[int, _Call] = {}
         self._waiting: list[_Prompt] = []
         """A heap: the more urgent first, then as they came."""
+        self._waiting_tokens = 0
 
     @property
     def idle(self) -> bool:
@@ -91,8 +98,11 @@ class EngineHost:
     def take(self, message: object) -> None:
         if isinstance(message, Work):
             self._calls[message.call] = _Call(len(message.prompts), [None] * len(message.prompts))
-            for position in range(len(message.prompts)):
-                heapq.heappush(self._waiting, _Prompt(message.priority, message.call, position, message))
+            shared = self._shared(message.prompts)
+            for position, ids in enumerate(message.prompts):
+                tokens = len(ids) - (shared if position else 0)
+                heapq.heappush(self._waiting, _Prompt(message.priority, message.call, position, message, tokens))
+                self._waiting_tokens += tokens
         elif isinstance(message, Drop):
             self._drop(message.call)
 
@@ -120,17 +130,18 @@ class EngineHost:
         from vllm import PoolingParams
         from vllm.inputs import tokens_input
 
-        most, tokens = self._portion(), 0
+        most, even, tokens = self._portion_tokens, self._even_portion(), 0
         while self._waiting:
             prompt = self._waiting[0]
             work = prompt.work
-            ids = work.prompts[prompt.position]
-            if tokens and most is not None and tokens + len(ids) > most:
+            if tokens and most is not None and (tokens >= even or tokens + prompt.tokens > most):
                 break  # a step that is larger than its graph costs more than one that is smaller
             heapq.heappop(self._waiting)
+            self._waiting_tokens -= prompt.tokens
             if prompt.call not in self._calls:
                 continue  # dropped meanwhile
-            tokens += len(ids)
+            tokens += prompt.tokens
+            ids = work.prompts[prompt.position]
             parameters = PoolingParams(task=self._task, dimensions=work.dimensions)
             try:
                 name = f"{prompt.call}-{prompt.position}"
@@ -138,12 +149,19 @@ class EngineHost:
             except Exception as error:  # noqa: BLE001  # whatever vLLM's checks raise, the engine itself is untouched
                 self._fail(prompt.call, f"The engine refused a request: {told(error)}")
 
-    def _portion(self) -> int | None:
-        """Tokens of the next one. An idle engine is given half of what waits, to compute while the rest is prepared."""
-        if self._portion_tokens is None or self._engine.has_unfinished_requests():
-            return self._portion_tokens
-        waiting = sum(len(each.work.prompts[each.position]) for each in self._waiting)
-        return min(self._portion_tokens, max(_LEAST_HALF_TOKENS, -(-waiting // 2)))
+    def _even_portion(self) -> int:
+        """Tokens of the next one, where what waits goes in as few as can be: the first is soon prepared then, and none
+        is a small rest."""
+        portions = ceil(self._waiting_tokens / self._portion_tokens) if self._portion_tokens else 1
+        return ceil(self._waiting_tokens / max(1, portions))
+
+    def _shared(self, prompts: Sequence[list[int]]) -> int:
+        """Tokens that all of a call's prompts begin with, in whole blocks of the cache."""
+        if not self._block_tokens or len(prompts) < 2:
+            return 0
+        alike = takewhile(lambda ids: ids[0] == ids[1], zip(min(prompts), max(prompts), strict=False))
+        common = sum(1 for _ in alike)
+        return common // self._block_tokens * self._block_tokens
 
     def _done(self, number: int, call: _Call) -> None:
         del self._calls[number]
@@ -175,7 +193,13 @@ def main() -> None:
         config = _loaded(options)
         replies.put(frame(Loaded()))
         assert isinstance(inbox.get(), Begin)
-        host = EngineHost(_started(config), options.task, replies, portion_tokens=options.portion_tokens)
+        host = EngineHost(
+            _started(config),
+            options.task,
+            replies,
+            portion_tokens=options.portion_tokens,
+            block_tokens=config.cache_config.block_size if config.cache_config.enable_prefix_caching else None,
+        )
     except ImportError as error:
         connection.sendall(frame(NotStarted("not_installed", str(error))))
         sys.exit(1)

@@ -43,9 +43,14 @@ class Engine:
         return [PoolingRequestOutput(name, output, [], 0, finished=True) for name in done]
 
 
-def a_host(portion_tokens: int | None) -> tuple[EngineHost, Engine, "queue.SimpleQueue[bytes]"]:
+def a_host(
+    portion_tokens: int | None, block_tokens: int | None = None
+) -> tuple[EngineHost, Engine, "queue.SimpleQueue[bytes]"]:
     engine, replies = Engine(), queue.SimpleQueue[bytes]()
-    return EngineHost(cast("LLMEngine", engine), "embed", replies, portion_tokens=portion_tokens), engine, replies
+    host = EngineHost(
+        cast("LLMEngine", engine), "embed", replies, portion_tokens=portion_tokens, block_tokens=block_tokens
+    )
+    return host, engine, replies
 
 
 def work(call: int, prompts: int, lane: Lane = Lane.BULK, tokens: int = 10) -> Work:
@@ -65,20 +70,29 @@ def test_a_portion_before_each_step(portion: int | None, sizes: list[int]) -> No
 @pytest.mark.parametrize(
     ("prompts", "sizes"),
     [
-        (20, [10, 10]),
-        (21, [10, 11]),  # never more than half
-        (12, [8, 4]),  # half would be too little
-        (3, [3]),
-        (100, [32, 32, 32, 4]),  # nor more than a portion
+        (8, [8]),
+        (9, [5, 4]),
+        (20, [7, 7, 6]),
+        (33, [7, 7, 7, 6, 6]),
     ],
 )
-def test_an_idle_engine_computes_half_while_the_rest_is_prepared(prompts: int, sizes: list[int]) -> None:
-    host, engine, _ = a_host(32_768)
+def test_portions_are_as_few_as_can_be_and_of_one_size(prompts: int, sizes: list[int]) -> None:
+    host, engine, _ = a_host(8192)
     engine.overlaps = True
     host.take(work(1, prompts, tokens=1000))
     while not host.idle:
         host.step()
     assert [len(step) for step in engine.steps if step] == sizes
+
+
+@pytest.mark.parametrize(("block_tokens", "sizes"), [(None, [2, 2, 2, 1]), (32, [3, 4]), (1000, [2, 2, 2, 1])])
+def test_what_prompts_share_is_computed_once(block_tokens: int | None, sizes: list[int]) -> None:
+    """Where there is a cache of prefixes, in whole blocks: 96 of 110 tokens."""
+    host, engine, _ = a_host(500, block_tokens)
+    host.take(Work(1, [[1] * 110 + [2 + number] * 90 for number in range(7)], int(Lane.INTERACTIVE), None))
+    while not host.idle:
+        host.step()
+    assert [len(step) for step in engine.steps] == sizes
 
 
 def test_what_is_urgent_goes_before_what_waits() -> None:
