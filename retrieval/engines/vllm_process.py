@@ -142,8 +142,9 @@ class EngineLaunch:
             with ExitStack() as turn:
                 try:
                     self._ask(process, connection, self._options)
-                    if find_device() != "cpu":
+                    if self._measures_memory():
                         turn.enter_context(self._turn())
+                    if find_device() != "cpu":
                         self._wait_for_memory()
                     self._ask(process, connection, Begin())
                 except TandemError:
@@ -192,6 +193,12 @@ class EngineLaunch:
             process.kill()
             status = process.wait()
             raise EngineFailed(f"vLLM could not start {self._options.name}: its process ended with status {status}")
+
+    def _measures_memory(self) -> bool:
+        """What others take meanwhile would be counted as this engine's own. Where its cache is stated vLLM for CUDA
+        measures nothing."""
+        device = find_device()
+        return device == "npu" or (device == "cuda" and self._options.kv_cache_bytes is None)
 
     def _wait_for_memory(self) -> None:
         if self._read_memory is not None:

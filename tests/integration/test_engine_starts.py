@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import pytest
@@ -23,10 +25,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Start:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kv_cache_bytes: int | None) -> None:
         folder.mkdir()
         self.folder = folder
-        self.launch = EngineLaunch(engine_options(folder.name, folder))
+        self.launch = EngineLaunch(replace(engine_options(folder.name, folder), kv_cache_bytes=kv_cache_bytes))
         self.run: asyncio.Task[EngineProcess] = asyncio.create_task(asyncio.to_thread(self.launch.run))
 
     @property
@@ -49,7 +51,8 @@ class Start:
         await asyncio.to_thread(process.stop)
 
 
-StartsOn = Callable[[str], tuple[Start, Start]]
+class StartsOn(Protocol):
+    def __call__(self, device: str, kv_cache_bytes: int | None = None, /) -> tuple[Start, Start]: ...
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +66,10 @@ async def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     """On a device of that kind."""
     begun: list[Start] = []
 
-    def two(device: str) -> tuple[Start, Start]:
+    def two(device: str, kv_cache_bytes: int | None = None) -> tuple[Start, Start]:
         monkeypatch.setattr(vllm_process, "find_device", lambda: device)
-        begun[:] = first, second = Start(tmp_path / "embedder"), Start(tmp_path / "reranker")
+        first, second = (Start(tmp_path / name, kv_cache_bytes) for name in ("embedder", "reranker"))
+        begun.extend((first, second))
         return first, second
 
     yield two
@@ -80,17 +84,22 @@ async def in_turn(starts: tuple[Start, Start]) -> tuple[Start, Start]:
     return first, second
 
 
-@pytest.mark.parametrize("device", ["cuda", "npu"])
-async def test_both_load_at_once_and_take_the_device_in_turn(starts: StartsOn, device: str) -> None:
-    first, second = await in_turn(starts(device))
+@pytest.mark.parametrize(("device", "kv_cache_bytes"), [("cuda", None), ("npu", None), ("npu", 1 << 30)])
+async def test_both_load_at_once_and_take_the_device_in_turn(
+    starts: StartsOn, device: str, kv_cache_bytes: int | None
+) -> None:
+    first, second = await in_turn(starts(device, kv_cache_bytes))
     await asyncio.sleep(0.5)
     assert not second.begun
     await first.finish()
     await second.finish()
 
 
-async def test_on_a_cpu_nobody_waits(starts: StartsOn) -> None:
-    first, second = starts("cpu")
+@pytest.mark.parametrize(("device", "kv_cache_bytes"), [("cpu", None), ("cuda", 1 << 30)])
+async def test_where_nothing_is_measured_nobody_waits(
+    starts: StartsOn, device: str, kv_cache_bytes: int | None
+) -> None:
+    first, second = starts(device, kv_cache_bytes)
     await until(lambda: first.begun and second.begun)
     await first.finish()
     await second.finish()
