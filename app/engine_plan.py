@@ -1,6 +1,6 @@
 """From the settings to a plan of the device's memory, and to a refusal where the models do not fit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +74,18 @@ def planned_engines(settings: Settings, demands: Sequence[EngineDemand]) -> Sequ
     _require_fit(settings, found, demands)
     (log.info if found.verdict == "fits" else log.warning)("memory planned", verdict=found.message)
     return found.engines
+
+
+def with_query_engine(settings: Settings, device: Device, plan_of: Callable[[Settings], Plan | None]) -> Settings:
+    """`settings`, where they leave open whether queries have an engine of their own, with an answer: on a GPU on which
+    it fits and nothing becomes smaller for it. `plan_of` makes a plan of such settings; None: the memory is not known.
+    Shares that are prescribed are what was wanted."""
+    if settings.query_engine is not None:
+        return settings
+    wanted = settings.model_copy(update={"query_engine": True})
+    prescribed = settings.embed_memory_share or settings.rerank_memory_share
+    found = plan_of(wanted) if device == "cuda" and not prescribed else None
+    return wanted if found and found.verdict == "fits" else settings.model_copy(update={"query_engine": False})
 
 
 def check_memory(settings: Settings, pair: ModelProfile) -> None:

@@ -62,15 +62,20 @@ class Settings(BaseSettings):
     embed_replicas: int = Field(
         1, ge=1, le=8, description="Engines with the embedder's weights (engine vllm); each takes the embedder's share."
     )
-    query_engine: bool = Field(
-        False,
-        description="One engine more (engine vllm), which embeds queries alone: none waits behind documents.",
+    query_engine: bool | None = Field(
+        None,
+        description="One engine more (engine vllm), which embeds queries alone: none waits behind documents. Default: "
+        "on a CUDA GPU with room for it.",
     )
     tensor_parallel: int = Field(
         1, ge=1, le=64, description="Devices that each model is split over (engine vllm), the first that are visible."
     )
-    gate_tolerance: float = Field(
-        0.5, gt=0, le=10, description="How much of a search's time ingestion may have under way when the search comes."
+    gate_tolerance: float | None = Field(
+        None,
+        gt=0,
+        le=10,
+        description="How much of a search's time ingestion may have under way when the search comes. Default: 0.5; "
+        "0.85 where queries have an engine of their own.",
     )
     gate_bulk_share: float = Field(
         0.15, ge=0, lt=1, description="Share of the device that ingestion gets however many searches there are."

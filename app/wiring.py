@@ -9,7 +9,6 @@ from app.model_wiring import (
     build_profile,
     download_teller,
     engine_key,
-    gate_options,
     http_embedder,
     model_hub,
     open_embedder,
@@ -29,7 +28,6 @@ from retrieval.embedders import Embedders
 from retrieval.engines.model_folder import read_tokenizer
 from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
 from retrieval.errors import ConfigurationError
-from retrieval.gate import Gate
 from retrieval.ports import Embedder, VectorStore
 from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
@@ -40,8 +38,7 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
 
     Raises ModelUnavailable, ConfigurationError, Unsupported.
     """
-    gate = Gate(gate_options(settings))
-    embedder, reranker = await build_models(settings, gate, on_step)
+    embedder, reranker, gate = await build_models(settings, on_step)
     return Components(
         embedder=embedder,
         reranker=reranker,

@@ -18,14 +18,13 @@ from app.bench.engine_speeds import EngineLoad, Prompts, Speeds, embed_rate, fed
 from app.bench.measures import Summary, arrivals
 from app.bench.mixed_result import Ratios, ratio, told
 from app.commands.terminal import step_teller
-from app.model_wiring import build_models, gate_options
+from app.model_wiring import build_models
 from app.settings import Settings
 from retrieval.engines.gated import encode_gated
 from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
 from retrieval.engines.vllm_options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineFailed
-from retrieval.gate import Gate
 from retrieval.side_by_side import side_by_side
 from retrieval.types import Lane, TokenIds
 
@@ -77,10 +76,9 @@ def measure_engines(settings: Settings, load: EngineLoad, *, bare: bool, console
 async def _measure(
     settings: Settings, load: EngineLoad, console: Console
 ) -> tuple[Speeds, Summary, Summary, float, BareWork]:
-    gate = Gate(gate_options(settings))
     with console.status("") as status:
         tell = step_teller(console, status)
-        embedder, reranker = await build_models(settings, gate, tell)
+        embedder, reranker, gate = await build_models(settings, tell)
         if not isinstance(embedder, VllmEmbedder) or not isinstance(reranker, VllmReranker | LateInteractionReranker):
             raise ConfigurationError("TANDEM_ENGINE: this machine's own engines are measured; leave it out.")
         try:
@@ -97,9 +95,10 @@ async def _measure(
                 await encode_gated(gate, reranker.engine, ids, lane=Lane.INTERACTIVE)
 
             async def search() -> None:
-                await embed([prompts.text(QUERY_TOKENS)], Lane.INTERACTIVE)
-                await asyncio.sleep(RECALL_SECONDS)
-                await rerank(prompts.reranked(load.candidates, load.tokens))
+                with gate.search():
+                    await embed([prompts.text(QUERY_TOKENS)], Lane.INTERACTIVE)
+                    await asyncio.sleep(RECALL_SECONDS)
+                    await rerank(prompts.reranked(load.candidates, load.tokens))
 
             reranked = [await rerank_times(rerank, prompts, pool, load) for pool in load.pools]
             embedded = [await embed_rate(embed, prompts, length, load, slice_tokens, ahead) for length in load.lengths]

@@ -151,7 +151,7 @@ def _room_for_one_more() -> dict[str, object]:
     settings = load_settings()
     if find_device() == "cpu":
         return {}
-    engines = settings.embed_replicas + settings.query_engine + 1
+    engines = settings.embed_replicas + bool(settings.query_engine) + 1
     names = ("embed_memory_share", "rerank_memory_share")
     return {name: round(SHARE_OF_ALL / (engines + 1), 2) for name in names if getattr(settings, name) is None}
 

@@ -4,14 +4,14 @@ from rich.console import Console
 
 from app.accelerators import read_device
 from app.commands.exits import print_json
-from app.engine_plan import ENGINE_DEFAULTS, advice, pair_demands
+from app.engine_plan import ENGINE_DEFAULTS, advice, pair_demands, with_query_engine
 from app.model_wiring import build_profile
 from app.plan_table import plan_record, plan_table, verdict
 from app.settings import Settings
 from retrieval.engines.devices import find_device
 from retrieval.errors import ConfigurationError, InvalidRequest
 from retrieval.model_shapes import WEIGHT_FORMATS
-from retrieval.planning import DeviceMemory, plan
+from retrieval.planning import DeviceMemory, Plan, plan
 
 
 def plan_memory(
@@ -39,14 +39,19 @@ def plan_memory(
         )
     kind = find_device() if memory_gb is None else "cuda"
     step_tokens = step_tokens or ENGINE_DEFAULTS[kind].max_num_batched_tokens
-    demands = pair_demands(settings, build_profile(settings), weights=WEIGHT_FORMATS[weights] if weights else None)
-    found = plan(
-        demands,
-        device,
-        step_tokens=step_tokens,
-        window_is_fixed=settings.max_model_len is not None,
-        tensor_parallel=parts,
-    )
+    pair, stored = build_profile(settings), WEIGHT_FORMATS[weights] if weights else None
+
+    def planned(settings: Settings) -> Plan:
+        return plan(
+            pair_demands(settings, pair, weights=stored),
+            device,
+            step_tokens=step_tokens,
+            window_is_fixed=settings.max_model_len is not None,
+            tensor_parallel=parts,
+        )
+
+    settings = with_query_engine(settings, kind, planned)
+    demands, found = pair_demands(settings, pair, weights=stored), planned(settings)
     instead = advice(settings, found, demands, step_tokens=step_tokens)
     if as_json:
         print_json(plan_record(found, instead))

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Sequence
 from json import dumps, loads
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from app import cli, engine_plan
 from app.commands import doctor
-from app.engine_plan import check_memory, engine_demand, pair_demands, planned_engines
-from app.model_wiring import build_profile, engine_options
+from app.engine_plan import check_memory, engine_demand, pair_demands, plan_here, planned_engines, with_query_engine
+from app.model_wiring import TOLERANCE_OF_RERANKS, build_profile, engine_options, gate_options
 from app.settings import Settings
+from retrieval.engines import devices
 from retrieval.errors import ConfigurationError, ModelUnavailable
 from retrieval.models import Model
 from retrieval.planning import DeviceMemory
@@ -74,12 +76,12 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     result = tandem_plan("--models", "qwen3-0.6b", "--memory", "24")
     assert result.exit_code == 0
     found = rows(result)
-    assert found["weights"] == ["1.19", "1.19"]
-    assert found["key-value cache"] == ["2.83", "3.77"]
-    assert found["together"] == ["5.89", "6.83"]
-    assert found["longest input, tokens"] == ["8,192", "8,192"]
+    assert found["weights"] == ["1.19", "1.19", "1.19"]
+    assert found["key-value cache"] == ["2.83", "0.95", "3.77"]
+    assert found["together"] == ["5.89", "4.01", "6.83"]
+    assert found["longest input, tokens"] == ["8,192", "8,192", "8,192"]
     assert result.output.splitlines()[0].strip() == "Device: 24.0 GB"
-    assert result.output.splitlines()[-1] == "Fits: 12.7 of 24.0 GB."
+    assert result.output.splitlines()[-1] == "Fits: 16.7 of 24.0 GB."
 
 
 def test_what_does_not_fit_ends_with_status_1_and_advice() -> None:
@@ -117,9 +119,10 @@ def test_what_if() -> None:
 def test_folders_say_what_they_hold(folder: Path) -> None:
     (folder / "config.json").write_text(dumps({**TINY, "quantization_config": {"quant_method": "fp8"}}))
     told = loads(tandem_plan("--embed", str(folder), "--rerank", str(folder), "--memory", "8", "--json").output)
-    assert [engine["model"] for engine in told["engines"]] == ["tiny", "tiny"]
-    assert [engine["weight_format"] for engine in told["engines"]] == ["fp8", "fp8"]
-    assert [engine["max_model_len"] for engine in told["engines"]] == [2048, 2048]
+    assert [engine["role"] for engine in told["engines"]] == ["embedder", "embedder of queries", "reranker"]
+    assert [engine["model"] for engine in told["engines"]] == ["tiny"] * 3
+    assert [engine["weight_format"] for engine in told["engines"]] == ["fp8"] * 3
+    assert [engine["max_model_len"] for engine in told["engines"]] == [2048] * 3
 
 
 def test_without_a_device_its_memory_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +192,39 @@ def test_every_engine_is_planned_for(
     assert planned is not None
     assert [each.role for each in planned] == [*embedders, "reranker"]
     assert len({each.share for each in planned[:replicas]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "gigabytes", "expected"),
+    [
+        ({}, "cuda", 24, True),
+        ({}, "cuda", 14, False),  # the pair alone takes 12.7
+        ({}, "npu", 64, False),
+        ({}, "cpu", 64, False),
+        ({"query_engine": False}, "cuda", 24, False),
+        ({"query_engine": True}, "cuda", 14, True),
+        ({"rerank_memory_share": 0.4}, "cuda", 24, False),
+    ],
+)
+def test_queries_have_an_engine_of_their_own_where_there_is_room(
+    device: Device, asked: dict[str, Any], kind: devices.Device, gigabytes: int, expected: bool
+) -> None:
+    device(DeviceMemory(gigabytes * GB))
+    settings = Settings(models="qwen3-0.6b", **asked)
+    pair = build_profile(settings)
+    found = with_query_engine(settings, kind, lambda each: plan_here(each, pair_demands(each, pair)))
+    assert found.query_engine is expected
+    assert gate_options(found).tolerance == (TOLERANCE_OF_RERANKS if expected else 0.5)
+    told = gate_options(found.model_copy(update={"gate_tolerance": 0.2}))
+    assert told.tolerance == 0.2
+
+
+def test_where_no_memory_is_told_there_is_no_room(device: Device) -> None:
+    device(None)
+    settings = Settings(models="qwen3-0.6b")
+    pair = build_profile(settings)
+    found = with_query_engine(settings, "cuda", lambda each: plan_here(each, pair_demands(each, pair)))
+    assert found.query_engine is False
 
 
 def test_for_queries_the_cache_holds_the_longest_and_no_more(device: Device) -> None:
