@@ -27,6 +27,10 @@ SAMPLED_DOCUMENTS = 20
 """Of each collection; the smallest original among them is looked for."""
 POLL_SECONDS = 1.0
 PARENT_SECONDS = 0.5
+BESIDE_A_NODE = 5
+"""Niceness of a process that a node has started: the node, which answers searches, goes before it. On two busy cores
+searches beside ingestion took 1.79 times as long as alone instead of 2.04, and ingestion kept 0.86 of its rate instead
+of 0.79 (medians of four stretches, in turns)."""
 _NEWS_BYTES = 4096
 
 
@@ -42,6 +46,8 @@ def work(settings: Settings, parent: int | None = None) -> None:
     if parent is None:
         require_shared_parts(settings)
     configure_logging(settings.log_level, as_json=settings.log_json)
+    if parent is not None:
+        os.nice(BESIDE_A_NODE)
     asyncio.run(_until_stopped(settings, parent))
 
 

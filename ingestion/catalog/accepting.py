@@ -1,5 +1,6 @@
 """What is accepted: a job, its documents into the queue, its first receipts. Each function is part of a transaction."""
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -44,10 +45,13 @@ async def accept(
     if not named:
         return ()
     last = {document.id: position for position, document in enumerate(named)}
-    rows = {
-        id_: records.document_values(named[position], position=position, background=background, now=now)
-        for id_, position in last.items()
-    }
+    # In a thread: for hundreds of documents it would hold up whatever else the process answers.
+    rows = await asyncio.to_thread(
+        lambda: {
+            id_: records.document_values(named[position], position=position, background=background, now=now)
+            for id_, position in last.items()
+        }
+    )
     # What is there already comes first: what the others may be duplicates of is what it holds from now on.
     there = await _there(connection, collection, last)
     queued = await _queue(connection, [rows[id_] for id_ in sorted(there)])
@@ -107,8 +111,8 @@ async def _add_job(
 async def _there(connection: AsyncConnection, collection: str, ids: Iterable[DocumentId]) -> set[DocumentId]:
     found: set[DocumentId] = set()
     for some in batches(ids):
-        query = select(documents.c.id).where(documents.c.collection == collection, documents.c.id.in_(some))
-        found.update(DocumentId(id_) for id_ in await connection.scalars(query))
+        result = await connection.scalars(_known(connection.dialect.name), {"c": collection, "ids": some})
+        found.update(DocumentId(id_) for id_ in result)
     return found
 
 
@@ -125,6 +129,16 @@ async def _queue(connection: AsyncConnection, rows: Sequence[Values]) -> dict[Do
 
 
 # These take longer to make than the database takes to run them.
+
+
+@cache
+def _known(dialect: str) -> Select[str]:
+    """Those of :ids that collection :c holds. On PostgreSQL one parameter, as in `insert_of`."""
+    if dialect == "postgresql":
+        ids = documents.c.id == func.any(bindparam("ids", type_=postgresql.ARRAY(String)))
+    else:
+        ids = documents.c.id.in_(bindparam("ids", expanding=True))
+    return select(documents.c.id).where(documents.c.collection == bindparam("c"), ids)
 
 
 @cache
