@@ -88,6 +88,13 @@ def with_query_engine(settings: Settings, device: Device, plan_of: Callable[[Set
     return wanted if found and found.verdict == "fits" else settings.model_copy(update={"query_engine": False})
 
 
+def with_query_engine_here(
+    settings: Settings, pair: ModelProfile, folders: tuple[Path | None, Path | None] = (None, None)
+) -> Settings:
+    """For the device that is here. `folders` as for `pair_demands`, errors as of `plan_here`."""
+    return with_query_engine(settings, find_device(), lambda each: plan_here(each, pair_demands(each, pair, folders)))
+
+
 def check_memory(settings: Settings, pair: ModelProfile) -> None:
     """Raises ConfigurationError, as `planned_engines` does, before anything is downloaded or started. Models that are
     neither here nor well known pass: they are planned for when they are."""

@@ -8,14 +8,7 @@ from pathlib import Path
 import structlog
 
 from app.accelerators import npu_chip, read_device
-from app.engine_plan import (
-    ENGINE_DEFAULTS,
-    engine_demand,
-    pair_demands,
-    plan_here,
-    planned_engines,
-    with_query_engine,
-)
+from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines, with_query_engine_here
 from app.node import OnStep
 from app.settings import Settings
 from retrieval.engine_memory import EnginePlan
@@ -143,9 +136,7 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
     if lacks_compiler() and not settings.enforce_eager:
         log.warning("NO C++ COMPILER: engines compute without compilation, which is slower", mend="install g++")
     folders = embed_folder, rerank_folder
-    settings = await to_thread(
-        with_query_engine, settings, find_device(), lambda each: plan_here(each, pair_demands(each, chosen, folders))
-    )
+    settings = await to_thread(with_query_engine_here, settings, chosen, folders)
     gate = Gate(gate_options(settings))
     demands = pair_demands(settings, chosen, folders)
     planned = await to_thread(planned_engines, settings, demands) or (None,) * len(demands)

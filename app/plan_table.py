@@ -11,7 +11,7 @@ from rich.table import Table
 from retrieval.engine_memory import EnginePlan
 from retrieval.planning import Plan, gigabytes
 
-_WIDTH = 100
+_WIDTH = 120
 
 
 def plan_table(plan: Plan) -> Table:

@@ -19,7 +19,7 @@ from app.accelerators import npu_chip, npus
 from app.client import Client
 from app.commands.exits import print_json
 from app.commands.terminal import messages
-from app.engine_plan import pair_demands, plan_here
+from app.engine_plan import pair_demands, plan_here, with_query_engine_here
 from app.model_wiring import build_profile
 from app.settings import Settings
 from app.wiring import build_catalog, build_store
@@ -195,7 +195,8 @@ def _memory(settings: Settings) -> list[Finding]:
     if settings.engine != "vllm":
         return []
     try:
-        found = plan_here(settings, pair_demands(settings, build_profile(settings)))
+        pair = build_profile(settings)
+        found = plan_here(settings, pair_demands(with_query_engine_here(settings, pair), pair))
     except ModelUnavailable:
         return []
     except ConfigurationError as error:

@@ -159,7 +159,9 @@ class EngineHost:
         """Tokens that all of a call's prompts begin with, in whole blocks of the cache."""
         if not self._block_tokens or len(prompts) < 2:
             return 0
-        alike = takewhile(lambda ids: ids[0] == ids[1], zip(min(prompts), max(prompts), strict=False))
+        first, last = min(prompts), max(prompts)
+        # Of each prompt the last token is computed, also where it is in the cache.
+        alike = takewhile(lambda ids: ids[0] == ids[1], zip(first[:-1], last, strict=False))
         common = sum(1 for _ in alike)
         return common // self._block_tokens * self._block_tokens
 

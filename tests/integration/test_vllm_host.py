@@ -95,6 +95,14 @@ def test_what_prompts_share_is_computed_once(block_tokens: int | None, sizes: li
     assert [len(step) for step in engine.steps] == sizes
 
 
+def test_prompts_that_are_alike_are_not_nothing() -> None:
+    host, engine, _ = a_host(64, 32)
+    host.take(Work(1, [[1] * 64 for _ in range(4)], int(Lane.INTERACTIVE), None))
+    while not host.idle:
+        host.step()
+    assert [len(step) for step in engine.steps] == [1, 2, 1]
+
+
 def test_what_is_urgent_goes_before_what_waits() -> None:
     host, engine, _ = a_host(20)
     host.take(work(1, 4))
