@@ -22,9 +22,6 @@ _STEPS = (0.7, 1.1)
 """By which the bound falls and rises at most, at one search."""
 _LEAST_PART = 8
 """A slice of this part of the largest is always allowed: smaller ones cost a device as much time, and do less."""
-_GRACE_CALLS = 4.0
-"""For as many times a typical call bulk work is owed nothing after the gate closed. It had all that was left until
-then, and a slice in the midst of a search that comes now and then would cost the search more than it gains."""
 _SOONEST_SECONDS = 0.0005
 """Between two looks at what bulk work is owed."""
 
@@ -221,8 +218,7 @@ class Gate:
     def _close(self, now: float) -> None:
         if self._closed(now):
             return
-        self._owed = -_GRACE_CALLS * self._interactive_seconds.value * self.options.bulk_share
-        self._owed_at = now
+        self._owed, self._owed_at = 0.0, now
         self._met = _Met(now, self._tokens, set(self._in_flight)) if self._in_flight else None
 
     def _closed(self, now: float) -> bool:

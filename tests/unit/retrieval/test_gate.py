@@ -110,20 +110,19 @@ def test_without_searches_bulk_work_takes_everything() -> None:
 
 
 def test_searches_hardly_feel_bulk_work_and_bulk_work_has_the_rest() -> None:
-    async def scene() -> tuple[float, list[float], float, int]:
+    async def scene() -> tuple[float, list[float], float]:
         site = Site(GateOptions(tolerance=0.3, ahead=3), step_s=0.005)
         idle = await _idle_search_seconds(site)
         await site.run(5, every_s=EVERY_S)  # until it has measured
         site.search_seconds.clear()
         rate = await site.run(10, every_s=EVERY_S)
-        return idle, site.search_seconds, rate, site.gate.state().slices_amid_searches
+        return idle, site.search_seconds, rate
 
-    idle, loaded, rate, amid = simulate(scene())
-    assert amid == 0  # what the others leave is more than the guaranteed share
+    idle, loaded, rate = simulate(scene())
     assert median(loaded) < 1.25 * idle
     assert max(loaded) < 1.5 * idle
     left = 1 - idle / EVERY_S
-    assert rate > 0.85 * left * RATE
+    assert rate > 0.9 * left * RATE
 
 
 def test_without_a_gate_searches_do_feel_it() -> None:
