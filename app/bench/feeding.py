@@ -18,6 +18,7 @@ import httpx
 
 from app.bench.corpus import Corpus, corpus_of
 from app.bench.measures import Point
+from app.standard_input import standard_input
 from retrieval.errors import TandemError
 
 LEAST_AHEAD = 2048
@@ -187,8 +188,7 @@ def _print(point: Point) -> None:
 
 
 async def main() -> int:
-    lines = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    lines = await standard_input()
     try:
         await feed(lines)
     except (TandemError, httpx.HTTPError) as error:

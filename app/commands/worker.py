@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -11,6 +10,7 @@ from functools import partial
 import structlog
 
 from app.settings import Settings
+from app.standard_input import standard_input
 from app.starting import close_all, until_available
 from app.telemetry import configure_logging
 from app.wiring import build_worker_parts, worker_options
@@ -114,12 +114,11 @@ async def _until_stopped(settings: Settings, parent: int | None) -> None:
     log.info("worker process starts", pid=os.getpid(), slots=settings.workers)
     starting = asyncio.create_task(process.start())
     starting.add_done_callback(on_started)
-    following = asyncio.create_task(_follow(parent, stopping)) if parent else None
-    hearing = asyncio.create_task(hear(work_arrived)) if parent else None
+    of_node = [_follow(parent, stopping), hear(work_arrived)] if parent else []
+    attending = [asyncio.create_task(each) for each in of_node]
     await stopping.wait()
-    for task in (following, hearing):
-        if task:
-            task.cancel()
+    for task in attending:
+        task.cancel()
     starting.cancel()
     results = await asyncio.gather(starting, return_exceptions=True)
     await process.stop()
@@ -184,8 +183,7 @@ async def _follow(parent: int, stopping: asyncio.Event) -> None:
 
 async def hear(work_arrived: Changes) -> None:
     """The node writes to standard input when it has queued documents. Returns when that is closed."""
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await standard_input()
     while await reader.read(_NEWS_BYTES):
         work_arrived.announce()
 

@@ -10,7 +10,15 @@ from typer.testing import CliRunner, Result
 
 from app import cli, engine_plan
 from app.commands import doctor
-from app.engine_plan import check_memory, engine_demand, pair_demands, plan_here, planned_engines, with_query_engine
+from app.engine_plan import (
+    check_memory,
+    engine_demand,
+    pair_demands,
+    plan_here,
+    planned_engines,
+    with_query_engine,
+    with_query_engine_here,
+)
 from app.model_wiring import TOLERANCE_OF_RERANKS, build_profile, engine_options, gate_options
 from app.settings import Settings
 from retrieval.engines import devices
@@ -222,9 +230,7 @@ def test_queries_have_an_engine_of_their_own_where_there_is_room(
 def test_where_no_memory_is_told_there_is_no_room(device: Device) -> None:
     device(None)
     settings = Settings(models="qwen3-0.6b")
-    pair = build_profile(settings)
-    found = with_query_engine(settings, "cuda", lambda each: plan_here(each, pair_demands(each, pair)))
-    assert found.query_engine is False
+    assert with_query_engine_here(settings, build_profile(settings)).query_engine is False
 
 
 def test_for_queries_the_cache_holds_the_longest_and_no_more(device: Device) -> None:
