@@ -13,10 +13,11 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -43,6 +44,18 @@ if TYPE_CHECKING:
 ENGINE_NICENESS = 5
 """Of a CPU engine's threads, 0 being everybody else's."""
 _TOLD_CHARACTERS = 300
+_LOOK_SECONDS = 0.0002
+"""Between two looks at whether the device is done."""
+
+
+class DeviceMark(Protocol):
+    """A point in what the device has been given to compute, as torch.cuda.Event is."""
+
+    def record(self) -> None:
+        """After what it has been given so far."""
+
+    def query(self) -> bool:
+        """Whether the device has come past it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,15 +90,20 @@ class EngineHost:
         reply: "queue.SimpleQueue[bytes]",
         *,
         portion_tokens: int | None = None,
+        portion_prompts: int | None = None,
         block_tokens: int | None = None,
+        mark: DeviceMark | None = None,
     ) -> None:
-        """`portion_tokens`: as much is given to the engine before each step; None: all there is. `block_tokens`: of the
-        cache of prefixes; None: there is none."""
+        """`portion_tokens`: as much is given to the engine before each step; None: all there is. `portion_prompts`: no
+        more are the engine's at a time, so that it begins all that it was given; None: any number. `block_tokens`: of
+        the cache of prefixes; None: there is none. `mark`: of a device that computes while the host goes on."""
         self._engine = engine
         self._task: EngineTask = task
         self._reply = reply
         self._portion_tokens = portion_tokens
+        self._portion_prompts = portion_prompts
         self._block_tokens = block_tokens
+        self._mark = mark
         self._calls: dict[int, _Call] = {}
         self._waiting: list[_Prompt] = []
         """A heap: the more urgent first, then as they came."""
@@ -94,6 +112,12 @@ class EngineHost:
     @property
     def idle(self) -> bool:
         return not self._waiting and not self._engine.has_unfinished_requests()
+
+    @property
+    def ahead(self) -> bool:
+        """Nothing waits here, and the device is not done: a step would be no more than waiting for its outputs, and
+        what comes meanwhile would be prepared only then."""
+        return not self._waiting and self._mark is not None and not self._mark.query()
 
     def take(self, message: object) -> None:
         if isinstance(message, Work):
@@ -111,7 +135,10 @@ class EngineHost:
         from vllm.outputs import PoolingRequestOutput
 
         self._submit()
-        for output in self._engine.step():
+        outputs = self._engine.step()
+        if self._mark is not None:
+            self._mark.record()
+        for output in outputs:
             assert isinstance(output, PoolingRequestOutput)
             number, _, position = output.request_id.partition("-")
             call = self._calls.get(int(number))
@@ -131,7 +158,7 @@ class EngineHost:
         from vllm.inputs import tokens_input
 
         most, even, tokens = self._portion_tokens, self._even_portion(), 0
-        while self._waiting:
+        while self._waiting and self._has_room():
             prompt = self._waiting[0]
             work = prompt.work
             if tokens and most is not None and (tokens >= even or tokens + prompt.tokens > most):
@@ -148,6 +175,10 @@ class EngineHost:
                 self._engine.add_request(name, tokens_input(ids), parameters, priority=work.priority)
             except Exception as error:  # noqa: BLE001  # whatever vLLM's checks raise, the engine itself is untouched
                 self._fail(prompt.call, f"The engine refused a request: {told(error)}")
+
+    def _has_room(self) -> bool:
+        most = self._portion_prompts
+        return most is None or self._engine.get_num_unfinished_requests() < most
 
     def _even_portion(self) -> int:
         """Tokens of the next one, where what waits goes in as few as can be: the first is soon prepared then, and none
@@ -200,7 +231,9 @@ def main() -> None:
             options.task,
             replies,
             portion_tokens=options.portion_tokens,
+            portion_prompts=None if options.portion_tokens is None else options.max_num_seqs,
             block_tokens=config.cache_config.block_size if config.cache_config.enable_prefix_caching else None,
+            mark=_device_mark(),
         )
     except ImportError as error:
         connection.sendall(frame(NotStarted("not_installed", str(error))))
@@ -210,12 +243,20 @@ def main() -> None:
         sys.exit(1)
     replies.put(frame(Started()))
     while True:
-        if host.idle:
-            host.take(inbox.get())
-        while not inbox.empty():
-            host.take(inbox.get())
-        if not host.idle:
-            host.step()
+        take_turn(host, inbox)
+
+
+def take_turn(host: EngineHost, inbox: "queue.SimpleQueue[object]") -> None:
+    """Hears what has come, and lets the engine go on with it."""
+    if host.idle:
+        host.take(inbox.get())
+    elif host.ahead:
+        with suppress(queue.Empty):
+            host.take(inbox.get(timeout=_LOOK_SECONDS))
+    while not inbox.empty():
+        host.take(inbox.get())
+    if not host.idle and not host.ahead:
+        host.step()
 
 
 def told(error: BaseException) -> str:
@@ -243,6 +284,13 @@ def _started(config: "VllmConfig") -> "LLMEngine":
     if config.parallel_config.tensor_parallel_size > 1:
         tie_workers(engine)
     return engine
+
+
+def _device_mark() -> DeviceMark | None:
+    import torch
+    from vllm.platforms import current_platform
+
+    return torch.cuda.Event() if current_platform.is_cuda() else None  # type: ignore[no-untyped-call]
 
 
 def _read(connection: socket.socket, inbox: "queue.SimpleQueue[object]") -> None:

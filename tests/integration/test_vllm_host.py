@@ -10,7 +10,7 @@ from vllm.outputs import PoolingOutput, PoolingRequestOutput
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from retrieval.engines.host_messages import Drop, Work
-from retrieval.engines.vllm_host import EngineHost
+from retrieval.engines.vllm_host import EngineHost, take_turn
 from retrieval.types import Lane
 
 
@@ -30,6 +30,9 @@ class Engine:
     def has_unfinished_requests(self) -> bool:
         return bool(self.given or self.computing)
 
+    def get_num_unfinished_requests(self) -> int:
+        return len(self.given) + len(self.computing)
+
     def abort_request(self, names: Sequence[str]) -> None:
         self.given = [name for name in self.given if name not in names]
 
@@ -43,12 +46,34 @@ class Engine:
         return [PoolingRequestOutput(name, output, [], 0, finished=True) for name in done]
 
 
+class Mark:
+    """Of a device that is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.passed = True
+
+    def record(self) -> None:
+        self.passed = False
+
+    def query(self) -> bool:
+        return self.passed
+
+
 def a_host(
-    portion_tokens: int | None, block_tokens: int | None = None
+    portion_tokens: int | None,
+    block_tokens: int | None = None,
+    portion_prompts: int | None = None,
+    mark: Mark | None = None,
 ) -> tuple[EngineHost, Engine, "queue.SimpleQueue[bytes]"]:
     engine, replies = Engine(), queue.SimpleQueue[bytes]()
     host = EngineHost(
-        cast("LLMEngine", engine), "embed", replies, portion_tokens=portion_tokens, block_tokens=block_tokens
+        cast("LLMEngine", engine),
+        "embed",
+        replies,
+        portion_tokens=portion_tokens,
+        portion_prompts=portion_prompts,
+        block_tokens=block_tokens,
+        mark=mark,
     )
     return host, engine, replies
 
@@ -121,3 +146,42 @@ def test_a_call_that_is_dropped_is_given_no_more() -> None:
     assert host.idle
     assert engine.steps == [["1-0", "1-1"], []]
     assert replies.qsize() == 0
+
+
+def test_the_engine_has_no_more_prompts_than_it_computes_at_once() -> None:
+    host, engine, _ = a_host(200, portion_prompts=3)
+    engine.overlaps = True
+    host.take(work(1, 5))
+    while not host.idle:
+        host.step()
+    assert [len(step) for step in engine.steps] == [3, 0, 2, 0]
+
+
+def test_what_comes_while_the_device_computes_is_prepared_meanwhile() -> None:
+    mark, inbox = Mark(), queue.SimpleQueue[object]()
+    host, engine, replies = a_host(20, mark=mark)
+    engine.overlaps = True
+    inbox.put(work(1, 2))
+    take_turn(host, inbox)
+    take_turn(host, inbox)
+    assert engine.steps == [["1-0", "1-1"]]
+    inbox.put(work(2, 1))
+    take_turn(host, inbox)
+    assert engine.steps == [["1-0", "1-1"], ["2-0"]]
+    assert replies.qsize() == 1
+    take_turn(host, inbox)
+    assert len(engine.steps) == 2
+    mark.passed = True
+    take_turn(host, inbox)
+    assert replies.qsize() == 2
+    assert host.idle
+
+
+def test_a_portion_that_waits_is_prepared_while_the_device_computes() -> None:
+    mark, inbox = Mark(), queue.SimpleQueue[object]()
+    host, engine, _ = a_host(20, mark=mark)
+    engine.overlaps = True
+    inbox.put(work(1, 4))
+    take_turn(host, inbox)
+    take_turn(host, inbox)
+    assert engine.steps == [["1-0", "1-1"], ["1-2", "1-3"]]
