@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         gt=0,
         le=10,
         description="How much of a search's time ingestion may have under way when the search comes. Default: 0.5; "
-        "0.85 where queries have an engine of their own.",
+        "0.7 where queries have an engine of their own.",
     )
     gate_bulk_share: float = Field(
         0.15, ge=0, lt=1, description="Share of the device that ingestion gets however many searches there are."
@@ -182,6 +182,8 @@ class Settings(BaseSettings):
             raise ValueError("TANDEM_ENGINE=node needs TANDEM_NODE_URL")
         if self.engine != "vllm" and self.load_format == "dummy":
             raise ValueError("TANDEM_LOAD_FORMAT=dummy needs TANDEM_ENGINE=vllm")
+        if self.engine != "vllm" and self.query_engine:
+            raise ValueError("TANDEM_QUERY_ENGINE=true needs TANDEM_ENGINE=vllm")
         return self
 
 

@@ -56,12 +56,13 @@ def test_priority_needs_an_embedding_server_that_knows_it(monkeypatch: pytest.Mo
         load_settings()
 
 
-def test_dummy_weights_need_engines_of_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TANDEM_LOAD_FORMAT", "dummy")
-    assert load_settings().load_format == "dummy"
+@pytest.mark.parametrize(("name", "value"), [("LOAD_FORMAT", "dummy"), ("QUERY_ENGINE", "true")])
+def test_what_needs_engines_of_the_node(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"TANDEM_{name}", value)
+    load_settings()
     monkeypatch.setenv("TANDEM_ENGINE", "node")
     monkeypatch.setenv("TANDEM_NODE_URL", "http://127.0.0.1:8080")
-    with pytest.raises(ConfigurationError, match=r"^TANDEM_LOAD_FORMAT=dummy needs TANDEM_ENGINE=vllm$"):
+    with pytest.raises(ConfigurationError, match=rf"^TANDEM_{name}={value} needs TANDEM_ENGINE=vllm$"):
         load_settings()
 
 
