@@ -52,13 +52,13 @@ def serve(
 
 @app.command()
 def worker(
-    parent: Annotated[int | None, typer.Option(hidden=True, help="Process id of the node that started this.")] = None,
+    of_node: Annotated[bool, typer.Option("--of-node", hidden=True, help="A node has started this one.")] = False,
 ) -> None:
     """Ingest what nodes have accepted, in a process of its own (TANDEM_WORKERS batches at once)."""
     from app.commands.worker import work
     from app.settings import load_settings
 
-    work(load_settings(), parent)
+    work(load_settings(), of_node=of_node)
 
 
 @app.command()

@@ -34,7 +34,7 @@ class WorkerProcesses:
         self._count = count
         self._environment = environment
         self._drain_seconds = drain_seconds
-        self._command = command or (sys.executable, "-m", "app.cli", "worker", f"--parent={os.getpid()}")
+        self._command = command or (sys.executable, "-m", "app.cli", "worker", "--of-node")
         self._running: dict[int, Process] = {}
         self._keeping: list[asyncio.Task[None]] = []
 

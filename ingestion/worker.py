@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -104,14 +104,7 @@ class Worker:
         collections = await self._collections()
         if collections == []:
             return False
-        claims = await self._catalog.claim(
-            self._id,
-            limit=self._options.batch,
-            lease=self._options.lease,
-            now=datetime.now(UTC),
-            largest=self._largest,
-            collections=collections,
-        )
+        claims = await self._claim(collections)
         if not claims:
             return False
         held = {claim.token: claim for claim in claims}
@@ -124,6 +117,25 @@ class Worker:
         finally:
             heartbeat.cancel()
         return True
+
+    async def _claim(self, collections: Sequence[str] | None) -> Sequence[Claim]:
+        claiming = asyncio.ensure_future(
+            self._catalog.claim(
+                self._id,
+                limit=self._options.batch,
+                lease=self._options.lease,
+                now=datetime.now(UTC),
+                largest=self._largest,
+                collections=collections,
+            )
+        )
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The catalog may have leased documents before its answer was there. Nobody would work on them.
+            with suppress(TandemError):
+                await self._catalog.release(await claiming)
+            raise
 
     async def _collections(self) -> list[str] | None:
         """Those whose documents are taken, by name; None: all."""

@@ -26,7 +26,6 @@ log = structlog.get_logger()
 SAMPLED_DOCUMENTS = 20
 """Of each collection; the smallest original among them is looked for."""
 POLL_SECONDS = 1.0
-PARENT_SECONDS = 0.5
 BESIDE_A_NODE = 5
 """Niceness of a process that a node has started: the node, which answers searches, goes before it. On two busy cores
 searches beside ingestion took 1.79 times as long as alone instead of 2.04, and ingestion kept 0.86 of its rate instead
@@ -34,8 +33,9 @@ of 0.79 (medians of four stretches, in turns)."""
 _NEWS_BYTES = 4096
 
 
-def work(settings: Settings, parent: int | None = None) -> None:
-    """`parent`: id of the node's process, where that has started this one; it ends with it, and may share its SQLite.
+def work(settings: Settings, *, of_node: bool = False) -> None:
+    """`of_node`: a node has started this process, whose standard input is a pipe from it; it ends with the node, and
+    may share its SQLite.
 
     Returns after a stop that was asked for. The first SIGTERM or SIGINT drains; a second one ends the process at
     once, and its leases run out by themselves.
@@ -43,12 +43,12 @@ def work(settings: Settings, parent: int | None = None) -> None:
     Raises what no waiting mends: ConfigurationError (also where a part would not be shared with the node),
     ModelUnavailable, and FingerprintMismatch when the node serves another model than at the start.
     """
-    if parent is None:
+    if not of_node:
         require_shared_parts(settings)
     configure_logging(settings.log_level, as_json=settings.log_json)
-    if parent is not None:
+    if of_node:
         os.nice(BESIDE_A_NODE)
-    asyncio.run(_until_stopped(settings, parent))
+    asyncio.run(_until_stopped(settings, of_node=of_node))
 
 
 def require_shared_parts(settings: Settings) -> None:
@@ -96,7 +96,7 @@ async def _sample(catalog: Catalog) -> set[str]:
     return found
 
 
-async def _until_stopped(settings: Settings, parent: int | None) -> None:
+async def _until_stopped(settings: Settings, *, of_node: bool) -> None:
     stopping = asyncio.Event()
     changed: list[TandemError] = []
 
@@ -114,11 +114,10 @@ async def _until_stopped(settings: Settings, parent: int | None) -> None:
     log.info("worker process starts", pid=os.getpid(), slots=settings.workers)
     starting = asyncio.create_task(process.start())
     starting.add_done_callback(on_started)
-    of_node = [_follow(parent, stopping), hear(work_arrived)] if parent else []
-    attending = [asyncio.create_task(each) for each in of_node]
+    following = asyncio.create_task(_follow_node(work_arrived, stopping)) if of_node else None
     await stopping.wait()
-    for task in attending:
-        task.cancel()
+    if following:
+        following.cancel()
     starting.cancel()
     results = await asyncio.gather(starting, return_exceptions=True)
     await process.stop()
@@ -172,17 +171,15 @@ class _Process:
         await close_all(self._parts)
 
 
-async def _follow(parent: int, stopping: asyncio.Event) -> None:
-    """By its id, which tells also of a parent that was killed."""
-    while not stopping.is_set():
-        if os.getppid() != parent:
-            log.warning("the node is gone")
-            stopping.set()
-        await asyncio.sleep(PARENT_SECONDS)
+async def _follow_node(work_arrived: Changes, stopping: asyncio.Event) -> None:
+    await hear(work_arrived)
+    log.warning("the node is gone")
+    stopping.set()
 
 
 async def hear(work_arrived: Changes) -> None:
-    """The node writes to standard input when it has queued documents. Returns when that is closed."""
+    """The node writes to standard input when it has queued documents. Returns when that is closed, which it is also
+    when the node was killed."""
     reader = await standard_input()
     while await reader.read(_NEWS_BYTES):
         work_arrived.announce()

@@ -332,3 +332,26 @@ async def test_a_worker_leaves_large_originals_to_others(bench: Bench) -> None:
     await running
     assert (await bench.catalog.document("docs", DocumentId("small"))).state == "ready"
     assert (await bench.catalog.document("docs", DocumentId("large"))).state == "queued"
+
+
+async def test_a_worker_that_is_cancelled_while_it_claims_gives_the_leases_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.accept({"book": sentences(0, 2)})
+    claim, leased, answered = bench.catalog.claim, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: object, **options: object) -> Sequence[Claim]:
+        claims = await claim(*args, **options)  # type: ignore[arg-type]
+        leased.set()
+        await answered.wait()
+        return claims
+
+    monkeypatch.setattr(bench.catalog, "claim", slow)
+    running = asyncio.create_task(worker_of(bench, Changes()).run())
+    await leased.wait()
+    running.cancel()
+    answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    record = await bench.catalog.document("docs", DocumentId("book"))
+    assert (record.state, record.attempts) == ("queued", 0)

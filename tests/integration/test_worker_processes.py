@@ -171,8 +171,9 @@ def test_a_worker_ends_when_the_node_that_started_it_is_killed(
 ) -> None:
     del minilm_folder
     program = (
-        "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'app.cli', 'worker', f'--parent={os.getpid()}'])\n"
+        "import subprocess, sys, time\n"
+        "command = [sys.executable, '-m', 'app.cli', 'worker', '--of-node']\n"
+        "child = subprocess.Popen(command, stdin=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
