@@ -1,5 +1,6 @@
 """The only constructor of adapters, from settings to components. Those of the models are in model_wiring.py."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -83,15 +84,23 @@ def build_worker_processes(settings: Settings) -> WorkerProcesses | None:
         )
     if not settings.workers:
         raise ConfigurationError("TANDEM_WORKERS=0: worker processes without slots would do nothing.")
+    return WorkerProcesses(
+        settings.worker_processes, worker_environment(settings), drain_seconds=settings.drain_seconds
+    )
+
+
+def worker_environment(settings: Settings) -> Mapping[str, str]:
+    """What is set for a node's worker processes besides what is set for the node. What only engines of the node's own
+    know is unset."""
     own = {
         "engine": "node",
         "node_url": _own_url(settings),
         "engine_api_key": settings.api_keys[0].get_secret_value() if settings.api_keys else "",
         "data_dir": str(settings.data_dir),
         "load_format": "auto",
+        "query_engine": "false",
     }
-    environment = {PREFIX + name.upper(): value for name, value in own.items()}
-    return WorkerProcesses(settings.worker_processes, environment, drain_seconds=settings.drain_seconds)
+    return {PREFIX + name.upper(): value for name, value in own.items()}
 
 
 def _own_url(settings: Settings) -> str:

@@ -233,7 +233,7 @@ def main() -> None:
             portion_tokens=options.portion_tokens,
             portion_prompts=None if options.portion_tokens is None else options.max_num_seqs,
             block_tokens=config.cache_config.block_size if config.cache_config.enable_prefix_caching else None,
-            mark=_device_mark(),
+            mark=_device_mark(config),
         )
     except ImportError as error:
         connection.sendall(frame(NotStarted("not_installed", str(error))))
@@ -286,11 +286,13 @@ def _started(config: "VllmConfig") -> "LLMEngine":
     return engine
 
 
-def _device_mark() -> DeviceMark | None:
+def _device_mark(config: "VllmConfig") -> DeviceMark | None:
     import torch
     from vllm.platforms import current_platform
 
-    return torch.cuda.Event() if current_platform.is_cuda() else None  # type: ignore[no-untyped-call]
+    # A model that is split computes in processes of its own, and this one takes nothing of a device.
+    computes_here = current_platform.is_cuda() and config.parallel_config.world_size == 1
+    return torch.cuda.Event() if computes_here else None  # type: ignore[no-untyped-call]
 
 
 def _read(connection: socket.socket, inbox: "queue.SimpleQueue[object]") -> None:

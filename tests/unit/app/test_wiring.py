@@ -6,7 +6,7 @@ from app import model_wiring
 from app.commands import doctor
 from app.model_wiring import build_profile, engine_options, model_hub
 from app.settings import load_settings
-from app.wiring import node_options
+from app.wiring import node_options, worker_environment
 from retrieval.dummy_models import write_dummy_pair
 from retrieval.errors import ModelUnavailable
 
@@ -58,3 +58,13 @@ async def test_a_worker_process_needs_no_weights(tmp_path: Path) -> None:
     folder = write_dummy_pair("qwen3-0.6b", tmp_path, texts=["word"]).embed
     settings = load_settings(engine="node", node_url="http://node:8080", embed_model=str(folder))
     assert await model_hub(settings).resolve(build_profile(settings).embed.id) == folder
+
+
+@pytest.mark.parametrize(("name", "value"), [("LOAD_FORMAT", "dummy"), ("QUERY_ENGINE", "true")])
+def test_what_engines_of_the_node_know_is_unset_for_its_worker_processes(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"TANDEM_{name}", value)
+    for name_of_own, value_of_own in worker_environment(load_settings()).items():
+        monkeypatch.setenv(name_of_own, value_of_own)
+    assert load_settings().engine == "node"
