@@ -132,7 +132,8 @@ class Worker:
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            # The catalog may have leased documents before its answer was there. Nobody would work on them.
+            # A catalog takes back what a caller that has gone asked for, unless the commit had begun: nobody would work
+            # on those documents.
             with suppress(TandemError):
                 await self._catalog.release(await claiming)
             raise

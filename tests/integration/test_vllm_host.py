@@ -157,13 +157,20 @@ def test_the_engine_has_no_more_prompts_than_it_computes_at_once() -> None:
     assert [len(step) for step in engine.steps] == [3, 0, 2, 0]
 
 
-def test_what_comes_while_the_device_computes_is_prepared_meanwhile() -> None:
-    mark, inbox = Mark(), queue.SimpleQueue[object]()
-    host, engine, replies = a_host(20, mark=mark)
+def two_turns(host: EngineHost, engine: Engine, *, prompts: int) -> "queue.SimpleQueue[object]":
+    """After a call has come, with a device that computes meanwhile; returns where more can come."""
     engine.overlaps = True
-    inbox.put(work(1, 2))
+    inbox = queue.SimpleQueue[object]()
+    inbox.put(work(1, prompts))
     take_turn(host, inbox)
     take_turn(host, inbox)
+    return inbox
+
+
+def test_what_comes_while_the_device_computes_is_prepared_meanwhile() -> None:
+    mark = Mark()
+    host, engine, replies = a_host(20, mark=mark)
+    inbox = two_turns(host, engine, prompts=2)
     assert engine.steps == [["1-0", "1-1"]]
     inbox.put(work(2, 1))
     take_turn(host, inbox)
@@ -178,10 +185,6 @@ def test_what_comes_while_the_device_computes_is_prepared_meanwhile() -> None:
 
 
 def test_a_portion_that_waits_is_prepared_while_the_device_computes() -> None:
-    mark, inbox = Mark(), queue.SimpleQueue[object]()
-    host, engine, _ = a_host(20, mark=mark)
-    engine.overlaps = True
-    inbox.put(work(1, 4))
-    take_turn(host, inbox)
-    take_turn(host, inbox)
+    host, engine, _ = a_host(20, mark=Mark())
+    two_turns(host, engine, prompts=4)
     assert engine.steps == [["1-0", "1-1"], ["1-2", "1-3"]]
