@@ -59,7 +59,7 @@ check: setup-dev  ## Linters, types, import rules and unit tests
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest -q tests/unit
 
-lock: setup-dev  ## Compiles deploy/requirements/ from pyproject.toml
+lock: setup-dev  ## Compiles deploy/requirements/ from pyproject.toml (UPGRADE=1: newest versions)
 	@deploy/requirements/lock.sh
 
 clean:  ## Removes environments and caches; data and models stay

