@@ -61,6 +61,7 @@ STATUS: Mapping[str, int] = {
     "engine_dead": 503,
     "budget_exceeded": 503,
     "store_unavailable": 503,
+    "store_full": 503,
     "catalog_unavailable": 503,
     "blob_store_unavailable": 503,
     "unavailable": 503,

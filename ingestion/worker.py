@@ -15,13 +15,13 @@ from ingestion.outcomes import failure
 from ingestion.pipeline import Pipeline
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Outcome, WorkerId
-from retrieval.errors import StoreUnavailable, TandemError
+from retrieval.errors import StoreFull, StoreUnavailable, TandemError
 from retrieval.types import Fingerprint
 
 log = structlog.get_logger()
 
 
-OUTAGES = frozenset(error.code for error in (StoreUnavailable, BlobStoreUnavailable, CatalogUnavailable))
+OUTAGES = frozenset(error.code for error in (StoreUnavailable, StoreFull, BlobStoreUnavailable, CatalogUnavailable))
 """No document brings these about, so no number of them fails one. While they last nothing is claimed."""
 MOST_DOUBLINGS = 16
 

@@ -110,6 +110,13 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class StoreFull(Unavailable):
+    """The disk that holds the data is full, or its free space is under the reserve: nothing more is written until there
+    is room again."""
+
+    code = "store_full"
+
+
 class StoreFailed(TandemError):
     """The vector store answered with an error that a retry will not mend."""
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Request
 from app.examples import audit as examples
 from app.routes.callers import unless_gone
 from app.routes.dependencies import ServingNode
-from app.routes.documented import CATALOG, STORE, answer, failures, named
+from app.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
 from app.schemas.audit import AuditIn, AuditOut
 
 router = APIRouter(tags=["audit"])
@@ -18,7 +18,7 @@ router = APIRouter(tags=["audit"])
     summary="Compare catalog, store and originals",
     responses={
         200: answer(examples.REPORTS, "What was found, and what of it was mended."),
-        **failures("collection_not_found", "audit_running", "blob_store_unavailable", *CATALOG, *STORE),
+        **failures("collection_not_found", "audit_running", "blob_store_unavailable", *CATALOG, *STORE_WRITES),
     },
 )
 async def audit(

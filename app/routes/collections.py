@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Response
 
 from app.examples import collections as examples
 from app.routes.dependencies import ServingNode
-from app.routes.documented import CATALOG, STORE, CollectionPath, answer, failures, named
+from app.routes.documented import CATALOG, STORE_WRITES, CollectionPath, answer, failures, named
 from app.schemas.collections import CollectionIn, CollectionOut, CollectionsOut
 from retrieval.embedders import with_dimension
 from retrieval.types import Lane
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/collections", tags=["collections"])
     status_code=201,
     responses={
         201: answer(examples.CREATED, "The collection, empty."),
-        **failures("collection_exists", "unsupported", *CATALOG, *STORE),
+        **failures("collection_exists", "unsupported", *CATALOG, *STORE_WRITES),
     },
 )
 async def create_collection(
@@ -60,7 +60,7 @@ async def list_collections(node: ServingNode) -> CollectionsOut:
     summary="Look at one collection",
     responses={
         200: answer(examples.ONE, "The collection, its chunks counted."),
-        **failures("collection_not_found", *CATALOG, *STORE),
+        **failures("collection_not_found", *CATALOG, *STORE_WRITES),
     },
 )
 async def get_collection(name: CollectionPath, node: ServingNode) -> CollectionOut:
@@ -74,7 +74,7 @@ async def get_collection(name: CollectionPath, node: ServingNode) -> CollectionO
     status_code=204,
     responses={
         204: {"description": "The collection is gone."},
-        **failures("collection_not_found", "document_busy", *CATALOG, *STORE),
+        **failures("collection_not_found", "document_busy", *CATALOG, *STORE_WRITES),
     },
 )
 async def delete_collection(name: CollectionPath, node: ServingNode) -> Response:

@@ -15,6 +15,7 @@ CODES = "x-codes"
 
 CATALOG = ("catalog_unavailable",)
 STORE = ("store_unavailable", "store_failed")
+STORE_WRITES = (*STORE, "store_full")
 EMBEDDER = ("engine_dead", "engine_failed")
 """What a call of the embedder or reranker ends with, beside its answer."""
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from app.examples import documents as examples
 from app.routes.dependencies import ServingNode
-from app.routes.documented import CATALOG, STORE, answer, failures
+from app.routes.documented import CATALOG, STORE_WRITES, answer, failures
 from app.schemas.documents import DocumentOut, DocumentsOut
 from app.schemas.wire import CollectionName, Text
 from retrieval.types import DocumentId
@@ -66,7 +66,7 @@ async def get_document(document_id: DocumentPath, node: ServingNode, collection:
         204: {"description": "No search finds the document any more."},
         **failures(
             *("collection_not_found", "document_not_found", "document_busy", "invalid_text", "blob_store_unavailable"),
-            *(*CATALOG, *STORE),
+            *(*CATALOG, *STORE_WRITES),
         ),
     },
 )

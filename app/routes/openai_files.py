@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Path, Query, Response
 from app.examples import documents
 from app.examples import store_files as examples
 from app.routes.dependencies import FORM_TYPE, ServingNode
-from app.routes.documented import CATALOG, STORE, answer, failures, named
+from app.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
 from app.schemas.store_files import DeletedOut, FileOut, FilesOut, UploadForm
 from app.schemas.wire import Text
 
@@ -90,7 +90,7 @@ async def get_file(file_id: FilePath, node: ServingNode) -> FileOut:
     responses={
         200: answer(examples.FILE_DELETED, "No vector store has it any more."),
         **NOT_FOUND,
-        **failures("document_busy", *STORE),
+        **failures("document_busy", *STORE_WRITES),
     },
 )
 async def delete_file(file_id: FilePath, node: ServingNode) -> DeletedOut:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query, Response
 from app.examples import store_files as examples
 from app.node import Node
 from app.routes.dependencies import ServingNode
-from app.routes.documented import CATALOG, STORE, answer, failures, named
+from app.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
 from app.routes.openai_files import After, FilePath
 from app.routes.vector_stores import StorePath, store_named
 from app.schemas.store_files import (
@@ -133,7 +133,7 @@ async def update_store_file(
     responses={
         200: answer(examples.REMOVED, "No search of the store finds the file any more."),
         **FILE_NOT_FOUND,
-        **failures("document_busy", "blob_store_unavailable", *CATALOG, *STORE),
+        **failures("document_busy", "blob_store_unavailable", *CATALOG, *STORE_WRITES),
     },
 )
 async def remove_store_file(vector_store_id: StorePath, file_id: FilePath, node: ServingNode) -> DeletedOut:

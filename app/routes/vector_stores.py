@@ -11,7 +11,7 @@ from app.examples import vector_stores as examples
 from app.node import Node
 from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
-from app.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
+from app.routes.documented import CATALOG, EMBEDDER, STORE, STORE_WRITES, answer, failures, named
 from app.schemas.store_files import STORE_PREFIX, DeletedOut, attributes_of, chunking_of
 from app.schemas.vector_stores import (
     ContentOut,
@@ -53,7 +53,7 @@ NOT_FOUND = failures("collection_not_found", "invalid_text", *CATALOG)
         200: answer(examples.ONE, "The store."),
         **failures(
             *("document_not_found", "collection_exists", "media_type_mismatch", "overloaded"),
-            *("blob_store_unavailable", *CATALOG, *STORE),
+            *("blob_store_unavailable", *CATALOG, *STORE_WRITES),
         ),
     },
 )
@@ -137,7 +137,11 @@ async def update_vector_store(
 @router.delete(
     "/{vector_store_id}",
     summary="Delete a vector store",
-    responses={200: answer(examples.DELETED, "The store is gone."), **NOT_FOUND, **failures("document_busy", *STORE)},
+    responses={
+        200: answer(examples.DELETED, "The store is gone."),
+        **NOT_FOUND,
+        **failures("document_busy", *STORE_WRITES),
+    },
 )
 async def delete_vector_store(vector_store_id: StorePath, node: ServingNode) -> DeletedOut:
     """Deletes the collection with its documents, vectors, jobs, and originals that no other one holds."""
