@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 
+from app.schemas.cursor import CURSOR_KEY, Cursors
 from app.starting import close_all, until_available
 from app.worker_processes import WorkerProcesses
 from app.workers import WorkerParts, Workers
@@ -125,6 +126,13 @@ class Node:
         self._watching: asyncio.Task[None] | None = None
         self.selftest: SelfTestReport | None = None
         self.capabilities: StoreCapabilities | None = None
+        self._cursors: Cursors | None = None
+
+    @property
+    def cursors(self) -> Cursors:
+        """Of a node that serves."""
+        assert self._cursors is not None
+        return self._cursors
 
     @property
     def parts(self) -> Mapping[str, Lifecycle]:
@@ -207,6 +215,7 @@ class Node:
         return {name: reason for name, reason in found.items() if reason}
 
     async def _prepare(self) -> None:
+        self._cursors = Cursors(await self.components.catalog.secret(CURSOR_KEY))
         self.capabilities = await self.components.store.capabilities()
         await self.collections.ensure(DEFAULT_COLLECTION, self.components.embedder.fingerprint)
 

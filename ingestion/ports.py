@@ -93,6 +93,10 @@ class Catalog(Lifecycle, Protocol):
         """In the order they were set. Raises CollectionNotFound."""
         ...
 
+    async def secret(self, name: str) -> bytes:
+        """32 random bytes, made at the first call with this name; the same ever after, for everybody on the catalog."""
+        ...
+
     # Documents and jobs
     async def accept(
         self,

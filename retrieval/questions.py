@@ -41,16 +41,27 @@ class Reranking:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page begins in the order that the first page fixed: one pool, recalled and ranked in one way."""
+
+    offset: int
+    """Hits on the pages before."""
+    pool: int
+    mode: Mode
+    reranked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SearchQuery:
     text: str
     mode: Mode | None = None
     """None: hybrid, where the server can."""
     fusion: Fusion = Fusion()
     top_k: int = 10
-    offset: int = 0
-    """Hits to pass over, for the pages after the first."""
     candidates: int = 50
-    """Pool that recall brings and the reranker scores."""
+    """Pool that recall brings and the reranker scores, and that pages are parts of; `top_k` where that is more."""
+    place: Place | None = None
+    """None: the first page."""
     reranking: Reranking | None = Reranking()
     """None: recall alone."""
     partition: str | None = None
@@ -66,6 +77,15 @@ class SearchQuery:
     """Chunks on either side that come with each hit as its context."""
     highlights: int = 0
     """Sentences of each hit to point out."""
+
+    @property
+    def pool(self) -> int:
+        """Hits to recall. The same for every page: scores are scaled, and hits grouped, within the pool."""
+        return self.place.pool if self.place else max(self.candidates, self.top_k)
+
+    @property
+    def offset(self) -> int:
+        return self.place.offset if self.place else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,5 +166,6 @@ class SearchResult:
     score_name: str
     """Which of `Hit.scores` is `Hit.score`."""
     truncated_query_tokens: int
-    more: bool
-    """Whether there are hits behind the last one."""
+    next: Place | None
+    """Of the page behind this one; None where the pool has no more hits, and where time ran out amid reranking: the
+    order of half a rerank cannot be made again."""

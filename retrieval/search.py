@@ -11,7 +11,7 @@ from retrieval.fusion import FUSED
 from retrieval.gate import Gate
 from retrieval.highlighting import with_highlights
 from retrieval.ports import Embedder, Reranker, VectorStore
-from retrieval.questions import Hit, SearchQuery, SearchResult
+from retrieval.questions import Hit, Place, RecallReport, RerankReport, SearchQuery, SearchResult
 from retrieval.recall import Recall
 from retrieval.reranking import SecondStage
 from retrieval.tokenizing import check_text
@@ -35,7 +35,7 @@ class SearchService:
         started = perf_counter()
         check_text(query.text)
         with self._ahead_of_bulk_work(query):
-            recalled = await self._recall(collection, embedder, query, _pool(query))
+            recalled = await self._recall(collection, embedder, query, query.pool)
             ended_recall = perf_counter()
             reranked = await self._second_stage(query.text, recalled.hits, query.reranking, started)
         mode = recalled.report.mode
@@ -62,7 +62,7 @@ class SearchService:
             models={"embed": embedder.fingerprint.model, "rerank": self._second_stage.model},
             score_name=score_name,
             truncated_query_tokens=max(recalled.truncated_query_tokens, reranked.truncated_query_tokens),
-            more=len(hits) > end,
+            next=_next(query, recalled.report, reranked.report) if len(hits) > end else None,
         )
 
     def _ahead_of_bulk_work(self, query: SearchQuery) -> AbstractContextManager[None]:
@@ -77,10 +77,11 @@ class SearchService:
         return hits
 
 
-def _pool(query: SearchQuery) -> int:
-    """Hits to recall. Recall alone brings one more than is shown, to tell whether there are more."""
-    asked = query.offset + query.top_k
-    return max(query.candidates, asked if query.reranking else asked + 1)
+def _next(query: SearchQuery, recall: RecallReport, rerank: RerankReport) -> Place | None:
+    """The following page does as this one did, whatever is away or comes back meanwhile."""
+    if rerank.applied == "partial":
+        return None
+    return Place(query.offset + query.top_k, query.pool, recall.mode, reranked=rerank.applied)
 
 
 def _ms(start: float, end: float, *, less: float = 0.0) -> float:

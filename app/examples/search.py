@@ -72,7 +72,7 @@ _RERANKED = {
     "timings_ms": {"embed": 6.2, "recall": 11.8, "rerank": 38.6, "total": 58.1},
     "models": _MODELS,
     "truncated_query_tokens": 0,
-    "next_cursor": "WzEsICJlM2Q4YzMxY2JkM2I1NWRmIl0=",
+    "next_cursor": "-jo315tkZHpPsHlRvLLHWlsxLCA1MCwgImh5YnJpZCIsIHRydWUsICJlM2Q4YzMxY2JkM2I1NWRmIl0=",
     "request_id": "009135f958e24466975ec0f183461088",
 }
 

@@ -10,7 +10,6 @@ from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
 from app.schemas.answer import BatchOut, SearchOut
-from app.schemas.cursor import MAX_OFFSET, cursor_at
 from app.schemas.question import SearchIn
 from retrieval.questions import SearchResult
 
@@ -38,13 +37,14 @@ async def search(
 ) -> Response:
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
     collection = await node.collections.get_recent(body.collection)
-    queries = [body.to_query(text, collection) for text in body.texts]
+    place = node.cursors.place(body.cursor, body.digest()) if body.cursor else None
+    queries = [body.to_query(text, collection, place) for text in body.texts]
     results = await unless_gone(request, ask(queries, collection, node, admission, metrics))
 
     def answer(result: SearchResult) -> SearchOut:
-        end = queries[0].offset + len(result.hits)
-        more = result.more and body.query is not None and end <= MAX_OFFSET
-        return SearchOut.of(result, cursor_at(end, body.digest()) if more else None, request.state.request_id)
+        more = result.next if body.query is not None else None
+        cursor = node.cursors.at(more, body.digest()) if more else None
+        return SearchOut.of(result, cursor, request.state.request_id)
 
     answers = [answer(result) for result in results]
     # Made by ourselves, so that FastAPI does not check the answer a second time.

@@ -110,7 +110,9 @@ class SearchOut(Wire):
     timings_ms: TimingsOut = Field(description="Wall clock, by stage.")
     models: ModelsOut = Field(description="Those that answered.")
     truncated_query_tokens: int = Field(description="Tokens of the query that did not fit a model's window.")
-    next_cursor: str | None = Field(description="For the hits after the last one; None where there are none.")
+    next_cursor: str | None = Field(
+        description="For the hits after the last one; None where the pool has no more, or was reranked in part."
+    )
     request_id: str = Field(description="As in the header X-Request-ID.")
 
     @classmethod

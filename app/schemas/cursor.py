@@ -1,25 +1,42 @@
-"""Where the next page of an answer begins: opaque to callers, and of one question only."""
+"""Where the next page of an answer begins: opaque to callers, of one question only, and signed."""
 
+import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from retrieval.errors import InvalidRequest
+from retrieval.questions import Place
 
-MAX_OFFSET = 10_000
+CURSOR_KEY = "cursors"
+"""Name of the secret in the catalog: nodes of one catalog read each other's cursors, before and after a restart."""
+_MAC_BYTES = 16
 
 
-def cursor_at(offset: int, digest: str) -> str:
-    return urlsafe_b64encode(json.dumps([offset, digest]).encode()).decode()
+class Cursors:
+    def __init__(self, key: bytes) -> None:
+        self._key = key
 
+    def at(self, place: Place, digest: str) -> str:
+        """`digest` is that of the question."""
+        told = json.dumps([place.offset, place.pool, place.mode, place.reranked, digest]).encode()
+        return urlsafe_b64encode(self._mac(told) + told).decode()
 
-def offset_of(cursor: str, digest: str) -> int:
-    """Raises InvalidRequest."""
-    try:
-        offset, of = json.loads(urlsafe_b64decode(cursor.encode()))
-    except (ValueError, TypeError) as error:
-        raise InvalidRequest("cursor: not one that an answer gave as next_cursor.") from error
-    if of != digest:
-        raise InvalidRequest("cursor: it belongs to another question; only top_k, neighbors and highlights may change.")
-    if not isinstance(offset, int) or not 0 <= offset <= MAX_OFFSET:
-        raise InvalidRequest(f"cursor: it points beyond the {MAX_OFFSET} hits that can be paged through.")
-    return offset
+    def place(self, cursor: str, digest: str) -> Place:
+        """Raises InvalidRequest."""
+        try:
+            decoded = urlsafe_b64decode(cursor.encode())
+        except ValueError:
+            decoded = b""
+        mac, told = decoded[:_MAC_BYTES], decoded[_MAC_BYTES:]
+        # What carries the MAC was written by `at`: nothing in it has to be checked again.
+        if not hmac.compare_digest(mac, self._mac(told)):
+            raise InvalidRequest("cursor: not one that an answer gave as next_cursor. Send it as it came.")
+        offset, pool, mode, reranked, of = json.loads(told)
+        if of != digest:
+            raise InvalidRequest(
+                "cursor: it belongs to another question; only top_k, neighbors and highlights may change."
+            )
+        return Place(offset, pool, mode, reranked)
+
+    def _mac(self, told: bytes) -> bytes:
+        return hmac.digest(self._key, told, "sha256")[:_MAC_BYTES]

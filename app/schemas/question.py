@@ -7,15 +7,19 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.schemas.cursor import offset_of
 from app.schemas.wire import Asked, CollectionName, FilledText, Instruction, Text
 from ingestion.types import Collection
 from retrieval.filter_parsing import parse_filter
 from retrieval.filters import BUILT_IN, And, Filter, In, KeyType, Not
-from retrieval.questions import Fusion, Mode, Reranking, SearchQuery
+from retrieval.questions import Fusion, Mode, Place, Reranking, SearchQuery
 
 MAX_QUERY_CHARACTERS = 100_000
 MAX_QUERIES = 32
+MAX_RERANKED = 400
+MAX_CANDIDATES = 1000
+"""Without reranking: how deep pages go."""
+MAX_HIGHLIGHTED = 100
+"""Hits of one request whose sentences are ranked, over all its queries."""
 
 
 class WeightsIn(Asked):
@@ -62,7 +66,13 @@ class SearchIn(Asked):
     cursor: Annotated[str, Field(max_length=1000)] | None = Field(
         None, description="`next_cursor` of an answer: the hits after its last one, for the same question."
     )
-    candidates: int = Field(50, ge=1, le=400, description="Pool that recall brings and the reranker scores.")
+    candidates: int = Field(
+        50,
+        ge=1,
+        le=MAX_CANDIDATES,
+        description="Pool that recall brings and the reranker scores; pages are its parts, and end with it. At most "
+        f"{MAX_RERANKED}, or {MAX_CANDIDATES} with `rerank: false`.",
+    )
     mode: Mode | None = Field(
         None, description="Recall by vectors, by words (BM25), or both; unless told: both, where the server has BM25."
     )
@@ -94,7 +104,12 @@ class SearchIn(Asked):
     group_by: Literal["document"] | None = Field(None, description="Of each document its best chunk alone.")
     diversity: float = Field(0.0, ge=0, le=1, description="How much a hit loses by being like those before it.")
     neighbors: int = Field(0, ge=0, le=10, description="Chunks on either side, as the `context` of each hit.")
-    highlights: int = Field(0, ge=0, le=10, description="Sentences of each hit to point out, the best first.")
+    highlights: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Sentences of each hit to point out, the best first; of 100 hits in one request, at most.",
+    )
     instruction: Instruction | None = Field(
         None, description="What the embedding model is told to look for; default: the collection's, or the model's own."
     )
@@ -108,6 +123,23 @@ class SearchIn(Asked):
             raise PydanticCustomError("cursor", "'cursor' goes with 'query': ask for more of one answer at a time")
         return self
 
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Self:
+        if self.candidates > MAX_RERANKED and self.rerank is not False:
+            raise PydanticCustomError(
+                "candidates",
+                "'candidates' is {asked}: at most {most} are reranked; ask for fewer, or for 'rerank': false",
+                {"asked": self.candidates, "most": MAX_RERANKED},
+            )
+        hits = len(self.texts) * self.top_k
+        if self.highlights and hits > MAX_HIGHLIGHTED:
+            raise PydanticCustomError(
+                "highlights",
+                "'highlights' of {hits} hits ('top_k' of each query): at most {most} in one request",
+                {"hits": hits, "most": MAX_HIGHLIGHTED},
+            )
+        return self
+
     @property
     def texts(self) -> list[str]:
         return self.queries or [self.query or ""]
@@ -117,10 +149,11 @@ class SearchIn(Asked):
         question = self.model_dump_json(exclude={"cursor", "top_k", "neighbors", "highlights"})
         return sha256(question.encode()).hexdigest()[:16]
 
-    def to_query(self, text: str, collection: Collection) -> SearchQuery:
-        """Raises InvalidRequest for a cursor that is not of this question, and for a filter that is none."""
+    def to_query(self, text: str, collection: Collection, place: Place | None = None) -> SearchQuery:
+        """`place` is that of `cursor`. Raises InvalidRequest for a filter that is none."""
         reranking = Reranking(
-            required=self.rerank == "required",
+            # A page is reranked as the first one was, or not at all.
+            required=place.reranked if place else self.rerank == "required",
             any_language=self.rerank is True,
             instruction=self.rerank_instruction or collection.rerank_instruction,
             model=self.rerank_model,
@@ -129,12 +162,12 @@ class SearchIn(Asked):
         )
         return SearchQuery(
             text=text,
-            mode=self.mode,
+            mode=place.mode if place else self.mode,
             fusion=self.fusion.to_fusion(),
             top_k=self.top_k,
-            offset=offset_of(self.cursor, self.digest()) if self.cursor else 0,
             candidates=self.candidates,
-            reranking=None if self.rerank is False else reranking,
+            place=place,
+            reranking=reranking if (place.reranked if place else self.rerank is not False) else None,
             partition=self.partition,
             filter=self._filter(collection.metadata_keys),
             min_score=self.min_score,

@@ -4,7 +4,7 @@ from collections.abc import Collection as Several
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ingestion.catalog import accepting, collections, jobs, leases, swaps
+from ingestion.catalog import accepting, collections, installation_keys, jobs, leases, swaps
 from ingestion.catalog import documents as told
 from ingestion.catalog.database import Database
 from ingestion.types import (
@@ -64,6 +64,9 @@ class SqlCatalog:
 
     async def golden_queries(self, collection: str) -> Sequence[GoldenQuery]:
         return await self._database.read(lambda connection: collections.golden(connection, collection))
+
+    async def secret(self, name: str) -> bytes:
+        return await self._database.write(lambda connection: installation_keys.secret(connection, name))
 
     async def accept(
         self,

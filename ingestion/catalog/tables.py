@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -71,6 +72,11 @@ golden_queries = Table(
     Column("position", Integer, primary_key=True),
     Column("query", Text, nullable=False),
     Column("relevant", Json, nullable=False),
+)
+
+# Keys of the installation's own, such as that of cursors. Whoever reads the database could write into it as well.
+secrets = Table(
+    "secrets", metadata, Column("name", Key, primary_key=True), Column("value", LargeBinary, nullable=False)
 )
 
 IN_QUEUE = text("due_at IS NOT NULL")

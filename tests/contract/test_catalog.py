@@ -229,6 +229,17 @@ class TestAccept:
             assert sorted(versions) == list(range(1, 11))
 
 
+class TestSecret:
+    async def test_is_made_once_for_everybody(self, catalog: SqlCatalog, database_url: str) -> None:
+        other = SqlCatalog(database_url)
+        await other.start()
+        found = await asyncio.gather(*(each.secret("one") for each in (catalog, other) for _ in range(4)))
+        assert len(set(found)) == 1
+        assert len(found[0]) == 32
+        assert await catalog.secret("another") != found[0]
+        await other.close()
+
+
 class TestTold:
     async def test_documents_come_in_pages(self, catalog: SqlCatalog) -> None:
         names = ["B", "a", "b", "ä", "文"]

@@ -2,10 +2,12 @@
 time."""
 
 import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from uuid import uuid4
 
 import pytest
 
+from retrieval.errors import EngineDead
 from retrieval.types import Lane, RerankScores
 from tests.support.node import NodeUnderTest
 
@@ -81,6 +83,54 @@ async def test_pages_are_the_parts_of_one_order(filled: NodeUnderTest, how: dict
         cursor, pages = answer["next_cursor"], pages + 1
     assert paged == whole
     assert pages == -(-len(whole) // 3)
+
+
+@pytest.mark.parametrize("how", [{}, {"fusion": {"method": "rrf"}}, {"group_by": "document"}])
+async def test_pages_end_with_their_pool(filled: NodeUnderTest, how: dict[str, object]) -> None:
+    question = {"query": "care of anchors and bells", "collection": "quay", "candidates": 7, "rerank": False, **how}
+    first = await filled.search(**question, top_k=3)
+    rest = await filled.search(**question, top_k=100, cursor=first["next_cursor"]) if first["next_cursor"] else None
+    whole = await filled.search(**question, top_k=7)
+    hits = [*first["hits"], *(rest["hits"] if rest else [])]
+    assert [hit["chunk_id"] for hit in hits] == [hit["chunk_id"] for hit in whole["hits"]]
+    assert whole["next_cursor"] is None
+    assert rest is None or (rest["next_cursor"], rest["recall"]["candidates"]) == (None, 7)
+
+
+async def test_a_page_is_an_error_rather_than_of_another_order(
+    filled: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = {"query": "care of cranes", "collection": "quay", "top_k": 3}
+    cursor = (await filled.search(**question))["next_cursor"]
+    monkeypatch.setattr(filled.reranker, "fail_with", EngineDead("gone"))
+    refused = await filled.http.post("/search", json={**question, "cursor": cursor})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_dead")
+    unranked = await filled.search(**question)
+    monkeypatch.setattr(filled.reranker, "fail_with", None)
+    following = await filled.search(**question, cursor=unranked["next_cursor"])
+    assert following["score_name"] == unranked["score_name"] == "fused"
+
+
+async def test_an_edited_cursor_is_refused(filled: NodeUnderTest) -> None:
+    question = {"query": "care", "collection": "quay", "top_k": 3}
+    raw = urlsafe_b64decode((await filled.search(**question))["next_cursor"])
+    assert b"[3, 50," in raw
+    for edited in (raw.replace(b"[3, 50,", b"[3, 9000,"), raw[16:], b"[10000, 10000]"):
+        body = {**question, "cursor": urlsafe_b64encode(edited).decode()}
+        refused = await filled.http.post("/search", json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_request")
+
+
+async def test_more_than_can_be_ranked_in_time_is_refused(filled: NodeUnderTest) -> None:
+    for wrong in (
+        {"candidates": 401},
+        {"candidates": 1001, "rerank": False},
+        {"queries": ["x"] * 11, "top_k": 10, "highlights": 1},
+    ):
+        query = {} if "queries" in wrong else {"query": "x"}
+        refused = await filled.http.post("/search", json={"collection": "quay", **query, **wrong})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_request"), wrong
+    await filled.search("docks", collection="quay", candidates=1000, rerank=False)
 
 
 async def test_a_cursor_is_of_its_question_only(filled: NodeUnderTest) -> None:

@@ -1,0 +1,21 @@
+"""Random keys of this installation, in the catalog. Each function is part of a transaction."""
+
+from secrets import token_bytes
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ingestion.catalog.tables import secrets
+
+_BYTES = 32
+
+
+async def secret(connection: AsyncConnection, name: str) -> bytes:
+    """See Catalog.secret."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    made = insert(secrets).values(name=name, value=token_bytes(_BYTES))
+    # Of several that make one at a time the first stays, and all read it.
+    await connection.execute(made.on_conflict_do_nothing())
+    found: bytes = (await connection.execute(select(secrets.c.value).where(secrets.c.name == name))).scalar_one()
+    return found
