@@ -11,6 +11,7 @@ from itertools import accumulate
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 from tokenizers import Tokenizer
 
+from ingestion.blocks import MAX_NESTING, block_chars, block_end, fence_around, fences, nesting, resume_at
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.types import ChunkSpan
 from retrieval.tokenizing import count_tokens
@@ -21,8 +22,9 @@ MAX_CHUNK_BYTES = 60_000
 
 # A text of at most so many characters per token allowed may fit into one chunk: worth one look before splitting.
 _ONE_CHUNK_CHARS_PER_TOKEN = 8
-# The splitter's time grows with the square of a line's length, so longer lines are cut here, in linear time.
-_LONG_LINE = re.compile(r"[^\n]{8192,}")
+# The splitter looks at the rest of a line for each chunk in it, so lines of many chunks are cut here.
+_LONG_LINE_CHARS = 8192
+_LONG_LINE_CHARS_PER_TOKEN = 32
 _BLOCK_CHARS = 16_384
 # Encodings are large; only so many are held at a time.
 _BATCH = 256
@@ -63,15 +65,15 @@ def chunk_spans(
         ((_, tokens, size),) = _measured(text, [whole], count)
         if tokens <= max_tokens and size <= MAX_CHUNK_BYTES:
             return [ChunkSpan(*whole, tokens)]
-    markdown = becomes_markdown(media_type)
+    split = partial(_split, text, tokenizer, max_tokens, overlap, _fences_of(text, media_type))
     spans: list[_Span] = []
     position = 0
-    for line in _LONG_LINE.finditer(text):
-        spans += _split(text, position, line.start(), _splitter(tokenizer, max_tokens, overlap, markdown))
+    for line in _long_lines(max_tokens).finditer(text):
+        spans += split(position, line.start())
         for start in range(line.start(), line.end(), _BLOCK_CHARS):
             spans += _windows(text, start, min(start + _BLOCK_CHARS, line.end()), tokenizer, max_tokens, overlap)
         position = line.end()
-    spans += _split(text, position, len(text), _splitter(tokenizer, max_tokens, overlap, markdown))
+    spans += split(position, len(text))
     fitted = _fitted(text, spans, count, max_tokens)
     # Without its margin of white space, the last piece of a text can be all overlap.
     ends = accumulate((span.end for span in fitted), max, initial=0)
@@ -87,11 +89,37 @@ def _splitter(tokenizer: Tokenizer, max_tokens: int, overlap: int, markdown: boo
     return kind.from_huggingface_tokenizer(tokenizer, max_tokens, overlap)
 
 
-def _split(text: str, start: int, end: int, splitter: MarkdownSplitter | TextSplitter) -> Iterator[_Span]:
-    if text[start:end].isspace():
-        return
-    for offset, chunk in splitter.chunk_indices(text[start:end]):
-        yield start + offset, start + offset + len(chunk)
+def _long_lines(max_tokens: int) -> re.Pattern[str]:
+    return re.compile(rf"[^\n]{{{min(_LONG_LINE_CHARS, _LONG_LINE_CHARS_PER_TOKEN * max_tokens)},}}")
+
+
+def _fences_of(text: str, media_type: str) -> list[_Span] | None:
+    """None: the text is not Markdown."""
+    return fences(text) if becomes_markdown(media_type) else None
+
+
+def _split(
+    text: str, tokenizer: Tokenizer, max_tokens: int, overlap: int, code: list[_Span] | None, start: int, end: int
+) -> Iterator[_Span]:
+    """Chunks of a part of the text, block by block; `code`: the fences of a Markdown text. What lies too deep in lists
+    and quotes is split as plain text, and so is the rest of a fence that is longer than a block."""
+    chars = block_chars(max_tokens)
+    while start < end:
+        fence = fence_around(start, code or ())
+        stop = block_end(text, start, min(end, fence[1]) if fence else end, chars)
+        block = text[start:stop]
+        markdown = code is not None and not fence and nesting(block) <= MAX_NESTING
+        splitter = _splitter(tokenizer, max_tokens, overlap, markdown)
+        spans = [] if block.isspace() else _pieces(splitter.chunk_indices(block), start)
+        following = stop
+        if stop < (fence[1] if fence else end):
+            following = resume_at(text, [begin for begin, _ in spans], start, stop, code or ())
+        yield from (span for span in spans if span[0] < following)
+        start = following
+
+
+def _pieces(chunks: Sequence[tuple[int, str]], start: int) -> list[_Span]:
+    return [(start + offset, start + offset + len(chunk)) for offset, chunk in chunks]
 
 
 def _windows(text: str, start: int, end: int, tokenizer: Tokenizer, max_tokens: int, overlap: int) -> Iterator[_Span]:
@@ -111,11 +139,13 @@ def _windows(text: str, start: int, end: int, tokenizer: Tokenizer, max_tokens: 
         yield begin, covered
         after = bisect_left(begins, covered)
         first = max(after - overlap, first + 1)
-        while (
-            first < after and len(tokenizer.encode(text[begins[first] : covered], add_special_tokens=False)) > overlap
-        ):
-            first += 1
+        while first < after and (excess := _tokens(tokenizer, text[begins[first] : covered]) - overlap) > 0:
+            first = min(first + excess, after)
         begin = min(begins[first], covered)
+
+
+def _tokens(tokenizer: Tokenizer, text: str) -> int:
+    return len(tokenizer.encode(text, add_special_tokens=False))
 
 
 def _break_before(text: str, low: int, high: int) -> int:
