@@ -7,7 +7,9 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
 from app import error_handlers
-from app.limits import Admission, ApiKeys, BodyLimit
+from app.access import Access, ApiKeys
+from app.bodies import Bodies, BodyBounds, BodyBudget
+from app.limits import Admission
 from app.mcp.endpoint import McpEndpoint, host_checks
 from app.mcp.over_services import OverServices
 from app.mcp.server import build_server
@@ -15,12 +17,15 @@ from app.mcp.tools import Tools
 from app.node import Components, OnStep
 from app.openapi import described
 from app.routes import health
-from app.routes.dependencies import authorized, body_as_declared
+from app.routes.dependencies import body_as_declared, caller
 from app.routes.guarded import GUARDED
 from app.runner import OnFailure, Runner
 from app.settings import Settings
 from app.telemetry import Metrics, Observed
 from app.wiring import build_components, node_options
+
+BODIES_AT_ONCE = 4
+"""Of the largest size: what is in memory of all together."""
 
 
 def create_app(
@@ -56,18 +61,20 @@ def create_app(
     app = described(lifespan=lifespan)
     app.state.settings = settings
     app.state.metrics = metrics
-    app.state.api_keys = ApiKeys(settings.api_keys)
     app.state.admission = Admission(settings.max_candidates_in_flight, "candidates")
     app.state.embed_admission = Admission(settings.max_texts_in_flight, "texts")
     error_handlers.install(app)
     app.include_router(health.router)
     for router in GUARDED:
-        app.include_router(router, dependencies=[Depends(authorized), Depends(body_as_declared)])
+        app.include_router(router, dependencies=[Depends(caller), Depends(body_as_declared)])
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
         return RedirectResponse("/docs")
 
-    app.add_middleware(BodyLimit, limit_bytes=settings.max_body_mb * 2**20)
+    max_body = settings.max_body_mb * 2**20
+    bounds, budget = BodyBounds(max_body, settings.max_documents), BodyBudget(BODIES_AT_ONCE * max_body)
+    app.add_middleware(Bodies, bounds=bounds, budget=budget)
+    app.add_middleware(Access, keys=ApiKeys(settings.api_keys))
     app.add_middleware(Observed, metrics=metrics)
     return app

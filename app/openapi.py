@@ -41,7 +41,7 @@ MODELS_WRITTEN_BY_HAND: tuple[type[BaseModel], ...] = (JobEventOut,)
 """Parts of streams, likewise."""
 
 WITH_BODY = (
-    *("invalid_json", "too_large", "unsupported_media_type"),
+    *("invalid_json", "too_large", "unsupported_media_type", "overloaded"),
     *("invalid_request", "invalid_text", "empty_text"),
 )
 HEADERS: Json = {

@@ -44,5 +44,10 @@ def shape_of(route: object) -> ErrorShape:
 
 def shape_at(scope: Scope) -> ErrorShape:
     """Of the route that a request goes to, whether or not it has got there."""
+    return shape_of(route_at(scope))
+
+
+def route_at(scope: Scope) -> object:
+    """The route that a request goes to, whether or not it has got there; None where there is none."""
     fits = (route for route in scope["app"].routes if route.matches(scope)[0] is Match.FULL)
-    return shape_of(scope.get("route") or next(fits, None))
+    return scope.get("route") or next(fits, None)

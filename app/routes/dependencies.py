@@ -8,7 +8,9 @@ from fastapi.params import Form
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from app.limits import Admission, ApiKeys
+from app.access import Caller
+from app.errors import Unauthorized
+from app.limits import Admission
 from app.node import Node
 from app.runner import Runner
 from app.settings import Settings
@@ -60,13 +62,15 @@ bearer = HTTPBearer(
 )
 
 
-async def authorized(
+async def caller(
     request: Request,
     _: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],  # so that the schema tells of it
-) -> None:
-    keys = request.app.state.api_keys
-    assert isinstance(keys, ApiKeys)
-    keys.check(request.headers.get("authorization"))
+) -> Caller:
+    """Whom app.access found. Raises Unauthorized for a request that it let in as public."""
+    found = request.scope.get("state", {}).get("caller")
+    if not isinstance(found, Caller):
+        raise Unauthorized("This route is not public, and the request came in without being asked for a key.")
+    return found
 
 
 async def body_as_declared(request: Request) -> None:

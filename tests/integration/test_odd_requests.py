@@ -17,7 +17,10 @@ ODD: Mapping[str, tuple[str, str, bytes, Mapping[str, str], int, str]] = {
     "no body": ("POST", "/search", b"", JSON, 422, "invalid_request"),
     "a list": ("POST", "/search", b"[]", JSON, 422, "invalid_request"),
     "not UTF-8": ("POST", "/search", b'{"query": "\xff"}', JSON, 400, "invalid_json"),
-    "nested without end": ("POST", "/search", b"[" * 200_000, JSON, 400, "invalid_json"),
+    "nested without end": ("POST", "/search", b"[" * 200_000, JSON, 413, "too_large"),
+    "nested too deep": ("POST", "/search", b"[" * 1_000, JSON, 422, "invalid_request"),
+    "a closing bracket": ("POST", "/search", b"]", JSON, 400, "invalid_json"),
+    "UTF-16": ("POST", "/search", '{"query": "kiln"}'.encode("utf-16"), JSON, 400, "invalid_json"),
     "a number with a million digits": (
         "POST", "/search", b'{"query": "q", "top_k": ' + b"9" * 1_000_000 + b"}", JSON, 400, "invalid_json"
     ),

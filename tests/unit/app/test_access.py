@@ -1,0 +1,104 @@
+"""The key comes before the body, on every route that there is."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic import SecretStr
+from starlette.types import Message, Scope
+
+from app.access import ApiKeys
+from app.errors import Unauthorized
+from app.main import create_app
+from app.settings import Settings
+
+KEY = "a key of this test"
+APP = create_app(Settings(api_keys=KEY))  # type: ignore[arg-type]  # as the environment has it
+PUBLIC = {"/", "/docs", "/openapi.json", "/health/live", "/health/ready"}
+
+
+def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for method in sorted(route.methods):
+                yield method, route.path_format.replace("{", "").replace("}", "")
+
+
+async def answer(method: str, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Of a request whose body must not be read."""
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [
+            (b"host", b"127.0.0.1:8080"),
+            *((name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()),
+        ],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8080),
+        "app": APP,
+    }
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("the body was read")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await APP(scope, receive, send)
+    start, *rest = sent
+    told = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+    return start["status"], told, b"".join(message.get("body", b"") for message in rest)
+
+
+@pytest.mark.parametrize(("method", "path"), [each for each in operations(APP) if each[1] not in PUBLIC])
+async def test_nothing_is_read_of_a_caller_without_a_key(method: str, path: str) -> None:
+    kinds = ("application/json", "multipart/form-data; boundary=x", "text/plain")
+    sizes = ({"content_length": "1000"}, {"transfer_encoding": "chunked"})
+    for kind, size, wrong in product(kinds, sizes, (None, "Bearer wrong", "Basic wrong", KEY)):
+        key = {} if wrong is None else {"authorization": wrong}
+        status, headers, body = await answer(method, path, content_type=kind, **size, **key)
+        assert status == (403 if path == "/retrieval" else 401), body  # Dify's own
+        assert headers["connection"] == "close"
+
+
+async def test_what_is_no_route_is_behind_the_keys_and_reads_nothing() -> None:
+    for method, path in (("POST", "/nothing"), ("GET", "/metrics"), ("PATCH", "/search"), ("POST", "/docs/../search")):
+        status, headers, _ = await answer(method, path, content_length="1000")
+        assert (status, headers["connection"]) == (401 if ".." not in path else 404, "close")
+    for method, path, expected in (("POST", "/nothing", 404), ("PATCH", "/search", 405)):
+        status, headers, _ = await answer(method, path, content_length="1000", authorization=f"Bearer {KEY}")
+        assert (status, headers["connection"]) == (expected, "close")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/health/live"])
+async def test_what_is_public_is_answered_without_a_key(path: str) -> None:
+    status, headers, _ = await answer("GET", path)
+    assert status == 200
+    assert "connection" not in headers
+
+
+def test_without_keys_everybody_is_let_in() -> None:
+    assert ApiKeys([]).caller(None).key_id is None
+
+
+@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", "Basic right", "right", "Bearer right2"])
+def test_wrong_keys_are_refused(given: str | None) -> None:
+    with pytest.raises(Unauthorized):
+        ApiKeys([SecretStr("right"), SecretStr("other")]).caller(given)
+
+
+@pytest.mark.parametrize("given", ["Bearer right", "bearer right", "Bearer  right "])
+def test_any_known_key_is_right_and_names_its_caller(given: str) -> None:
+    keys = ApiKeys([SecretStr("right"), SecretStr("other")])
+    assert keys.caller(given) == keys.caller("Bearer right") != keys.caller("Bearer other")
+    assert "right" not in repr(keys.caller(given))
