@@ -6,8 +6,15 @@ from app.limits import Admission
 from app.node import Node
 from app.telemetry import Metrics
 from ingestion.types import Collection
+from retrieval.deadline import Deadline
 from retrieval.questions import SearchQuery, SearchResult
 from retrieval.side_by_side import side_by_side
+
+
+async def collection_to_search(name: str, node: Node) -> Collection:
+    """Raises CollectionNotFound, CatalogUnavailable, BudgetExceeded."""
+    deadline = Deadline.after(node.search_deadline_seconds, "deadline")
+    return await deadline.of(node.collections.get_recent(name), "catalog")
 
 
 async def ask(

@@ -79,6 +79,7 @@ class NodeOptions:
     """The models' answers mean nothing; of the self-test remains what holds even so."""
     languages: Sequence[Language]
     """Those that both models are meant for; the self-test asks in them."""
+    search_deadline_seconds: float
 
 
 class Node:
@@ -103,7 +104,10 @@ class Node:
             parts.catalog, parts.blobs, originals, self.ingestion, max_bytes=options.limits.document_bytes
         )
         self.embedders = Embedders(parts.embedder)
-        self.search = SearchService(parts.reranker, parts.store, options.languages, parts.gate)
+        self.search_deadline_seconds = options.search_deadline_seconds
+        self.search = SearchService(
+            parts.reranker, parts.store, options.languages, parts.gate, options.search_deadline_seconds
+        )
         self.reembedding = Reembedding(
             parts.catalog, parts.store, self.collections, self.ingestion, self.embedders, Quality(self.search)
         )

@@ -162,4 +162,5 @@ def node_options(settings: Settings) -> NodeOptions:
         selftest_margin=settings.selftest_margin,
         dummy_weights=settings.load_format == "dummy",
         languages=build_profile(settings).languages,
+        search_deadline_seconds=settings.search_deadline_seconds,
     )

@@ -99,7 +99,7 @@ class EngineDead(Unavailable):
 
 
 class BudgetExceeded(Unavailable):
-    """Nothing was reranked in the time that the caller allowed, and the caller wants no other answer."""
+    """A part of the answer that cannot be left out was not there in the time that the caller or the node allows."""
 
     code = "budget_exceeded"
 

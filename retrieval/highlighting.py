@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import structlog
 
+from retrieval.deadline import Deadline
 from retrieval.errors import EngineFailed, Unavailable
 from retrieval.ports import Reranker
 from retrieval.questions import Highlight, Hit
@@ -21,15 +22,16 @@ _SENTENCE = re.compile(r"[^\s].*?(?:[。！？…!?]+[”’」』）)\"']*|\.(?
 
 
 async def with_highlights(
-    reranker: Reranker, text: str, hits: Sequence[Hit], count: int, instruction: str | None
+    reranker: Reranker, text: str, hits: Sequence[Hit], count: int, instruction: str | None, deadline: Deadline
 ) -> list[Hit]:
-    """Each hit with its `count` best sentences, best first; without, where the reranker is away."""
+    """Each hit with its `count` best sentences, best first; without, where the reranker is away or late."""
     sentences = [list(_sentences(hit)) for hit in hits]
     every = [sentence for each in sentences for sentence in each]
     try:
-        scores = await reranker.rerank(
+        ranking = reranker.rerank(
             text, [sentence.text for sentence in every], lane=Lane.INTERACTIVE, instruction=instruction
         )
+        scores = await deadline.of(ranking, "reranker")
     except (Unavailable, EngineFailed) as error:
         log.warning("no highlights", code=error.code, reason=error.message)
         return list(hits)

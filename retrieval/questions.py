@@ -36,8 +36,6 @@ class Reranking:
     """The only one that will do; None: the one that runs."""
     weight: float | None = None
     """Share of the rerank score in the order, in (0, 1]; the rest is the recall score's. None: the model's own."""
-    budget_ms: float | None = None
-    """From the question's arrival; what is not scored by then stays behind what is, in recall order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,8 @@ class SearchQuery:
     """None: the first page."""
     reranking: Reranking | None = Reranking()
     """None: recall alone."""
+    budget_ms: float | None = None
+    """For all stages, from the question's arrival. None: the server's deadline, which is never passed."""
     partition: str | None = None
     filter: Filter | None = None
     min_score: float | None = None
@@ -130,7 +130,7 @@ class Hit:
     others: tuple[Member, ...] = ()
     context: Context | None = None
     highlights: tuple[Highlight, ...] | None = None
-    """None where nobody asked for them, or the reranker is away."""
+    """None where nobody asked for them, or the reranker is away or late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,8 @@ class RecallReport:
     """The one that was carried out."""
     candidates: int
     reason: str | None = None
-    """Why it is less than hybrid, where the caller left the choice: `no_sparse_index`, `engine_dead`…"""
+    """Why it is less than hybrid, where the caller left the choice: `no_sparse_index`, `engine_dead`, `budget` or
+    `deadline` (the vectors came too late)…"""
 
 
 @dataclass(frozen=True, slots=True)

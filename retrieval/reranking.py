@@ -7,6 +7,7 @@ from time import perf_counter
 
 import structlog
 
+from retrieval.deadline import GRACE_SECONDS, Deadline
 from retrieval.errors import BudgetExceeded, EngineFailed, InvalidRequest, Unavailable
 from retrieval.fusion import scaled
 from retrieval.passages import passage
@@ -47,11 +48,11 @@ class SecondStage:
     def model(self) -> str:
         return self._reranker.model
 
-    async def __call__(self, text: str, hits: list[Hit], wanted: Reranking | None, started: float) -> Reranked:
-        """`hits` in recall order, `started` the time of `perf_counter` that the budget counts from.
+    async def __call__(self, text: str, hits: list[Hit], wanted: Reranking | None, deadline: Deadline) -> Reranked:
+        """`hits` in recall order.
 
-        A reranker that is away leaves the order as it is, and the report says why. Raises InvalidRequest where another
-        model is wanted than runs; where reranking is required, what the reranker raises, and BudgetExceeded.
+        A reranker that is away or late leaves the order as it is, and the report says why. Raises InvalidRequest where
+        another model is wanted than runs; where reranking is required, what the reranker raises, and BudgetExceeded.
         """
         count = len(hits)
         if wanted is None:
@@ -68,7 +69,7 @@ class SecondStage:
         scored: list[_Score | None] = []
         failure = None
         try:
-            scored, query_cut = await self._scores(text, hits, wanted, started)
+            scored, query_cut = await self._scores(text, hits, wanted, deadline)
         except (Unavailable, EngineFailed) as error:
             if wanted.required:
                 raise
@@ -79,38 +80,36 @@ class SecondStage:
         if not done:
             if wanted.required:
                 raise BudgetExceeded(
-                    f"budget_ms: nothing was reranked within {wanted.budget_ms:g} ms; allow more, or do not require it."
+                    f"Nothing was reranked within the {deadline.allowed}. Try again{deadline.remedy}, or do without it."
                 )
-            reason = failure or "budget"
+            reason = failure or deadline.reason
             return Reranked(hits, RerankReport(applied=False, reason=reason, candidates=count, scored=0, ms=ms))
         weight = self._reranker.weight if wanted.weight is None else wanted.weight
         report = RerankReport(applied=True, candidates=count, scored=done, ms=ms)
         if done < count:
-            report = replace(report, applied="partial", reason="budget")
+            report = replace(report, applied="partial", reason=deadline.reason)
         return Reranked(ranked(hits, scored, weight), report, RERANK if weight == 1 else BLENDED, query_cut)
 
     async def _scores(
-        self, text: str, hits: Sequence[Hit], wanted: Reranking, started: float
+        self, text: str, hits: Sequence[Hit], wanted: Reranking, deadline: Deadline
     ) -> tuple[list[_Score | None], int]:
         """Of each hit, None where time was up; and the tokens that were cut from the query."""
         passages = [passage(hit.candidate.title, hit.candidate.chunk.text) for hit in hits]
-        if wanted.budget_ms is None:
-            scores = await self._rerank(text, passages, wanted)
-            return list(zip(scores.scores, scores.truncated_tokens, strict=True)), scores.truncated_query_tokens
-        left = started + wanted.budget_ms / 1000 - perf_counter()
+        size = WAVE if deadline.reason == "budget" else len(passages)
         # All at once, the best ones first: the engine takes them in this order and fills its steps across waves.
-        parts = [passages[first : first + WAVE] for first in range(0, len(passages), WAVE)]
+        parts = [passages[first : first + size] for first in range(0, len(passages), size)]
         waves = [asyncio.create_task(self._rerank(text, part, wanted)) for part in parts]
         try:
-            await asyncio.wait(waves, timeout=max(left, 0), return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait(waves, timeout=deadline.left, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             for wave in waves:
                 wave.cancel()
-            await asyncio.wait(waves)
+            # A wave that does not heed it is not waited for.
+            await asyncio.wait(waves, timeout=GRACE_SECONDS)
         found: list[_Score | None] = []
         query_cut = 0
         for part, wave in zip(parts, waves, strict=True):
-            if wave.cancelled():
+            if not wave.done() or wave.cancelled():
                 found += [None] * len(part)
             else:
                 scores = wave.result()

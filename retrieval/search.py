@@ -7,47 +7,59 @@ from time import perf_counter
 
 from retrieval.arranging import DIVERSE, by_document, diversified
 from retrieval.contexts import with_contexts
+from retrieval.deadline import GRACE_SECONDS, Deadline
 from retrieval.fusion import FUSED
 from retrieval.gate import Gate
 from retrieval.highlighting import with_highlights
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.questions import Hit, Place, RecallReport, RerankReport, SearchQuery, SearchResult
-from retrieval.recall import Recall
+from retrieval.recall import STORE, Recall
 from retrieval.reranking import SecondStage
 from retrieval.tokenizing import check_text
 from retrieval.types import Language, StoreName
 
+DEADLINE_SECONDS = 60.0
+
 
 class SearchService:
     def __init__(
-        self, reranker: Reranker, store: VectorStore, languages: Sequence[Language], gate: Gate | None = None
+        self,
+        reranker: Reranker,
+        store: VectorStore,
+        languages: Sequence[Language],
+        gate: Gate | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
-        """`languages` are those that both models are meant for, `gate` that of the device that both compute on."""
+        """`languages` are those that both models are meant for, `gate` that of the device that both compute on. No
+        answer takes longer than `deadline_seconds`, but for GRACE_SECONDS."""
         self._recall = Recall(store, languages)
         self._second_stage = SecondStage(reranker, languages)
         self._reranker = reranker
         self._store = store
         self._gate = gate
+        self._deadline_seconds = deadline_seconds
 
     async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:
         """`collection` holds vectors of `embedder`. What is missing is told in the result, as `Recall` and
-        `SecondStage` say, or raised as they and the store raise it. Raises InvalidText."""
+        `SecondStage` say, or raised as they and the store raise it. Raises InvalidText, BudgetExceeded."""
         started = perf_counter()
+        deadline = self._deadline(query)
         check_text(query.text)
         with self._ahead_of_bulk_work(query):
-            recalled = await self._recall(collection, embedder, query, query.pool)
+            recalled = await self._recall(collection, embedder, query, deadline)
             ended_recall = perf_counter()
-            reranked = await self._second_stage(query.text, recalled.hits, query.reranking, started)
-        mode = recalled.report.mode
-        score_name = reranked.score_name or (FUSED if mode == "hybrid" else mode)
-        hits = by_document(reranked.hits) if query.by_document else reranked.hits
-        end = query.offset + query.top_k
-        if query.diversity:
-            vectors = await self._store.vectors(collection, [hit.candidate.chunk.id for hit in hits])
-            hits, score_name = diversified(hits, vectors, query.diversity, end + 1), DIVERSE
-        if query.min_score is not None:
-            hits = [hit for hit in hits if hit.score is not None and hit.score >= query.min_score]
-        page = await self._complete(collection, query, hits[query.offset : end])
+            reranked = await self._second_stage(query.text, recalled.hits, query.reranking, deadline)
+            mode = recalled.report.mode
+            score_name = reranked.score_name or (FUSED if mode == "hybrid" else mode)
+            hits = by_document(reranked.hits) if query.by_document else reranked.hits
+            end = query.offset + query.top_k
+            if query.diversity:
+                ids = [hit.candidate.chunk.id for hit in hits]
+                vectors = await deadline.of(self._store.vectors(collection, ids), STORE, grace=GRACE_SECONDS)
+                hits, score_name = diversified(hits, vectors, query.diversity, end + 1), DIVERSE
+            if query.min_score is not None:
+                hits = [hit for hit in hits if hit.score is not None and hit.score >= query.min_score]
+            page = await self._complete(collection, query, hits[query.offset : end], deadline)
         ended = perf_counter()
         return SearchResult(
             hits=tuple(page),
@@ -65,15 +77,23 @@ class SearchService:
             next=_next(query, recalled.report, reranked.report) if len(hits) > end else None,
         )
 
-    def _ahead_of_bulk_work(self, query: SearchQuery) -> AbstractContextManager[None]:
-        return self._gate.search() if self._gate and query.reranking else nullcontext()
+    def _deadline(self, query: SearchQuery) -> Deadline:
+        if query.budget_ms is not None and query.budget_ms / 1000 < self._deadline_seconds:
+            return Deadline.after(query.budget_ms / 1000, "budget")
+        return Deadline.after(self._deadline_seconds, "deadline")
 
-    async def _complete(self, collection: StoreName, query: SearchQuery, hits: Sequence[Hit]) -> Sequence[Hit]:
+    def _ahead_of_bulk_work(self, query: SearchQuery) -> AbstractContextManager[None]:
+        return self._gate.search() if self._gate and (query.reranking or query.highlights) else nullcontext()
+
+    async def _complete(
+        self, collection: StoreName, query: SearchQuery, hits: Sequence[Hit], deadline: Deadline
+    ) -> Sequence[Hit]:
         if query.neighbors and hits:
-            hits = await with_contexts(self._store, collection, hits, query.neighbors)
+            joining = with_contexts(self._store, collection, hits, query.neighbors)
+            hits = await deadline.of(joining, STORE, grace=GRACE_SECONDS)
         if query.highlights and hits:
             instruction = query.reranking.instruction if query.reranking else None
-            hits = await with_highlights(self._reranker, query.text, hits, query.highlights, instruction)
+            hits = await with_highlights(self._reranker, query.text, hits, query.highlights, instruction, deadline)
         return hits
 
 

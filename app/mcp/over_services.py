@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from app.asking import ask
+from app.asking import ask, collection_to_search
 from app.limits import Admission
 from app.mcp.port import Json
 from app.node import Node
@@ -23,7 +23,7 @@ class OverServices:
 
     async def search(self, request: Json) -> Json:
         body, node = SearchIn.model_validate(request), self._serving()
-        collection = await node.collections.get_recent(body.collection)
+        collection = await collection_to_search(body.collection, node)
         queries = [body.to_query(text, collection) for text in body.texts]
         [result] = await ask(queries, collection, node, self._admission, self._metrics)
         return SearchOut.of(result, None, "").model_dump(mode="json", exclude={"request_id"})

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
-from app.asking import ask
+from app.asking import ask, collection_to_search
 from app.examples import dify as examples
 from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
@@ -23,7 +23,7 @@ router = APIRouter(tags=["dify"])
     responses={
         200: answer(examples.ANSWERS, "The best chunks, best first."),
         **failures(
-            *("collection_not_found", "fingerprint_mismatch", "unsupported", "overloaded"),
+            *("collection_not_found", "fingerprint_mismatch", "unsupported", "overloaded", "budget_exceeded"),
             *(*EMBEDDER, *CATALOG, *STORE),
         ),
     },
@@ -36,7 +36,7 @@ async def retrieve_for_dify(
     metrics: NodeMetrics,
 ) -> Response:
     """A search of the collection `knowledge_id`, reranked, with scores from 0 to 1."""
-    collection = await node.collections.get_recent(body.knowledge_id)
+    collection = await collection_to_search(body.knowledge_id, node)
     setting = body.retrieval_setting
     question = SearchIn(
         query=body.query,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
-from app.asking import ask
+from app.asking import ask, collection_to_search
 from app.examples import search as examples
 from app.routes.callers import unless_gone
 from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
@@ -36,7 +36,7 @@ async def search(
     metrics: NodeMetrics,
 ) -> Response:
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
-    collection = await node.collections.get_recent(body.collection)
+    collection = await collection_to_search(body.collection, node)
     place = node.cursors.place(body.cursor, body.digest()) if body.cursor else None
     queries = [body.to_query(text, collection, place) for text in body.texts]
     results = await unless_gone(request, ask(queries, collection, node, admission, metrics))

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Body, Path, Query, Request
 
-from app.asking import ask
+from app.asking import ask, collection_to_search
 from app.examples import vector_stores as examples
 from app.node import Node
 from app.routes.callers import unless_gone
@@ -156,7 +156,7 @@ async def delete_vector_store(vector_store_id: StorePath, node: ServingNode) -> 
     responses={
         200: answer(examples.ANSWERS, "The best chunks, best first."),
         **failures(
-            *("collection_not_found", "fingerprint_mismatch", "unsupported", "overloaded"),
+            *("collection_not_found", "fingerprint_mismatch", "unsupported", "overloaded", "budget_exceeded"),
             *(*EMBEDDER, *CATALOG, *STORE),
         ),
     },
@@ -171,7 +171,7 @@ async def search_vector_store(
 ) -> StoreSearchOut:
     """Chunks that answer the query, the best first, each with the file it is from. They are recalled by vectors and
     words and reranked as POST /search does it."""
-    collection = await node.collections.get_recent(_name_of(vector_store_id))
+    collection = await collection_to_search(_name_of(vector_store_id), node)
     queries = [_query(body, text, collection) for text in body.queries]
     results = await unless_gone(request, ask(queries, collection, node, admission, metrics))
     best: dict[str, Hit] = {}

@@ -37,7 +37,7 @@ class HitOut(Wire):
     partition: str = Field(description="Of the document; empty where it has none.")
     media_type: str = Field(description="Of the document.")
     metadata: dict[str, JsonValue] = Field(description="Of the document, as ingested.")
-    score: float | None = Field(description="None for a hit that `budget_ms` left unscored.")
+    score: float | None = Field(description="None for a hit that was not reranked in time.")
     scores: dict[str, float] = Field(
         description="By stage: `dense` (cosine), `sparse` (BM25), `fused`, `rerank` (0 to 1), `blended`, `diverse`."
     )
@@ -45,7 +45,9 @@ class HitOut(Wire):
     truncated_tokens: int = Field(description="Tokens of the passage that the reranker did not see.")
     others: list[MemberOut] = Field(description="With `group_by`: the document's other hits.")
     context: ContextOut | None = Field(description="With `neighbors`: the hit with the chunks around it.")
-    highlights: list[HighlightOut] | None = Field(description="None where not asked for, or the reranker is away.")
+    highlights: list[HighlightOut] | None = Field(
+        description="None where not asked for, or the reranker is away or late."
+    )
 
     @classmethod
     def of(cls, hit: Hit) -> Self:
@@ -77,14 +79,18 @@ class HitOut(Wire):
 class RecallOut(Wire):
     mode: Mode = Field(description="The one that was carried out.")
     candidates: int = Field(description="Chunks that recall found, before reranking.")
-    reason: str | None = Field(description="Why it is not `hybrid`: `no_sparse_index`, `engine_dead`…")
+    reason: str | None = Field(
+        description="Why it is not `hybrid`: `no_sparse_index`, `engine_dead`, `budget` or `deadline` (no time left)…"
+    )
 
 
 class RerankOut(Wire):
     applied: bool | Literal["partial"] = Field(
-        description="Whether the order is the reranker's; `partial` where `budget_ms` ran out on the way."
+        description="Whether the order is the reranker's; `partial` where time ran out on the way."
     )
-    reason: str | None = Field(description="Why not all was reranked: `not_requested`, `budget`, `engine_dead`…")
+    reason: str | None = Field(
+        description="Why not all was reranked: `not_requested`, `budget` or `deadline` (time was up), `engine_dead`…"
+    )
     candidates: int = Field(description="Chunks that were to be reranked.")
     scored: int = Field(description="Chunks that were.")
     ms: float = Field(description="Milliseconds that it took.")

@@ -89,7 +89,11 @@ class SearchIn(Asked):
         None, gt=0, le=1, description="Share of the rerank score in the order; the rest is the recall score's."
     )
     budget_ms: float | None = Field(
-        None, gt=0, le=600_000, description="Time for all of it: what is not reranked by then comes last, unscored."
+        None,
+        gt=0,
+        le=600_000,
+        description="Time for all of it: what is not reranked by then comes last, unscored; vectors that come too "
+        "late leave recall to words. Default and most: the node's deadline.",
     )
     partition: Text | None = Field(None, description="Only documents of this one; default: all.")
     filter: dict[str, JsonValue] | None = Field(
@@ -158,7 +162,6 @@ class SearchIn(Asked):
             instruction=self.rerank_instruction or collection.rerank_instruction,
             model=self.rerank_model,
             weight=self.rerank_weight,
-            budget_ms=self.budget_ms,
         )
         return SearchQuery(
             text=text,
@@ -167,6 +170,7 @@ class SearchIn(Asked):
             top_k=self.top_k,
             candidates=self.candidates,
             place=place,
+            budget_ms=self.budget_ms,
             reranking=reranking if (place.reranked if place else self.rerank is not False) else None,
             partition=self.partition,
             filter=self._filter(collection.metadata_keys),

@@ -3,13 +3,14 @@ time."""
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from retrieval.errors import EngineDead
 from retrieval.types import Lane, RerankScores
-from tests.support.node import NodeUnderTest
+from tests.support.node import NodeUnderTest, running
 
 SUBJECTS = ("anchors", "bells", "cranes", "docks")
 LINES = [f"Part {part} tells of {subject} and of their care." for subject in SUBJECTS for part in range(6)]
@@ -287,3 +288,39 @@ async def test_what_is_excluded_is_not_found(filled: NodeUnderTest) -> None:
     bells = {"type": "eq", "key": "document_id", "value": "bells"}
     both = await filled.search(**question, exclude={"chunks": [chunk]}, filter=bells)
     assert len(both["hits"]) == 5
+
+
+def hang(monkeypatch: pytest.MonkeyPatch, part: object, method: str) -> None:
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(part, method, never)
+
+
+async def test_words_answer_within_the_budget_when_the_embedder_hangs(
+    filled: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang(monkeypatch, filled.embedder, "embed")
+    answer = await filled.search("care of bells", collection="quay", budget_ms=400)
+    assert answer["recall"] == {"mode": "sparse", "candidates": 24, "reason": "budget"}
+    assert answer["rerank"]["applied"] is True
+
+
+@pytest.mark.parametrize(("method", "more"), [("search_text", {}), ("chunks", {"neighbors": 1})])
+async def test_a_store_that_hangs_is_503_within_the_budget(
+    filled: NodeUnderTest, monkeypatch: pytest.MonkeyPatch, method: str, more: dict[str, object]
+) -> None:
+    hang(monkeypatch, filled.components.store, method)
+    question = {"query": "care of bells", "collection": "quay", "budget_ms": 300, **more}
+    refused = await filled.http.post("/search", json=question)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "budget_exceeded")
+    assert refused.json()["error"]["detail"]["part"] == "vector store"
+    assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_a_catalog_that_hangs_is_503_within_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path, search_deadline_seconds=1) as node:
+        hang(monkeypatch, node.components.catalog, "collection")
+        refused = await node.http.post("/search", json={"query": "care"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "budget_exceeded")
+        assert "TANDEM_SEARCH_DEADLINE_SECONDS" in refused.json()["error"]["message"]

@@ -1,5 +1,6 @@
 import pytest
 
+from retrieval.deadline import Deadline
 from retrieval.engines.fake import FakeReranker
 from retrieval.errors import EngineDead
 from retrieval.fusion import alone
@@ -28,7 +29,7 @@ async def reranker() -> FakeReranker:
 
 async def test_sentences_come_best_first_with_offsets_into_the_document(reranker: FakeReranker) -> None:
     hits = alone("dense", [a_candidate("d/3", text=TEXT, start=1000), a_candidate("e/0", text="Beech wood.")])
-    first, second = await with_highlights(reranker, "beech wood kiln", hits, 2, None)
+    first, second = await with_highlights(reranker, "beech wood kiln", hits, 2, None, Deadline.after(60, "deadline"))
     assert first.highlights is not None
     assert [each.text for each in first.highlights] == [SENTENCES[2], SENTENCES[1]]
     assert all(TEXT[each.start - 1000 : each.end - 1000] == each.text for each in first.highlights)
@@ -39,7 +40,7 @@ async def test_sentences_come_best_first_with_offsets_into_the_document(reranker
 
 async def test_every_sentence_is_looked_at_and_a_long_hit_is_bounded(reranker: FakeReranker) -> None:
     hits = alone("dense", [a_candidate("d/0", text=TEXT), a_candidate("e/0", text="Word. " * 100)])
-    first, second = await with_highlights(reranker, "words", hits, 100, None)
+    first, second = await with_highlights(reranker, "words", hits, 100, None, Deadline.after(60, "deadline"))
     assert first.highlights is not None
     assert sorted(each.text for each in first.highlights) == sorted(SENTENCES)
     assert second.highlights is not None
@@ -48,5 +49,7 @@ async def test_every_sentence_is_looked_at_and_a_long_hit_is_bounded(reranker: F
 
 async def test_without_a_reranker_there_are_none(reranker: FakeReranker) -> None:
     reranker.fail_with = EngineDead("gone")
-    (hit,) = await with_highlights(reranker, "kiln", alone("dense", [a_candidate("d/0", text=TEXT)]), 2, None)
+    (hit,) = await with_highlights(
+        reranker, "kiln", alone("dense", [a_candidate("d/0", text=TEXT)]), 2, None, Deadline.after(60, "deadline")
+    )
     assert hit.highlights is None

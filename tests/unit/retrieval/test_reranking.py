@@ -1,9 +1,9 @@
 import asyncio
 from collections.abc import Sequence
-from time import perf_counter
 
 import pytest
 
+from retrieval.deadline import Deadline
 from retrieval.errors import BudgetExceeded, EngineDead, EngineFailed, InvalidRequest, TandemError
 from retrieval.questions import Hit, Reranking
 from retrieval.reranking import WAVE, Reranked, SecondStage, ranked
@@ -44,9 +44,10 @@ class Scorer:
 
 
 async def rerank(
-    scorer: Scorer, hits: list[Hit], wanted: Reranking | None, *, spent_s: float = 0, text: str = "why"
+    scorer: Scorer, hits: list[Hit], wanted: Reranking | None, *, budget_s: float | None = None, text: str = "why"
 ) -> Reranked:
-    return await SecondStage(scorer, ["en"])(text, hits, wanted, perf_counter() - spent_s)  # type: ignore[arg-type]
+    deadline = Deadline.after(60, "deadline") if budget_s is None else Deadline.after(budget_s, "budget")
+    return await SecondStage(scorer, ["en"])(text, hits, wanted, deadline)  # type: ignore[arg-type]
 
 
 def test_scores_decide_and_both_ranks_are_told() -> None:
@@ -91,14 +92,14 @@ async def test_without_a_budget_the_pool_is_one_call() -> None:
 
 
 async def test_a_budget_that_suffices_changes_nothing() -> None:
-    result = await rerank(Scorer(), POOL, Reranking(budget_ms=60_000))
+    result = await rerank(Scorer(), POOL, Reranking(), budget_s=60)
     assert names(result.hits) == names(POOL)[::-1]
     assert (result.report.applied, result.report.scored, result.report.reason) == (True, len(POOL), None)
 
 
 async def test_when_time_is_up_the_best_are_ranked_and_the_rest_is_dropped() -> None:
     scorer = Scorer(holds=f"p{WAVE}")
-    result = await rerank(scorer, POOL, Reranking(budget_ms=50))
+    result = await rerank(scorer, POOL, Reranking(), budget_s=0.05)
     assert scorer.asked[0] == names(POOL)[:WAVE]
     assert scorer.dropped == [names(POOL)[WAVE : 2 * WAVE]]
     report = result.report
@@ -109,27 +110,27 @@ async def test_when_time_is_up_the_best_are_ranked_and_the_rest_is_dropped() -> 
 
 
 async def test_a_budget_spent_before_leaves_recall_order_or_is_an_error_where_reranking_is_required() -> None:
-    result = await rerank(Scorer(holds="p0"), POOL[:WAVE], Reranking(budget_ms=10), spent_s=1)
+    result = await rerank(Scorer(holds="p0"), POOL[:WAVE], Reranking(), budget_s=0)
     assert (result.report.applied, result.report.reason, result.score_name) == (False, "budget", None)
     assert result.hits == POOL[:WAVE]
-    with pytest.raises(BudgetExceeded, match="10 ms"):
-        await rerank(Scorer(holds="p0"), POOL[:WAVE], Reranking(budget_ms=10, required=True), spent_s=1)
+    with pytest.raises(BudgetExceeded, match="0 ms"):
+        await rerank(Scorer(holds="p0"), POOL[:WAVE], Reranking(required=True), budget_s=0)
 
 
 @pytest.mark.parametrize("error", [EngineDead("gone"), EngineFailed("spoilt")])
-@pytest.mark.parametrize("budget_ms", [None, 60_000])
+@pytest.mark.parametrize("budget_s", [None, 60])
 async def test_a_reranker_that_fails_is_said_or_raised_where_it_is_required(
-    error: TandemError, budget_ms: float | None
+    error: TandemError, budget_s: float | None
 ) -> None:
-    result = await rerank(Scorer(fails=error), POOL, Reranking(budget_ms=budget_ms))
+    result = await rerank(Scorer(fails=error), POOL, Reranking(), budget_s=budget_s)
     assert (result.report.applied, result.report.reason, result.hits) == (False, error.code, POOL)
     with pytest.raises(type(error)):
-        await rerank(Scorer(fails=error), POOL, Reranking(required=True, budget_ms=budget_ms))
+        await rerank(Scorer(fails=error), POOL, Reranking(required=True), budget_s=budget_s)
 
 
 async def test_a_caller_that_leaves_takes_all_waves_along() -> None:
     scorer = Scorer(holds="p0")
-    work = asyncio.create_task(rerank(scorer, POOL[:WAVE], Reranking(budget_ms=60_000)))
+    work = asyncio.create_task(rerank(scorer, POOL[:WAVE], Reranking(), budget_s=60))
     while not scorer.asked:
         await asyncio.sleep(0)
     work.cancel()

@@ -1,0 +1,64 @@
+"""By when an answer has to be there, whatever its stages do."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from retrieval.errors import BudgetExceeded
+
+ResultT = TypeVar("ResultT")
+
+GRACE_SECONDS = 0.5
+"""For what completes an answer, such as the neighbours of its hits, where reranking has used up the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    at: float
+    """Of the running event loop's clock."""
+    seconds: float
+    """What was allowed in all."""
+    reason: Literal["budget", "deadline"]
+    """Who allowed it: the caller by `budget_ms`, or the server."""
+
+    @classmethod
+    def after(cls, seconds: float, reason: Literal["budget", "deadline"]) -> "Deadline":
+        return cls(_now() + seconds, seconds, reason)
+
+    @property
+    def left(self) -> float:
+        """Seconds; 0 when time is up."""
+        return max(0.0, self.at - _now())
+
+    def share(self, part: float) -> "Deadline":
+        """When `part` of the time that is left is over."""
+        return Deadline(_now() + part * self.left, self.seconds, self.reason)
+
+    async def of(self, work: Awaitable[ResultT], part: str, *, grace: float = 0.0) -> ResultT:
+        """What `work` returns, which is cancelled when time is up; then raises BudgetExceeded, which names the `part`.
+        An adapter whose call cannot be cancelled leaves it behind in a thread of its own: nobody waits for it here.
+        """
+        try:
+            async with asyncio.timeout_at(self.at + grace) as limit:
+                return await work
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise BudgetExceeded(
+                f"The {part} did not answer within the {self.allowed}. Try again{self.remedy}.", part=part
+            ) from error
+
+    @property
+    def allowed(self) -> str:
+        if self.reason == "budget":
+            return f"{self.seconds * 1000:g} ms of budget_ms"
+        return f"{self.seconds:g} s of this node (TANDEM_SEARCH_DEADLINE_SECONDS)"
+
+    @property
+    def remedy(self) -> str:
+        return ", or allow more" if self.reason == "budget" else ""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
