@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping, Sequence
-from time import monotonic
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import structlog
 
 from app import ROOT
 from ingestion.changes import Changes
+from retrieval.supervision import keep_running
 
 log = structlog.get_logger()
 
@@ -50,9 +52,13 @@ class WorkerProcesses:
         return [process.pid for process in self._running.values()]
 
     async def start(self, work_arrived: Changes) -> None:
-        """Returns when all have been started, which is long before they work. They hear of `work_arrived`."""
+        """Returns when each has been started once, which is long before they work; one that the system gave no process
+        for is tried again. They hear of `work_arrived`."""
         for number in range(self._count):
-            self._running[number] = await self._spawn()
+            try:
+                await self._spawn(number)
+            except OSError as error:
+                log.error("worker process not started", reason=str(error))
         self._keeping = [asyncio.create_task(self._keep_running(number)) for number in range(self._count)]
         self._keeping.append(asyncio.create_task(self._tell(work_arrived)))
 
@@ -72,8 +78,8 @@ class WorkerProcesses:
             _signal(process, signal.SIGKILL)
         await asyncio.gather(*ending)
 
-    async def _spawn(self) -> Process:
-        return await asyncio.create_subprocess_exec(
+    async def _spawn(self, number: int) -> None:
+        self._running[number] = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=PIPE,
             cwd=ROOT,
@@ -90,18 +96,23 @@ class WorkerProcesses:
                 if process.stdin is not None and not process.stdin.is_closing():
                     process.stdin.write(b"\n")
 
-    async def _keep_running(self, number: int) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        while True:
-            started = monotonic()
-            status = await self._running[number].wait()
-            del self._running[number]
-            if monotonic() - started > STABLE_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
-            log.warning("worker process ended", status=status, restart_in_s=pause)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            self._running[number] = await self._spawn()
+    def _keep_running(self, number: int) -> Coroutine[Any, Any, None]:
+        return keep_running(
+            f"worker process {number + 1}",
+            partial(self._ended, number),
+            partial(self._spawn, number),
+            first_pause_seconds=FIRST_PAUSE_SECONDS,
+            longest_pause_seconds=LONGEST_PAUSE_SECONDS,
+            stable_seconds=STABLE_SECONDS,
+        )
+
+    async def _ended(self, number: int) -> str:
+        process = self._running.get(number)
+        if process is None:
+            return "it could not be started"
+        status = await process.wait()
+        del self._running[number]
+        return f"it ended with status {status}"
 
 
 def _signal(process: Process, number: int) -> None:

@@ -35,14 +35,22 @@ class WriterProcess:
             # Spawned, for a process that runs threads and holds devices cannot be forked.
             pool = self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
         try:
-            await asyncio.get_running_loop().run_in_executor(pool, _write, root, blobs)
+            writing = pool.submit(_write, root, blobs)
+        except (BrokenProcessPool, OSError, RuntimeError) as error:  # the system gave no process, or no thread
+            self._do_without(pool, error)
+            return False
+        try:
+            await asyncio.wrap_future(writing)
         except BrokenProcessPool as error:
-            log.warning("the process that writes originals has ended", reason=str(error))
-            if self._pool is pool:
-                self._pool = None
-            pool.shutdown(wait=False)
+            self._do_without(pool, error)
             return False
         return True
+
+    def _do_without(self, pool: ProcessPoolExecutor, error: Exception) -> None:
+        log.warning("the process that writes originals has ended", reason=str(error))
+        if self._pool is pool:
+            self._pool = None
+        pool.shutdown(wait=False)
 
     def close(self) -> None:
         """Returns when the process has ended, what it was given written."""

@@ -9,19 +9,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import structlog
-
 from retrieval.engines.host_messages import Output
 from retrieval.engines.settling import ReadMemory
 from retrieval.engines.vllm_options import EngineOptions
 from retrieval.engines.vllm_process import EngineLaunch, EngineProcess
 from retrieval.errors import EngineDead, NotReady, TandemError
+from retrieval.supervision import keep_running
 from retrieval.types import Lane, TokenIds
 
-log = structlog.get_logger()
-
-RESTART_DELAYS = (1.0, 5.0, 15.0, 60.0)
-"""Seconds before each attempt in a row to restart a dead engine; after the last one it stays dead."""
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
 _STABLE_SECONDS = 300.0
 """An engine that served this long has paid for its earlier restarts."""
 _WATCH_SECONDS = 0.25
@@ -36,14 +33,14 @@ class VllmEngine:
         *,
         read_memory: ReadMemory | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
-        restart_delays: Sequence[float] = RESTART_DELAYS,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         """`read_memory` as for EngineLaunch. `on_restart` runs after each restart, when `encode` works again and before
         `failure` clears; what it raises of TandemError becomes the failure."""
         self.options = options
         self._read_memory = read_memory
         self._on_restart = on_restart
-        self._restart_delays = restart_delays
+        self._first_pause_seconds = first_pause_seconds
         self._name = options.name
         self._failure: str | None = "The engine was not started"
         self._process: EngineProcess | None = None
@@ -77,7 +74,18 @@ class VllmEngine:
             self._failure = error.message
             raise
         self._failure = None
-        self._supervisor = asyncio.create_task(self._supervise(), name=f"engine {self._name}")
+        self._supervisor = asyncio.create_task(
+            keep_running(
+                f"engine of {self._name}",
+                self._ended,
+                self._restart,
+                on_failed_start=self._not_restarted,
+                first_pause_seconds=self._first_pause_seconds,
+                longest_pause_seconds=LONGEST_PAUSE_SECONDS,
+                stable_seconds=_STABLE_SECONDS,
+            ),
+            name=f"engine {self._name}",
+        )
 
     async def close(self) -> None:
         """Fails every waiter and ends the processes, those of a start in progress included."""
@@ -141,13 +149,16 @@ class VllmEngine:
                 self._launch = None
             self._process = process
             try:
-                if self._closed:
-                    raise EngineDead("The engine was closed while it started")
-                await process.attach()
-            except TandemError:
+                await self._attach(process)
+            except BaseException:
                 await self._stop_process()
                 raise
             self._died = asyncio.get_running_loop().create_future()
+
+    async def _attach(self, process: EngineProcess) -> None:
+        if self._closed:
+            raise EngineDead("The engine was closed while it started")
+        await process.attach()
 
     async def _discard(self, run: "asyncio.Future[EngineProcess]") -> None:
         """The result of a start that nobody waits for any more: almost always EngineDead, for it was cancelled."""
@@ -160,42 +171,20 @@ class VllmEngine:
             await asyncio.to_thread(self._process.stop)
             self._process = None
 
-    async def _supervise(self) -> None:
-        loop = asyncio.get_running_loop()
-        attempt = 0
-        while True:
-            served_since = loop.time()
-            await self._death()
-            log.error("engine died", model=self._name)
-            self._fail_waiters(f"The engine of {self._name} died; it is being restarted")
-            async with self._changing:
-                await self._stop_process()
-            attempt = 0 if loop.time() - served_since > _STABLE_SECONDS else attempt
-            while True:
-                if attempt == len(self._restart_delays):
-                    self._failure = f"The engine of {self._name} died and {attempt} restarts in a row did not help"
-                    log.error("engine given up", model=self._name, restarts=attempt)
-                    return
-                await asyncio.sleep(self._restart_delays[attempt])
-                attempt += 1
-                if await self._restarted(attempt):
-                    break
-
-    async def _death(self) -> None:
-        """Returns when the engine is dead, also while it is idle."""
+    async def _ended(self) -> str:
+        """Returns why, when the engine is dead, also while it is idle; its callers have failed by then."""
         process, died = self._process, self._died
         assert process is not None
         assert died is not None
         while not died.done() and not process.dead:
             await asyncio.wait([died], timeout=_WATCH_SECONDS)
+        self._fail_waiters(f"The engine of {self._name} died; it is being restarted")
+        return "its process ended"
 
-    async def _restarted(self, attempt: int) -> bool:
-        try:
-            await self._start_process()
-        except TandemError as error:
-            log.warning("engine did not restart", model=self._name, attempt=attempt, reason=error.message)
-            self._failure = f"The engine of {self._name} died and does not restart: {error.message}"
-            return False
+    async def _restart(self) -> None:
+        async with self._changing:
+            await self._stop_process()
+        await self._start_process()
         failure = None
         if self._on_restart is not None:
             try:
@@ -205,5 +194,6 @@ class VllmEngine:
         self.restarts += 1
         if self._died is not None and not self._died.done():
             self._failure = failure
-        log.info("engine restarted", model=self._name, attempt=attempt, failure=failure)
-        return True
+
+    def _not_restarted(self, reason: str) -> None:
+        self._failure = f"The engine of {self._name} died and does not restart yet; it is tried again: {reason}"

@@ -138,21 +138,11 @@ class EngineLaunch:
     def run(self) -> EngineProcess:
         """Raises EngineFailed (it would not start), EngineDead (cancelled), ConfigurationError (vLLM not installed)."""
         try:
-            process, connection = self._spawn()
-            with ExitStack() as turn:
-                try:
-                    self._ask(process, connection, self._options)
-                    if self._measures_memory():
-                        turn.enter_context(self._turn())
-                    if find_device() != "cpu":
-                        self._wait_for_memory()
-                    self._ask(process, connection, Begin())
-                except TandemError:
-                    # Before the next one's turn: what this one held of the device is free by then.
-                    connection.close()
-                    _end_host(process)
-                    raise
-            return EngineProcess(process, connection, self._options.name)
+            return self._run()
+        except OSError as error:
+            raise EngineFailed(
+                f"vLLM could not start {self._options.name}: the system gave no process: {error.strerror or error}"
+            ) from error
         finally:
             self._done.set()
 
@@ -163,10 +153,28 @@ class EngineLaunch:
             if self._process is not None:
                 self._process.kill()
 
+    def _run(self) -> EngineProcess:
+        process, connection = self._spawn()
+        with ExitStack() as turn:
+            try:
+                self._ask(process, connection, self._options)
+                if self._measures_memory():
+                    turn.enter_context(self._turn())
+                if find_device() != "cpu":
+                    self._wait_for_memory()
+                self._ask(process, connection, Begin())
+                return EngineProcess(process, connection, self._options.name)
+            except BaseException:
+                # Before the next one's turn: what this one held of the device is free by then.
+                connection.close()
+                _end_host(process)
+                raise
+
     def _spawn(self) -> "tuple[subprocess.Popen[bytes], socket.socket]":
         """A list of processes tells what it computes."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as unless_started:
+            unless_started.callback(ours.close)
             process = subprocess.Popen(  # noqa: S603  # our own program
                 [sys.executable, "-P", "-m", PROGRAM, str(theirs.fileno()), self._options.task, self._options.name],
                 env={**os.environ, **engine_environment(self._options)},
@@ -174,6 +182,7 @@ class EngineLaunch:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a Ctrl-C in the terminal is the node's to handle: it drains first
             )
+            unless_started.pop_all()
         self._process = process
         return process, ours
 
@@ -253,7 +262,8 @@ def _end(processes: "Sequence[psutil.Process]") -> None:
             process.terminate()
     _, left = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
     for process in left:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(left, timeout=_STOP_SECONDS)
 
 

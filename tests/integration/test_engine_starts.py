@@ -1,12 +1,13 @@
 """How engines start, side by side and again. Their hosts are doubles, which hold no engine."""
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 import pytest
@@ -130,28 +131,68 @@ async def test_one_that_is_given_up_does_not_wait_for_its_turn(
     await first.finish()
 
 
-async def test_an_engine_that_dies_while_idle_and_cannot_start_is_given_up(tmp_path: Path) -> None:
-    engine = VllmEngine(engine_options("hopeless", tmp_path), restart_delays=(0.01, 0.01))
-    (tmp_path / "go").touch()
+async def started(name: str, folder: Path) -> VllmEngine:
+    (folder / "go").touch()
+    engine = VllmEngine(engine_options(name, folder), first_pause_seconds=0.01)
     await engine.start()
     assert engine.failure is None
-    (tmp_path / "broken").touch()
-    os.kill(engine.pids[0], signal.SIGKILL)
-    await until(lambda: engine.failure is not None and "2 restarts" in engine.failure)
-    with pytest.raises(EngineDead, match="2 restarts"):
-        await engine.encode([[1]], lane=Lane.BULK)
-    await engine.close()
-    await engine.close()
+    return engine
 
 
-async def test_an_engine_that_starts_at_its_second_attempt_serves_again(tmp_path: Path) -> None:
-    engine = VllmEngine(engine_options("late", tmp_path), restart_delays=(0.01, 1, 60))
-    (tmp_path / "go").touch()
-    await engine.start()
+async def test_an_engine_that_dies_while_idle_is_started_until_it_serves_again(tmp_path: Path) -> None:
+    engine = await started("late", tmp_path)
     (tmp_path / "broken").touch()
     os.kill(engine.pids[0], signal.SIGKILL)
     await until(lambda: engine.failure is not None and engine.failure.endswith("the model is broken"))
+    with pytest.raises(EngineDead, match="tried again"):
+        await engine.encode([[1]], lane=Lane.BULK)
     (tmp_path / "broken").unlink()
     await until(lambda: engine.failure is None)
     assert engine.restarts == 1
     await engine.close()
+    await engine.close()
+
+
+@pytest.mark.parametrize("missing", ["socketpair", "Popen"])
+@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EMFILE, errno.EAGAIN])
+async def test_an_engine_that_the_system_gives_no_process_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, code: int
+) -> None:
+    engine = await started("poor", tmp_path)
+    refused = refusing(monkeypatch, missing, OSError(code, os.strerror(code)), times=5)
+    os.kill(engine.pids[0], signal.SIGKILL)
+    await until(lambda: engine.failure is not None and os.strerror(code) in engine.failure)
+    await until(lambda: engine.failure is None)
+    assert refused.count == 5
+    assert engine.restarts == 1
+    await engine.close()
+
+
+async def test_a_start_without_a_process_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptors = psutil.Process().num_fds()
+    refusing(monkeypatch, "Popen", OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), times=1)
+    engine = VllmEngine(engine_options("poor", tmp_path))
+    with pytest.raises(EngineFailed, match=r"could not start poor: the system gave no process: Cannot allocate memory"):
+        await engine.start()
+    assert psutil.Process().num_fds() == descriptors
+
+
+class Refusals:
+    count = 0
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, missing: str, error: OSError, *, times: int) -> Refusals:
+    """The system refuses so many times what a start needs."""
+    module: Any = getattr(vllm_process, {"socketpair": "socket", "Popen": "subprocess"}[missing])
+    real, refusals = getattr(module, missing), Refusals()
+
+    def refuse(*args: Any, **kwargs: Any) -> object:
+        if refusals.count == times:
+            return real(*args, **kwargs)
+        refusals.count += 1
+        raise error
+
+    monkeypatch.setattr(module, missing, refuse)
+    return refusals

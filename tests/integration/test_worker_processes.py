@@ -1,6 +1,7 @@
 """A node whose worker processes ingest for it, on SQLite and Milvus 2.3.5."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -135,6 +136,33 @@ async def test_none_that_lives_is_told(tmp_path: Path) -> None:
     finally:
         await processes.stop()
     assert processes.failure is None
+
+
+async def test_one_that_the_system_gives_no_process_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the first start, and after its death."""
+    real, refused = asyncio.create_subprocess_exec, 0
+    monkeypatch.setattr("app.worker_processes.FIRST_PAUSE_SECONDS", 0.01)
+
+    async def refuse(*args: Any, **kwargs: Any) -> Any:
+        nonlocal refused
+        if refused % 4 == 3:
+            return await real(*args, **kwargs)
+        refused += 1
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr("app.worker_processes.asyncio.create_subprocess_exec", refuse)
+    processes = WorkerProcesses(1, {}, drain_seconds=0, command=[sys.executable, "-c", "input()"])
+    await processes.start(Changes())
+    try:
+        assert "None of the 1 worker processes runs" in str(processes.failure)
+        await until(lambda: processes.failure is None)
+        refused += 1
+        os.kill(processes.pids[0], signal.SIGKILL)
+        await until(lambda: processes.failure is not None)
+        await until(lambda: processes.failure is None)
+        assert refused == 7
+    finally:
+        await processes.stop()
 
 
 async def test_they_hear_of_what_was_queued(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Originals written by a process of its own, which may end at any time."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -57,6 +58,27 @@ async def test_one_that_was_killed_is_done_without_and_started_again(tmp_path: P
     await store.put(MANY)
     (again,) = active_children()
     assert again.pid != child.pid
+    await store.close()
+
+
+async def test_one_that_the_system_gives_no_process_for_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderBlobStore(tmp_path)
+    await store.start()
+
+    def refuse(process: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with monkeypatch.context() as poor:
+        poor.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+        await store.put(MANY)
+        await store.put(OTHERS)
+        assert active_children() == []
+    assert files(tmp_path) == MANY.keys() | OTHERS.keys()
+    assert store.failure is None
+    await store.put(MANY)
+    assert len(active_children()) == 1
     await store.close()
 
 
