@@ -37,7 +37,13 @@ def _ours(error: TandemError, _: int) -> dict[str, object]:
 
 
 def _openai(error: TandemError, status: int) -> dict[str, object]:
-    types = {401: "authentication_error", 404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
+    types = {
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        409: "conflict_error",
+        429: "rate_limit_error",
+    }
     kind = types.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": error.message, "type": kind, "param": _param(error), "code": error.code}}
 

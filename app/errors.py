@@ -13,6 +13,18 @@ class Unauthorized(TandemError):
     code = "unauthorized"
 
 
+class HostNotAllowed(TandemError):
+    """The request names a host that is not one of this node's names."""
+
+    code = "host_not_allowed"
+
+
+class OriginNotAllowed(TandemError):
+    """A page of another origin sent a request that a node without keys takes only from its own machine."""
+
+    code = "origin_not_allowed"
+
+
 class CallerGone(TandemError):
     """Nobody is left to read the answer."""
 
@@ -34,6 +46,7 @@ class ModelNotFound(TandemError):
 STATUS: Mapping[str, int] = {
     "invalid_json": 400,
     "unauthorized": 401,
+    "origin_not_allowed": 403,
     "collection_not_found": 404,
     "document_not_found": 404,
     "job_not_found": 404,
@@ -48,6 +61,7 @@ STATUS: Mapping[str, int] = {
     "too_large": 413,
     "media_type_mismatch": 415,
     "unsupported_media_type": 415,
+    "host_not_allowed": 421,
     "empty_text": 422,
     "invalid_text": 422,
     "invalid_request": 422,

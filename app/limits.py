@@ -5,9 +5,6 @@ from contextlib import asynccontextmanager
 
 from ingestion.errors import Overloaded
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-"""Hosts that are reached from this machine alone."""
-
 
 class Admission:
     """Bounds the work that requests have under way, counted in `what` they bring."""

@@ -10,12 +10,13 @@ from app import error_handlers
 from app.access import Access, ApiKeys
 from app.bodies import Bodies, BodyBounds, BodyBudget
 from app.limits import Admission
-from app.mcp.endpoint import McpEndpoint, host_checks
+from app.mcp.endpoint import McpEndpoint
 from app.mcp.over_services import OverServices
 from app.mcp.server import build_server
 from app.mcp.tools import Tools
 from app.node import Components, OnStep
 from app.openapi import described
+from app.origins import OriginCheck
 from app.routes import health
 from app.routes.dependencies import body_as_declared, caller
 from app.routes.guarded import GUARDED
@@ -49,8 +50,7 @@ def create_app(
         runner = Runner(build, node_options(settings), on_failure)
         app.state.runner = runner
         tools = Tools(OverServices(runner.serving, app.state.admission, metrics))
-        checks = host_checks(settings.host, keys=bool(settings.api_keys))
-        endpoint = McpEndpoint(build_server(tools), checks, settings.max_body_mb * 2**20)
+        endpoint = McpEndpoint(build_server(tools), settings.max_body_mb * 2**20)
         async with endpoint.running() as app.state.mcp:
             runner.start()
             try:
@@ -76,5 +76,8 @@ def create_app(
     bounds, budget = BodyBounds(max_body, settings.max_documents), BodyBudget(BODIES_AT_ONCE * max_body)
     app.add_middleware(Bodies, bounds=bounds, budget=budget)
     app.add_middleware(Access, keys=ApiKeys(settings.api_keys))
+    # The name it listens on is one of its names; with keys, none is checked unless names were given.
+    names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.api_keys else ()
+    app.add_middleware(OriginCheck, allowed_hosts=names, keyless=not settings.api_keys)
     app.add_middleware(Observed, metrics=metrics)
     return app

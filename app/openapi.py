@@ -33,6 +33,9 @@ A 500 is a defect of the service; the log has its details under the request id.
 digits, dots, dashes and underscores, otherwise a new one.
 
 **Keys.** Where the node has API keys, every route but `/health` wants `Authorization: Bearer <key>`.
+
+**Names and origins.** Without keys every route answers only requests whose `Host` is a name of the node (421
+`host_not_allowed` otherwise), and only GET, HEAD and OPTIONS from pages of other origins (403 `origin_not_allowed`).
 """
 
 MODELS_READ_BY_HAND: tuple[type[BaseModel], ...] = (IngestIn, IngestForm)
@@ -88,6 +91,7 @@ def described(**options: Any) -> Api:
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/", "description": "This node"}],
         openapi_tags=[{"name": tag.name, "description": tag.description} for tag in TAGS],
+        redirect_slashes=False,  # it would send callers to wherever their Host says
         generate_unique_id_function=lambda route: route.name,
         swagger_ui_parameters={
             "defaultModelsExpandDepth": 0,

@@ -2,6 +2,7 @@
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from retrieval.errors import ConfigurationError
 
 PREFIX = "TANDEM_"
 BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w=-][\w.=-]*)*/?")
+HOST_PATTERN = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]+")
 ENDPOINT = re.compile(r"https?://[\w.-]+(:\d{1,5})?/?|https?://\[[0-9a-f:]+\](:\d{1,5})?/?")
 
 
@@ -106,6 +108,17 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Comma separated. When set, every route but /health and /docs wants one as a bearer token."
     )
+    allow_keyless: bool = Field(
+        False, description="Listen beyond the loopback address even without keys: whoever reaches it may do everything."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Comma separated host names that requests may name, besides those of this machine; *.example.com "
+        "for all below, * for any. Checked where there are no keys, or where this is set.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma separated addresses and networks of proxies whose X-Forwarded-For and -Proto count."
+    )
     max_body_mb: int = Field(100, ge=1, le=4096, description="Largest request body.")
     max_document_mb: int = Field(50, ge=1, le=2048, description="Largest single document.")
     max_documents: int = Field(1000, ge=1, le=100_000, description="Most documents in one request.")
@@ -144,11 +157,26 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_json: bool = Field(False, description="One JSON object a line instead of text.")
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
-    def _split_keys(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(key.strip() for key in value.split(",") if key.strip())
+            return tuple(each.strip() for each in value.split(",") if each.strip())
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not HOST_PATTERN.fullmatch(each):
+                raise ValueError(f"{each!r} is not a host name: neither scheme nor port belongs there")
+        return tuple(each.lower() for each in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each, strict=False)  # its error says what is wrong
         return value
 
     @field_validator("data_dir", "models_dir")

@@ -11,9 +11,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.engine_plan import check_memory
-from app.limits import LOOPBACK
 from app.main import create_app
 from app.model_wiring import build_profile
+from app.origins import is_loopback
 from app.settings import Settings
 from app.telemetry import configure_logging
 from retrieval.errors import ConfigurationError, TandemError
@@ -28,14 +28,15 @@ times, and waits so long each time behind the threads that check and cut documen
 def serve(settings: Settings) -> int:
     """Returns the exit status: 0 after a stop that was asked for, 1 where the node could not start. Raises
     ConfigurationError for what is wrong from the first moment."""
+    _require_keys(settings)
     configure_logging(settings.log_level, as_json=settings.log_json)
     sys.setswitchinterval(SWITCH_SECONDS)
     _prepare(settings.data_dir)
     check_memory(settings, build_profile(settings))
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-    if settings.host not in LOOPBACK and not settings.api_keys:
-        log.warning("anybody who reaches this address may read and delete documents: set TANDEM_API_KEYS")
+    if not settings.api_keys and not is_loopback(settings.host):
+        log.warning("whoever reaches this address may read and delete documents: TANDEM_ALLOW_KEYLESS is set")
     failures: list[TandemError] = []
 
     def stop(error: TandemError) -> None:
@@ -47,6 +48,8 @@ def serve(settings: Settings) -> int:
         app,
         log_level="warning",
         access_log=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
     )
     # uvicorn hands the signal on after its own orderly stop, and the default action would make that look like a crash.
@@ -66,6 +69,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._app.state.runner.drain()
         await super().shutdown(sockets)
+
+
+def _require_keys(settings: Settings) -> None:
+    if not (settings.api_keys or settings.allow_keyless or is_loopback(settings.host)):
+        raise ConfigurationError(
+            f"TANDEM_HOST={settings.host}: whoever reaches this address could read and delete documents. Set "
+            "TANDEM_API_KEYS, or TANDEM_ALLOW_KEYLESS=true where that is meant."
+        )
 
 
 def _prepare(data_dir: Path) -> None:

@@ -12,28 +12,17 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import Message
 
-from app.limits import LOOPBACK
 from app.routes.callers import unless_gone
 
 
-def host_checks(host: str, *, keys: bool) -> TransportSecuritySettings:
-    """Against web pages that reach a node on the user's machine under a name of their own (DNS rebinding): a node that
-    listens on the loopback address alone and asks for no key answers to the names of this machine alone. With keys
-    there is nothing to gain, for no browser adds them by itself; a node on the network cannot know its names."""
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=host in LOOPBACK and not keys,
-        allowed_hosts=["127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[::1]:*"],
-        allowed_origins=["http://127.0.0.1:*", "http://localhost:*", "http://[::1]:*"],
-    )
-
-
 class McpEndpoint:
-    def __init__(self, server: Server[Any], checks: TransportSecuritySettings, max_body_bytes: int) -> None:
+    def __init__(self, server: Server[Any], max_body_bytes: int) -> None:
         self._manager = StreamableHTTPSessionManager(
             server,
             json_response=True,
             stateless=True,
-            security_settings=checks,
+            # Names and origins were checked at the door of all routes (app.origins).
+            security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
             max_request_body_size=max_body_bytes,
         )
 

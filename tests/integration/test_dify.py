@@ -159,7 +159,7 @@ async def test_keys_are_asked_for_with_dify_s_codes(authorization: str | None, c
     """The node need not run: the key comes first."""
     app = create_app(Settings(api_keys="right"))  # type: ignore[arg-type]  # as the environment has it
     headers = {"Authorization": authorization} if authorization else {}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
         answer = await http.post("/retrieval", headers=headers, json={})
     assert (answer.status_code, answer.json()["error_code"]) == (403, code)
 

@@ -34,7 +34,7 @@ async def test_a_failed_self_test_keeps_the_node_not_ready_with_the_reason(tmp_p
     app = create_app(Settings(data_dir=tmp_path), real_but_for(FakeEmbedder(), Indifferent(), tmp_path))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http,
     ):
         starting = await http.post("/search", json={"query": "x"})
         assert (starting.status_code, starting.json()["error"]["code"]) == (503, "not_ready")
@@ -55,7 +55,7 @@ async def test_a_model_that_is_not_there_ends_the_start_and_says_so(tmp_path: Pa
     app = create_app(Settings(data_dir=tmp_path), real_but_for(Missing(), FakeReranker(), tmp_path), failures.append)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http,
     ):
         await until(lambda: bool(failures))
         ready = await http.get("/health/ready")
@@ -69,7 +69,7 @@ async def test_these_answer_before_the_node_is_up(tmp_path: Path, path: str) -> 
     app = create_app(Settings(data_dir=tmp_path), real_but_for(FakeEmbedder(), FakeReranker(), tmp_path))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http,
     ):
         answer = await http.get(path)
         assert answer.status_code == (503 if path == "/health/ready" else 200)

@@ -62,7 +62,7 @@ async def running(
     app = create_app(Settings(data_dir=folder, selftest_margin=False, **settings), components)  # type: ignore[arg-type]
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node", timeout=60) as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=60) as http,
     ):
         async with asyncio.timeout(60):
             while (ready := await http.get("/health/ready")).status_code != 200:

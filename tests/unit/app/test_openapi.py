@@ -17,6 +17,7 @@ NEVER_DOCUMENTED = {
     "unavailable",  # each answer is one of its kinds
     "caller_gone",  # nobody is left to read it
     "internal",  # a defect: told of in the description of the whole
+    *("host_not_allowed", "origin_not_allowed"),  # before any route: likewise
 }
 
 

@@ -8,7 +8,6 @@ from mcp_types import TextContent
 from structlog.testing import capture_logs
 
 from app.mcp.answers import MAX_PASSAGE_CHARACTERS
-from app.mcp.endpoint import host_checks
 from app.mcp.over_http import OverHttp
 from app.mcp.port import Json
 from app.mcp.tools import Tools
@@ -172,15 +171,6 @@ async def test_a_job_elsewhere_is_looked_at_until_it_ends_or_time_is_up(
     monkeypatch.setattr("app.mcp.over_http.FIRST_PAUSE_SECONDS", 0.0)
     over_http = OverHttp(Client(looks=4))  # type: ignore[arg-type]  # its likeness
     assert (await over_http.ingest({"documents": []}, wait_seconds))["state"] == state
-
-
-@pytest.mark.parametrize(
-    ("host", "keys", "checked"),
-    [("127.0.0.1", False, True), ("::1", False, True), ("localhost", False, True), ("127.0.0.1", True, False),
-     ("0.0.0.0", False, False)],
-)  # fmt: skip
-def test_names_are_checked_where_a_web_page_could_get_in(host: str, keys: bool, checked: bool) -> None:
-    assert host_checks(host, keys=keys).enable_dns_rebinding_protection is checked
 
 
 def test_descriptions_hold_no_references_that_some_clients_do_not_resolve() -> None:
