@@ -90,6 +90,10 @@ TEXT_ERRORS: Mapping[object, type[InvalidRequest]] = {
     "string_unicode": InvalidText,  # pydantic's own, for lone surrogates
 }
 
+MAX_PROBLEMS = 20
+"""In one answer."""
+MAX_SHOWN_CHARACTERS = 80
+"""Of a name that the caller made up."""
 RETRY_AFTER_SECONDS = 5
 """Where an error that a retry may mend does not know better."""
 
@@ -134,12 +138,13 @@ def error_headers(error: TandemError, status: int) -> dict[str, str]:
 
 
 def validation_error(errors: Sequence[Mapping[str, object]]) -> TandemError:
-    """Says which field is wrong and how, and never repeats the input: it may be huge, secret or not even text."""
+    """Says which field is wrong and how, and never repeats the input: it may be huge, secret or not even text. Names of
+    fields that there are not are input as well: they are shown in part."""
     problems = []
-    for error in errors[:20]:
+    for error in errors[:MAX_PROBLEMS]:
         place = error["loc"]
         assert isinstance(place, tuple)
-        field = ".".join(str(part) for part in place if part != "body") or "body"
+        field = ".".join(str(part)[:MAX_SHOWN_CHARACTERS] for part in place if part != "body") or "body"
         message = str(error["msg"])
         if error["type"] == "json_invalid":
             return InvalidJson(f"The body is not valid JSON: {message}.")

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.schemas.wire import CollectionName, FilledText, Text
+from app.schemas.ingest import MAX_TITLE_CHARACTERS
+from app.schemas.wire import CollectionName, FilledText, FilterBounds, Id, MetadataBounds, Text
 
 MAX_QUERY_CHARACTERS = 4000
 MAX_TOP_K = 20
@@ -22,8 +23,9 @@ def _object(value: object) -> object:
     return value
 
 
-JsonObject = Annotated[dict[str, Any], BeforeValidator(_object)]
-"""The node checks what is in it."""
+# The node checks what is in them. The schema of JSON would refer to itself, which not every client resolves.
+FilterArgument = Annotated[dict[str, Any], FilterBounds, BeforeValidator(_object)]
+MetadataArgument = Annotated[dict[str, Any], MetadataBounds, BeforeValidator(_object)]
 
 
 class Arguments(BaseModel):
@@ -36,7 +38,7 @@ class SearchArguments(Arguments):
     )
     collection: CollectionName = Field("docs", description="Where to search; list_collections names them.")
     top_k: int = Field(5, ge=1, le=MAX_TOP_K, description="Passages to return, the best first.")
-    filter: JsonObject = Field(
+    filter: FilterArgument = Field(
         default_factory=dict,
         description='Only passages that meet this condition, for instance {"type": "eq", "key": "metadata.year", '
         '"value": 2024}. Types: eq, ne, gt, gte, lt, lte, in, contains (a list holds the value), exists; joined by '
@@ -49,13 +51,15 @@ class IngestArguments(Arguments):
     text: Annotated[FilledText, Field(max_length=MAX_TEXT_CHARACTERS)] = Field(
         description="The whole text of one document, plain or Markdown."
     )
-    title: Text = Field("", description="Title of the document, shown with its passages.")
-    id: Text = Field(
+    title: Annotated[Text, Field(max_length=MAX_TITLE_CHARACTERS)] = Field(
+        "", description="Title of the document, shown with its passages."
+    )
+    id: Id = Field(
         "",
         description="Id of the document, for instance its path or address. A document that has it already is replaced. "
         "Left out, it follows from the text.",
     )
-    metadata: JsonObject = Field(
+    metadata: MetadataArgument = Field(
         default_factory=dict,
         description='Facts about the document that searches can filter by, for instance {"year": 2024}.',
     )

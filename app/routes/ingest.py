@@ -15,6 +15,7 @@ from app.routes.dependencies import NodeSettings, ServingNode, media_type_of
 from app.routes.documented import CATALOG, answer, failures
 from app.routes.jobs import describe
 from app.schemas.ingest import (
+    MAX_DOCUMENTS,
     AcceptedDocument,
     IdempotencyKeyHeader,
     IngestForm,
@@ -49,6 +50,7 @@ REQUEST_BODY = {
                     "files": {
                         "type": "array",
                         "minItems": 1,
+                        "maxItems": MAX_DOCUMENTS,
                         "items": {"type": "string", "format": "binary"},
                         "description": "With their names, which become the documents' ids.",
                     },

@@ -8,10 +8,9 @@ from app.examples import documents
 from app.examples import store_files as examples
 from app.routes.dependencies import FORM_TYPE, ServingNode
 from app.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
-from app.schemas.store_files import DeletedOut, FileOut, FilesOut, UploadForm
+from app.schemas.store_files import MAX_FILE_ID_CHARACTERS, DeletedOut, FileOut, FilesOut, UploadForm
 from app.schemas.wire import Text
 
-MAX_ID_CHARACTERS = 600
 router = APIRouter(prefix="/v1/files", tags=["openai"])
 
 FilePath = Annotated[
@@ -19,11 +18,11 @@ FilePath = Annotated[
     Path(
         description="Id of the file; slashes may stand as they are.",
         min_length=1,
-        max_length=MAX_ID_CHARACTERS,
+        max_length=MAX_FILE_ID_CHARACTERS,
         examples=[examples.FILE_ID],
     ),
 ]
-After = Annotated[Text | None, Query(max_length=MAX_ID_CHARACTERS, description="`last_id` of the page before.")]
+After = Annotated[Text | None, Query(max_length=MAX_FILE_ID_CHARACTERS, description="`last_id` of the page before.")]
 NOT_FOUND = failures("document_not_found", "invalid_text", "blob_store_unavailable", *CATALOG)
 
 

@@ -38,6 +38,7 @@ class CollectionIn(Asked):
     )
     metadata_keys: dict[str, KeyType] = Field(
         default_factory=dict,
+        max_length=MAX_KEYS,
         description=f"Keys of documents' metadata and the types of their values, at most {MAX_KEYS}: filters on them "
         "are cheap, and documents with values of other types are refused.",
     )

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from app.schemas.faces import Face, FaceAsked
 from app.schemas.question import Query
 from app.schemas.wire import Text
+from retrieval.filter_parsing import MAX_TEXT_CHARACTERS
 from retrieval.questions import Hit
 
 DEFAULT_TOP_K = 4
@@ -36,7 +37,7 @@ Operator = Literal[
     "after",
 ]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
-Value = str | int | float
+Value = Annotated[str, Field(max_length=32_768)] | int | float
 
 
 class RetrievalSetting(FaceAsked):
@@ -47,7 +48,7 @@ class RetrievalSetting(FaceAsked):
 
 
 class Condition(FaceAsked):
-    name: Name | Annotated[list[Name], Field(min_length=1)] = Field(
+    name: Name | Annotated[list[Name], Field(min_length=1, max_length=10)] = Field(
         description="Key of the documents' metadata, or `document_id`, `title`, `partition`, `media_type`, `page`, "
         "`ordinal`, `chunk_id`, `ingested_at`. A list, as older documentation has it, may hold one name."
     )
@@ -55,14 +56,18 @@ class Condition(FaceAsked):
         description="`contains`, `not contains`, `start with` and `end with` compare parts of texts, which the store "
         "cannot: they are refused."
     )
-    value: Value | Annotated[list[Text], Field(max_length=500)] | None = Field(
+    value: (
+        Value
+        | Annotated[list[Annotated[Text, Field(max_length=MAX_TEXT_CHARACTERS)]], Field(max_length=500, fail_fast=True)]
+        | None
+    ) = Field(
         None, description="Text is read as what the collection declares the key to hold; of lists, parted by commas."
     )
 
 
 class MetadataCondition(FaceAsked):
     logical_operator: Literal["and", "or"] | None = Field("and", description="What joins the conditions.")
-    conditions: Annotated[list[Condition], Field(max_length=MAX_CONDITIONS)] | None = Field(
+    conditions: Annotated[list[Condition], Field(max_length=MAX_CONDITIONS, fail_fast=True)] | None = Field(
         None, description="A chunk without the key meets none but `empty`."
     )
 

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from dataclasses import asdict
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -11,12 +11,16 @@ from app.schemas.wire import Asked, Text, Wire
 from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
 
 MAX_TEXTS = 256
+EmbeddedText = Annotated[str, Field(max_length=262_144)]
+"""Four times what a chunk can have."""
 
 LaneName = Literal["interactive", "bulk"]
 
 
 class EmbedIn(Asked):
-    texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS, description="Any text, blank ones as well.")
+    texts: list[EmbeddedText] = Field(
+        min_length=1, max_length=MAX_TEXTS, fail_fast=True, description="Any text, blank ones as well."
+    )
     kind: TextKind = Field(description="The model treats questions and passages differently.")
     lane: LaneName = Field("bulk", description="interactive: before all bulk work. For questions of people only.")
     instruction: Text | None = Field(

@@ -30,6 +30,8 @@ def _whole(text: str) -> str:
 
 WholeText = Annotated[str, AfterValidator(_whole)]
 """Any text that can be encoded, blank ones as well."""
+LongText = Annotated[str, Field(max_length=1_000_000), AfterValidator(_whole)]
+"""What a model reads; what does not fit its window is cut."""
 
 
 class OpenAIProblem(Face):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.schemas.collections import ChunkingIn
-from app.schemas.wire import Asked, Base64Content, CollectionName, ErrorOut, FilledText, Metadata, Text, Wire
+from app.schemas.wire import Asked, Base64Content, CollectionName, ErrorOut, FilledId, Id, Metadata, Text, Wire
 from ingestion.service import Upload
 from ingestion.types import Job, JobState, Receipt, ReceiptStatus
 
@@ -20,19 +20,33 @@ IdempotencyKeyHeader = Annotated[
         description="Yours, new for each request, 1 to 255 printable characters. Sent again with the same request it "
         "makes no second job; with another one it is refused.",
         pattern=r"^[ -~]{1,255}$",
+        max_length=255,
         examples=["2026-03-02-manuals-7"],
     ),
 ]
 
+MAX_DOCUMENT = 2**31
+"""Bytes, and hence characters: the most that TANDEM_MAX_DOCUMENT_MB can be. What it is, the service checks."""
+MAX_DOCUMENTS = 100_000
+"""The most that TANDEM_MAX_DOCUMENTS can be, likewise."""
+MAX_TITLE_CHARACTERS = 4096
+"""Longer ones than a chunk can be stored with are cut."""
+
 
 class DocumentIn(Asked):
-    id: FilledText | None = Field(None, description="Yours. Without one it is derived from the content.")
-    text: Text | None = Field(None, description="Plain text or Markdown.")
-    content_base64: Base64Content | None = Field(None, description="Bytes of a file, instead of `text`.")
-    filename: Text | None = Field(None, description="With `content_base64`: its extension helps to tell the type.")
-    title: Text = Field("", description="Shown with hits; read from the document where absent.")
-    media_type: Text | None = Field(None, description="Found out from the content where absent.")
-    partition: Text = Field("", description="Tenant or team; searches can be limited to one.")
+    id: FilledId | None = Field(None, description="Yours. Without one it is derived from the content.")
+    text: Text | None = Field(None, max_length=MAX_DOCUMENT, description="Plain text or Markdown.")
+    content_base64: Base64Content | None = Field(
+        None, max_length=MAX_DOCUMENT, description="Bytes of a file, instead of `text`."
+    )
+    filename: Id | None = Field(None, description="With `content_base64`: its extension helps to tell the type.")
+    title: Annotated[Text, Field(max_length=MAX_TITLE_CHARACTERS)] = Field(
+        "", description="Shown with hits; read from the document where absent."
+    )
+    media_type: Annotated[Text, Field(max_length=255)] | None = Field(
+        None, description="Found out from the content where absent."
+    )
+    partition: Id = Field("", description="Tenant or team; searches can be limited to one.")
     metadata: Metadata = Field(
         default_factory=dict, description="Yours, returned with hits and filtered on: JSON of at most 32,768 bytes."
     )
@@ -59,7 +73,13 @@ class DocumentIn(Asked):
 
 class IngestIn(Asked):
     collection: CollectionName = Field("docs", description="That the documents go to; `docs` is there from the start.")
-    documents: list[DocumentIn] = Field(min_length=1, description="All are taken or none.")
+    documents: list[DocumentIn] = Field(
+        # After a wrong one the others are not looked at: what is wrong with each of a thousand nobody reads.
+        min_length=1,
+        max_length=MAX_DOCUMENTS,
+        fail_fast=True,
+        description="All are taken or none.",
+    )
     wait: bool = Field(False, description="Answer when the job has ended.")
     chunking: ChunkingIn | None = Field(None, description="For these documents; default: the collection's.")
 
@@ -72,7 +92,7 @@ class IngestForm(Asked):
 
     collection: CollectionName = Field("docs", description="That the files go to; `docs` is there from the start.")
     metadata: Metadata = Field(default_factory=dict, description="Of all files: JSON of at most 32,768 bytes.")
-    partition: Text = Field("", description="Tenant or team; searches can be limited to one.")
+    partition: Id = Field("", description="Tenant or team; searches can be limited to one.")
     wait: bool = Field(False, description="Answer when the job has ended.")
     chunking: ChunkingIn | None = Field(None, description="For these files; default: the collection's.")
 

@@ -5,15 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, StrictInt, Tag
 
-from app.schemas.faces import Face, FaceAsked, WholeText
-from app.schemas.wire import Text
+from app.schemas.faces import Face, FaceAsked, LongText
+from app.schemas.wire import ModelName, Text
 from retrieval.types import TextKind
 
 MAX_INPUTS = 2048
 MAX_TOKENS_OF_INPUT = 100_000
 
 TokenId = Annotated[StrictInt, Field(ge=0, lt=2**32)]
-TokenArray = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_TOKENS_OF_INPUT)]
+TokenArray = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_TOKENS_OF_INPUT, fail_fast=True)]
 
 
 def _kind_of_input(value: object) -> str | None:
@@ -25,10 +25,10 @@ def _kind_of_input(value: object) -> str | None:
 
 
 Input = Annotated[
-    Annotated[WholeText, Tag("text")]
-    | Annotated[list[WholeText], Tag("texts"), Field(min_length=1, max_length=MAX_INPUTS)]
+    Annotated[LongText, Tag("text")]
+    | Annotated[list[LongText], Tag("texts"), Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)]
     | Annotated[TokenArray, Tag("tokens")]
-    | Annotated[list[TokenArray], Tag("token_arrays"), Field(min_length=1, max_length=MAX_INPUTS)],
+    | Annotated[list[TokenArray], Tag("token_arrays"), Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)],
     Discriminator(
         _kind_of_input,
         custom_error_type="input",
@@ -50,7 +50,9 @@ class EmbeddingsIn(FaceAsked):
         "stand for other words here, and those that the vocabulary lacks are refused. Longer inputs than the model's "
         "window are cut at their end; `usage.truncated_tokens` says by how much."
     )
-    model: Text | None = Field(None, description="One of GET /v1/models, or `tandem`, or nothing: the model served.")
+    model: ModelName | None = Field(
+        None, description="One of GET /v1/models, or `tandem`, or nothing: the model served."
+    )
     encoding_format: Literal["float", "base64", "not_set"] = Field(
         "float", description="`base64`: little-endian float32. `not_set`, which some clients send, is `float`."
     )
@@ -68,7 +70,7 @@ class EmbeddingsIn(FaceAsked):
         description="What to look for, instead of the model's own: before a query in the model's format, before a "
         "document as it is.",
     )
-    user: str | None = Field(None, description="Read by nobody.")
+    user: Annotated[str, Field(max_length=1000)] | None = Field(None, description="Read by nobody.")
 
     @property
     def kind(self) -> TextKind:

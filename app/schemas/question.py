@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.schemas.wire import Asked, CollectionName, FilledText, Instruction, Text
+from app.schemas.wire import Asked, CollectionName, FilledText, FilterTree, Id, Instruction
 from ingestion.types import Collection
 from retrieval.filter_parsing import parse_filter
 from retrieval.filters import BUILT_IN, And, Filter, In, KeyType, Not
@@ -52,8 +52,8 @@ Query = Annotated[FilledText, Field(max_length=MAX_QUERY_CHARACTERS)]
 class ExcludeIn(Asked):
     """What is not to be found, because the caller has it already."""
 
-    documents: list[Text] = Field(default_factory=list, max_length=500, description="Ids of documents.")
-    chunks: list[Text] = Field(default_factory=list, max_length=500, description="Ids of chunks.")
+    documents: list[Id] = Field(default_factory=list, max_length=500, fail_fast=True, description="Ids of documents.")
+    chunks: list[Id] = Field(default_factory=list, max_length=500, fail_fast=True, description="Ids of chunks.")
 
 
 class SearchIn(Asked):
@@ -95,8 +95,8 @@ class SearchIn(Asked):
         description="Time for all of it: what is not reranked by then comes last, unscored; vectors that come too "
         "late leave recall to words. Default and most: the node's deadline.",
     )
-    partition: Text | None = Field(None, description="Only documents of this one; default: all.")
-    filter: dict[str, JsonValue] | None = Field(
+    partition: Id | None = Field(None, description="Only documents of this one; default: all.")
+    filter: FilterTree | None = Field(
         None,
         description='Condition on the chunks, before anything is ranked: `{"type": "eq", "key": "metadata.year", '
         '"value": 2024}`; also `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `contains`, `exists`; joined by `{"type": "and", '

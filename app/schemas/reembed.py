@@ -5,7 +5,8 @@ from typing import Self
 from pydantic import Field
 
 from app.schemas.collections import ChunkingIn
-from app.schemas.wire import Asked, FilledText, Text, Wire
+from app.schemas.question import Query
+from app.schemas.wire import Asked, FilledId, ModelName, Wire
 from ingestion.reembedding import Phase, Status
 from ingestion.types import GoldenQuery
 from retrieval.types import DocumentId
@@ -16,9 +17,9 @@ MAX_QUERIES = 10_000
 class GoldenQueryIn(Asked):
     """A question and the ids of all documents that answer it."""
 
-    query: FilledText = Field(description="As somebody would ask it.")
-    relevant: list[FilledText] = Field(
-        min_length=1, max_length=1000, description="Ids of all documents that answer it."
+    query: Query = Field(description="As somebody would ask it.")
+    relevant: list[FilledId] = Field(
+        min_length=1, max_length=1000, fail_fast=True, description="Ids of all documents that answer it."
     )
 
     def to_query(self) -> GoldenQuery:
@@ -26,11 +27,13 @@ class GoldenQueryIn(Asked):
 
 
 class GoldenQueries(Asked):
-    queries: list[GoldenQueryIn] = Field(max_length=MAX_QUERIES, description="In the place of all earlier ones.")
+    queries: list[GoldenQueryIn] = Field(
+        max_length=MAX_QUERIES, fail_fast=True, description="In the place of all earlier ones."
+    )
 
 
 class ReembedIn(Asked):
-    models: Text | None = Field(
+    models: ModelName | None = Field(
         None,
         description="Pair or embedding model to move to, as in TANDEM_MODELS. Default: the collection's, where it runs "
         "on this node; else the node's own.",
@@ -38,7 +41,11 @@ class ReembedIn(Asked):
     dimension: int | None = Field(None, ge=1, description="Of the new vectors. Default: all that the model has.")
     chunking: ChunkingIn | None = Field(None, description="For all documents. Default: each keeps its own.")
     golden: list[GoldenQueryIn] | None = Field(
-        None, min_length=1, max_length=MAX_QUERIES, description="Default: those stored with the collection."
+        None,
+        min_length=1,
+        max_length=MAX_QUERIES,
+        fail_fast=True,
+        description="Default: those stored with the collection.",
     )
     tolerance: float = Field(0.01, ge=0, le=1, description="By how much nDCG@10 may fall.")
     gate: bool = Field(True, description="False: exchange without measuring.")

@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.schemas.faces import Face, FaceAsked, WholeText
+from app.schemas.faces import Face, FaceAsked, LongText, WholeText
 from app.schemas.question import MAX_QUERY_CHARACTERS, Query
-from app.schemas.wire import Text
+from app.schemas.wire import ModelName, Text
 
 MAX_DOCUMENTS = 1000
 """Of one request; also the most that Cohere advises."""
 
 
 class PassageIn(FaceAsked):
-    text: WholeText = Field(description="Of the document.")
+    text: LongText = Field(description="Of the document.")
 
 
 class PassageOut(Face):
@@ -28,10 +28,10 @@ class PassageOut(Face):
 class Rerank(FaceAsked):
     """What both versions ask."""
 
-    model: Text | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
+    model: ModelName | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
     query: Query = Field(description="One question, in the words of whoever asks.")
-    documents: list[WholeText | PassageIn] = Field(
-        min_length=1, max_length=MAX_DOCUMENTS, description="The passages, bare or as `text`."
+    documents: list[LongText | PassageIn] = Field(
+        min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True, description="The passages, bare or as `text`."
     )
     top_n: int | None = Field(None, ge=1, description="Results to return. Default: all.")
     max_tokens_per_doc: int | None = Field(
@@ -96,11 +96,11 @@ class CohereRerankOut(Face):
 
 
 Side = Annotated[WholeText, Field(max_length=MAX_QUERY_CHARACTERS)]
-Sides = Side | Annotated[list[Side], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+Sides = Side | Annotated[list[Side], Field(min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True)]
 
 
 class ScoreIn(FaceAsked):
-    model: Text | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
+    model: ModelName | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
     text_1: Sides = Field(description="A query for all of `text_2`, or one for each.")
     text_2: Sides = Field(description="The passages.")
     instruction: Text | None = Field(None, max_length=2000, description="What makes a passage relevant.")

@@ -66,8 +66,10 @@ class ChunkingStrategyOut(Face):
         return cls(static=static)
 
 
-FileId = Annotated[Text, Field(description="Of an uploaded file, or of a document.")]
-FileIds = Annotated[list[Text], Field(max_length=MAX_FILES)]
+MAX_FILE_ID_CHARACTERS = 600
+"""An id of an upload holds its name."""
+FileId = Annotated[Text, Field(max_length=MAX_FILE_ID_CHARACTERS, description="Of an uploaded file, or of a document.")]
+FileIds = Annotated[list[FileId], Field(max_length=MAX_FILES, fail_fast=True)]
 
 
 class FileCounts(Face):
@@ -121,7 +123,9 @@ class BatchFileIn(FaceAsked):
 
 class BatchIn(FaceAsked):
     file_ids: FileIds | None = Field(None, description="Of uploaded files, or of documents.")
-    files: list[BatchFileIn] | None = Field(None, max_length=MAX_FILES, description="Each with attributes of its own.")
+    files: list[BatchFileIn] | None = Field(
+        None, max_length=MAX_FILES, fail_fast=True, description="Each with attributes of its own."
+    )
     attributes: Attributes | None = Field(None, description="For all of `file_ids`.")
     chunking_strategy: ChunkingStrategy | None = Field(None, description="For all of them.")
 

@@ -9,6 +9,7 @@ from app.schemas.answer import RecallOut, RerankOut
 from app.schemas.faces import Face, FaceAsked
 from app.schemas.question import MAX_QUERIES, Query
 from app.schemas.store_files import (
+    MAX_ATTRIBUTES,
     STORE_PREFIX,
     ChunkingStrategy,
     FileCounts,
@@ -18,7 +19,7 @@ from app.schemas.store_files import (
     Scalar,
     seconds,
 )
-from app.schemas.wire import Text
+from app.schemas.wire import FilterTree, Text
 from ingestion.types import Collection, Totals
 from retrieval.filter_parsing import MAX_DEPTH
 from retrieval.filters import METADATA
@@ -38,8 +39,12 @@ def _not_rewritten(wanted: bool) -> bool:
     return wanted
 
 
+Unstored = Annotated[str, Field(max_length=10_000)]
+UnstoredObject = Annotated[dict[str, Unstored], Field(max_length=MAX_ATTRIBUTES)]
+
+
 class _NotStored(FaceAsked):
-    metadata: Annotated[dict[str, str] | None, AfterValidator(_nothing)] = Field(
+    metadata: Annotated[UnstoredObject | None, AfterValidator(_nothing)] = Field(
         None, description="Must be empty: it cannot be stored."
     )
     expires_after: None = Field(None, description="Must be absent: nothing expires.")
@@ -51,13 +56,13 @@ class StoreIn(_NotStored):
     )
     file_ids: FileIds = Field(default_factory=list, description="Of uploaded files, to be put into it.")
     chunking_strategy: ChunkingStrategy | None = Field(None, description="For these files.")
-    description: Annotated[str | None, AfterValidator(_nothing)] = Field(
+    description: Annotated[Unstored | None, AfterValidator(_nothing)] = Field(
         None, description="Must be empty: it cannot be stored."
     )
 
 
 class StoreUpdateIn(_NotStored):
-    name: Text | None = Field(None, description="Only the one it has: collections keep their names.")
+    name: Text | None = Field(None, max_length=256, description="Only the one it has: collections keep their names.")
 
 
 class StoreOut(Listed):
@@ -106,7 +111,7 @@ class StoreSearchIn(FaceAsked):
         description="Of several, each chunk counts with its best score."
     )
     max_num_results: int = Field(10, ge=1, le=50, description="Chunks in the answer, at most.")
-    filters: dict[str, JsonValue] | None = Field(
+    filters: FilterTree | None = Field(
         None,
         description='`{"type": "eq", "key": "year", "value": 2024}`; also ne, gt, gte, lt, lte, in, nin; joined by '
         '`{"type": "and", "filters": […]}` and or. Keys are those of attributes.',

@@ -17,9 +17,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.errors import EMPTY_TEXT, INVALID_TEXT
+from retrieval.filter_parsing import MAX_CONDITIONS, MAX_DEPTH
 
 MAX_METADATA_BYTES = 32_768
 """Metadata is stored with every chunk of its document."""
+MAX_METADATA_KEYS = 1024
+MAX_ID_CHARACTERS = 512
 COLLECTION_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,99}$"
 
 
@@ -76,10 +79,19 @@ Text = Annotated[str, AfterValidator(_clean)]
 """Text without NUL; lone surrogates pydantic refuses by itself."""
 FilledText = Annotated[Text, AfterValidator(_not_blank)]
 Instruction = Annotated[FilledText, Field(max_length=2000)]
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
+# Bounded before they are checked: behind a check, pydantic says "items" where it means characters.
+Id = Annotated[str, Field(max_length=MAX_ID_CHARACTERS), AfterValidator(_clean)]
+FilledId = Annotated[Id, AfterValidator(_not_blank)]
+ModelName = Annotated[str, Field(max_length=300), AfterValidator(_clean)]
+# Where free JSON is taken, the schema says in words of its own what it is held to.
+MetadataBounds = Field(max_length=MAX_METADATA_KEYS, json_schema_extra={"x-max-bytes": MAX_METADATA_BYTES})
+FilterBounds = Field(max_length=16, json_schema_extra={"x-max-conditions": MAX_CONDITIONS, "x-max-depth": MAX_DEPTH})
+Metadata = Annotated[dict[str, JsonValue], MetadataBounds, AfterValidator(_storable)]
+FilterTree = Annotated[dict[str, JsonValue], FilterBounds]
+"""A filter before it is parsed."""
 CollectionName = Annotated[
     str,
-    StringConstraints(pattern=COLLECTION_NAME),
+    StringConstraints(pattern=COLLECTION_NAME, max_length=100),
     Field(description="Letters, digits and underscores, beginning with a letter; at most 100."),
 ]
 

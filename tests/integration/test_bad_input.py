@@ -27,7 +27,7 @@ INGEST: Mapping[str, tuple[object, int, str, str]] = {
     "unknown field of a document": ({"documents": [{**DOCUMENT, "titel": "t"}]}, 422, "invalid_request", "titel"),
     "unknown collection": ({"documents": [DOCUMENT], "collection": "nowhere"}, 404, "collection_not_found", "nowhere"),
     "name that is no name": ({"documents": [DOCUMENT], "collection": "a b"}, 422, "invalid_request", "collection"),
-    "endless id": ({"documents": [{"id": "x" * 10_000, "text": "words"}]}, 422, "invalid_request", "10000 bytes"),
+    "endless id": ({"documents": [{"id": "x" * 10_000, "text": "words"}]}, 422, "invalid_request", "512 characters"),
     "id with a line break": ({"documents": [{"id": "a\nb", "text": "words"}]}, 422, "invalid_text", "id"),
     "NUL in the text": ({"documents": [{"id": "x", "text": "a\0b"}]}, 422, "invalid_text", "NUL"),
     "NUL in metadata": ({"documents": [{**DOCUMENT, "metadata": {"k": ["a\0"]}}]}, 422, "invalid_text", "metadata"),
