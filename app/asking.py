@@ -8,6 +8,7 @@ from app.telemetry import Metrics
 from ingestion.types import Collection
 from retrieval.deadline import Deadline
 from retrieval.questions import SearchQuery, SearchResult
+from retrieval.search import passages_of
 from retrieval.side_by_side import side_by_side
 
 
@@ -20,10 +21,15 @@ async def collection_to_search(name: str, node: Node) -> Collection:
 async def ask(
     queries: Sequence[SearchQuery], collection: Collection, node: Node, admission: Admission, metrics: Metrics
 ) -> list[SearchResult]:
-    """An answer for each, in their order; they are searched side by side. Admitted by the passages that may be
-    reranked, and counted in the metrics. Raises FingerprintMismatch, Overloaded, and what SearchService raises."""
+    """An answer for each, in their order; they are searched side by side. Admitted by the passages that may be ranked
+    and the time that this is expected to take, and counted in the metrics. Raises FingerprintMismatch, Overloaded, and
+    what SearchService raises."""
     embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
-    async with admission.admit(sum(query.candidates if query.reranking else 1 for query in queries)):
+    passages = sum(passages_of(query) for query in queries)
+    seconds = sum(node.search.seconds(query) for query in queries)
+    # One search ends with what was reranked in time. Several at once would all end so, if an old measurement is right.
+    whatever = len(queries) == 1 or node.rerank_pace.is_older_than(node.search_deadline_seconds)
+    async with admission.admit(passages, seconds, whatever_alone=whatever):
         results = await side_by_side(node.search.search(collection.store_name, embedder, query) for query in queries)
     for result in results:
         metrics.observe(result)

@@ -1,30 +1,57 @@
 """Bounds on the work that requests have under way."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ingestion.errors import Overloaded
 
+MAX_RETRY_AFTER_SECONDS = 60
+
 
 class Admission:
-    """Bounds the work that requests have under way, counted in `what` they bring."""
+    """Bounds the work that requests have under way, counted in `what` they bring, and in the seconds that it is
+    expected to take at the speed that was measured: what could not be answered in time is refused before any work."""
 
-    def __init__(self, capacity: int, what: str) -> None:
+    def __init__(self, capacity: int, what: str, deadline_seconds: float) -> None:
         self._capacity = capacity
         self._what = what
+        self._deadline = deadline_seconds
         self._used = 0
+        self._seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Expected of all that is under way."""
+        return self._seconds
 
     @asynccontextmanager
-    async def admit(self, count: int) -> AsyncIterator[None]:
-        """Raises Overloaded where `count` more would pass the bound; a single request always fits an idle node."""
+    async def admit(self, count: int, seconds: float = 0.0, *, whatever_alone: bool = True) -> AsyncIterator[None]:
+        """Raises Overloaded where `count` more would pass the bound, or `seconds` more the deadline. An idle node
+        always takes one request, but for the seconds of one that is not taken `whatever_alone`."""
         if self._used and self._used + count > self._capacity:
+            spare = self._used + count - self._capacity
             raise Overloaded(
                 f"{self._used} {self._what} are under way; {count} more would pass the bound of {self._capacity}. "
-                f"Try again shortly, or with fewer {self._what}.",
-                retry_after_s=1,
+                f"Try again later, or with fewer {self._what}.",
+                retry_after_s=_retry_after(self._seconds * spare / self._used),
+            )
+        expected = self._seconds + seconds
+        if expected > self._deadline and (self._used or not whatever_alone):
+            raise Overloaded(
+                f"This would take about {seconds:.3g} s, after {self._seconds:.3g} s of work under way: more than "
+                f"{self._deadline:g} s (TANDEM_SEARCH_DEADLINE_SECONDS). Try again later, or with fewer {self._what}.",
+                retry_after_s=_retry_after(expected - self._deadline),
             )
         self._used += count
+        self._seconds += seconds
         try:
             yield
         finally:
             self._used -= count
+            # Differences of sums leave rests; an idle node has none.
+            self._seconds = self._seconds - seconds if self._used else 0.0
+
+
+def _retry_after(seconds: float) -> int:
+    return min(max(math.ceil(seconds), 1), MAX_RETRY_AFTER_SECONDS)

@@ -61,8 +61,8 @@ def create_app(
     app = described(lifespan=lifespan)
     app.state.settings = settings
     app.state.metrics = metrics
-    app.state.admission = Admission(settings.max_candidates_in_flight, "candidates")
-    app.state.embed_admission = Admission(settings.max_texts_in_flight, "texts")
+    app.state.admission = Admission(settings.max_candidates_in_flight, "candidates", settings.search_deadline_seconds)
+    app.state.embed_admission = Admission(settings.max_texts_in_flight, "texts", settings.search_deadline_seconds)
     error_handlers.install(app)
     app.include_router(health.router)
     for router in GUARDED:

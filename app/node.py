@@ -32,6 +32,7 @@ from retrieval.errors import (
 )
 from retrieval.gate import Gate
 from retrieval.models import is_folder
+from retrieval.pace import Pace, PacedReranker
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
 from retrieval.search import SearchService
 from retrieval.selftest import run_selftest
@@ -105,8 +106,15 @@ class Node:
         )
         self.embedders = Embedders(parts.embedder)
         self.search_deadline_seconds = options.search_deadline_seconds
+        self.rerank_pace, self.embed_pace = Pace(), Pace()
+        self.reranker = PacedReranker(parts.reranker, self.rerank_pace)
         self.search = SearchService(
-            parts.reranker, parts.store, options.languages, parts.gate, options.search_deadline_seconds
+            parts.reranker,
+            parts.store,
+            options.languages,
+            parts.gate,
+            options.search_deadline_seconds,
+            self.rerank_pace,
         )
         self.reembedding = Reembedding(
             parts.catalog, parts.store, self.collections, self.ingestion, self.embedders, Quality(self.search)
@@ -238,10 +246,11 @@ class Node:
     async def _run_selftest(self, embedder: Embedder) -> SelfTestReport:
         return await run_selftest(
             embedder,
-            self.components.reranker,
+            self.reranker,
             check_margin=self._options.selftest_margin and not self._options.dummy_weights,
             check_distinct=not self._options.dummy_weights,
             languages=self._options.languages,
+            embed_pace=self.embed_pace,
         )
 
     async def _watch(self) -> None:

@@ -126,14 +126,16 @@ class Settings(BaseSettings):
         100_000, ge=1, description="Documents waiting for ingestion; beyond it POST /ingest is 429."
     )
     max_candidates_in_flight: int = Field(
-        8000, ge=1, description="Candidates being ranked over all searches; beyond it POST /search is 429."
+        8000,
+        ge=1,
+        description="Candidates and highlights' sentences being ranked at once; beyond it POST /search is 429.",
     )
     search_deadline_seconds: float = Field(
         60,
         ge=1,
         le=600,
-        description="No search takes longer: what is not reranked by then comes last, and what cannot be done by then "
-        "is 429.",
+        description="No search takes longer: what is not reranked by then comes last. What could not be answered by "
+        "then at the measured speed is 429.",
     )
     max_texts_in_flight: int = Field(
         4096, ge=1, description="Texts being embedded for other processes; beyond it POST /embed is 429."

@@ -10,8 +10,8 @@ import structlog
 from retrieval.deadline import GRACE_SECONDS, Deadline
 from retrieval.errors import BudgetExceeded, EngineFailed, InvalidRequest, Unavailable
 from retrieval.fusion import scaled
+from retrieval.pace import PacedReranker
 from retrieval.passages import passage
-from retrieval.ports import Reranker
 from retrieval.questions import Hit, Reranking, RerankReport
 from retrieval.recall import MODEL_LANGUAGE
 from retrieval.scripts import is_foreign
@@ -23,6 +23,9 @@ RERANK, BLENDED = "rerank", "blended"
 WAVE = 8
 """Candidates that are scored or not scored together where there is a budget: the more, the coarser its end; the fewer,
 the oftener the query is prepared anew."""
+
+AT_ONCE = 0.25
+"""Of the time that is left, what a pool may be expected to take by itself to be one call, which is scored or not."""
 
 
 _Score = tuple[float, int]
@@ -39,7 +42,7 @@ class Reranked:
 
 
 class SecondStage:
-    def __init__(self, reranker: Reranker, languages: Sequence[Language]) -> None:
+    def __init__(self, reranker: PacedReranker, languages: Sequence[Language]) -> None:
         """`languages` are those that the reranker is meant for."""
         self._reranker = reranker
         self._languages = languages
@@ -95,7 +98,9 @@ class SecondStage:
     ) -> tuple[list[_Score | None], int]:
         """Of each hit, None where time was up; and the tokens that were cut from the query."""
         passages = [passage(hit.candidate.title, hit.candidate.chunk.text) for hit in hits]
-        size = WAVE if deadline.reason == "budget" else len(passages)
+        # Without a budget there is time for all, unless it is measured otherwise; one call is the cheapest.
+        at_once = deadline.reason == "deadline" and self._reranker.seconds(len(passages)) <= AT_ONCE * deadline.left
+        size = len(passages) if at_once else WAVE
         # All at once, the best ones first: the engine takes them in this order and fills its steps across waves.
         parts = [passages[first : first + size] for first in range(0, len(passages), size)]
         waves = [asyncio.create_task(self._rerank(text, part, wanted)) for part in parts]

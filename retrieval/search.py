@@ -10,7 +10,8 @@ from retrieval.contexts import with_contexts
 from retrieval.deadline import GRACE_SECONDS, Deadline
 from retrieval.fusion import FUSED
 from retrieval.gate import Gate
-from retrieval.highlighting import with_highlights
+from retrieval.highlighting import MAX_SENTENCES, with_highlights
+from retrieval.pace import CANDIDATE_TOKENS, SENTENCE_TOKENS, Pace, PacedReranker
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.questions import Hit, Place, RecallReport, RerankReport, SearchQuery, SearchResult
 from retrieval.recall import STORE, Recall
@@ -29,15 +30,24 @@ class SearchService:
         languages: Sequence[Language],
         gate: Gate | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
+        pace: Pace | None = None,
     ) -> None:
         """`languages` are those that both models are meant for, `gate` that of the device that both compute on. No
-        answer takes longer than `deadline_seconds`, but for GRACE_SECONDS."""
+        answer takes longer than `deadline_seconds`, but for GRACE_SECONDS. `pace` is that of the reranker, where
+        others measure it as well."""
+        pace = pace or Pace()
+        self._candidates = PacedReranker(reranker, pace, CANDIDATE_TOKENS)
+        self._sentences = PacedReranker(reranker, pace, SENTENCE_TOKENS)
         self._recall = Recall(store, languages)
-        self._second_stage = SecondStage(reranker, languages)
-        self._reranker = reranker
+        self._second_stage = SecondStage(self._candidates, languages)
         self._store = store
         self._gate = gate
         self._deadline_seconds = deadline_seconds
+
+    def seconds(self, query: SearchQuery) -> float:
+        """That its reranking is expected to take, where nothing else is under way."""
+        of_candidates = self._candidates.seconds(query.pool) if query.reranking else 0.0
+        return of_candidates + self._sentences.seconds(_sentences(query))
 
     async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:
         """`collection` holds vectors of `embedder`. What is missing is told in the result, as `Recall` and
@@ -93,8 +103,17 @@ class SearchService:
             hits = await deadline.of(joining, STORE, grace=GRACE_SECONDS)
         if query.highlights and hits:
             instruction = query.reranking.instruction if query.reranking else None
-            hits = await with_highlights(self._reranker, query.text, hits, query.highlights, instruction, deadline)
+            hits = await with_highlights(self._sentences, query.text, hits, query.highlights, instruction, deadline)
         return hits
+
+
+def passages_of(query: SearchQuery) -> int:
+    """That a search ranks at most, in both of its rerankings; 1 for one that ranks none."""
+    return max(1, (query.pool if query.reranking else 0) + _sentences(query))
+
+
+def _sentences(query: SearchQuery) -> int:
+    return query.top_k * MAX_SENTENCES if query.highlights else 0
 
 
 def _next(query: SearchQuery, recall: RecallReport, rerank: RerankReport) -> Place | None:

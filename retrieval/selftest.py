@@ -13,6 +13,7 @@ from time import perf_counter
 import numpy as np
 
 from retrieval.errors import EngineFailed
+from retrieval.pace import Pace
 from retrieval.ports import Embedder, Reranker
 from retrieval.types import Lane, SelfTestCheck, SelfTestReport, TextKind, Vectors
 
@@ -95,12 +96,14 @@ async def run_selftest(
     check_margin: bool,
     check_distinct: bool = True,
     languages: Sequence[str],
+    embed_pace: Pace | None = None,
 ) -> SelfTestReport:
     """Runs every check of both models. Both must be started.
 
     `languages` are the codes of those the models know; pairs exist for `en` and `zh`, and a model of neither is tried
     with the English ones. `check_margin` is False for models whose ranking means nothing (random weights),
-    `check_distinct` for those that hardly look at their input (dummy weights, which are next to nothing).
+    `check_distinct` for those that hardly look at their input (dummy weights, which are next to nothing). `embed_pace`
+    measures the embedder's calls.
     A model that misbehaves makes a failed check, EngineFailed included; Unavailable (EngineDead) propagates.
     """
     started = perf_counter()
@@ -108,7 +111,14 @@ async def run_selftest(
     pairs = [pair for pair in GOLDEN_PAIRS if pair.language in spoken]
     checks: list[SelfTestCheck] = []
     try:
-        await _check_embedder(checks, embedder, pairs, check_margin=check_margin, check_distinct=check_distinct)
+        await _check_embedder(
+            checks,
+            embedder,
+            embed_pace or Pace(),
+            pairs,
+            check_margin=check_margin,
+            check_distinct=check_distinct,
+        )
     except EngineFailed as error:
         checks.append(SelfTestCheck("embed.answers", False, error.message))
     try:
@@ -124,6 +134,7 @@ async def run_selftest(
 async def _check_embedder(
     checks: list[SelfTestCheck],
     embedder: Embedder,
+    pace: Pace,
     pairs: Sequence[GoldenPair],
     *,
     check_margin: bool,
@@ -132,7 +143,10 @@ async def _check_embedder(
     async def embed(kind: TextKind, *texts: str) -> Vectors:
         # As they come later: queries and documents may have engines of their own.
         lane = Lane.INTERACTIVE if kind == "query" else Lane.BULK
-        return (await embedder.embed(texts, kind=kind, lane=lane)).vectors
+        with pace.measuring() as call:
+            found = await embedder.embed(texts, kind=kind, lane=lane)
+            call.tokens = sum(found.tokens)
+        return found.vectors
 
     texts: dict[TextKind, list[str]] = {
         "query": [pair.query for pair in pairs],

@@ -2,9 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Request, Response
 
+from app.embedding import embed as embedded
+from app.embedding import embeds_whatever, seconds_to_embed
 from app.examples import embed as examples
+from app.routes.callers import unless_gone
 from app.routes.dependencies import EmbedAdmission, ServingNode
 from app.routes.documented import EMBEDDER, answer, failures, named
 from app.schemas.embed import EmbedderOut, EmbedIn, EmbedOut, fingerprint_out
@@ -35,17 +38,22 @@ async def describe_embedder(node: ServingNode) -> EmbedderOut:
     "",
     summary="Embed texts",
     response_model=EmbedOut,
-    responses={200: answer(examples.VECTORS, "A vector for each text."), **failures("overloaded", *EMBEDDER)},
+    responses={
+        200: answer(examples.VECTORS, "A vector for each text."),
+        **failures("overloaded", "budget_exceeded", *EMBEDDER),
+    },
 )
 async def embed(
     body: Annotated[EmbedIn, Body(openapi_examples=named(examples.REQUESTS))],
+    request: Request,
     node: ServingNode,
     admission: EmbedAdmission,
 ) -> Response:
     """Vectors of unit length, in the order of the texts. Longer texts than the window are cut at their end."""
-    async with admission.admit(len(body.texts)):
-        embeddings = await node.components.embedder.embed(
-            body.texts, kind=body.kind, lane=body.as_lane, instruction=body.instruction
-        )
+    embedder, lane = node.components.embedder, body.as_lane
+    expected = seconds_to_embed(node, embedder, body.texts)
+    async with admission.admit(len(body.texts), expected, whatever_alone=embeds_whatever(node, lane)):
+        work = embedded(node, embedder, body.texts, kind=body.kind, lane=lane, instruction=body.instruction)
+        embeddings = await unless_gone(request, work)
     # Made by ourselves, so that FastAPI does not check the answer a second time.
     return Response(EmbedOut.of(embeddings).model_dump_json(), media_type="application/json")

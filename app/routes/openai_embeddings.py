@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Body, Path, Request, Response
 from tokenizers import Tokenizer
 
+from app.embedding import embed, embeds_whatever, seconds_to_embed
 from app.errors import ModelNotFound
 from app.examples import openai_embeddings as examples
 from app.node import Node
@@ -35,7 +36,7 @@ ModelPath = Annotated[
     response_model=EmbeddingsOut,
     responses={
         200: answer(examples.VECTORS, "A vector for each input."),
-        **failures("model_not_found", "unsupported", "overloaded", *EMBEDDER),
+        **failures("model_not_found", "unsupported", "overloaded", "budget_exceeded", *EMBEDDER),
     },
 )
 async def create_embeddings(
@@ -50,11 +51,12 @@ async def create_embeddings(
     inputs at once, in the bulk lane."""
     embedder = with_dimension(embedder_named(node, body.model), body.dimensions)
     inputs = body.inputs
-    async with admission.admit(len(inputs)):
+    waiting = body.kind == "query" or (body.input_type is None and len(inputs) == 1)
+    lane = Lane.INTERACTIVE if waiting else Lane.BULK
+    expected = seconds_to_embed(node, embedder, inputs)
+    async with admission.admit(len(inputs), expected, whatever_alone=embeds_whatever(node, lane)):
         texts = await asyncio.to_thread(_as_texts, embedder.tokenizer, inputs)
-        waiting = body.kind == "query" or (body.input_type is None and len(texts) == 1)
-        lane = Lane.INTERACTIVE if waiting else Lane.BULK
-        work = embedder.embed(texts, kind=body.kind, lane=lane, instruction=body.instruction)
+        work = embed(node, embedder, texts, kind=body.kind, lane=lane, instruction=body.instruction)
         found = await unless_gone(request, work)
         told = await asyncio.to_thread(_told, found, base64=body.encoding_format == "base64")
     return Response(told, media_type="application/json")

@@ -4,7 +4,8 @@ Passages count for admission as the candidates of a search do, and go before ing
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from time import time
 from typing import Annotated
 
@@ -32,14 +33,16 @@ from app.schemas.rerank import (
     ScoreOf,
     ScoreOut,
 )
+from retrieval.deadline import Deadline
 from retrieval.engines.text_cuts import cut_text
+from retrieval.pace import expected_tokens
 from retrieval.side_by_side import side_by_side
 from retrieval.types import Lane, RerankScores
 
 router = APIRouter(tags=["rerank"])
 cohere_router = APIRouter(tags=["cohere"])
 
-FAILURES = failures("model_not_found", "unsupported", "overloaded", *EMBEDDER)
+FAILURES = failures("model_not_found", "unsupported", "overloaded", "budget_exceeded", *EMBEDDER)
 PassagesIn = Annotated[RerankIn, Body(openapi_examples=named(examples.REQUESTS))]
 CoherePassagesIn = Annotated[CohereRerankIn, Body(openapi_examples=named(examples.REQUESTS))]
 
@@ -100,7 +103,7 @@ async def score_pairs(
         asked = passages.setdefault(query, [])
         places.append((query, len(asked)))
         asked.append(passage)
-    async with admission.admit(len(places)):
+    async with _admitted(node, admission, passages):
         work = side_by_side(_rerank(node, query, asked, body.instruction) for query, asked in passages.items())
         found = dict(zip(passages, await unless_gone(request, work), strict=True))
     return ScoreOut(
@@ -115,14 +118,31 @@ async def score_pairs(
 async def _scored(body: Rerank, request: Request, node: Node, admission: Admission) -> RerankScores:
     check_reranker(node, body.model)
     texts = body.texts
-    async with admission.admit(len(texts)):
+    async with _admitted(node, admission, {body.query: texts}):
         if body.max_tokens_per_doc is not None:
             texts = await asyncio.to_thread(_cut, node, texts, body.max_tokens_per_doc)
         return await unless_gone(request, _rerank(node, body.query, texts, body.instruction))
 
 
+def _admitted(
+    node: Node, admission: Admission, passages: Mapping[str, Sequence[str]]
+) -> AbstractAsyncContextManager[None]:
+    """For passages by their query. Raises Overloaded."""
+    window = node.components.embedder.max_tokens  # which is the reranker's as well, near enough
+    count = sum(map(len, passages.values()))
+    tokens = sum(
+        expected_tokens(texts, window) + len(texts) * expected_tokens([query], window // 2)
+        for query, texts in passages.items()
+    )
+    whatever = node.rerank_pace.is_older_than(node.search_deadline_seconds)
+    return admission.admit(count, node.rerank_pace.seconds(tokens), whatever_alone=whatever)
+
+
 async def _rerank(node: Node, query: str, passages: Sequence[str], instruction: str | None) -> RerankScores:
-    return await node.components.reranker.rerank(query, passages, lane=Lane.INTERACTIVE, instruction=instruction)
+    """Raises BudgetExceeded where the node's deadline passes."""
+    deadline = Deadline.after(node.search_deadline_seconds, "deadline")
+    work = node.reranker.rerank(query, passages, lane=Lane.INTERACTIVE, instruction=instruction)
+    return await deadline.of(work, "reranker")
 
 
 def _cut(node: Node, texts: Sequence[str], limit: int) -> Sequence[str]:

@@ -118,9 +118,9 @@ async def test_passages_count_as_candidates_and_go_first(face: Face, monkeypatch
     counted, lanes = [], []
     admit, rerank = Admission.admit, face.reranker.rerank
 
-    def counting(self: Admission, count: int) -> object:
+    def counting(self: Admission, count: int, seconds: float, **how: bool) -> object:
         counted.append((self._what, count))
-        return admit(self, count)
+        return admit(self, count, seconds, **how)
 
     async def spy(query: str, passages: Sequence[str], **arguments: object) -> object:
         lanes.append((arguments["lane"], arguments["instruction"]))

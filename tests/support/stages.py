@@ -97,14 +97,24 @@ class ToldEmbedder:
 
 
 class ToldReranker:
-    """Scores each passage by its text, 0 where nothing was told; `seconds` a call."""
+    """Scores each passage by its text, 0 where nothing was told. A call takes `seconds`; with `seconds_a_passage` one
+    call after the other is computed, as by a device."""
 
     model = "told"
 
-    def __init__(self, scores: Mapping[str, float] | None = None, *, weight: float = 1.0, seconds: float = 0) -> None:
+    def __init__(
+        self,
+        scores: Mapping[str, float] | None = None,
+        *,
+        weight: float = 1.0,
+        seconds: float = 0,
+        seconds_a_passage: float = 0,
+    ) -> None:
         self.scores = scores or {}
         self.weight = weight
         self.seconds = seconds
+        self.seconds_a_passage = seconds_a_passage
+        self._device = asyncio.Lock()
         self.asked: list[Sequence[str]] = []
 
     async def rerank(
@@ -113,6 +123,9 @@ class ToldReranker:
         self.asked.append(passages)
         if self.seconds:
             await asyncio.sleep(self.seconds)
+        if self.seconds_a_passage:
+            async with self._device:
+                await asyncio.sleep(self.seconds_a_passage * len(passages))
         scores = tuple(self.scores.get(passage, 0.0) for passage in passages)
         return RerankScores(scores, 10 * len(passages), tuple(0 for _ in passages), 0, self.model)
 

@@ -5,6 +5,7 @@ import pytest
 
 from retrieval.deadline import Deadline
 from retrieval.errors import BudgetExceeded, EngineDead, EngineFailed, InvalidRequest, TandemError
+from retrieval.pace import Pace, PacedReranker
 from retrieval.questions import Hit, Reranking
 from retrieval.reranking import WAVE, Reranked, SecondStage, ranked
 from retrieval.types import Lane, RerankScores
@@ -47,7 +48,8 @@ async def rerank(
     scorer: Scorer, hits: list[Hit], wanted: Reranking | None, *, budget_s: float | None = None, text: str = "why"
 ) -> Reranked:
     deadline = Deadline.after(60, "deadline") if budget_s is None else Deadline.after(budget_s, "budget")
-    return await SecondStage(scorer, ["en"])(text, hits, wanted, deadline)  # type: ignore[arg-type]
+    paced = PacedReranker(scorer, Pace())  # type: ignore[arg-type]
+    return await SecondStage(paced, ["en"])(text, hits, wanted, deadline)
 
 
 def test_scores_decide_and_both_ranks_are_told() -> None:

@@ -132,3 +132,26 @@ def test_a_timeout_of_the_work_itself_is_not_taken_for_the_deadline() -> None:
 
     with pytest.raises(TimeoutError, match="a socket's own"):
         simulate(ask())
+
+
+def test_a_pool_that_is_known_to_be_slow_is_scored_as_far_as_time_goes() -> None:
+    reranker = ToldReranker(SCORES, seconds_a_passage=0.5)
+    store = ToldStore(SCORES, SCORES)
+    service = SearchService(reranker, store, ["en"], deadline_seconds=SECONDS)  # type: ignore[arg-type]
+
+    async def ask() -> tuple[SearchResult, float]:
+        clock = asyncio.get_running_loop()
+        few = replace(QUERY, top_k=4, candidates=4)
+        assert service.seconds(few) == 0, "nothing was measured yet"
+        await service.search(StoreName("docs"), ToldEmbedder(), few)  # type: ignore[arg-type]
+        assert service.seconds(replace(QUERY, candidates=100)) == pytest.approx(50, rel=0.1)
+        began = clock.time()
+        found = await service.search(StoreName("docs"), ToldEmbedder(), QUERY)  # type: ignore[arg-type]
+        return found, clock.time() - began
+
+    result, took = simulate(ask())
+    rerank = result.rerank
+    assert (rerank.applied, rerank.reason, rerank.candidates, rerank.scored) == ("partial", "deadline", 30, 16)
+    assert names(list(result.hits))[:16] == list(SCORES)[:16]
+    assert result.next is None
+    assert took == pytest.approx(SECONDS)

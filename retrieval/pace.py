@@ -1,0 +1,145 @@
+"""How fast a stage computes, measured by its own calls, and what a call is therefore expected to take."""
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from retrieval.ports import Reranker
+from retrieval.types import Lane, RerankScores
+
+ENOUGH_TOKENS = 2048
+"""Of work without a pause, to measure a speed by: fewer are computed in the time that a call takes of itself."""
+CANDIDATE_TOKENS, SENTENCE_TOKENS = 512, 64
+"""Of a passage with its query, until some were read."""
+BYTES_OF_TOKEN = 4
+"""Of UTF-8, about so many in English as in Chinese."""
+MEMORY_SECONDS = 30.0
+"""Of computing, after which a measurement counts by 1/e."""
+_MEMORY_PASSAGES = 0.9
+"""Of what was read before, what counts at the next call."""
+
+
+@dataclass(slots=True)
+class Call:
+    began: float
+    tokens: int = 0
+    """That were computed; 0 for a call that failed or was cancelled: how far it came is not known."""
+
+
+class Pace:
+    """Tokens a second over all calls that compute at once. Belongs to one event loop, whose clock it uses.
+
+    Until a long enough piece of work was measured, the speed is the best that a shorter one reached, such as the calls
+    of the self-test: less than the stage's own.
+    """
+
+    def __init__(self) -> None:
+        self._measured_tokens = self._measured_seconds = 0.0
+        self._first = 0.0
+        self._calls = 0
+        self._since = self._valid_from = 0.0
+        self._tokens = 0
+        self._measured_at = 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """0 while nothing was measured."""
+        return self._measured_tokens / self._measured_seconds if self._measured_seconds else self._first
+
+    def seconds(self, tokens: float) -> float:
+        """That so many tokens are expected to take by themselves; 0 while nothing was measured."""
+        speed = self.tokens_per_second
+        return tokens / speed if speed else 0.0
+
+    def is_older_than(self, seconds: float) -> bool:
+        """Whether the last measurement is."""
+        return _now() - self._measured_at > seconds
+
+    @contextmanager
+    def measuring(self) -> Iterator[Call]:
+        """Guards one call, whose tokens are set when it has been computed."""
+        call = Call(_now())
+        if not self._calls:
+            self._begin(call.began)
+        self._calls += 1
+        try:
+            yield call
+        finally:
+            self._calls -= 1
+            if call.tokens:
+                self._add(call, _now())
+            else:
+                self._begin(_now())
+
+    def _begin(self, now: float) -> None:
+        """A measurement, of the calls from now on."""
+        self._valid_from = self._since = now
+        self._tokens = 0
+
+    def _add(self, call: Call, now: float) -> None:
+        if call.began < self._valid_from:
+            return
+        self._tokens += call.tokens
+        seconds = now - self._since
+        if self._tokens >= ENOUGH_TOKENS:
+            kept = math.exp(-seconds / MEMORY_SECONDS)
+            self._measured_tokens = kept * self._measured_tokens + self._tokens
+            self._measured_seconds = kept * self._measured_seconds + seconds
+            self._since, self._tokens, self._measured_at = now, 0, now
+        elif not self._measured_seconds and seconds > 0:
+            self._first = max(self._first, self._tokens / seconds)
+            self._measured_at = now
+
+
+class PacedReranker:
+    """Port Reranker: another one, with its pace and the size of the passages that it is given."""
+
+    def __init__(self, reranker: Reranker, pace: Pace, passage_tokens: int = CANDIDATE_TOKENS) -> None:
+        self.pace = pace
+        self._reranker = reranker
+        self._expected = float(passage_tokens)
+        self._tokens = self._passages = 0.0
+
+    async def start(self) -> None:
+        await self._reranker.start()
+
+    async def close(self) -> None:
+        await self._reranker.close()
+
+    @property
+    def failure(self) -> str | None:
+        return self._reranker.failure
+
+    @property
+    def model(self) -> str:
+        return self._reranker.model
+
+    @property
+    def weight(self) -> float:
+        return self._reranker.weight
+
+    async def rerank(
+        self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
+    ) -> RerankScores:
+        with self.pace.measuring() as call:
+            scores = await self._reranker.rerank(query, passages, lane=lane, instruction=instruction)
+            call.tokens = scores.tokens
+        self._tokens = _MEMORY_PASSAGES * self._tokens + scores.tokens
+        self._passages = _MEMORY_PASSAGES * self._passages + len(passages)
+        return scores
+
+    def seconds(self, passages: int) -> float:
+        """That so many, of the size of the last ones, are expected to take by themselves."""
+        tokens = self._tokens / self._passages if self._passages else self._expected
+        return self.pace.seconds(passages * tokens)
+
+
+def expected_tokens(texts: Sequence[str], window: int) -> int:
+    """About as many as a model with this window reads of them. Cheap."""
+    return sum(min(window, 1 + len(text.encode(errors="replace")) // BYTES_OF_TOKEN) for text in texts)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
