@@ -153,7 +153,12 @@ class Settings(BaseSettings):
     max_attempts: int = Field(
         5, ge=1, le=100, description="Tries before a document counts as failed; outages do not count."
     )
-    parser_processes: int = Field(1, ge=1, le=64, description="Child processes that read PDF and Office files.")
+    parser_processes: int = Field(
+        1, ge=1, le=64, description="Child processes that read and chunk documents, short texts aside."
+    )
+    document_seconds: int = Field(
+        60, ge=1, le=3600, description="Processor time that reading and chunking one document may take."
+    )
     drain_seconds: float = Field(20, ge=0, description="How long a stop waits for work under way.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

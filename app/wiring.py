@@ -21,8 +21,9 @@ from app.workers import WorkerParts
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.blobs.s3 import S3BlobStore, S3Options
 from ingestion.catalog.sql import SqlCatalog
+from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.process import ProcessParser
-from ingestion.ports import BlobStore, Catalog
+from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
@@ -46,7 +47,7 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
         store=build_store(settings),
         catalog=build_catalog(settings),
         blobs=build_blobs(settings),
-        parser=ProcessParser(processes=settings.parser_processes),
+        parser=build_parser(settings),
         gate=gate,
         open_embedder=partial(open_embedder, settings, gate) if settings.engine == "vllm" else None,
         worker_processes=build_worker_processes(settings),
@@ -70,7 +71,7 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
         store=build_store(settings),
         catalog=build_catalog(settings),
         blobs=build_blobs(settings),
-        parser=ProcessParser(processes=settings.parser_processes),
+        parser=build_parser(settings),
     )
 
 
@@ -134,6 +135,13 @@ def build_blobs(settings: Settings) -> BlobStore:
             secret_key=secret.get_secret_value() if secret else None,
         )
     )
+
+
+def build_parser(settings: Settings) -> Parser:
+    # Long documents hold a slot of ingestion each, so one slot is left to the others.
+    long = max(min(settings.parser_processes, settings.workers - 1), 1)
+    limits = ParserLimits(seconds=settings.document_seconds)
+    return ProcessParser(limits, processes=settings.parser_processes, long_processes=long)
 
 
 def build_catalog(settings: Settings) -> Catalog:

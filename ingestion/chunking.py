@@ -82,8 +82,8 @@ def chunk_spans(
     return [span for span, after in zip(kept, [*kept[1:], None], strict=True) if not after or span.start < after.start]
 
 
-# Building a splitter copies the whole vocabulary, which takes longer than chunking a short document.
-@lru_cache(maxsize=16)
+# Building a splitter copies the whole vocabulary, which takes longer than chunking a short document, and memory.
+@lru_cache(maxsize=4)
 def _splitter(tokenizer: Tokenizer, max_tokens: int, overlap: int, markdown: bool) -> MarkdownSplitter | TextSplitter:
     kind = MarkdownSplitter if markdown else TextSplitter
     return kind.from_huggingface_tokenizer(tokenizer, max_tokens, overlap)

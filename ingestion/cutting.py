@@ -4,12 +4,16 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from ingestion.chunking import chunk_id, chunk_spans
+from tokenizers import Tokenizer
+
+from ingestion.chunking import Count, chunk_id, chunk_spans
 from ingestion.parsers.detect import becomes_markdown
-from ingestion.types import ChunkSpan, Document, ParsedDocument
+from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Document, ParsedDocument
 from retrieval.passages import fit_title, passage
 from retrieval.ports import Embedder
+from retrieval.tokenizing import count_tokens
 from retrieval.types import Chunk, DocumentId
 
 _HEADING = re.compile(r"\s*# +([^\n]{1,500}?)[ #]*(?:\n|$)")
@@ -44,24 +48,47 @@ class CutDocument:
             )
 
 
-def cut(document: Document, parsed: ParsedDocument, embedder: Embedder) -> CutDocument:
-    """Without spans where there is no text."""
-    title, title_tokens = fit_title(document.title or parsed.title or first_heading(parsed), embedder.tokenizer)
-    max_tokens = min(document.chunking.max_tokens, embedder.max_tokens - title_tokens)
+@dataclass(frozen=True, slots=True)
+class ChunkingPlan:
+    """What decides how a text is chunked."""
 
-    def count(chunks: Sequence[str]) -> Sequence[int]:
+    title: str
+    """Empty: the text's own."""
+    tokenizer: Tokenizer
+    window: int
+    """Longest passage in tokens, special tokens not counted."""
+    chunking: Chunking
+
+
+def plan_for(document: Document, embedder: Embedder) -> ChunkingPlan:
+    return ChunkingPlan(document.title, embedder.tokenizer, embedder.max_tokens, document.chunking)
+
+
+def layout(parsed: ParsedDocument, plan: ChunkingPlan, count: Count | None = None) -> ChunkLayout:
+    """Passages are counted by `count`; None: by the plan's tokenizer."""
+    count = count or partial(count_tokens, plan.tokenizer)
+    title, title_tokens = fit_title(plan.title or parsed.title or first_heading(parsed), plan.tokenizer)
+    max_tokens = min(plan.chunking.max_tokens, plan.window - title_tokens)
+
+    def count_chunks(chunks: Sequence[str]) -> Sequence[int]:
         # With the title: the very passages that are embedded next.
-        return [tokens - title_tokens for tokens in embedder.count([passage(title, chunk) for chunk in chunks])]
+        return [tokens - title_tokens for tokens in count([passage(title, chunk) for chunk in chunks])]
 
     spans = chunk_spans(
         parsed.text,
-        tokenizer=embedder.tokenizer,
+        tokenizer=plan.tokenizer,
         max_tokens=max_tokens,
-        overlap=min(document.chunking.overlap, max_tokens // 2),
+        overlap=min(plan.chunking.overlap, max_tokens // 2),
         media_type=parsed.media_type,
-        count=count,
+        count=count_chunks,
     )
-    return CutDocument(document.id, title, parsed, spans, embedder.fingerprint.digest)
+    return ChunkLayout(title, tuple(spans))
+
+
+def cut(document: Document, parsed: ParsedDocument, embedder: Embedder) -> CutDocument:
+    """As it was chunked while it was parsed, or else chunked here. Without spans where there is no text."""
+    done = parsed.layout or layout(parsed, plan_for(document, embedder), embedder.count)
+    return CutDocument(document.id, done.title, parsed, done.spans, embedder.fingerprint.digest)
 
 
 def first_heading(parsed: ParsedDocument) -> str:

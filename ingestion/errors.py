@@ -45,6 +45,18 @@ class ParseLimit(ParseFailed):
     code = "parse_limit"
 
 
+class ParserUnavailable(Unavailable):
+    """No process can be had to read the document in: the machine is out of memory, processes or open files."""
+
+    code = "parser_unavailable"
+
+
+class ParserBusy(Unavailable):
+    """The document takes longer to read than most, and other such documents are being read."""
+
+    code = "parser_busy"
+
+
 class NoText(ParseFailed):
     """The document was read and holds no text (a scan, an empty sheet)."""
 

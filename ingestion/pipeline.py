@@ -4,21 +4,20 @@ Every step can be repeated: chunk ids follow from the content, writes are upsert
 pruned. A crash anywhere therefore costs time only.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 import structlog
 
-from ingestion.cutting import CutDocument, cut
-from ingestion.errors import BlobMissing, Cancelled, NoText
+from ingestion.errors import Cancelled
 from ingestion.outcomes import failure
 from ingestion.ports import BlobStore, Catalog, Parser
-from ingestion.types import Claim, Outcome, ParsedDocument
+from ingestion.preparation import Preparation, Turn
+from ingestion.types import Claim, Outcome
 from ingestion.writing import Writer
 from retrieval.embedders import Embedders
 from retrieval.errors import TandemError
-from retrieval.ports import Embedder, VectorStore
+from retrieval.ports import VectorStore
 from retrieval.types import DocumentId
 
 log = structlog.get_logger()
@@ -35,7 +34,7 @@ class Pipeline:
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
-        self._parser = parser
+        self._preparation = Preparation(catalog, blobs, parser)
         self._embedders = embedders
         self._store = store
         self._writer = Writer(catalog, store)
@@ -46,8 +45,9 @@ class Pipeline:
         return self._embedders.main.failure or self._store.failure or self._blobs.failure
 
     async def run(self, claims: Sequence[Claim]) -> AsyncGenerator[list[Outcome], None]:
-        """One outcome for each claim whose lease is not lost on the way, told as soon as it is certain, in no
-        particular order. Failures are outcomes, never exceptions of the batch.
+        """One outcome for each claim whose lease is not lost on the way, reported as soon as it is certain, in no
+        particular order. Failures are outcomes, never exceptions of the batch. Without one stay those that the batch
+        has no time for (Turn): nothing has begun with them, and they are to be released.
 
         `Outcome.retry_at` is left to the worker, which knows how often was tried.
         """
@@ -58,8 +58,9 @@ class Pipeline:
         for claim in claims:
             if claim not in stopped:
                 by_collection.setdefault(claim.record.document.collection, []).append(claim)
+        turn = Turn()
         for name, group in by_collection.items():
-            async with aclosing(self._run_collection(name, group)) as batches:
+            async with aclosing(self._run_collection(name, group, turn)) as batches:
                 async for outcomes in batches:
                     yield outcomes
 
@@ -73,7 +74,9 @@ class Pipeline:
             collection = await self._catalog.collection(name)
             await self._store.prune(collection.store_name, nothing)
 
-    async def _run_collection(self, name: str, claims: Sequence[Claim]) -> AsyncGenerator[list[Outcome], None]:
+    async def _run_collection(
+        self, name: str, claims: Sequence[Claim], turn: Turn
+    ) -> AsyncGenerator[list[Outcome], None]:
         try:
             collection = await self._catalog.collection(name)
             embedder = self._embedders.for_collection(name, collection.fingerprint)
@@ -81,50 +84,13 @@ class Pipeline:
             yield [failure(claim, error) for claim in claims]
             return
         for portion in _portions(claims):
-            prepared, failed = await self._prepare(embedder, portion)
-            if failed:
-                yield failed
-            async with aclosing(self._writer.write(collection, embedder, prepared)) as batches:
-                async for outcomes in batches:
-                    yield outcomes
-
-    async def _prepare(
-        self, embedder: Embedder, claims: Sequence[Claim]
-    ) -> tuple[list[tuple[Claim, CutDocument]], list[Outcome]]:
-        try:
-            blobs = await self._blobs.get({claim.record.document.sha256 for claim in claims})
-        except TandemError as error:
-            return [], [failure(claim, error) for claim in claims]
-        parsed = await asyncio.gather(*(self._parse(claim, blobs) for claim in claims))
-        # In one thread for all: a switch for each of many short documents would cost more than the work.
-        return await asyncio.to_thread(_cut, embedder, claims, parsed)
-
-    async def _parse(self, claim: Claim, blobs: Mapping[str, bytes]) -> ParsedDocument | TandemError:
-        document = claim.record.document
-        data = blobs.get(document.sha256)
-        if data is None:
-            return BlobMissing("The original is missing or damaged: ingest the document again.", sha256=document.sha256)
-        try:
-            return await self._parser.parse(data, document.media_type)
-        except TandemError as error:
-            return error
-
-
-def _cut(
-    embedder: Embedder, claims: Sequence[Claim], parsed: Sequence[ParsedDocument | TandemError]
-) -> tuple[list[tuple[Claim, CutDocument]], list[Outcome]]:
-    done: list[tuple[Claim, CutDocument]] = []
-    failed: list[Outcome] = []
-    for claim, result in zip(claims, parsed, strict=True):
-        if isinstance(result, TandemError):
-            failed.append(failure(claim, result))
-            continue
-        document = cut(claim.record.document, result, embedder)
-        if document.spans:
-            done.append((claim, document))
-        else:
-            failed.append(failure(claim, NoText("The document holds no text.")))
-    return done, failed
+            async with aclosing(self._preparation.run(embedder, portion, turn)) as parts:
+                async for prepared in parts:
+                    if prepared.failed:
+                        yield prepared.failed
+                    async with aclosing(self._writer.write(collection, embedder, prepared.documents)) as batches:
+                        async for outcomes in batches:
+                            yield outcomes
 
 
 def _portions(claims: Sequence[Claim]) -> Iterator[list[Claim]]:

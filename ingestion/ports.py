@@ -5,6 +5,7 @@ from collections.abc import Collection as Several
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from ingestion.cutting import ChunkingPlan
 from ingestion.types import (
     Claim,
     Collection,
@@ -25,11 +26,17 @@ from retrieval.types import DocumentId
 
 
 class Parser(Lifecycle, Protocol):
-    async def parse(self, data: bytes, media_type: str) -> ParsedDocument:
-        """Reads the text of `data`, whose type was detected before.
+    @property
+    def processes(self) -> int:
+        """Documents that are read at a time."""
+        ...
 
-        Raises ParseFailed, EncryptedDocument, ParseLimit or NoText. A crash or a hang of the parser costs this
-        document only.
+    async def parse(self, data: bytes, media_type: str, plan: ChunkingPlan | None = None) -> ParsedDocument:
+        """Reads the text of `data`, whose type was detected before, and chunks it by `plan`, both within the bounds of
+        one document. Cancelled, it stops at once.
+
+        Raises ParseFailed, EncryptedDocument, ParseLimit or NoText; ParserBusy (a long document, to be tried again) and
+        ParserUnavailable. A crash or a hang of the parser costs this document only.
         """
         ...
 

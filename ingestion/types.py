@@ -1,6 +1,6 @@
 """Ingestion's vocabulary: what came in, what was read from it, what became of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
@@ -211,6 +211,25 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkSpan:
+    """Where a chunk lies in the text (characters) and how many tokens it has without special tokens."""
+
+    start: int
+    end: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLayout:
+    """How a text is chunked for an embedder."""
+
+    title: str
+    """What every chunk is embedded with."""
+    spans: Sequence[ChunkSpan]
+    """In order; empty where there is no text."""
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedDocument:
     text: str
     """NFC, without NUL and lone surrogates, Markdown where the source has structure."""
@@ -218,15 +237,8 @@ class ParsedDocument:
     title: str = ""
     """From the document's own properties; empty where it has none."""
     pages: tuple[Page, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkSpan:
-    """Where a chunk lies in the text (characters) and how many tokens it has without special tokens."""
-
-    start: int
-    end: int
-    tokens: int
+    layout: ChunkLayout | None = None
+    """None: not chunked yet."""
 
 
 def digest_of(ids: Iterable[ChunkId]) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from ingestion.changes import Changes
-from ingestion.errors import BlobStoreUnavailable, CatalogUnavailable
+from ingestion.errors import BlobStoreUnavailable, CatalogUnavailable, ParserBusy, ParserUnavailable
 from ingestion.outcomes import failure
 from ingestion.pipeline import Pipeline
 from ingestion.ports import Catalog
@@ -21,9 +21,21 @@ from retrieval.types import Fingerprint
 log = structlog.get_logger()
 
 
-OUTAGES = frozenset(error.code for error in (StoreUnavailable, StoreFull, BlobStoreUnavailable, CatalogUnavailable))
+OUTAGES = frozenset(
+    error.code
+    for error in (
+        StoreUnavailable,
+        StoreFull,
+        BlobStoreUnavailable,
+        CatalogUnavailable,
+        ParserUnavailable,
+        ParserBusy,
+    )
+)
 """No document brings these about, so no number of them fails one. While they last nothing is claimed."""
 MOST_DOUBLINGS = 16
+BUSY_PAUSE = timedelta(seconds=10)
+"""Before a long document is tried again that other long ones keep waiting."""
 
 Takes = Callable[[Fingerprint], bool]
 """Whether documents are to be taken that go into a collection with vectors of this model."""
@@ -114,6 +126,9 @@ class Worker:
         except asyncio.CancelledError:
             await self._catalog.release(list(held.values()))
             raise
+        else:
+            # What the batch had no time for, and what others have taken over, which this does not touch.
+            await self._catalog.release(list(held.values()))
         finally:
             heartbeat.cancel()
         return True
@@ -195,7 +210,9 @@ class Worker:
             return outcome
         assert outcome.error is not None
         attempts = outcome.claim.record.attempts
-        if outcome.error.code in OUTAGES:
+        if outcome.error.code == ParserBusy.code:
+            pause = BUSY_PAUSE
+        elif outcome.error.code in OUTAGES:
             pause = self._options.backoff
         elif attempts < self._options.max_attempts:
             pause = min(self._options.backoff * 2 ** min(attempts - 1, MOST_DOUBLINGS), self._options.backoff_limit)

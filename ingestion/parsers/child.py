@@ -1,8 +1,10 @@
 """The child process of ingestion.parsers.process: reads documents from standard input, answers on standard output.
 
-Frames: four bytes of length (big endian), a JSON object, then the body that the object's `size` announces. Request:
-`{"media_type", "size"}` with the document; reply `{"title", "pages", "size", "peak_bytes"}` with the text in UTF-8, or
-`{"error", "message", "size": 0, "peak_bytes"}`. The first frame, `{"ready": true}`, is sent once the limits hold.
+Frames: four bytes of length (big endian), a JSON object, then the bytes that the object announces. Request:
+`{"media_type", "plan", "tokenizer", "size"}` with as many bytes of a tokenizer (0: the one before) and of the document;
+`plan`: null or `[title, window, max_tokens, overlap]`. Reply: `{"title", "pages", "layout", "size", "peak_bytes"}` with
+the text in UTF-8, or `{"error", "message", "size": 0, "peak_bytes"}`; `layout`: null or `{"title", "spans"}`. The first
+frame, `{"ready": true}`, is sent once the limits hold.
 """
 
 import asyncio
@@ -15,36 +17,46 @@ import resource
 import signal
 import struct
 import sys
-from typing import BinaryIO
+from itertools import starmap
+from typing import Any, BinaryIO
 
+from tokenizers import Tokenizer
+from xberg import ExtractionConfig
+
+from ingestion.cutting import ChunkingPlan, layout
 from ingestion.errors import ParseFailed, ParseLimit
 from ingestion.parsers.detect import HTML
-from ingestion.parsers.xberg import Extraction, configuration, extract
+from ingestion.parsers.xberg import configuration, extract
+from ingestion.types import Chunking, Page, ParsedDocument
 
 _PR_SET_PDEATHSIG = 1
 _PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
 
 
 def main(arguments: list[str]) -> None:
-    """Serves until standard input ends. Arguments: seconds and MiB per document, characters of text, parent's pid."""
+    """Serves until standard input ends. Arguments: processor seconds and MiB per document, characters of text, parent's
+    pid."""
     seconds, memory_mib, max_chars, parent = map(int, arguments)
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the whole group; the parent decides
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get between the frames
     requests = os.fdopen(os.dup(0), "rb")
-    config = configuration(seconds=seconds, max_chars=max_chars)
+    config = configuration(seconds=2 * seconds, max_chars=max_chars)
     with asyncio.Runner() as runner:
         # The first extraction starts threads and opens what they need; afterwards nothing is opened any more.
         runner.run(extract(b"<p>ready</p>", HTML, config))
         memory = _Memory()
         _confine(memory_mib)
         _send(replies, {"ready": True, "size": 0})
+        tokenizer: Tokenizer | None = None
         while (request := _receive(requests)) is not None:
-            media_type, data = request
-            _limit_cpu(seconds)
+            header, vocabulary, data = request
             try:
-                reply, text = _answer(runner.run(extract(data, media_type, config)), max_chars)
+                tokenizer = Tokenizer.from_buffer(vocabulary) if vocabulary else tokenizer
+                _limit_cpu(seconds)
+                parsed = runner.run(_read(data, header["media_type"], config))
+                reply, text = _answer(parsed, header["plan"], tokenizer, max_chars)
             except MemoryError:
                 reply, text = _refusal(ParseLimit("Reading the document takes more memory than allowed.")), b""
             except ParseFailed as error:
@@ -52,10 +64,23 @@ def main(arguments: list[str]) -> None:
             _send(replies, reply | {"size": len(text), "peak_bytes": memory.peak()}, text)
 
 
-def _answer(result: Extraction, max_chars: int) -> tuple[dict[str, object], bytes]:
-    if len(result.text) > max_chars:
+async def _read(data: bytes, media_type: str, config: ExtractionConfig) -> ParsedDocument:
+    result = await extract(data, media_type, config)
+    return ParsedDocument(result.text, media_type, result.title, tuple(starmap(Page, result.pages)))
+
+
+def _answer(
+    parsed: ParsedDocument, plan: list[Any] | None, tokenizer: Tokenizer | None, max_chars: int
+) -> tuple[dict[str, object], bytes]:
+    if len(parsed.text) > max_chars:
         raise ParseLimit(f"The document's text has more than {max_chars:,} characters. Split the document.")
-    return {"title": result.title, "pages": result.pages}, result.text.encode()
+    chunked: dict[str, object] | None = None
+    if plan and tokenizer:
+        title, window, *chunking = plan
+        done = layout(parsed, ChunkingPlan(title, tokenizer, window, Chunking(*chunking)))
+        chunked = {"title": done.title, "spans": [(span.start, span.end, span.tokens) for span in done.spans]}
+    pages = [(page.number, page.start) for page in parsed.pages]
+    return {"title": parsed.title, "pages": pages, "layout": chunked}, parsed.text.encode()
 
 
 def _refusal(error: ParseFailed) -> dict[str, object]:
@@ -103,15 +128,16 @@ def _limit_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
-def _receive(stream: BinaryIO) -> tuple[str, bytes] | None:
+def _receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes, bytes] | None:
+    """The request, the tokenizer where a new one comes with it, and the document."""
     length = stream.read(4)
     if len(length) < 4:
         return None
-    header = json.loads(_read(stream, struct.unpack(">I", length)[0]))
-    return header["media_type"], _read(stream, header["size"])
+    header = json.loads(_take(stream, struct.unpack(">I", length)[0]))
+    return header, _take(stream, header["tokenizer"]), _take(stream, header["size"])
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
+def _take(stream: BinaryIO, size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
         sys.exit(0)  # the parent went away in the middle of a request

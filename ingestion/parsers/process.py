@@ -1,76 +1,59 @@
-"""The parser port on a pool of child processes, each under limits, so that no document can harm the service."""
+"""The parser port on a pool of child processes, each under limits, so that no document can harm the service or keep the
+others waiting for long."""
 
 import asyncio
-import contextlib
-import json
-import math
 import os
 import signal
-import struct
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
 
 import structlog
+from cachetools import LRUCache
+from tokenizers import Tokenizer
 
-from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
-from ingestion.parsers.detect import PLAIN
-from ingestion.parsers.text import decode, normalize
-from ingestion.types import Page, ParsedDocument
-from retrieval.errors import Unavailable
+from ingestion.cutting import ChunkingPlan
+from ingestion.errors import NoText, ParseFailed, ParseLimit, ParserBusy, ParserUnavailable
+from ingestion.parsers.child_process import Answer, Child, Garbage, ParserLimits, Request, spawn
+from ingestion.parsers.inline import is_short, read_short
+from ingestion.types import ParsedDocument
 from retrieval.side_by_side import side_by_side
 
 log = structlog.get_logger()
 
-# All that a child gets to see of the environment: no keys, no proxies.
-_ENVIRONMENT = {
-    "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-    "PYTHONUTF8": "1",
-    "MALLOC_ARENA_MAX": "2",
-}
-_ERRORS = {error.code: error for error in (ParseFailed, EncryptedDocument, ParseLimit, NoText)}
+SLICE_SECONDS = 5.0
+"""What takes longer is a long document: it gives up its place for one of the few that long ones have."""
+_LONG_KNOWN = 1024
+"""Long documents that are remembered, so that a later try begins in such a place."""
+_KEY_BYTES = 2**16
+_TOKENIZERS_KEPT = 4
 _START_SECONDS = 60
-# Longer texts are decoded in a thread, so that the event loop goes on.
-_INLINE_BYTES = 2**16
 # How a process ends that could not allocate memory, or used up its processor time.
 _LIMIT_SIGNALS = (-signal.SIGABRT, -signal.SIGXCPU)
 
 
-@dataclass(frozen=True, slots=True)
-class ParserLimits:
-    """What one document may cost."""
-
-    seconds: float = 120
-    """Wall clock; processor time is held to about the same."""
-    memory_bytes: int = 2 * 2**30
-    """Address space of a child (Linux)."""
-    text_chars: int = 20_000_000
-    """Characters of text that come out."""
-    documents_per_process: int = 1000
-    """A child is replaced after so many documents."""
-    recycle_bytes: int = 2**30
-    """A child is replaced after the document that made it occupy more memory than this."""
-
-
-class _KilledError(ParseFailed):
-    """The child was killed by someone else."""
+class _LostError(ParseFailed):
+    """The child was killed by someone else, or hung: not yet the document's fault."""
 
 
 class ProcessParser:
-    """Parser with `processes` children (None: one for every four processors, at least 1, at most 8).
+    """Parser with `processes` children for documents (None: one for every four processors, at least 1, at most 8), and
+    up to `long_processes` more while long documents are read.
 
     A child that crashes, hangs or outgrows its limits is killed and replaced; only its document fails.
     """
 
-    def __init__(self, limits: ParserLimits | None = None, *, processes: int | None = None) -> None:
+    def __init__(
+        self, limits: ParserLimits | None = None, *, processes: int | None = None, long_processes: int = 1
+    ) -> None:
         self._limits = limits or ParserLimits()
         self._size = processes or min(max((os.cpu_count() or 1) // 4, 1), 8)
-        # One entry for each child that may run: an idle one, or None where one has to be started first.
-        self._slots: asyncio.LifoQueue[_Child | None] = asyncio.LifoQueue()
-        self._children: set[_Child] = set()
+        # Both first come, first served.
+        self._places = asyncio.Semaphore(self._size)
+        self._long_places = asyncio.Semaphore(long_processes)
+        self._long: LRUCache[int, bool] = LRUCache(_LONG_KNOWN)
+        self._tokenizers: LRUCache[Tokenizer, bytes] = LRUCache(_TOKENIZERS_KEPT)
+        self._idle: list[Child] = []
+        self._children: set[Child] = set()
         self._open = False
         self._failure: str | None = None
 
@@ -79,42 +62,40 @@ class ProcessParser:
         return self._failure if self._open else "The parser is not running."
 
     @property
+    def processes(self) -> int:
+        return self._size
+
+    @property
     def pids(self) -> Sequence[int]:
         """Process ids of the children that run now."""
         return [child.pid for child in self._children]
 
     async def start(self) -> None:
-        """Starts every child. Raises Unavailable where one does not come up."""
+        """Starts every child. Raises ParserUnavailable where one does not come up."""
         self._open = True
         try:
-            started = await side_by_side(self._replace(None) for _ in range(self._size))
-        except Unavailable:
+            self._idle = await side_by_side(self._start_child() for _ in range(self._size))
+        except ParserUnavailable:
             await self.close()
             raise
-        for child in started:
-            self._slots.put_nowait(child)
 
     async def close(self) -> None:
-        """Kills the children. A document that is being parsed ends with Unavailable, so that it is tried again."""
+        """Kills the children. What is being parsed ends with ParserUnavailable, so that it is tried again."""
         self._open = False
-        self._slots = asyncio.LifoQueue()
+        self._idle = []
         children = list(self._children)
         for child in children:
             self._discard(child)
         await asyncio.gather(*(child.wait() for child in children))
 
-    async def parse(self, data: bytes, media_type: str) -> ParsedDocument:
-        if media_type in PLAIN:
-            # No parser is needed, and none can be harmed: thousands of short texts go this way.
-            inline = len(data) <= _INLINE_BYTES
-            text = _read_text(data) if inline else await asyncio.to_thread(_read_text, data)
-            if text is not None:
-                return self._checked(ParsedDocument(text, media_type))
-        reply, body = await self._ask(data, media_type)
-        if "error" in reply:
-            raise _ERRORS[reply["error"]](reply["message"])
-        pages = tuple(Page(number, start) for number, start in reply["pages"])
-        return ParsedDocument(body.decode(), media_type, reply["title"], pages)
+    async def parse(self, data: bytes, media_type: str, plan: ChunkingPlan | None = None) -> ParsedDocument:
+        if plan is None and is_short(media_type, len(data)) and (text := read_short(data)) is not None:
+            return self._checked(ParsedDocument(text, media_type))
+        request = Request(data, media_type, plan, await self._serialized(plan.tokenizer) if plan else b"")
+        try:
+            return await self._read(request)
+        except _LostError:
+            return await self._read(request)
 
     def _checked(self, document: ParsedDocument) -> ParsedDocument:
         if not document.text:
@@ -125,135 +106,132 @@ class ProcessParser:
             )
         return document
 
-    async def _ask(self, data: bytes, media_type: str) -> tuple[dict[str, Any], bytes]:
-        slots = self._slots
-        if not self._open:
-            raise Unavailable("The parser is not running.")
-        child = await slots.get()
-        keep = None
+    async def _serialized(self, tokenizer: Tokenizer) -> bytes:
+        known = self._tokenizers.get(tokenizer)
+        if known is None:
+            known = (await asyncio.to_thread(tokenizer.to_str)).encode()
+            self._tokenizers[tokenizer] = known
+        return known
+
+    async def _read(self, request: Request) -> ParsedDocument:
+        key = hash((len(request.data), request.data[:_KEY_BYTES], request.data[-_KEY_BYTES:]))
+        if key in self._long:
+            self._ask_for_long_place()
+            place = self._long_places
+        else:
+            place = self._places
+        await place.acquire()
+        reading: asyncio.Task[Answer] | None = None
         try:
-            if child is None or child.ended:
-                child = await self._replace(child)
-            try:
-                reply, body = await self._exchange(child, data, media_type)
-            except _KilledError:
-                # From outside, by a person or for want of memory, perhaps even before: not yet the document's fault.
-                child = await self._replace(child)
-                reply, body = await self._exchange(child, data, media_type)
-            if not self._worn(child, reply):
-                keep = child
-            return reply, body
+            child = await self._take()
+            reading = asyncio.create_task(self._exchange(child, request))
+            if place is self._places:
+                await asyncio.wait({reading}, timeout=SLICE_SECONDS)
+                if not reading.done():
+                    self._long[key] = True
+                    self._ask_for_long_place()
+                    await self._long_places.acquire()  # at once: nobody else had a turn in between
+                    place.release()
+                    place = self._long_places
+            return _result(await reading)
+        finally:
+            if reading and not reading.done():
+                # Ends with the child: what is cancelled or has to wait must not go on.
+                reading.cancel()
+                await asyncio.wait({reading})
+            place.release()
+
+    def _ask_for_long_place(self) -> None:
+        if self._long_places.locked():
+            raise ParserBusy("The document takes long to read, and others that do are being read: it is tried again.")
+
+    async def _exchange(self, child: Child, request: Request) -> Answer:
+        keep = False
+        try:
+            answer = await self._ask(child, request)
+            limits = self._limits
+            keep = child.documents < limits.documents_per_process and answer.peak_bytes <= limits.recycle_bytes
+            return answer
         finally:
             # Also after a cancellation: an interrupted child would answer the next question with this one's answer.
-            if child is not keep and child is not None:
+            if keep and self._open and len(self._idle) < self._size:
+                self._idle.append(child)
+            else:
                 self._discard(child)
-            slots.put_nowait(keep)
 
-    async def _exchange(self, child: "_Child", data: bytes, media_type: str) -> tuple[dict[str, Any], bytes]:
+    async def _ask(self, child: Child, request: Request) -> Answer:
+        limits = self._limits
+        about = {"media_type": request.media_type, "bytes": len(request.data)}
+        before = child.cpu_seconds() or 0.0
         try:
-            async with asyncio.timeout(self._limits.seconds):
-                return await child.ask(data, media_type)
+            async with asyncio.timeout(limits.clock_seconds):
+                return await child.ask(request)
         except TimeoutError:
-            log.warning("parser timed out", media_type=media_type, bytes=len(data), seconds=self._limits.seconds)
-            raise ParseLimit(f"Reading the document takes more than {self._limits.seconds:g} seconds.") from None
-        except (asyncio.IncompleteReadError, ConnectionError):
+            used = child.cpu_seconds()
+            log.warning("parser timed out", seconds=limits.clock_seconds, cpu_seconds=used, **about)
+            if used is not None and used - before < limits.seconds / 4:
+                raise _LostError(f"The parser did not answer within {limits.clock_seconds:g} seconds.") from None
+            raise self._too_long() from None
+        except Garbage:
+            log.warning("parser answered nonsense", **about)
+            raise ParseFailed("The parser failed on the document: its answer makes no sense.") from None
+        except (asyncio.IncompleteReadError, OSError):
             status = await child.wait()
         if not self._open:
-            raise Unavailable("The parser was closed.")
-        log.warning("parser crashed", media_type=media_type, bytes=len(data), status=status)
+            raise ParserUnavailable("The parser was closed.")
+        log.warning("parser crashed", status=status, **about)
+        if status == -signal.SIGXCPU:
+            raise self._too_long()
         if status in _LIMIT_SIGNALS:
-            raise ParseLimit("Reading the document takes more memory or processor time than allowed.")
-        error = _KilledError if status == -signal.SIGKILL else ParseFailed
+            raise ParseLimit("Reading the document takes more memory than allowed.")
+        error = _LostError if status == -signal.SIGKILL else ParseFailed
         raise error(f"The parser crashed on the document (exit status {status}).")
 
-    def _worn(self, child: "_Child", reply: dict[str, Any]) -> bool:
-        limits = self._limits
-        return child.documents >= limits.documents_per_process or reply["peak_bytes"] > limits.recycle_bytes
+    def _too_long(self) -> ParseLimit:
+        return ParseLimit(
+            f"Reading and chunking the document takes more than {self._limits.seconds:g} seconds of processor time. "
+            "Split the document."
+        )
 
-    async def _replace(self, ended: "_Child | None") -> "_Child":
-        if ended:
-            self._discard(ended)
+    async def _take(self) -> Child:
+        while self._idle:
+            child = self._idle.pop()
+            if not child.ended:
+                return child
+            self._discard(child)
+        return await self._start_child()
+
+    async def _start_child(self) -> Child:
         if not self._open:
-            raise Unavailable("The parser was closed.")
-        child = _Child(await _spawn(self._limits))
-        self._children.add(child)
+            raise ParserUnavailable("The parser was closed.")
+        child: Child | None = None
         try:
             async with asyncio.timeout(_START_SECONDS):
-                await child.receive()
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
-            self._discard(child)
-            self._failure = f"The parser process does not start (exit status {await child.wait()})."
-            raise Unavailable(self._failure) from None
+                child = await spawn(self._limits)
+                self._children.add(child)
+                await child.ready()
+        except (TimeoutError, asyncio.IncompleteReadError, Garbage, OSError, RuntimeError) as error:
+            status = ""
+            if child:
+                self._discard(child)
+                status = f", exit status {await child.wait()}"
+            self._failure = f"The parser process does not start ({type(error).__name__}{status})."
+            log.warning("parser does not start", reason=str(error), error=type(error).__name__)
+            raise ParserUnavailable(self._failure) from None
         except asyncio.CancelledError:
-            self._discard(child)
+            if child:
+                self._discard(child)
             raise
         self._failure = None
         return child
 
-    def _discard(self, child: "_Child") -> None:
+    def _discard(self, child: Child) -> None:
         self._children.discard(child)
-        child.kill()
+        with suppress(OSError, RuntimeError):
+            child.kill()
 
 
-class _Child:
-    """One child process and the frames to and from it."""
-
-    def __init__(self, process: Process) -> None:
-        assert process.stdin
-        assert process.stdout
-        self.documents = 0
-        self._process = process
-        self._requests = process.stdin
-        self._replies = process.stdout
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def ended(self) -> bool:
-        return self._process.returncode is not None
-
-    async def ask(self, data: bytes, media_type: str) -> tuple[dict[str, Any], bytes]:
-        self.documents += 1
-        header = json.dumps({"media_type": media_type, "size": len(data)}).encode()
-        self._requests.write(struct.pack(">I", len(header)) + header)
-        self._requests.write(data)
-        await self._requests.drain()
-        return await self.receive()
-
-    async def receive(self) -> tuple[dict[str, Any], bytes]:
-        (length,) = struct.unpack(">I", await self._replies.readexactly(4))
-        header = json.loads(await self._replies.readexactly(length))
-        return header, await self._replies.readexactly(header["size"])
-
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._requests.close()
-
-    async def wait(self) -> int:
-        return await self._process.wait()
-
-
-async def _spawn(limits: ParserLimits) -> Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "ingestion.parsers.child",
-        str(math.ceil(limits.seconds)),
-        str(limits.memory_bytes // 2**20),
-        str(limits.text_chars),
-        str(os.getpid()),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        env=_ENVIRONMENT,
-        limit=2**20,
-    )
-
-
-def _read_text(data: bytes) -> str | None:
-    text = decode(data)
-    return None if text is None else normalize(text)
+def _result(answer: Answer) -> ParsedDocument:
+    if isinstance(answer.result, ParseFailed):
+        raise answer.result
+    return answer.result

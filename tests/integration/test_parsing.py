@@ -15,13 +15,26 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from ingestion.errors import EncryptedDocument, MediaTypeMismatch, NoText, ParseFailed, ParseLimit, UnsupportedMediaType
+from ingestion.cutting import ChunkingPlan, layout, plan_for
+from ingestion.errors import (
+    EncryptedDocument,
+    MediaTypeMismatch,
+    NoText,
+    ParseFailed,
+    ParseLimit,
+    ParserUnavailable,
+    UnsupportedMediaType,
+)
 from ingestion.parsers import detect as types
+from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.detect import detect
-from ingestion.parsers.process import ParserLimits, ProcessParser
-from ingestion.types import Page, ParsedDocument
-from retrieval.errors import EmptyText, TandemError, Unavailable
+from ingestion.parsers.process import ProcessParser
+from ingestion.types import Chunking, Document, Page, ParsedDocument
+from retrieval.engines.fake import FakeEmbedder, word_tokenizer
+from retrieval.errors import EmptyText, TandemError
+from retrieval.types import DocumentId
 from tests.support import documents
 from tests.support.waiting import until
 
@@ -179,6 +192,43 @@ class TestTypes:
         assert document.text == text if text else "The body." in document.text
 
 
+class TestChunking:
+    @pytest.mark.parametrize("title", ["", "A title of its own"])
+    async def test_documents_are_chunked_where_they_are_read(self, parser: ProcessParser, title: str) -> None:
+        embedder = FakeEmbedder(max_tokens=60)
+        text = "# Kilns\n\n" + "The kiln is held at 1280 degrees for an hour.\n\n" * 2000
+        for data, media_type in (
+            (text.encode(), types.MARKDOWN),
+            (documents.word(["Some words of it."] * 50), types.DOCX),
+        ):
+            document = Document(
+                "docs", DocumentId("d"), "0" * 64, len(data), media_type, title, chunking=Chunking(48, 8)
+            )
+            here = await parser.parse(data, media_type)
+            there = await parser.parse(data, media_type, plan_for(document, embedder))
+            assert here.layout is None
+            assert there.layout == layout(here, plan_for(document, embedder))
+            assert replace(there, layout=None) == here
+            assert len(there.layout.spans) > 5
+
+    async def test_another_tokenizer_is_another_chunking(self, parser: ProcessParser) -> None:
+        characters = Tokenizer(models.BPE(byte_fallback=False))
+        characters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        characters.train_from_iterator(
+            ["abc"],
+            trainers.BpeTrainer(
+                vocab_size=256, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+            ),
+        )
+        counts = []
+        for tokenizer in (word_tokenizer(), characters, word_tokenizer()):
+            plan = ChunkingPlan("", tokenizer, 64, Chunking(32, 0))
+            done = await parser.parse(b"abcdefgh " * 100, types.TEXT, plan)
+            assert done.layout
+            counts.append(len(done.layout.spans))
+        assert counts[0] == counts[2] < counts[1]
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("data", "media_type", "error"),
@@ -249,12 +299,41 @@ class TestProcesses:
         with pytest.raises(ParseFailed, match="crashed"):
             await parsing
 
-    async def test_a_hung_child_is_killed_in_time(self, fresh: ProcessParser) -> None:
+    async def test_a_hung_child_is_replaced_in_time(self) -> None:
+        parser = ProcessParser(replace(LIMITS, seconds=1), processes=1)
+        await parser.start()
+        try:
+            (pid,) = parser.pids
+            os.kill(pid, signal.SIGSTOP)
+            assert (await parser.parse(PAGES, types.PDF)).title == "Fruit"
+            assert pid not in parser.pids
+            await until_gone([pid])
+        finally:
+            await parser.close()
+
+    async def test_reading_and_chunking_share_one_budget(self) -> None:
+        parser = ProcessParser(replace(LIMITS, seconds=1), processes=1)
+        await parser.start()
+        embedder = FakeEmbedder()
+        plan = ChunkingPlan("", embedder.tokenizer, 64, Chunking(32, 8))
+        try:
+            text = b"<p>" + b"a<br>" * 100_000 + b"</p>"
+            read = await parser.parse(text, types.HTML)
+            with pytest.raises(ParseLimit, match="1 seconds of processor time"):
+                await parser.parse(b"\n".join([b"a b c"] * 2_000_000), types.MARKDOWN, plan)
+            assert read.text.count("a") == 100_000
+            assert (await parser.parse(PAGES, types.PDF)).title == "Fruit"
+        finally:
+            await parser.close()
+
+    async def test_a_cancelled_document_ends_with_its_process(self, fresh: ProcessParser) -> None:
         (pid,) = fresh.pids
-        os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(ParseLimit, match="2 seconds"):
-            await fresh.parse(PAGES, types.PDF)
-        assert (await fresh.parse(PAGES, types.PDF)).title == "Fruit"
+        reading = asyncio.create_task(fresh.parse(BOMB, types.PDF))
+        await asyncio.sleep(0.1)
+        assert not reading.done()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
         await until_gone([pid])
 
     async def test_a_child_that_died_idle_costs_nothing(self, fresh: ProcessParser) -> None:
@@ -273,7 +352,7 @@ class TestProcesses:
         assert (await fresh.parse(PAGES, types.PDF)).title == "Fruit"
 
     async def test_memory_is_limited(self) -> None:
-        parser = ProcessParser(replace(LIMITS, memory_bytes=300 * 2**20), processes=1)
+        parser = ProcessParser(replace(LIMITS, memory_bytes=400 * 2**20), processes=1)
         await parser.start()
         try:
             with pytest.raises(ParseLimit, match="memory"):
@@ -329,10 +408,12 @@ class TestProcesses:
         await asyncio.sleep(0)
         await parser.close()
         await parser.close()
-        assert [type(error) for error in await asyncio.gather(*parsing, return_exceptions=True)] == [Unavailable] * 2
+        assert [type(error) for error in await asyncio.gather(*parsing, return_exceptions=True)] == [
+            ParserUnavailable
+        ] * 2
         assert not alive(pid)
         assert parser.failure
-        with pytest.raises(Unavailable):
+        with pytest.raises(ParserUnavailable):
             await parser.parse(PAGES, types.PDF)
 
     async def test_children_end_with_a_killed_parent(self) -> None:
@@ -364,7 +445,13 @@ class TestProcesses:
     async def test_a_child_sees_nothing_of_the_environment(self, parser: ProcessParser) -> None:
         (pid,) = parser.pids
         names = {entry.partition("=")[0] for entry in proc(pid, "environ").split("\0") if entry}
-        assert names == {"PYTHONPATH", "PYTHONUTF8", "MALLOC_ARENA_MAX"}
+        assert names == {
+            "PYTHONPATH",
+            "PYTHONUTF8",
+            "MALLOC_ARENA_MAX",
+            "TOKENIZERS_PARALLELISM",
+            "OPENBLAS_NUM_THREADS",
+        }
 
     async def test_an_external_entity_is_not_fetched(self, parser: ProcessParser) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,0 +1,215 @@
+"""One child process of the parser, and the frames to and from it (ingestion.parsers.child is what runs in it)."""
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import struct
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingestion.cutting import ChunkingPlan
+from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
+from ingestion.types import ChunkLayout, ChunkSpan, Page, ParsedDocument
+
+# All that a child gets to see of the environment: no keys, no proxies.
+_ENVIRONMENT = {
+    "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    "PYTHONUTF8": "1",
+    "MALLOC_ARENA_MAX": "2",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+_ERRORS = {error.code: error for error in (ParseFailed, EncryptedDocument, ParseLimit, NoText)}
+# Bounds on what a child may answer: it may be in the hands of the document.
+_MAX_HEADER_BYTES = 2**26
+_MAX_TITLE_CHARS = 2**16
+_MAX_MESSAGE_CHARS = 2000
+_BYTES_PER_CHAR = 4
+_EXIT_SECONDS = 5.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Garbage(Exception):
+    """The child's answer makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParserLimits:
+    """What one document may cost."""
+
+    seconds: float = 60
+    """Processor time, to read and to chunk it. By the clock twice as much."""
+    memory_bytes: int = 2 * 2**30
+    """Address space of a child (Linux)."""
+    text_chars: int = 20_000_000
+    """Characters of text that come out."""
+    documents_per_process: int = 1000
+    """A child is replaced after so many documents."""
+    recycle_bytes: int = 2**30
+    """A child is replaced after the document that made it occupy more memory than this."""
+
+    @property
+    def clock_seconds(self) -> float:
+        return 2 * self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    data: bytes
+    media_type: str
+    plan: ChunkingPlan | None
+    """None: the document is not chunked."""
+    tokenizer: bytes
+    """The plan's, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    result: ParsedDocument | ParseFailed
+    peak_bytes: int
+
+
+class Child:
+    """Raises asyncio.IncompleteReadError or ConnectionError where the process has ended, Garbage where it answers what
+    no document makes it answer."""
+
+    def __init__(self, process: Process, limits: ParserLimits) -> None:
+        assert process.stdin
+        assert process.stdout
+        self.documents = 0
+        self._limits = limits
+        self._process = process
+        self._requests = process.stdin
+        self._replies = process.stdout
+        self._tokenizer = b""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._process.returncode is not None
+
+    async def ready(self) -> None:
+        """Returns when its limits hold."""
+        await self._receive()
+
+    async def ask(self, request: Request) -> Answer:
+        self.documents += 1
+        plan = request.plan
+        # It keeps the one it has had last.
+        tokenizer = b"" if request.tokenizer == self._tokenizer else request.tokenizer
+        header = {
+            "media_type": request.media_type,
+            "size": len(request.data),
+            "plan": plan and [plan.title, plan.window, plan.chunking.max_tokens, plan.chunking.overlap],
+            "tokenizer": len(tokenizer),
+        }
+        encoded = json.dumps(header).encode()
+        self._requests.write(struct.pack(">I", len(encoded)) + encoded)
+        self._requests.write(tokenizer)
+        self._requests.write(request.data)
+        await self._requests.drain()
+        self._tokenizer = request.tokenizer or self._tokenizer
+        reply, body = await self._receive()
+        try:
+            return _answer(reply, body, request.media_type)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Garbage from error
+
+    async def _receive(self) -> tuple[dict[str, Any], bytes]:
+        (length,) = struct.unpack(">I", await self._replies.readexactly(4))
+        if length > _MAX_HEADER_BYTES:
+            raise Garbage
+        try:
+            header = json.loads(await self._replies.readexactly(length))
+            size = header["size"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Garbage from error
+        if type(size) is not int or not 0 <= size <= self._limits.text_chars * _BYTES_PER_CHAR:
+            raise Garbage
+        return header, await self._replies.readexactly(size)
+
+    def cpu_seconds(self) -> float | None:
+        """Processor time that it has used; None where that cannot be read."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._requests.close()
+
+    async def wait(self) -> int | None:
+        """Its exit status, killing it if need be; None where even that does not end it in time."""
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(_EXIT_SECONDS):
+                    return await self._process.wait()
+            except TimeoutError:
+                self.kill()
+        return None
+
+
+async def spawn(limits: ParserLimits) -> Child:
+    """Raises OSError or RuntimeError where no process (or no thread to wait for it) can be had."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "ingestion.parsers.child",
+        str(math.ceil(limits.seconds)),
+        str(limits.memory_bytes // 2**20),
+        str(limits.text_chars),
+        str(os.getpid()),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        env=_ENVIRONMENT,
+        limit=2**20,
+    )
+    return Child(process, limits)
+
+
+def _answer(reply: dict[str, Any], body: bytes, media_type: str) -> Answer:
+    """Raises KeyError, TypeError, ValueError."""
+    peak = _number(reply["peak_bytes"])
+    if "error" in reply:
+        return Answer(_ERRORS[reply["error"]](_string(reply["message"], _MAX_MESSAGE_CHARS)), peak)
+    text = body.decode()
+    pages = tuple(Page(_number(number), _number(start, len(text))) for number, start in reply["pages"])
+    layout = reply["layout"]
+    if layout is not None:
+        layout = ChunkLayout(_string(layout["title"], _MAX_TITLE_CHARS), _spans(layout["spans"], len(text)))
+    title = _string(reply["title"], _MAX_TITLE_CHARS)
+    return Answer(ParsedDocument(text, media_type, title, pages, layout), peak)
+
+
+def _spans(values: Sequence[Sequence[object]], chars: int) -> tuple[ChunkSpan, ...]:
+    spans = [ChunkSpan(_number(start, chars), _number(end, chars), _number(tokens)) for start, end, tokens in values]
+    if any(span.start >= span.end for span in spans):
+        raise ValueError("a chunk without text")
+    return tuple(spans)
+
+
+def _number(value: object, most: int = 2**53) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError("no such number")
+    return value
+
+
+def _string(value: object, most: int) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise ValueError("no such text")
+    value.encode()
+    return value
