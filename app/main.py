@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from secrets import token_urlsafe
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
 from app import error_handlers
-from app.access import Access, ApiKeys
+from app.access import Access
+from app.api_keys import ApiKeys
 from app.bodies import Bodies, BodyBounds, BodyBudget
 from app.limits import Admission
 from app.mcp.endpoint import McpEndpoint
@@ -38,9 +40,10 @@ def create_app(
     """
 
     metrics = Metrics()
+    internal_key = token_urlsafe(32)
 
     async def build(on_step: OnStep) -> Components:
-        built = components or await build_components(settings, on_step)
+        built = components or await build_components(settings, on_step, internal_key)
         if built.gate:
             metrics.watch(built.gate)
         return built
@@ -75,9 +78,10 @@ def create_app(
     max_body = settings.max_body_mb * 2**20
     bounds, budget = BodyBounds(max_body, settings.max_documents), BodyBudget(BODIES_AT_ONCE * max_body)
     app.add_middleware(Bodies, bounds=bounds, budget=budget)
-    app.add_middleware(Access, keys=ApiKeys(settings.api_keys))
+    keys = ApiKeys(settings.api_keys, settings.api_keys_file, internal=internal_key)
+    app.add_middleware(Access, keys=keys)
     # The name it listens on is one of its names; with keys, none is checked unless names were given.
-    names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.api_keys else ()
-    app.add_middleware(OriginCheck, allowed_hosts=names, keyless=not settings.api_keys)
+    names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.asks_for_keys else ()
+    app.add_middleware(OriginCheck, allowed_hosts=names, keyless=not settings.asks_for_keys)
     app.add_middleware(Observed, metrics=metrics)
     return app

@@ -73,7 +73,7 @@ class Api(FastAPI):
                         examples |= _complete(
                             operation, shape_of(route), needs_node=_depends_on(route.dependant, serving_node)
                         )
-                        if not self.state.settings.api_keys and "security" in operation:
+                        if not self.state.settings.asks_for_keys and "security" in operation:
                             operation["security"].insert(0, {})
             _complete_components(schema["components"], {tag.errors.model for tag in TAGS}, examples)
         assert self.openapi_schema is not None

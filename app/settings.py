@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.api_keys import digest_of
 from retrieval.engines.dialects.names import WITHOUT_PRIORITY, DialectName
 from retrieval.errors import ConfigurationError
 
@@ -106,7 +107,12 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="postgresql://… Default: SQLite in the data folder.")
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Comma separated. When set, every route but /health and /docs wants one as a bearer token."
+        (),
+        description="Comma separated, in clear or as sha256:<64 hexadecimal digits>. When set, every route but /health "
+        "and /docs wants one as a bearer token.",
+    )
+    api_keys_file: Path | None = Field(
+        None, description="File with more of them, one a line; # begins a comment. Read again when it changes."
     )
     allow_keyless: bool = Field(
         False, description="Listen beyond the loopback address even without keys: whoever reaches it may do everything."
@@ -186,10 +192,17 @@ class Settings(BaseSettings):
             ip_network(each, strict=False)  # its error says what is wrong
         return value
 
-    @field_validator("data_dir", "models_dir")
+    @field_validator("api_keys")
     @classmethod
-    def _expand(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _whole_hashes(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in value:
+            digest_of(key.get_secret_value())
+        return value
+
+    @field_validator("data_dir", "models_dir", "api_keys_file")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
 
     @field_validator("blobs")
     @classmethod
@@ -204,6 +217,11 @@ class Settings(BaseSettings):
         if value and not ENDPOINT.fullmatch(value):
             raise ValueError("not an address like https://host:port")
         return value
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether callers need an API key."""
+        return bool(self.api_keys or self.api_keys_file)
 
     @model_validator(mode="after")
     def _both_keys(self) -> "Settings":

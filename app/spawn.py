@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_urlsafe
 from time import monotonic, sleep
 
 from app import ROOT
@@ -35,11 +36,16 @@ def running_node(
 ) -> Iterator[Client]:
     """Starts `tandem serve` with `environment` on top of this process's, waits until it is ready, and ends it after.
 
-    Its log goes to `<data_dir>/node.log`. `on_step` is told what it is doing. Raises NodeFailed.
+    Its log goes to `<data_dir>/node.log`. Where it asks for keys, it knows one more, which is the client's: those that
+    are set may be hashes. `on_step` is told what it is doing. Raises NodeFailed.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     log = settings.data_dir / "node.log"
-    key = settings.api_keys[0].get_secret_value() if settings.api_keys else None
+    key = None
+    if settings.asks_for_keys:
+        key = token_urlsafe(32)
+        known = [*(each.get_secret_value() for each in settings.api_keys), key]
+        environment = {**environment, "TANDEM_API_KEYS": ",".join(known)}
     with log.open("wb") as output:
         process = subprocess.Popen(  # our own program with fixed arguments
             [sys.executable, "-m", "app.cli", "serve"],

@@ -35,8 +35,9 @@ from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
 
-async def build_components(settings: Settings, on_step: OnStep) -> Components:
-    """Resolves the models, which may download them, and constructs every adapter; starts none.
+async def build_components(settings: Settings, on_step: OnStep, internal_key: str) -> Components:
+    """Resolves the models, which may download them, and constructs every adapter; starts none. `internal_key` is the
+    one by which this node knows its worker processes.
 
     Raises ModelUnavailable, ConfigurationError, Unsupported.
     """
@@ -50,7 +51,7 @@ async def build_components(settings: Settings, on_step: OnStep) -> Components:
         parser=build_parser(settings),
         gate=gate,
         open_embedder=partial(open_embedder, settings, gate) if settings.engine == "vllm" else None,
-        worker_processes=build_worker_processes(settings),
+        worker_processes=build_worker_processes(settings, internal_key),
     )
 
 
@@ -75,7 +76,7 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
     )
 
 
-def build_worker_processes(settings: Settings) -> WorkerProcesses | None:
+def build_worker_processes(settings: Settings, internal_key: str) -> WorkerProcesses | None:
     """They reach the node over HTTP, and share its other parts. Raises ConfigurationError."""
     if not settings.worker_processes:
         return None
@@ -86,17 +87,19 @@ def build_worker_processes(settings: Settings) -> WorkerProcesses | None:
     if not settings.workers:
         raise ConfigurationError("TANDEM_WORKERS=0: worker processes without slots would do nothing.")
     return WorkerProcesses(
-        settings.worker_processes, worker_environment(settings), drain_seconds=settings.drain_seconds
+        settings.worker_processes, worker_environment(settings, internal_key), drain_seconds=settings.drain_seconds
     )
 
 
-def worker_environment(settings: Settings) -> Mapping[str, str]:
+def worker_environment(settings: Settings, internal_key: str) -> Mapping[str, str]:
     """What is set for a node's worker processes besides what is set for the node. What only engines of the node's own
-    know is unset."""
+    know is unset, and so are the callers' keys: `internal_key` is theirs."""
     own = {
         "engine": "node",
         "node_url": _own_url(settings),
-        "engine_api_key": settings.api_keys[0].get_secret_value() if settings.api_keys else "",
+        "engine_api_key": internal_key if settings.asks_for_keys else "",
+        "api_keys": "",
+        "api_keys_file": "",
         "data_dir": str(settings.data_dir),
         "load_format": "auto",
         "query_engine": "false",

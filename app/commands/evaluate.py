@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
@@ -167,13 +168,17 @@ def evaluate(client: Client, judged: JudgedCollection, console: Console, *, pool
 
 @contextmanager
 def own_node(console: Console, **overrides: object) -> Iterator[tuple[Client, Settings]]:
-    """A node with the settings of the environment and `overrides`, but in a temporary folder and on a free port."""
+    """A node with the settings of the environment and `overrides`, but in a temporary folder, on a free port and with
+    a key of its own."""
     with TemporaryDirectory(prefix="tandem-") as folder, console.status("Starting a node") as status:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-        overrides = {**overrides, "data_dir": Path(folder), "host": "127.0.0.1", "port": port}
+        own = {"data_dir": Path(folder), "host": "127.0.0.1", "port": port}
+        overrides = {**overrides, **own, "api_keys": token_urlsafe(32), "api_keys_file": None}
         settings = load_settings(**overrides)
-        environment = {f"{PREFIX}{name.upper()}": str(value) for name, value in overrides.items()}
+        environment = {
+            f"{PREFIX}{name.upper()}": "" if value is None else str(value) for name, value in overrides.items()
+        }
         with running_node(settings, environment, on_step=step_teller(console, status)) as client:
             status.stop()
             yield client, settings

@@ -35,7 +35,7 @@ def serve(settings: Settings) -> int:
     check_memory(settings, build_profile(settings))
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-    if not settings.api_keys and not is_loopback(settings.host):
+    if not settings.asks_for_keys and not is_loopback(settings.host):
         log.warning("whoever reaches this address may read and delete documents: TANDEM_ALLOW_KEYLESS is set")
     failures: list[TandemError] = []
 
@@ -72,7 +72,7 @@ class _Server(uvicorn.Server):
 
 
 def _require_keys(settings: Settings) -> None:
-    if not (settings.api_keys or settings.allow_keyless or is_loopback(settings.host)):
+    if not (settings.asks_for_keys or settings.allow_keyless or is_loopback(settings.host)):
         raise ConfigurationError(
             f"TANDEM_HOST={settings.host}: whoever reaches this address could read and delete documents. Set "
             "TANDEM_API_KEYS, or TANDEM_ALLOW_KEYLESS=true where that is meant."

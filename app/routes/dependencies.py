@@ -8,7 +8,7 @@ from fastapi.params import Form
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from app.access import Caller
+from app.api_keys import Caller
 from app.errors import Unauthorized
 from app.limits import Admission
 from app.node import Node

@@ -28,6 +28,7 @@ async def _models(
             **settings,
         ),
         lambda step: None,
+        "internal",
     )
     return components.embedder, components.reranker
 

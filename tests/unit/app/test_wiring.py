@@ -1,3 +1,4 @@
+from os import environ
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,25 @@ def test_what_engines_of_the_node_know_is_unset_for_its_worker_processes(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(f"TANDEM_{name}", value)
-    for name_of_own, value_of_own in worker_environment(load_settings()).items():
+    for name_of_own, value_of_own in worker_environment(load_settings(), "internal").items():
         monkeypatch.setenv(name_of_own, value_of_own)
     assert load_settings().engine == "node"
+
+
+@pytest.mark.parametrize("keys", [{"API_KEYS": "a key of somebody"}, {"API_KEYS_FILE": "/keys"}])
+def test_worker_processes_of_a_node_get_a_key_of_their_own_and_none_of_its_callers(
+    monkeypatch: pytest.MonkeyPatch, keys: dict[str, str]
+) -> None:
+    for name, value in keys.items():
+        monkeypatch.setenv(f"TANDEM_{name}", value)
+    for name_of_own, value_of_own in worker_environment(load_settings(), "internal").items():
+        monkeypatch.setenv(name_of_own, value_of_own)
+    worker = load_settings()
+    assert worker.engine_api_key is not None
+    assert worker.engine_api_key.get_secret_value() == "internal"
+    assert not worker.asks_for_keys
+    assert not [value for value in environ.values() if value in keys.values()]
+
+
+def test_worker_processes_of_a_node_without_keys_get_none() -> None:
+    assert worker_environment(load_settings(), "internal")["TANDEM_ENGINE_API_KEY"] == ""

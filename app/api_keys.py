@@ -1,0 +1,159 @@
+"""API keys: of the settings and of a file, in clear or as their SHA-256. What is kept of each is its SHA-256."""
+
+import hmac
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from stat import S_IROTH
+from time import monotonic
+from typing import Final
+
+import structlog
+from pydantic import SecretStr
+
+from app.errors import Unauthorized
+from retrieval.errors import ConfigurationError
+
+log = structlog.get_logger()
+
+HASHED: Final = "sha256:"
+SHORT_CHARACTERS: Final = 16
+LOOK_SECONDS: Final = 1.0
+"""How often a file of keys is looked at."""
+MAX_FILE_BYTES: Final = 2**20
+INTERNAL: Final = "internal"
+"""Id of the key that the node's own worker processes have."""
+_HEXADECIMAL: Final = re.compile(r"[0-9a-fA-F]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a request."""
+
+    key_id: str | None
+    """The first 12 hexadecimal digits of the key's SHA-256, for logs; INTERNAL. None: this node has no keys."""
+
+
+def digest_of(entry: str) -> bytes:
+    """SHA-256 of a key, which is what an entry that begins with HASHED is by itself. Raises ValueError, which does not
+    repeat the entry."""
+    if not entry.startswith(HASHED):
+        return sha256(entry.encode()).digest()
+    hexadecimal = entry.removeprefix(HASHED)
+    if not _HEXADECIMAL.fullmatch(hexadecimal):
+        raise ValueError(f"behind {HASHED!r} there must be 64 hexadecimal digits (printf %s KEY | sha256sum)")
+    return bytes.fromhex(hexadecimal)
+
+
+class ApiKeys:
+    """Bearer keys, compared by hash and in constant time. Without any key every caller is let in."""
+
+    def __init__(
+        self,
+        keys: Sequence[SecretStr],
+        file: Path | None = None,
+        *,
+        internal: str | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`internal` is taken besides, where there are keys. Raises ConfigurationError for a file that has none."""
+        entries = [key.get_secret_value() for key in keys]
+        self._digests = tuple(map(digest_of, entries))
+        self._file = KeyFile(file, clock) if file else None
+        self._internal = digest_of(internal) if internal else None
+        _warn_of_short(entries, "TANDEM_API_KEYS")
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Raises Unauthorized."""
+        if not self._digests and self._file is None:
+            return Caller(None)
+        scheme, _, key = (authorization or "").partition(" ")
+        given = sha256(key.strip().encode()).digest()
+        known = (*self._digests, *(self._file.digests() if self._file else ()))
+        matches = [hmac.compare_digest(given, each) for each in known]  # all of them: the time tells nothing
+        is_internal = self._internal is not None and hmac.compare_digest(given, self._internal)
+        if scheme.lower() != "bearer" or not (any(matches) or is_internal):
+            raise Unauthorized(
+                "This node wants an API key: send it as 'Authorization: Bearer <key>'.",
+                key_given=scheme.lower() == "bearer" and bool(key.strip()),
+            )
+        return Caller(INTERNAL if is_internal else given.hex()[:12])
+
+
+class KeyFile:
+    """Keys of a file, one a line; empty lines and lines that begin with # do not count. It is read again within a
+    second of a change. What cannot be read then changes nothing: half a file must neither lock everybody out nor let
+    anybody in."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
+        """Raises ConfigurationError."""
+        self._path = path
+        self._clock = clock
+        self._seen = self._state()
+        self._looked = clock()
+        self._digests = self._read()
+
+    def digests(self) -> Sequence[bytes]:
+        if self._clock() - self._looked >= LOOK_SECONDS:
+            self._looked = self._clock()
+            try:
+                state = self._state()
+                if state != self._seen:
+                    self._digests = self._read()
+                    self._seen = state
+                    log.info("API keys read again", keys=len(self._digests))
+            except ConfigurationError as error:
+                log.error("API keys not read again: the earlier ones stay", reason=error.message)
+        return self._digests
+
+    def _state(self) -> tuple[int, int, int]:
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise self._unusable(f"cannot be read ({error.strerror})") from error
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _read(self) -> Sequence[bytes]:
+        try:
+            with self._path.open("rb") as file:
+                raw = file.read(MAX_FILE_BYTES + 1)
+            readable = bool(self._path.stat().st_mode & S_IROTH)
+        except OSError as error:
+            raise self._unusable(f"cannot be read ({error.strerror})") from error
+        if len(raw) > MAX_FILE_BYTES:
+            raise self._unusable(f"has more than {MAX_FILE_BYTES:,} bytes")
+        try:
+            lines = [line.strip() for line in raw.decode().splitlines()]
+        except UnicodeDecodeError:
+            raise self._unusable("is not UTF-8") from None
+        entries = []
+        digests = []
+        for number, line in enumerate(lines, start=1):
+            if line and not line.startswith("#"):
+                entries.append(line)
+                try:
+                    digests.append(digest_of(line))
+                except ValueError as error:
+                    raise self._unusable(f"line {number}: {error}") from None
+        if not digests:
+            raise self._unusable("holds no key")
+        if readable and not all(entry.startswith(HASHED) for entry in entries):
+            log.warning("every user of this machine can read the API keys: chmod 600", file=str(self._path))
+        _warn_of_short(entries, str(self._path))
+        return digests
+
+    def _unusable(self, why: str) -> ConfigurationError:
+        return ConfigurationError(f"TANDEM_API_KEYS_FILE={self._path}: {why}.")
+
+
+def _warn_of_short(entries: Sequence[str], source: str) -> None:
+    short = sum(len(entry) < SHORT_CHARACTERS for entry in entries)
+    if short:
+        log.warning(
+            "short API keys can be guessed: openssl rand -hex 32 makes better ones",
+            keys=short,
+            characters=f"fewer than {SHORT_CHARACTERS}",
+            source=source,
+        )
