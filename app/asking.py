@@ -21,9 +21,9 @@ async def collection_to_search(name: str, node: Node) -> Collection:
 async def ask(
     queries: Sequence[SearchQuery], collection: Collection, node: Node, admission: Admission, metrics: Metrics
 ) -> list[SearchResult]:
-    """An answer for each, in their order; they are searched side by side. Admitted by the passages that may be ranked
-    and the time that this is expected to take, and counted in the metrics. Raises FingerprintMismatch, Overloaded, and
-    what SearchService raises."""
+    """An answer for each, in their order; they are searched side by side. Admitted by the passages that they may hold
+    and the time that ranking them is expected to take, and counted in the metrics. Raises FingerprintMismatch,
+    Overloaded, and what SearchService raises."""
     embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
     passages = sum(passages_of(query) for query in queries)
     seconds = sum(node.search.seconds(query) for query in queries)

@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     max_candidates_in_flight: int = Field(
         8000,
         ge=1,
-        description="Candidates and highlights' sentences being ranked at once; beyond it POST /search is 429.",
+        description="Candidates and highlights' sentences of all searches under way; beyond it POST /search is 429.",
     )
     search_deadline_seconds: float = Field(
         60,

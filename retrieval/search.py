@@ -1,6 +1,7 @@
 """From a question to an answer: recall, then a reranker over the pool on the same accelerator, then the order and the
 company in which readers want the hits."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
@@ -66,7 +67,9 @@ class SearchService:
             if query.diversity:
                 ids = [hit.candidate.chunk.id for hit in hits]
                 vectors = await deadline.of(self._store.vectors(collection, ids), STORE, grace=GRACE_SECONDS)
-                hits, score_name = diversified(hits, vectors, query.diversity, end + 1), DIVERSE
+                # In a thread: a thousand vectors are compared a hundred times.
+                hits = await asyncio.to_thread(diversified, hits, vectors, query.diversity, end + 1)
+                score_name = DIVERSE
             if query.min_score is not None:
                 hits = [hit for hit in hits if hit.score is not None and hit.score >= query.min_score]
             page = await self._complete(collection, query, hits[query.offset : end], deadline)
@@ -108,8 +111,8 @@ class SearchService:
 
 
 def passages_of(query: SearchQuery) -> int:
-    """That a search ranks at most, in both of its rerankings; 1 for one that ranks none."""
-    return max(1, (query.pool if query.reranking else 0) + _sentences(query))
+    """That a search holds at most: its pool, ranked or not, and the sentences of its highlights."""
+    return query.pool + _sentences(query)
 
 
 def _sentences(query: SearchQuery) -> int:

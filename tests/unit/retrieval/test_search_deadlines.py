@@ -7,8 +7,9 @@ import pytest
 
 from retrieval.deadline import GRACE_SECONDS, Deadline
 from retrieval.errors import BudgetExceeded
-from retrieval.questions import Reranking, SearchQuery, SearchResult
-from retrieval.search import SearchService
+from retrieval.highlighting import MAX_SENTENCES
+from retrieval.questions import Place, Reranking, SearchQuery, SearchResult
+from retrieval.search import SearchService, passages_of
 from retrieval.types import StoreName
 from tests.support.hits import names
 from tests.support.simulated import simulate
@@ -155,3 +156,18 @@ def test_a_pool_that_is_known_to_be_slow_is_scored_as_far_as_time_goes() -> None
     assert names(list(result.hits))[:16] == list(SCORES)[:16]
     assert result.next is None
     assert took == pytest.approx(SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("query", "passages"),
+    [
+        (QUERY, 30),
+        (replace(QUERY, candidates=400), 400),
+        (replace(QUERY, top_k=100, candidates=50), 100),
+        (replace(QUERY, candidates=1000, reranking=None), 1000),
+        (replace(QUERY, top_k=5, highlights=1), 30 + 5 * MAX_SENTENCES),
+        (replace(QUERY, top_k=5, place=Place(395, 400, "hybrid", reranked=True)), 400),
+    ],
+)
+def test_all_that_a_search_may_hold_is_counted(query: SearchQuery, passages: int) -> None:
+    assert passages_of(query) == passages
