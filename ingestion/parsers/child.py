@@ -4,7 +4,7 @@ Frames: four bytes of length (big endian), a JSON object, then the bytes that th
 `{"media_type", "plan", "tokenizer", "size"}` with as many bytes of a tokenizer (0: the one before) and of the document;
 `plan`: null or `[title, window, max_tokens, overlap]`. Reply: `{"title", "pages", "layout", "size", "peak_bytes"}` with
 the text in UTF-8, or `{"error", "message", "size": 0, "peak_bytes"}`; `layout`: null or `{"title", "spans"}`. The first
-frame, `{"ready": true}`, is sent once the limits hold.
+frame, `{"ready": [restrictions]}`, is sent once they and the limits hold.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from xberg import ExtractionConfig
 from ingestion.cutting import ChunkingPlan, layout
 from ingestion.errors import ParseFailed, ParseLimit
 from ingestion.parsers.detect import HTML
+from ingestion.parsers.sandbox import restrict
 from ingestion.parsers.xberg import configuration, extract
 from ingestion.types import Chunking, Page, ParsedDocument
 
@@ -42,13 +43,17 @@ def main(arguments: list[str]) -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get between the frames
     requests = os.fdopen(os.dup(0), "rb")
+    os.dup2(2, 0)
     config = configuration(seconds=2 * seconds, max_chars=max_chars)
+    memory = _Memory()
     with asyncio.Runner() as runner:
+        runner.run(asyncio.sleep(0))  # opens what an event loop needs
+        restrictions = restrict()
+        _die_with(parent)  # again: another user's process no longer would
         # The first extraction starts threads and opens what they need; afterwards nothing is opened any more.
         runner.run(extract(b"<p>ready</p>", HTML, config))
-        memory = _Memory()
-        _confine(memory_mib)
-        _send(replies, {"ready": True, "size": 0})
+        _limit(memory_mib)
+        _send(replies, {"ready": restrictions, "size": 0})
         tokenizer: Tokenizer | None = None
         while (request := _receive(requests)) is not None:
             header, vocabulary, data = request
@@ -110,7 +115,7 @@ def _die_with(parent: int) -> None:
         sys.exit(1)
 
 
-def _confine(memory_mib: int) -> None:
+def _limit(memory_mib: int) -> None:
     """No more memory than this, no core file, no byte into a file, and no new descriptor: neither file nor socket."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from ingestion.cutting import ChunkingPlan
 from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
 from ingestion.types import ChunkLayout, ChunkSpan, Page, ParsedDocument
+
+log = structlog.get_logger()
 
 # All that a child gets to see of the environment: no keys, no proxies.
 _ENVIRONMENT = {
@@ -25,6 +29,7 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "OPENBLAS_NUM_THREADS": "1",
 }
+_PROGRAM = ("-P", "-m", "ingestion.parsers.child")
 _ERRORS = {error.code: error for error in (ParseFailed, EncryptedDocument, ParseLimit, NoText)}
 # Bounds on what a child may answer: it may be in the hands of the document.
 _MAX_HEADER_BYTES = 2**26
@@ -99,7 +104,8 @@ class Child:
 
     async def ready(self) -> None:
         """Returns when its limits hold."""
-        await self._receive()
+        header, _ = await self._receive()
+        log.debug("parser process is ready", restrictions=header.get("ready"))
 
     async def ask(self, request: Request) -> Answer:
         self.documents += 1
@@ -165,9 +171,7 @@ async def spawn(limits: ParserLimits) -> Child:
     """Raises OSError or RuntimeError where no process (or no thread to wait for it) can be had."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-P",
-        "-m",
-        "ingestion.parsers.child",
+        *_PROGRAM,
         str(math.ceil(limits.seconds)),
         str(limits.memory_bytes // 2**20),
         str(limits.text_chars),
