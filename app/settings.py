@@ -103,6 +103,12 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = Field(None, description="Its secret.")
 
     milvus_uri: str | None = Field(None, description="Milvus server. Default: Milvus Lite in the data folder.")
+    store_read_seconds: float = Field(
+        15, ge=1, le=600, description="A read or a search in the vector store that takes longer has failed."
+    )
+    store_write_seconds: float = Field(
+        60, ge=1, le=600, description="A write to the vector store that takes longer has failed; it is tried again."
+    )
     milvus_token: SecretStr | None = Field(None, description="Token of the Milvus server, as user:password.")
     database_url: SecretStr | None = Field(None, description="postgresql://… Default: SQLite in the data folder.")
 

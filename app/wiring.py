@@ -114,10 +114,14 @@ def _own_url(settings: Settings) -> str:
 
 
 def build_store(settings: Settings) -> VectorStore:
-    if not settings.milvus_uri:
-        return MilvusStore(MilvusLiteServer(settings.data_dir / "milvus"))
-    token = settings.milvus_token
-    return MilvusStore(settings.milvus_uri, token.get_secret_value() if token else "")
+    endpoint = settings.milvus_uri or MilvusLiteServer(settings.data_dir / "milvus")
+    token = settings.milvus_token if settings.milvus_uri else None
+    return MilvusStore(
+        endpoint,
+        token.get_secret_value() if token else "",
+        read_seconds=settings.store_read_seconds,
+        write_seconds=settings.store_write_seconds,
+    )
 
 
 def build_blobs(settings: Settings) -> BlobStore:

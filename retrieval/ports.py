@@ -93,7 +93,7 @@ class Reranker(Lifecycle, Protocol):
 
 class VectorStore(Lifecycle, Protocol):
     """Names are physical collections or aliases. Methods raise StoreUnavailable (away; retry), CollectionNotFound
-    (no such collection) or StoreFailed (refused)."""
+    (no such collection) or StoreFailed (refused); those that write, StoreFull (nothing was written)."""
 
     async def capabilities(self) -> StoreCapabilities: ...
 

@@ -14,6 +14,7 @@ from app.engine_plan import check_memory
 from app.main import create_app
 from app.model_wiring import build_profile
 from app.origins import is_loopback
+from app.private_files import keep_files_private, warn_of_readers
 from app.settings import Settings
 from app.telemetry import configure_logging
 from retrieval.errors import ConfigurationError, TandemError
@@ -31,6 +32,7 @@ def serve(settings: Settings) -> int:
     _require_keys(settings)
     configure_logging(settings.log_level, as_json=settings.log_json)
     sys.setswitchinterval(SWITCH_SECONDS)
+    keep_files_private()
     _prepare(settings.data_dir)
     check_memory(settings, build_profile(settings))
     listener = _listen(settings)
@@ -86,6 +88,7 @@ def _prepare(data_dir: Path) -> None:
         raise ConfigurationError(f"TANDEM_DATA_DIR={data_dir}: cannot be created ({error.strerror}).") from error
     if not os.access(data_dir, os.W_OK):
         raise ConfigurationError(f"TANDEM_DATA_DIR={data_dir}: cannot be written to.")
+    warn_of_readers(data_dir)
 
 
 def _listen(settings: Settings) -> socket.socket:

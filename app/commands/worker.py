@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from app.private_files import keep_files_private
 from app.settings import Settings
 from app.standard_input import standard_input
 from app.starting import close_all, until_available
@@ -46,6 +47,7 @@ def work(settings: Settings, *, of_node: bool = False) -> None:
     if not of_node:
         require_shared_parts(settings)
     configure_logging(settings.log_level, as_json=settings.log_json)
+    keep_files_private()
     if of_node:
         os.nice(BESIDE_A_NODE)
     asyncio.run(_until_stopped(settings, of_node=of_node))

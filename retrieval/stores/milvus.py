@@ -50,8 +50,16 @@ class MilvusStore:
     A server that goes away and comes back needs no new store object.
     """
 
-    def __init__(self, endpoint: str | MilvusLiteServer, token: str = "") -> None:
-        self._session = MilvusSession(endpoint, token)
+    def __init__(
+        self,
+        endpoint: str | MilvusLiteServer,
+        token: str = "",
+        *,
+        read_seconds: float = 15.0,
+        write_seconds: float = 60.0,
+    ) -> None:
+        """`read_seconds`, `write_seconds`: after so long a call has failed with StoreUnavailable."""
+        self._session = MilvusSession(endpoint, token, read_seconds=read_seconds, write_seconds=write_seconds)
 
     async def start(self) -> None:
         """Raises ConfigurationError. A remote server that is away is no error: `failure` tells."""
@@ -69,6 +77,7 @@ class MilvusStore:
 
     async def create_collection(self, name: StoreName, spec: CollectionSpec) -> None:
         session, traits = self._session, await self._session.traits()
+        session.require_room()
         async with await session.turn():
             if not await session.write("has_collection", name):
                 await session.write("create_collection", name, schema=collection_schema(spec, traits))

@@ -2,27 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import grpc
 import structlog
 from pymilvus import MilvusClient, MilvusException
-from pymilvus.exceptions import ConnectionConfigException
 
-from retrieval.errors import CollectionNotFound, ConfigurationError, StoreFailed, StoreUnavailable, TandemError
+from retrieval.errors import StoreUnavailable, TandemError
+from retrieval.stores.milvus_errors import is_away, translated
 
 _log = structlog.get_logger()
 
-COLLECTION_NOT_LOADED: Final = 101
-_COLLECTION_NOT_FOUND = 100
-_CONNECT_FAILED = 2
-"""What pymilvus says when it cannot connect again, and Milvus when a part of it is away."""
-_BUSY = frozenset({4, 8, 9})
-"""Too many requests, rate limit, quota: Milvus takes the same request later."""
-_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 _CONNECT_TIMEOUT_S = 2.0
 _PROBE_TIMEOUT_S = 5.0
 _PROBE_EVERY_S = 2.0
@@ -31,10 +24,6 @@ _PROBES_MISSED = 3
 _THREADS = 8
 _GRACE_S = 5.0
 """What a call may take beyond its own timeout: a thread, a connection that is made again."""
-
-
-class NotLoaded(StoreFailed):
-    """The collection exists and has to be loaded into memory first."""
 
 
 class MilvusConnection:
@@ -48,6 +37,7 @@ class MilvusConnection:
         # Its own thread, so that a probe never waits behind the calls whose fate it decides.
         self._probe_thread = ThreadPoolExecutor(1, thread_name_prefix="milvus-probe")
         self._probing: asyncio.Task[None] | None = None
+        self._waiting: set[asyncio.Future[Any]] = set()
         self._failure: str | None = "The connection to Milvus has not been opened."
 
     @property
@@ -77,29 +67,67 @@ class MilvusConnection:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._probe_thread.shutdown(wait=False, cancel_futures=True)
 
-    async def call(self, method: str, /, *args: object, timeout_s: float, **kwargs: object) -> Any:
-        """Runs a method of MilvusClient in a thread and returns what it returns.
+    def lose(self, reason: str) -> None:
+        """The server is known to be gone: calls under way fail now, without waiting for their timeouts, and so do later
+        ones until a probe finds it again."""
+        if self._client is None:
+            return
+        self._fail(reason)
+        for waiting in tuple(self._waiting):
+            waiting.cancel()
 
-        Raises StoreUnavailable (away, busy, or no answer in time), CollectionNotFound, NotLoaded, StoreFailed.
+    async def call(
+        self,
+        method: str,
+        /,
+        *args: object,
+        timeout_s: float,
+        began: Callable[["Future[Any]"], None] = lambda _: None,
+        **kwargs: object,
+    ) -> Any:
+        """Runs a method of MilvusClient in a thread and returns what it returns. `began` gets what ends with the
+        thread's work, which may be after this call.
+
+        Raises StoreUnavailable (away, busy, or no answer in time), StoreFull, CollectionNotFound, NotLoaded,
+        StoreFailed.
         """
         if self._failure is not None or self._client is None:
             raise StoreUnavailable(f"The vector store does not answer. {self._failure}")
         function = partial(getattr(self._client, method), *args, timeout=timeout_s, **kwargs)
         try:
-            return await self._run(self._threads, function, timeout_s + _GRACE_S)
+            return await self._run(self._threads, function, timeout_s + _GRACE_S, began)
         except StoreUnavailable as error:
-            if isinstance(error.__cause__, Exception) and _is_away(error.__cause__):
+            if isinstance(error.__cause__, Exception) and is_away(error.__cause__):
                 self._fail(error.message)
             raise
 
-    async def _run(self, threads: ThreadPoolExecutor, function: Callable[[], Any], timeout_s: float) -> Any:
+    async def _run(
+        self,
+        threads: ThreadPoolExecutor,
+        function: Callable[[], Any],
+        timeout_s: float,
+        began: Callable[["Future[Any]"], None] = lambda _: None,
+    ) -> Any:
+        running = threads.submit(function)
+        began(running)
+        waiting = asyncio.wrap_future(running)
+        # The probe finds a lost server again: it is not for `lose` to end.
+        if threads is self._threads:
+            self._waiting.add(waiting)
         try:
             async with asyncio.timeout(timeout_s):
-                return await asyncio.get_running_loop().run_in_executor(threads, function)
+                return await waiting
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if waiting.cancelled() and task is not None and not task.cancelling():
+                raise StoreUnavailable(f"The vector store does not answer. {self._failure}") from None
+            raise
         except TimeoutError as error:
             raise StoreUnavailable(f"The vector store did not answer within {timeout_s:g} s.") from error
         except (MilvusException, grpc.RpcError) as error:
-            raise _translated(error) from error
+            raise translated(error) from error
+        finally:
+            self._waiting.discard(waiting)
 
     async def _probe(self) -> None:
         await self._run(self._probe_thread, self._ask_version, _PROBE_TIMEOUT_S + _CONNECT_TIMEOUT_S + _GRACE_S)
@@ -121,55 +149,10 @@ class MilvusConnection:
                 missed = 0
             except TandemError as error:
                 missed += 1
-                if missed == _PROBES_MISSED or (error.__cause__ is not None and _is_away(error.__cause__)):
+                if missed == _PROBES_MISSED or (error.__cause__ is not None and is_away(error.__cause__)):
                     self._fail(error.message)
 
     def _fail(self, reason: str) -> None:
         if self._failure is None:
             _log.warning("milvus_lost", uri=self._uri, reason=reason)
         self._failure = reason
-
-
-def _translated(error: MilvusException | grpc.RpcError) -> TandemError:
-    if isinstance(error, ConnectionConfigException):
-        return ConfigurationError(f"TANDEM_MILVUS_URI: {error.message}", setting="TANDEM_MILVUS_URI")
-    status = _grpc_status(error)
-    if _is_away(error) or status is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return StoreUnavailable("Milvus does not answer.", grpc=status.name if status else None)
-    if not isinstance(error, MilvusException):
-        return StoreFailed(f"Milvus refused the request ({status}).", grpc=status.name if status else None)
-    if error.code == _COLLECTION_NOT_FOUND:
-        return CollectionNotFound(f"Milvus: {error.message}")
-    if error.code == COLLECTION_NOT_LOADED:
-        return NotLoaded(f"Milvus: {error.message}")
-    if error.retriable or error.code in _BUSY:
-        return StoreUnavailable(f"Milvus: {error.message}", milvus_code=error.code)
-    return StoreFailed(f"Milvus: {error.message}", milvus_code=error.code)
-
-
-def _is_away(error: BaseException) -> bool:
-    return any(_says_away(cause) for cause in _causes(error))
-
-
-def _says_away(error: BaseException) -> bool:
-    # The client replaces its channel when it reconnects; calls that were using the old one end with a ValueError.
-    return (
-        _grpc_status(error) in _AWAY
-        or (isinstance(error, MilvusException) and error.code == _CONNECT_FAILED)
-        or (isinstance(error, ValueError) and ("closed channel" in str(error) or "Channel closed" in str(error)))
-    )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what caused it. pymilvus raises errors "from" themselves, so the chain may be a circle."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__
-
-
-def _grpc_status(error: BaseException) -> grpc.StatusCode | None:
-    code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
-    return code if isinstance(code, grpc.StatusCode) else None

@@ -1,4 +1,4 @@
-"""Makes fresh rows fast to search in Milvus Lite.
+"""Makes fresh rows fast to search in Milvus Lite, and brings deletions from memory into files.
 
 Lite compares a query with rows that it has not flushed one by one in Python (2,000 rows: about 50 ms), and by itself it
 flushes only after 128 MB. Flushed rows get an HNSW index in the background (2,000 rows: about 5 ms).
@@ -15,6 +15,8 @@ _log = structlog.get_logger()
 
 _QUIET_S = 1.0
 """Without writes for this long, what was written is flushed. Not at once: each flush makes a file."""
+_LONGEST_PAUSE_S = 30.0
+"""Before a flush that failed is tried again."""
 
 
 class QuietFlush:
@@ -36,10 +38,20 @@ class QuietFlush:
         await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _flush_when_quiet(self, name: str) -> None:
-        await asyncio.sleep(_QUIET_S)
-        # From here on a new write does not interrupt, it only waits for its turn.
-        self._waiting.pop(name)
-        try:
-            await self._flush(name)
-        except TandemError as error:
-            _log.debug("milvus_lite_flush_failed", error=str(error))
+        pause = _QUIET_S
+        while True:
+            await asyncio.sleep(pause)
+            # From here on a new write does not interrupt, it only waits for its turn.
+            task = self._waiting.pop(name)
+            try:
+                await self._flush(name)
+            except TandemError as error:
+                _log.error("milvus_lite_flush_failed", collection=name, code=error.code, error=error.message)
+                if not error.retryable:
+                    return
+            else:
+                return
+            if name in self._waiting:  # written to meanwhile, and with a wait of its own
+                return
+            self._waiting[name] = task
+            pause = min(2 * pause, _LONGEST_PAUSE_S)

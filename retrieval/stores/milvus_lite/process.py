@@ -3,20 +3,36 @@
 import argparse
 import logging
 import os
-import shutil
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import grpc
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
-from milvus_lite.db import COLLECTIONS_DIRNAME, SCHEMA_FILENAME, MilvusLite
+from milvus_lite.db import COLLECTIONS_DIRNAME, MilvusLite
+from milvus_lite.exceptions import DataDirLockedError
 from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
 
-from retrieval.stores.milvus_lite import filters, flushes, reads, vectors, words, writes
+from retrieval.stores.milvus_lite import (
+    creations,
+    errors,
+    filters,
+    flushes,
+    log,
+    manifests,
+    reads,
+    vectors,
+    words,
+    writes,
+)
+from retrieval.stores.milvus_lite.errors import DamagedFile
+from retrieval.stores.milvus_lite.heartbeat import DAMAGED, IN_USE, Heart
+from retrieval.stores.milvus_lite.turns import Turns
 
 _LOG_BYTES = 1024 * 1024
 _THREADS = 10
@@ -28,55 +44,69 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--log", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True, help="0: any free port")
+    parser.add_argument("--address", required=True, help="unix:PATH")
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
 
+    os.umask(0o077)
+    # Standard output is the heartbeat's; whatever else prints goes where errors go.
+    heart = Heart(os.dup(1))
+    os.dup2(2, 1)
+    heart.start()
     handler = RotatingFileHandler(options.log, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_follow, args=(options.parent,), daemon=True).start()
 
-    for better in (filters, flushes, reads, vectors, words, writes):
-        better.install()
-    database = MilvusLite(options.data_dir)
+    install(heart)
     try:
-        _remove_remains(Path(options.data_dir) / COLLECTIONS_DIRNAME)
+        _serve(options.data_dir, options.address, heart)
+    except DamagedFile as error:
+        heart.damaged(str(error))
+        sys.exit(DAMAGED)
+    except DataDirLockedError:
+        sys.exit(IN_USE)
+
+
+def install(heart: Heart) -> None:
+    """Puts what is mended in place of Lite's own."""
+    for better in (creations, errors, filters, log, manifests, reads, vectors, words, writes):
+        better.install()
+    flushes.install(heart.flushed)
+
+
+def _serve(data_dir: str, address: str, heart: Heart) -> None:
+    database = MilvusLite(data_dir)
+    try:
+        collections = Path(data_dir) / COLLECTIONS_DIRNAME
+        creations.remove_remains(collections)
+        creations.check_schemas(collections)
         # Before any request: two first requests at once would open the same collection twice, with two writers.
         for name in database.list_collections():
             collection = database.get_collection(name)
-            collection.flush()
+            # On a full disk the rows stay in memory and in the log, and are found all the same.
+            with suppress(Exception):
+                collection.flush()
             collection.load()
         server = grpc.server(
             ThreadPoolExecutor(_THREADS),
+            interceptors=[Turns()],
             options=[
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MESSAGE_BYTES),
-                # A port that somebody else has taken is an error, not a port to share.
-                ("grpc.so_reuseport", 0),
             ],
         )
         add_MilvusServiceServicer_to_server(MilvusServicer(database), server)
-        port = server.add_insecure_port(f"127.0.0.1:{options.port}")
+        server.add_insecure_port(address)
         server.start()
-        # One line tells the parent that the server answers, and where; nothing reads the pipe after it.
-        os.write(1, f"{port}\n".encode())
-        os.dup2(2, 1)
+        heart.ready()
         try:
             server.wait_for_termination()
         except KeyboardInterrupt:
             server.stop(grace=_GRACE_S).wait(_GRACE_S)
     finally:
         database.close()
-
-
-def _remove_remains(collections: Path) -> None:
-    """A creation or a drop that was killed can leave a folder without a schema: to Milvus Lite it is no collection, and
-    yet it is in the way of the next one of that name."""
-    for folder in collections.iterdir():
-        if folder.is_dir() and not (folder / SCHEMA_FILENAME).exists():
-            shutil.rmtree(folder)
 
 
 def _follow(parent: int) -> None:

@@ -3,15 +3,22 @@
 import asyncio
 import fcntl
 import os
+import shutil
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import IO
 
 import structlog
 
-from retrieval.errors import ConfigurationError, StoreUnavailable
+from retrieval.disk_space import require_free
+from retrieval.errors import ConfigurationError, StoreFailed, StoreUnavailable
+from retrieval.process_environment import process_environment
+from retrieval.stores.milvus_lite.heartbeat import IN_USE, Beat
 
 _log = structlog.get_logger()
 
@@ -26,47 +33,87 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 """Of the child."""
+_TUNING = ("OMP_", "OPENBLAS_", "MKL_", "ARROW_", "GRPC_", "MILVUS_LITE_")
+"""Variables of the libraries in the child; none of them holds a secret."""
+_SOCKET_BYTES = 100
+"""The longest path of a socket that every system takes: Linux takes 107."""
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0
 _STABLE_S = 60.0
 """A child that lived this long ended for a new reason: the backoff begins anew."""
+_SILENT_S = 4.0
+"""After so long without a heartbeat calls are no longer made."""
+_HUNG_S = 10.0
+"""After so long without a heartbeat the child counts as hung and is killed."""
+_EARLY_ENDS = 3
+"""So many ends of a child before it answered are enough to say so."""
 _STDERR_BYTES = 1024 * 1024
 _STOP_S = 8.0
 
 
 class MilvusLiteServer:
-    """Owns `folder`: the data, a log, and a lock that keeps a second node out.
+    """Owns `folder`: the data, logs, a socket, and a lock that keeps a second node out. The child listens on that Unix
+    socket alone, in a folder that only this user may enter.
 
-    A child that dies is started again on the same port, with a growing pause, for as long as this object is open.
+    A child that dies or falls silent is started again at the same address, with a growing pause, for as long as this
+    object is open; not one that ends because a file of the store is damaged.
     """
 
-    def __init__(self, folder: Path, *, start_timeout_s: float = 60.0) -> None:
+    def __init__(self, folder: Path, *, start_timeout_s: float = 60.0, reserve_bytes: int = 0) -> None:
+        """`start_timeout_s`: without an answer for this long, a start has failed. `reserve_bytes`: where less of the
+        disk is free, nothing is added."""
         self._folder = folder
         self._start_timeout_s = start_timeout_s
-        self._port = 0
-        self._lock: IO[str] | None = None
+        self._reserve_bytes = reserve_bytes
+        self._runtime: Path | None = None
+        self._lock: IO[bytes] | None = None
         self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._failure: str | None = "Milvus Lite has not been started."
+        self._beat = Beat()
+        self._heard = 0.0
+        self.on_lost: Callable[[str], None] = lambda _: None
+        """Called when the child has died, with the reason."""
 
     @property
     def uri(self) -> str:
         """Stays the same across restarts of the child. Only after `start`."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"unix:{self._socket}"
+
+    @property
+    def away(self) -> str | None:
+        """Why no call is answered now, or None."""
+        if self._failure is not None:
+            return self._failure
+        silent = monotonic() - self._heard
+        if silent > _SILENT_S:
+            return f"Milvus Lite's process has been silent for {silent:.0f} s; at {_HUNG_S:g} s it is started again."
+        return None
 
     @property
     def failure(self) -> str | None:
-        return self._failure
+        if (away := self.away) is not None:
+            return away
+        if self._beat.failing is not None:
+            return (
+                "Milvus Lite cannot write its files; what was acknowledged is kept in memory and in its log. "
+                f"{self._beat.failing}"
+            )
+        return None
 
     @property
     def pid(self) -> int | None:
         """Of the child, while there is one."""
         return self._process.pid if self._process is not None else None
 
+    def require_room(self) -> None:
+        """Raises StoreFull where less than the reserve is free."""
+        require_free(self._folder, self._reserve_bytes)
+
     async def start(self) -> None:
         """Returns when the server answers. Raises ConfigurationError where another node has the folder,
-        StoreUnavailable where the server does not come up in time."""
-        self._take_lock()
+        StoreUnavailable where the server does not come up in time, StoreFailed where a file of it is damaged."""
+        self._take_folder()
         try:
             await self._spawn()
         except BaseException:
@@ -80,15 +127,23 @@ class MilvusLiteServer:
             await asyncio.gather(self._watch, return_exceptions=True)
             self._watch = None
         await self._stop_process()
+        if self._runtime is not None:
+            shutil.rmtree(self._runtime, ignore_errors=True)
+            self._runtime = None
         if self._lock is not None:
             self._lock.close()
             self._lock = None
         self._failure = "Milvus Lite is closed."
 
-    def _take_lock(self) -> None:
+    @property
+    def _socket(self) -> Path:
+        return (self._runtime or self._folder) / "server.sock"
+
+    def _take_folder(self) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lock = (self._folder / "node.lock").open("w")
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.chmod(0o700)
+            lock = _private(self._folder / "node.lock", "wb")
         except OSError as error:
             raise ConfigurationError(
                 f"TANDEM_DATA_DIR: the folder {self._folder} cannot be written ({error.strerror}).",
@@ -104,35 +159,67 @@ class MilvusLiteServer:
                 setting="TANDEM_DATA_DIR",
             ) from error
         self._lock = lock
+        if self._runtime is None and len(os.fsencode(self._socket)) > _SOCKET_BYTES:
+            self._runtime = Path(tempfile.mkdtemp(prefix="tandem-"))
 
     async def _spawn(self) -> None:
-        """Starts the child and waits for its port. The child of a killed node may hold the data for a moment longer,
-        so an early end is tried again until the time is up."""
+        """Starts the child and waits until it answers. The child of a killed node may hold the data for a moment
+        longer, so that end is tried again until the time is up."""
         deadline = monotonic() + self._start_timeout_s
+        ends = 0
         while True:
-            self._process = process = await self._launch()
             try:
-                async with asyncio.timeout(deadline - monotonic()):
-                    assert process.stdout is not None
-                    line = await process.stdout.readline()
-            except TimeoutError as error:
-                await self._stop_process()
-                raise StoreUnavailable(
-                    f"Milvus Lite did not start within {self._start_timeout_s:g} s; see the logs in {self._folder}."
-                ) from error
-            if line:
-                self._port = int(line)
+                self._process = process = await self._launch()
+            except OSError as error:
+                raise StoreUnavailable(f"Milvus Lite's process cannot be started: {error}.") from error
+            self._beat = Beat()
+            while not self._beat.ready and self._beat.damaged is None:
+                try:
+                    async with asyncio.timeout(min(deadline - monotonic(), self._start_timeout_s)):
+                        heard = await self._listen(process)
+                except TimeoutError as error:
+                    await self._stop_process()
+                    raise StoreUnavailable(
+                        f"Milvus Lite did not start within {self._start_timeout_s:g} s; see the logs in {self._folder}."
+                    ) from error
+                if not heard:
+                    break
+            if self._beat.ready:
                 self._failure = None
                 return
             await process.wait()
-            if monotonic() + _FIRST_BACKOFF_S > deadline:
+            if self._beat.damaged is not None:
+                raise StoreFailed(
+                    f"The vector store is damaged: {self._beat.damaged}. Restore the file from a backup of the data "
+                    "folder and start the node again."
+                )
+            ends += process.returncode != IN_USE
+            if ends >= _EARLY_ENDS or monotonic() + _FIRST_BACKOFF_S > deadline:
                 raise StoreUnavailable(
                     f"Milvus Lite ended with status {process.returncode} at its start; see the logs in {self._folder}."
                 )
             await asyncio.sleep(_FIRST_BACKOFF_S)
 
+    async def _listen(self, process: Process) -> bool:
+        """Waits for a heartbeat. False where there will be none: the process has ended."""
+        assert process.stdout is not None
+        line = await process.stdout.readline()
+        if not line:
+            return False
+        self._heard = monotonic()
+        with suppress(ValueError, TypeError):
+            beat = Beat.read(line)
+            if beat.failing is not None and self._beat.failing is None:
+                _log.error("milvus_lite_cannot_write", reason=beat.failing)
+            self._beat = beat
+        return True
+
     async def _launch(self) -> Process:
-        with self._open_stderr() as stderr:
+        temporary = self._folder / "tmp"
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        with _private(self._folder / "stderr.log", "ab") as stderr:
+            if stderr.tell() > _STDERR_BYTES:
+                stderr.truncate(0)
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
@@ -140,38 +227,52 @@ class MilvusLiteServer:
                 _PROGRAM,
                 f"--data-dir={self._folder / 'data'}",
                 f"--log={self._folder / 'server.log'}",
-                f"--port={self._port}",
+                f"--address={self.uri}",
                 f"--parent={os.getpid()}",
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=stderr,
-                env=os.environ | _ENVIRONMENT,
+                env=process_environment(prefixes=_TUNING) | _ENVIRONMENT | {"TMPDIR": str(temporary)},
                 # A Ctrl-C in the terminal is the node's to handle: it drains before it ends the store.
                 start_new_session=True,
             )
-
-    def _open_stderr(self) -> IO[bytes]:
-        path = self._folder / "stderr.log"
-        keep = path.exists() and path.stat().st_size < _STDERR_BYTES
-        return path.open("ab" if keep else "wb")
 
     async def _keep_running(self) -> None:
         backoff = _FIRST_BACKOFF_S
         while True:
             started = monotonic()
-            assert self._process is not None
-            status = await self._process.wait()
-            self._failure = f"Milvus Lite's process ended with status {status}; it is being started again."
+            reason = await self._end_of_child()
+            self._failure = f"{reason} It is being started again."
+            self.on_lost(self._failure)
             if monotonic() - started > _STABLE_S:
                 backoff = _FIRST_BACKOFF_S
             while self._failure is not None:
-                _log.warning("milvus_lite_ended", status=status, restart_in_s=backoff)
+                _log.error("milvus_lite_ended", reason=reason, restart_in_s=backoff)
                 await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, _MAX_BACKOFF_S)
                 try:
                     await self._spawn()
-                except (StoreUnavailable, OSError) as error:
-                    _log.warning("milvus_lite_start_failed", error=str(error))
+                except StoreFailed as error:
+                    self._failure = error.message
+                    _log.error("milvus_lite_damaged", error=error.message)
+                    return
+                except StoreUnavailable as error:
+                    _log.error("milvus_lite_start_failed", error=error.message)
+
+    async def _end_of_child(self) -> str:
+        """Follows the child until it ends or hangs, and returns what happened to it, as a sentence."""
+        process = self._process
+        assert process is not None
+        try:
+            while True:
+                async with asyncio.timeout(_HUNG_S):
+                    if not await self._listen(process):
+                        return f"Milvus Lite's process ended with status {await process.wait()}."
+        except TimeoutError:
+            _log.error("milvus_lite_hung", silent_s=_HUNG_S)
+            process.kill()
+            await process.wait()
+            return f"Milvus Lite's process was silent for {_HUNG_S:g} s and was killed."
 
     async def _stop_process(self) -> None:
         process, self._process = self._process, None
@@ -184,3 +285,9 @@ class MilvusLiteServer:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def _private(path: Path, mode: str) -> IO[bytes]:
+    """Opens a file that only this user may read, if it is a new one."""
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | (os.O_APPEND if "a" in mode else os.O_TRUNC), 0o600)
+    return os.fdopen(descriptor, mode)
