@@ -33,13 +33,15 @@ class EngineDefaults:
     kv_cache_bytes: int | None
     max_num_batched_tokens: int
     """What a plan begins with, too."""
+    stall_seconds: float
+    """A step takes a second or two, on a small NPU some ten; on a CPU one text of a large model may take minutes."""
 
 
 ENGINE_DEFAULTS: dict[Device, EngineDefaults] = {
-    "cuda": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=16384),
-    "npu": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=8192),
+    "cuda": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=16384, stall_seconds=60),
+    "npu": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=8192, stall_seconds=120),
     # On a CPU the share is of main memory, which others use too. Small steps keep searches from waiting for ingestion.
-    "cpu": EngineDefaults(memory_share=0.2, kv_cache_bytes=2 * 2**30, max_num_batched_tokens=2048),
+    "cpu": EngineDefaults(memory_share=0.2, kv_cache_bytes=2 * 2**30, max_num_batched_tokens=2048, stall_seconds=600),
 }
 
 

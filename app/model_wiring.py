@@ -88,6 +88,7 @@ def engine_options(
         tensor_parallel=settings.tensor_parallel,
         enforce_eager=settings.enforce_eager or lacks_compiler(),
         load_format=settings.load_format,
+        stall_seconds=settings.engine_stall_seconds or defaults.stall_seconds,
     )
     if planned is not None:
         options = replace(

@@ -27,7 +27,7 @@ from retrieval.errors import (
     EngineFailed,
     InvalidRequest,
     ModelUnavailable,
-    Unavailable,
+    TandemError,
     Unsupported,
 )
 from retrieval.gate import Gate
@@ -262,7 +262,7 @@ class Node:
             if was_failing and not failing:
                 try:
                     await self._test_models()
-                except Unavailable:
+                except TandemError:  # it failed again; whatever it says, the next look may find it well
                     continue
             was_failing = failing
 

@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     enforce_eager: bool = Field(
         False, description="Neither compilation nor graphs: engines start sooner and compute slower (engine vllm)."
     )
+    engine_stall_seconds: float | None = Field(
+        None,
+        ge=5,
+        description="An engine that has work and finishes nothing for so long hangs: it is killed and started again "
+        "(engine vllm). Default: 60; 120 on an NPU, 600 on a CPU.",
+    )
     selftest_margin: bool = Field(True, description="Self-test checks meaning; off only for random test weights.")
 
     blobs: str | None = Field(

@@ -4,9 +4,11 @@ node's, which answers searches and keeps the engines supplied."""
 import asyncio
 import os
 import signal
+import socket
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -15,6 +17,7 @@ import structlog
 from app import ROOT
 from ingestion.changes import Changes
 from retrieval.supervision import keep_running
+from retrieval.vitals import TICK_SECONDS, Vitals
 
 log = structlog.get_logger()
 
@@ -24,10 +27,17 @@ STABLE_SECONDS = 60.0
 """A process that lived this long ended for a new reason: the pauses begin anew."""
 END_SECONDS = 10.0
 """Beyond the drain time, for closing what a process has open."""
+_SILENT_TICKS = 30
+"""A process beats once a second."""
+_BEATS = 64
+"""Bytes, of which each is one."""
+_STARTING_SILENT_TICKS = 120
+"""Until its first beat, which comes when its programs are loaded."""
 
 
 class WorkerProcesses:
-    """`count` times `tandem worker`. One that ends is started again, with growing pauses; all end with the node."""
+    """`count` times `tandem worker`. One that ends is started again, with growing pauses, one that hangs is killed and
+    started again; all end with the node."""
 
     def __init__(
         self, count: int, environment: Mapping[str, str], *, drain_seconds: float, command: Sequence[str] = ()
@@ -37,7 +47,7 @@ class WorkerProcesses:
         self._environment = environment
         self._drain_seconds = drain_seconds
         self._command = command or (sys.executable, "-m", "app.cli", "worker", "--of-node")
-        self._running: dict[int, Process] = {}
+        self._running: dict[int, _Child] = {}
         self._keeping: list[asyncio.Task[None]] = []
 
     @property
@@ -49,7 +59,7 @@ class WorkerProcesses:
 
     @property
     def pids(self) -> Sequence[int]:
-        return [process.pid for process in self._running.values()]
+        return [child.process.pid for child in self._running.values()]
 
     async def start(self, work_arrived: Changes) -> None:
         """Returns when each has been started once, which is long before they work; one that the system gave no process
@@ -68,7 +78,8 @@ class WorkerProcesses:
         for task in keeping:
             task.cancel()
         await asyncio.gather(*keeping, return_exceptions=True)
-        processes, self._running = list(self._running.values()), {}
+        children, self._running = list(self._running.values()), {}
+        processes = [child.process for child in children]
         for process in processes:
             _signal(process, signal.SIGTERM)
         ending = [asyncio.create_task(process.wait()) for process in processes]
@@ -77,24 +88,32 @@ class WorkerProcesses:
         for process in processes:
             _signal(process, signal.SIGKILL)
         await asyncio.gather(*ending)
+        for child in children:
+            child.close()
 
     async def _spawn(self, number: int) -> None:
-        self._running[number] = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=PIPE,
-            cwd=ROOT,
-            env=os.environ | self._environment,
-            # A Ctrl-C in the terminal is the node's to handle: it lets them drain before it ends itself.
-            start_new_session=True,
-        )
+        ours, theirs = socket.socketpair()
+        with theirs, ExitStack() as unless_started:
+            unless_started.callback(ours.close)
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=theirs.fileno(),
+                cwd=ROOT,
+                env=os.environ | self._environment,
+                # A Ctrl-C in the terminal is the node's to handle: it lets them drain before it ends itself.
+                start_new_session=True,
+            )
+            unless_started.pop_all()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        self._running[number] = _Child(process, reader, writer)
 
     async def _tell(self, work_arrived: Changes) -> None:
         while True:
             arrival = work_arrived.upcoming
             await arrival.wait()
-            for process in self._running.values():
-                if process.stdin is not None and not process.stdin.is_closing():
-                    process.stdin.write(b"\n")
+            for child in self._running.values():
+                if not child.writer.is_closing():
+                    child.writer.write(b"\n")
 
     def _keep_running(self, number: int) -> Coroutine[Any, Any, None]:
         return keep_running(
@@ -107,12 +126,50 @@ class WorkerProcesses:
         )
 
     async def _ended(self, number: int) -> str:
-        process = self._running.get(number)
-        if process is None:
+        child = self._running.get(number)
+        if child is None:
             return "it could not be started"
-        status = await process.wait()
+        reason = await child.ended()
         del self._running[number]
-        return f"it ended with status {status}"
+        child.close()
+        return reason
+
+
+class _Child:
+    """One process, and the socket that is its standard input: news go to it, and signs of life come back."""
+
+    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.process = process
+        self.writer = writer
+        self._vitals = Vitals(_STARTING_SILENT_TICKS)
+        self._listening = asyncio.create_task(self._listen(reader))
+
+    async def ended(self) -> str:
+        """Returns how, when it has ended. Kills it where it hangs."""
+        ending = asyncio.create_task(self.process.wait())
+        try:
+            while not (await asyncio.wait([ending], timeout=TICK_SECONDS))[0]:
+                if hangs := self._vitals.tick():
+                    log.error("worker process hangs", pid=self.process.pid, reason=hangs)
+                    os.killpg(
+                        self.process.pid, signal.SIGKILL
+                    )  # with its parsers; not reaped yet, so the number is its own
+                    await asyncio.wait([ending], timeout=END_SECONDS)
+                    return f"it {hangs} and was killed"
+            return f"it ended with status {ending.result()}"
+        finally:
+            ending.cancel()
+
+    def close(self) -> None:
+        self._listening.cancel()
+        self.writer.close()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        with suppress(ConnectionError):
+            if await reader.read(_BEATS):
+                self._vitals = Vitals(_SILENT_TICKS)
+            while await reader.read(_BEATS):
+                self._vitals.heard()
 
 
 def _signal(process: Process, number: int) -> None:

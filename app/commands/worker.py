@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -21,6 +22,7 @@ from ingestion.errors import BlobStoreUnavailable
 from ingestion.ports import BlobStore, Catalog
 from retrieval.errors import ConfigurationError, TandemError
 from retrieval.ports import Lifecycle
+from retrieval.vitals import TICK_SECONDS
 
 log = structlog.get_logger()
 
@@ -117,12 +119,15 @@ async def _until_stopped(settings: Settings, *, of_node: bool) -> None:
     starting = asyncio.create_task(process.start())
     starting.add_done_callback(on_started)
     following = asyncio.create_task(_follow_node(work_arrived, stopping)) if of_node else None
+    beating = asyncio.create_task(beat(sys.stdin.fileno())) if of_node else None
     await stopping.wait()
     if following:
         following.cancel()
     starting.cancel()
     results = await asyncio.gather(starting, return_exceptions=True)
     await process.stop()
+    if beating:
+        beating.cancel()
     for error in (*results, *changed):
         if isinstance(error, Exception):
             raise error
@@ -185,6 +190,19 @@ async def hear(work_arrived: Changes) -> None:
     reader = await standard_input()
     while await reader.read(_NEWS_BYTES):
         work_arrived.announce()
+
+
+async def beat(node: int) -> None:
+    """Lets the node, by the socket that is standard input, know every second that the event loop here still turns."""
+    os.set_blocking(node, False)
+    while True:
+        try:
+            os.write(node, b".")
+        except BlockingIOError:
+            pass  # the node is busy, and has enough of them to read
+        except OSError:
+            return  # there is no node any more
+        await asyncio.sleep(TICK_SECONDS)
 
 
 def _tell(step: str) -> None:

@@ -1,5 +1,6 @@
 """Liveness, readiness and metrics."""
 
+from asyncio import timeout
 from math import nan
 
 from fastapi import APIRouter, Response
@@ -15,6 +16,9 @@ from retrieval.errors import Unavailable
 
 router = APIRouter(tags=["health"])
 metrics_router = APIRouter(tags=["health"])
+
+QUEUE_DEPTH_SECONDS = 2.0
+"""A database that hangs must not keep the other metrics back."""
 
 
 @router.get(
@@ -66,7 +70,8 @@ async def get_metrics(runner: NodeRunner, metrics: NodeMetrics) -> Response:
     metrics.ready.set(0 if runner.problems() else 1)
     if runner.node and runner.phase == "serving":
         try:
-            metrics.queue_depth.set(await runner.node.components.catalog.queue_depth())
-        except Unavailable:
+            async with timeout(QUEUE_DEPTH_SECONDS):
+                metrics.queue_depth.set(await runner.node.components.catalog.queue_depth())
+        except (Unavailable, TimeoutError):
             metrics.queue_depth.set(nan)
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -20,6 +20,10 @@ from ingestion.blobs.writing import WRITERS, parts, write
 
 log = structlog.get_logger()
 
+WRITE_SECONDS = 300.0
+"""For one call; beyond it the process hangs."""
+CLOSE_SECONDS = 30.0
+
 
 class WriterProcess:
     """Started by the first write, and again after it ended by itself."""
@@ -40,9 +44,14 @@ class WriterProcess:
             self._do_without(pool, error)
             return False
         try:
-            await asyncio.wrap_future(writing)
+            async with asyncio.timeout(WRITE_SECONDS):
+                await asyncio.wrap_future(writing)
         except BrokenProcessPool as error:
             self._do_without(pool, error)
+            return False
+        except TimeoutError:
+            _kill(pool)
+            self._do_without(pool, TimeoutError(f"it wrote for more than {WRITE_SECONDS:.0f} s and was killed"))
             return False
         return True
 
@@ -53,9 +62,17 @@ class WriterProcess:
         pool.shutdown(wait=False)
 
     def close(self) -> None:
-        """Returns when the process has ended, what it was given written."""
+        """Returns when the process has ended, what it was given written unless it hangs."""
         if self._pool is not None:
+            late = threading.Timer(CLOSE_SECONDS, _kill, [self._pool])
+            late.start()
             self._pool.shutdown()
+            late.cancel()
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):  # before Python 3.14 nothing else knows them
+        process.kill()
 
 
 def _begin() -> None:

@@ -62,6 +62,20 @@ class NotStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """To the host, at any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """From the host, for a Ping, by a thread that does not wait for the engine."""
+
+    progress: int
+    """Another number whenever the engine has finished something."""
+    working: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     call: int
     outputs: list[Output] | Output

@@ -16,13 +16,16 @@ log = structlog.get_logger()
 KEEP_ALIVE_SECONDS = 2.0
 """Idle connections are dropped before the server does it (uvicorn: after 5 s), or a request could meet a closed one."""
 CONNECT_SECONDS = 5.0
+LATE_PROBES = 3
+"""In a row: a server that is only busy answers one of them."""
 
 Judge = Callable[[httpx.Response], str | None]
 """What an answer to the probe says is wrong; None where all is well."""
 
 
 class HttpConnection:
-    """`failure` is what the last probe or the last broken request found."""
+    """`failure` is what the last probe or the last broken request found. A server that answers no probe is asked
+    nothing else until it answers one again."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class HttpConnection:
         self._client: httpx.AsyncClient | None = None
         self._probe: asyncio.Task[None] | None = None
         self._slots = {lane: asyncio.Semaphore(requests_at_once) for lane in Lane}
+        self._late_probes = 0
         self._failure: str | None = "The connection to the engine was not started"
         self._closed = False
 
@@ -95,11 +99,13 @@ class HttpConnection:
 
     async def post(self, path: str, body: bytes, lane: Lane) -> httpx.Response:
         """Sends JSON when it is its turn; the answer may have any status. Raises EngineDead (no connection, or
-        closed), Unavailable (late, or broken off), NotReady (not opened)."""
+        closed, or a server that hangs), Unavailable (late, or broken off), NotReady (not opened)."""
         client = self._opened()
+        self._require_answers()
         async with self._slots[lane]:
             if client is not self._client:
                 raise EngineDead(str(self._failure))  # closed while this waited for its slot
+            self._require_answers()
             return await self._ask(client, "POST", path, body)
 
     def found(self, failure: str | None) -> None:
@@ -118,14 +124,18 @@ class HttpConnection:
     async def _ask(self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None) -> httpx.Response:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
-            return await client.request(method, path, content=body, headers=headers)
-        except httpx.TimeoutException as error:
+            # One bound for all: httpx's is for each piece of an answer, and there may be any number of pieces.
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await client.request(method, path, content=body, headers=headers)
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise Unavailable(self._late(error)) from error
         except httpx.TransportError as error:
             self.found(self._away(error))
             raise EngineDead(str(self._failure)) from error
         except httpx.RequestError as error:
             raise Unavailable(f"{self._url} broke off its answer ({type(error).__name__})") from error
+        self._late_probes = 0
+        return response
 
     async def _watch(self) -> None:
         while True:
@@ -133,17 +143,25 @@ class HttpConnection:
             await self.look()
 
     async def _look(self, client: httpx.AsyncClient) -> None:
+        late = 0
         try:
-            response = await client.get(self._probe_path, timeout=CONNECT_SECONDS)
-        except httpx.TimeoutException as error:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                response = await client.get(self._probe_path, timeout=CONNECT_SECONDS)
+        except (httpx.TimeoutException, TimeoutError) as error:
+            late = self._late_probes + 1
             self.found(self._late(error))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             self.found(self._away(error))
         else:
             self.found(self._judge(response))
+        self._late_probes = late
 
-    def _late(self, error: httpx.TimeoutException) -> str:
+    def _require_answers(self) -> None:
+        if self._late_probes >= LATE_PROBES:
+            raise EngineDead(f"{self._url} answered none of its last {self._late_probes} probes: it hangs")
+
+    def _late(self, error: Exception) -> str:
         return f"{self._url} did not answer in time ({type(error).__name__})"
 
-    def _away(self, error: httpx.TransportError) -> str:
+    def _away(self, error: httpx.RequestError) -> str:
         return f"{self._url} does not answer ({type(error).__name__}): is the server running?"

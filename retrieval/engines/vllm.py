@@ -13,7 +13,7 @@ from retrieval.engines.host_messages import Output
 from retrieval.engines.settling import ReadMemory
 from retrieval.engines.vllm_options import EngineOptions
 from retrieval.engines.vllm_process import EngineLaunch, EngineProcess
-from retrieval.errors import EngineDead, NotReady, TandemError
+from retrieval.errors import EngineDead, NotReady, TandemError, Unavailable
 from retrieval.supervision import keep_running
 from retrieval.types import Lane, TokenIds
 
@@ -22,6 +22,9 @@ LONGEST_PAUSE_SECONDS = 60.0
 _STABLE_SECONDS = 300.0
 """An engine that served this long has paid for its earlier restarts."""
 _WATCH_SECONDS = 0.25
+_STALLS_PER_CALL = 10
+"""An engine that hangs is found out long before, and one that works gets through everything that it was given: a call
+that takes longer was lost."""
 
 
 class VllmEngine:
@@ -42,6 +45,7 @@ class VllmEngine:
         self._on_restart = on_restart
         self._first_pause_seconds = first_pause_seconds
         self._name = options.name
+        self._call_seconds = _STALLS_PER_CALL * options.stall_seconds
         self._failure: str | None = "The engine was not started"
         self._process: EngineProcess | None = None
         self._died: asyncio.Future[None] | None = None
@@ -107,7 +111,7 @@ class VllmEngine:
         """One output per prompt, in order; a prompt holds at least one token.
 
         `dimensions` needs a model started with `is_matryoshka`. Cancelling the caller aborts its requests; if one
-        fails, the call's other requests are aborted. Raises EngineDead, EngineFailed, NotReady.
+        fails, the call's other requests are aborted. Raises EngineDead, EngineFailed, NotReady, Unavailable (late).
         """
         process, died = self._process, self._died
         if process is None or died is None or died.done():
@@ -115,9 +119,11 @@ class VllmEngine:
         work = asyncio.create_task(process.encode(token_ids, lane, dimensions))
         first: list[asyncio.Future[Any]] = [work, died]
         try:
-            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED, timeout=self._call_seconds)
             if work.done():
                 return work.result()
+            if not died.done():
+                raise Unavailable(f"The engine of {self._name} did not answer within {self._call_seconds:.0f} s")
         except EngineDead as error:
             if not died.done():
                 self._fail_waiters(error.message)
@@ -178,8 +184,8 @@ class VllmEngine:
         assert died is not None
         while not died.done() and not process.dead:
             await asyncio.wait([died], timeout=_WATCH_SECONDS)
-        self._fail_waiters(f"The engine of {self._name} died; it is being restarted")
-        return "its process ended"
+        self._fail_waiters(f"The engine of {self._name} {process.end}; it is being restarted")
+        return process.end
 
     async def _restart(self) -> None:
         async with self._changing:

@@ -29,6 +29,8 @@ from retrieval.engines.host_messages import (
     Loaded,
     NotStarted,
     Output,
+    Ping,
+    Pong,
     Started,
     Work,
     frame,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 ENGINE_NICENESS = 5
 """Of a CPU engine's threads, 0 being everybody else's."""
 _TOLD_CHARACTERS = 300
+_LAST = b""
+"""After it no reply is written."""
 _LOOK_SECONDS = 0.0002
 """Between two looks at whether the device is done."""
 
@@ -80,6 +84,14 @@ class _Call:
         return range(len(self.outputs))
 
 
+@dataclass(slots=True)
+class Pulse:
+    """Of the thread that steps the engine, for the thread that answers the node's pings."""
+
+    progress: int = 0
+    working: bool = False
+
+
 class EngineHost:
     """The calls under way in one engine."""
 
@@ -93,6 +105,7 @@ class EngineHost:
         portion_prompts: int | None = None,
         block_tokens: int | None = None,
         mark: DeviceMark | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         """`portion_tokens`: as much is given to the engine before each step; None: all there is. `portion_prompts`: no
         more are the engine's at a time, so that it begins all that it was given; None: any number. `block_tokens`: of
@@ -104,6 +117,7 @@ class EngineHost:
         self._portion_prompts = portion_prompts
         self._block_tokens = block_tokens
         self._mark = mark
+        self.pulse = pulse or Pulse()
         self._calls: dict[int, _Call] = {}
         self._waiting: list[_Prompt] = []
         """A heap: the more urgent first, then as they came."""
@@ -138,6 +152,7 @@ class EngineHost:
         outputs = self._engine.step()
         if self._mark is not None:
             self._mark.record()
+        self.pulse.progress += len(outputs)
         for output in outputs:
             assert isinstance(output, PoolingRequestOutput)
             number, _, position = output.request_id.partition("-")
@@ -220,8 +235,10 @@ def main() -> None:
     assert isinstance(options, EngineOptions)
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
     replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(connection, inbox), daemon=True).start()
-    threading.Thread(target=_write, args=(connection, replies), daemon=True).start()
+    pulse = Pulse()
+    writer = threading.Thread(target=_write, args=(connection, replies), daemon=True)
+    writer.start()
+    threading.Thread(target=_read, args=(connection, inbox, replies, pulse), daemon=True).start()
     try:
         config = _loaded(options)
         replies.put(frame(Loaded()))
@@ -234,12 +251,13 @@ def main() -> None:
             portion_prompts=None if options.portion_tokens is None else options.max_num_seqs,
             block_tokens=config.cache_config.block_size if config.cache_config.enable_prefix_caching else None,
             mark=_device_mark(config),
+            pulse=pulse,
         )
-    except ImportError as error:
-        connection.sendall(frame(NotStarted("not_installed", str(error))))
-        sys.exit(1)
-    except (RuntimeError, ValueError, OSError, AssertionError) as error:
-        connection.sendall(frame(NotStarted("refused", told(error))))
+    except (ImportError, RuntimeError, ValueError, OSError, AssertionError) as error:
+        missing = isinstance(error, ImportError)
+        replies.put(frame(NotStarted("not_installed", str(error)) if missing else NotStarted("refused", told(error))))
+        replies.put(_LAST)
+        writer.join()
         sys.exit(1)
     replies.put(frame(Started()))
     while True:
@@ -249,7 +267,11 @@ def main() -> None:
 def take_turn(host: EngineHost, inbox: "queue.SimpleQueue[object]") -> None:
     """Hears what has come, and lets the engine go on with it."""
     if host.idle:
-        host.take(inbox.get())
+        host.pulse.working = False
+        message = inbox.get()
+        host.pulse.progress += 1  # what was there before is done with
+        host.pulse.working = True
+        host.take(message)
     elif host.ahead:
         with suppress(queue.Empty):
             host.take(inbox.get(timeout=_LOOK_SECONDS))
@@ -295,18 +317,27 @@ def _device_mark(config: "VllmConfig") -> DeviceMark | None:
     return torch.cuda.Event() if computes_here else None  # type: ignore[no-untyped-call]
 
 
-def _read(connection: socket.socket, inbox: "queue.SimpleQueue[object]") -> None:
+def _read(
+    connection: socket.socket,
+    inbox: "queue.SimpleQueue[object]",
+    replies: "queue.SimpleQueue[bytes]",
+    pulse: Pulse,
+) -> None:
     try:
         while True:
-            inbox.put(receive(connection))
+            message = receive(connection)
+            if isinstance(message, Ping):
+                replies.put(frame(Pong(pulse.progress, pulse.working)))
+            else:
+                inbox.put(message)
     except (EOFError, OSError):
         os._exit(0)  # the node closed the engine, or is gone: nothing here is worth keeping
 
 
 def _write(connection: socket.socket, replies: "queue.SimpleQueue[bytes]") -> None:
     """In a thread, so that a node that is busy does not hold up the engine's next step."""
-    while True:
-        connection.sendall(replies.get())
+    while (reply := replies.get()) != _LAST:
+        connection.sendall(reply)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ class EngineOptions:
     portion_tokens: int | None = None
     """The engine is given so many tokens at a time, and prepares a portion while it computes the one before. None: it
     is given all there is, and prepares and computes in turn; on a CPU both want the same cores."""
+    stall_seconds: float = 600.0
+    """With work in flight an engine that finishes no prompt for so long hangs. Longer than its longest step."""
     additional_config: Mapping[str, object] = field(default_factory=dict)
     """For the platform's plugin, vllm-ascend for instance."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,17 +11,37 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import count
+from math import ceil
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
+import structlog
+
 from retrieval.engines.devices import find_device
-from retrieval.engines.host_messages import Begin, Done, Drop, Failed, NotStarted, Output, Work, frame, read, receive
+from retrieval.engines.host_messages import (
+    Begin,
+    Done,
+    Drop,
+    Failed,
+    NotStarted,
+    Output,
+    Ping,
+    Pong,
+    Work,
+    frame,
+    read,
+    receive,
+)
 from retrieval.engines.settling import ReadMemory, wait_for_memory
 from retrieval.engines.vllm_options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, TandemError
 from retrieval.types import Lane, TokenIds
+from retrieval.vitals import TICK_SECONDS, Vitals
 
 if TYPE_CHECKING:
     import psutil
+
+log = structlog.get_logger()
 
 PROGRAM = "retrieval.engines.vllm_host"
 
@@ -28,24 +49,39 @@ _STARTING = threading.Lock()
 """Held while an engine takes its part of a GPU or NPU. vLLM measures the device's free memory then, which a neighbour
 that allocates or releases meanwhile would spoil. On a CPU nothing is measured."""
 _STOP_SECONDS = 10.0
+_SILENT_TICKS = 10
+_STARTING_SILENT_TICKS = 120
+"""While it loads a model or compiles it, a host may keep Python's lock for long."""
+_START_TICKS = 1800
+"""For either half of a start, whatever is compiled and however slow the disk."""
 
 
 class EngineProcess:
     """A started engine. Requests go in from the event loop; `stop` blocks and goes to a thread."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket, name: str) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket, options: EngineOptions) -> None:
         self._process = process
         self._connection = connection
-        self._name = name
+        self._name = options.name
+        self._vitals = Vitals(_SILENT_TICKS, ceil(options.stall_seconds / TICK_SECONDS))
+        self._hangs: str | None = None
         self._children = _children(process.pid)
         self._numbers = count(1)
         self._calls: dict[int, tuple[int, asyncio.Future[Sequence[Output]]]] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def dead(self) -> bool:
-        return self._process.poll() is not None or self._reading is None or self._reading.done()
+        """Also where it hung: it was killed then."""
+        gone = self._process.poll() is not None or self._reading is None or self._reading.done()
+        return gone or self._hangs is not None
+
+    @property
+    def end(self) -> str:
+        """Of one that is dead: what happened to it, as the end of a sentence that begins with its name."""
+        return f"{self._hangs} and was killed" if self._hangs else "died"
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -60,6 +96,7 @@ class EngineProcess:
         """Binds the engine to the running event loop."""
         reader, self._writer = await asyncio.open_connection(sock=self._connection)
         self._reading = asyncio.create_task(self._read(reader), name=f"replies of {self._name}")
+        self._watching = asyncio.create_task(self._watch(self._writer), name=f"heartbeat of {self._name}")
 
     async def encode(self, token_ids: Sequence[TokenIds], lane: Lane, dimensions: int | None) -> Sequence[Output]:
         """One output per prompt, in order. Whatever ends it early, cancellation included, drops the whole call.
@@ -82,27 +119,32 @@ class EngineProcess:
 
     def detach(self) -> None:
         """To call in the event loop before `stop`: fails every waiter and tells the host to end."""
-        if self._reading is not None:
-            self._reading.cancel()
+        for task in (self._reading, self._watching):
+            if task is not None:
+                task.cancel()
         if self._writer is not None:
             self._writer.close()
         self._fail_calls()
 
     def stop(self) -> None:
-        """Ends the process and waits for it. Works on a dead engine, whose children may have outlived it."""
+        """Ends the process and waits for it. Works on a dead engine, whose children may have outlived it. Raises
+        EngineFailed where the system cannot end it: to be called again."""
         with suppress(OSError):
             self._connection.close()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            _kill(self._process)
         _end(self._children)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
             while True:
                 message = await read(reader)
+                if isinstance(message, Pong):
+                    self._vitals.reported(message.progress, working=message.working)
+                    continue
+                self._vitals.heard()
                 assert isinstance(message, Done | Failed)
                 _, answer = self._calls.pop(message.call, (0, None))
                 if answer is None or answer.done():
@@ -114,6 +156,17 @@ class EngineProcess:
         except (EOFError, ConnectionError):
             self._fail_calls()
 
+    async def _watch(self, writer: asyncio.StreamWriter) -> None:
+        """Kills a host that hangs."""
+        while not self.dead:
+            writer.write(frame(Ping()))
+            await asyncio.sleep(TICK_SECONDS)
+            self._hangs = self._vitals.tick()
+        if self._hangs:
+            log.error("engine hangs", model=self._name, pid=self._process.pid, reason=self._hangs)
+            _kill_group(self._process)
+            self._fail_calls()
+
     def _fail_calls(self) -> None:
         calls, self._calls = self._calls, {}
         for _, answer in calls.values():
@@ -121,7 +174,7 @@ class EngineProcess:
                 answer.set_exception(self._death())
 
     def _death(self) -> EngineDead:
-        return EngineDead(f"The engine of {self._name} died; it is being restarted")
+        return EngineDead(f"The engine of {self._name} {self.end}; it is being restarted")
 
 
 class EngineLaunch:
@@ -163,7 +216,7 @@ class EngineLaunch:
                 if find_device() != "cpu":
                     self._wait_for_memory()
                 self._ask(process, connection, Begin())
-                return EngineProcess(process, connection, self._options.name)
+                return EngineProcess(process, connection, self._options)
             except BaseException:
                 # Before the next one's turn: what this one held of the device is free by then.
                 connection.close()
@@ -192,7 +245,7 @@ class EngineLaunch:
         """Returns when the host has done it. Raises as `run`."""
         try:
             connection.sendall(frame(message))
-            answer = receive(connection)
+            answer = self._answer(connection)
         except (EOFError, OSError):
             answer = None
         self._check()
@@ -202,6 +255,22 @@ class EngineLaunch:
             process.kill()
             status = process.wait()
             raise EngineFailed(f"vLLM could not start {self._options.name}: its process ended with status {status}")
+
+    def _answer(self, connection: socket.socket) -> object:
+        """What the host says besides signs of life. Raises EngineFailed where it hangs."""
+        vitals = Vitals(_STARTING_SILENT_TICKS)
+        for _ in range(_START_TICKS):
+            while wait([connection], timeout=TICK_SECONDS):
+                message = receive(connection)
+                if not isinstance(message, Pong):
+                    return message
+                vitals.heard()
+            self._check()
+            if hangs := vitals.tick():
+                raise EngineFailed(f"vLLM could not start {self._options.name}: its process {hangs}")
+            connection.sendall(frame(Ping()))
+        minutes = _START_TICKS * TICK_SECONDS / 60
+        raise EngineFailed(f"vLLM could not start {self._options.name}: it was not done after {minutes:.0f} minutes")
 
     def _measures_memory(self) -> bool:
         """What others take meanwhile would be counted as this engine's own. Where its cache is stated vLLM for CUDA
@@ -236,9 +305,25 @@ class EngineLaunch:
 
 def _end_host(process: "subprocess.Popen[bytes]") -> None:
     """With all that it has begun, if it has not ended yet."""
-    process.kill()
-    process.wait()
+    _kill(process)
     _end(_session(process.pid))  # listed when it can start no more of them
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Returns when it is gone. Raises EngineFailed where the system cannot end it, a driver that hangs for instance."""
+    _kill_group(process)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise EngineFailed(
+            f"The system does not end the killed process {process.pid}: does its device hang?"
+        ) from error
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """With what it has begun in the group that it leads. Not where it was seen to end: its number may be another's."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _session(pid: int) -> "list[psutil.Process]":

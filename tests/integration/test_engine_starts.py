@@ -16,7 +16,7 @@ import pytest_asyncio
 from retrieval.engines import vllm_process
 from retrieval.engines.vllm import VllmEngine
 from retrieval.engines.vllm_process import EngineLaunch, EngineProcess
-from retrieval.errors import EngineDead, EngineFailed
+from retrieval.errors import EngineDead, EngineFailed, Unavailable
 from retrieval.types import Lane
 from tests.support.engine_host import PROGRAM
 from tests.support.engines import engine_options
@@ -131,9 +131,10 @@ async def test_one_that_is_given_up_does_not_wait_for_its_turn(
     await first.finish()
 
 
-async def started(name: str, folder: Path) -> VllmEngine:
+async def started(name: str, folder: Path, stall_seconds: float = 600) -> VllmEngine:
     (folder / "go").touch()
-    engine = VllmEngine(engine_options(name, folder), first_pause_seconds=0.01)
+    options = replace(engine_options(name, folder), stall_seconds=stall_seconds)
+    engine = VllmEngine(options, first_pause_seconds=0.01)
     await engine.start()
     assert engine.failure is None
     return engine
@@ -177,6 +178,74 @@ async def test_a_start_without_a_process_is_an_error_that_says_so(
     with pytest.raises(EngineFailed, match=r"could not start poor: the system gave no process: Cannot allocate memory"):
         await engine.start()
     assert psutil.Process().num_fds() == descriptors
+
+
+async def test_an_engine_that_is_stopped_is_killed_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast_ticks(monkeypatch)
+    engine = await started("stopped", tmp_path)
+    calls = [asyncio.create_task(engine.encode([[1]], lane=lane)) for lane in Lane]
+    [pid] = engine.pids
+    await until(lambda: engine.unfinished == len(calls))
+    os.kill(pid, signal.SIGSTOP)
+    outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 30)
+    assert [type(outcome) for outcome in outcomes] == [EngineDead] * len(calls)
+    assert "gave no sign of life" in str(engine.failure)
+    await until(lambda: engine.failure is None)
+    assert not psutil.pid_exists(pid)
+    assert engine.restarts == 1
+    await engine.close()
+
+
+async def test_an_engine_that_finishes_nothing_is_killed_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it answers pings. One that has nothing to do is left alone."""
+    fast_ticks(monkeypatch)
+    engine = await started("stuck", tmp_path, stall_seconds=2)
+    [pid] = engine.pids
+    await asyncio.sleep(1)
+    assert engine.pids == (pid,)
+    with pytest.raises(EngineDead, match="finished none of its work"):
+        await engine.encode([[1]], lane=Lane.BULK)
+    await until(lambda: engine.failure is None)
+    assert not psutil.pid_exists(pid)
+    await engine.close()
+
+
+async def test_a_start_that_hangs_is_given_up(starts: StartsOn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_process, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(vllm_process, "_STARTING_SILENT_TICKS", 20)
+    first, second = await in_turn(starts("cuda"))
+    os.kill(first.pid, signal.SIGSTOP)
+    with pytest.raises(EngineFailed, match="gave no sign of life"):
+        await first.run
+    assert not psutil.pid_exists(first.pid)
+    await until(lambda: second.begun)
+    await second.finish()
+
+
+async def test_a_start_that_does_not_end_is_given_up(starts: StartsOn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_process, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(vllm_process, "_START_TICKS", 300)
+    first, second = starts("cpu")
+    for start in (first, second):
+        with pytest.raises(EngineFailed, match="not done after"):
+            await start.run
+
+
+async def test_a_call_that_the_engine_loses_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.engines.vllm._STALLS_PER_CALL", 0.05)
+    engine = await started("forgetful", tmp_path, stall_seconds=10)
+    with pytest.raises(Unavailable, match="did not answer within"):
+        await engine.encode([[1]], lane=Lane.BULK)
+    assert engine.unfinished == 0
+    await engine.close()
+
+
+def fast_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_process, "TICK_SECONDS", 0.1)
 
 
 class Refusals:

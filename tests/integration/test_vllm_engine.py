@@ -92,7 +92,11 @@ async def test_a_refused_request_takes_its_call_along_and_no_other(embedder: Vll
     assert embedder.engine.failure is None
 
 
-async def test_a_dead_engine_fails_its_callers_and_comes_back(embedder: VllmEmbedder) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_dead_or_stopped_engine_fails_its_callers_and_comes_back(
+    embedder: VllmEmbedder, number: signal.Signals
+) -> None:
+    restarts = embedder.engine.restarts
     before = await embedder.embed(SHORT_WORK, kind="document", lane=Lane.BULK)
     calls = [
         asyncio.create_task(embedder.embed(much_work(f"call {number}"), kind="document", lane=Lane.BULK))
@@ -101,17 +105,18 @@ async def test_a_dead_engine_fails_its_callers_and_comes_back(embedder: VllmEmbe
     await until(lambda: embedder.engine.unfinished > 50, seconds=150)
     [pid] = embedder.engine.pids
     workers = psutil.Process(pid).children(recursive=True)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [EngineDead] * 3
     assert embedder.failure is not None
     with pytest.raises(EngineDead, match="mortal"):
         await embedder.embed(["a"], kind="document", lane=Lane.BULK)
     await until(lambda: embedder.failure is None, seconds=150)
+    assert not psutil.pid_exists(pid)
     assert not any(worker.is_running() for worker in workers)
     after = await embedder.embed(SHORT_WORK, kind="document", lane=Lane.BULK)
     np.testing.assert_array_equal(after.vectors, before.vectors)
-    assert embedder.engine.restarts == 1
+    assert embedder.engine.restarts == restarts + 1
 
 
 async def test_outputs_that_are_not_finite_are_errors(embedder: VllmEmbedder) -> None:

@@ -19,6 +19,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.overlaps = False
+        self.stuck = False
         self.given: list[str] = []
         self.computing: list[str] = []
         self.steps: list[list[str]] = []
@@ -37,6 +38,8 @@ class Engine:
         self.given = [name for name in self.given if name not in names]
 
     def step(self) -> list[PoolingRequestOutput[PoolingOutput]]:
+        if self.stuck:
+            return []
         begun, self.given = self.given, []
         self.steps.append(begun)
         done = begun
@@ -188,3 +191,21 @@ def test_a_portion_that_waits_is_prepared_while_the_device_computes() -> None:
     host, engine, _ = a_host(20, mark=Mark())
     two_turns(host, engine, prompts=4)
     assert engine.steps == [["1-0", "1-1"], ["1-2", "1-3"]]
+
+
+def test_the_pulse_beats_while_something_is_finished_and_rests_with_the_host() -> None:
+    host, engine, _ = a_host(20)
+    inbox = queue.SimpleQueue[object]()
+    inbox.put(work(1, 3))
+    seen = []
+    while not (host.idle and inbox.empty()):
+        take_turn(host, inbox)
+        seen.append((host.pulse.progress, host.pulse.working))
+    assert seen == [(3, True), (4, True)]
+    engine.stuck = True
+    inbox.put(work(2, 3))
+    seen = []
+    for _ in range(3):
+        take_turn(host, inbox)
+        seen.append((host.pulse.progress, host.pulse.working))
+    assert seen == [(5, True)] * 3

@@ -165,6 +165,37 @@ async def test_one_that_the_system_gives_no_process_comes_back(monkeypatch: pyte
         await processes.stop()
 
 
+async def test_one_that_hangs_is_killed_with_what_it_began_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its beats are those of the real one; only the work is missing."""
+    monkeypatch.setattr("app.worker_processes.TICK_SECONDS", 0.2)
+    monkeypatch.setattr("app.worker_processes._SILENT_TICKS", 20)
+    child = tmp_path / "child"
+    beating = (
+        "import asyncio, pathlib, subprocess\n"
+        "import app.commands.worker as worker\n"
+        "parser = subprocess.Popen(['sleep', '600'])\n"
+        f"pathlib.Path({str(child)!r}).write_text(str(parser.pid))\n"
+        "worker.TICK_SECONDS = 0.2\n"
+        "asyncio.run(worker.beat(0))\n"
+    )
+    processes = WorkerProcesses(1, {}, drain_seconds=0, command=[sys.executable, "-c", beating])
+    await processes.start(Changes())
+    try:
+        await until(lambda: child.exists() and child.read_text() != "", seconds=60)
+        [first], parser = processes.pids, psutil.Process(int(child.read_text()))
+        await asyncio.sleep(6)  # longer than it may be silent
+        assert processes.pids == [first]
+        os.kill(first, signal.SIGSTOP)
+        await until(lambda: processes.pids not in ([], [first]))
+        assert not psutil.pid_exists(first)
+        assert not parser.is_running() or parser.status() == psutil.STATUS_ZOMBIE
+    finally:
+        await processes.stop()
+    psutil.Process(int(child.read_text())).kill()
+
+
 async def test_they_hear_of_what_was_queued(tmp_path: Path) -> None:
     heard = tmp_path / "heard"
     heard.touch()

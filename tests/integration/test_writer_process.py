@@ -61,6 +61,29 @@ async def test_one_that_was_killed_is_done_without_and_started_again(tmp_path: P
     await store.close()
 
 
+async def test_one_that_hangs_is_killed_and_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FolderBlobStore(tmp_path)
+    await store.start()
+    await store.put(MANY)
+    (child,) = active_children()
+    assert child.pid
+    os.kill(child.pid, signal.SIGSTOP)
+    monkeypatch.setattr("ingestion.blobs.writer_process.WRITE_SECONDS", 0.5)
+    await store.put(OTHERS)
+    assert files(tmp_path) == MANY.keys() | OTHERS.keys()
+    assert store.failure is None
+    child.join(10)
+    assert not child.is_alive()
+    monkeypatch.undo()
+    await store.put(MANY)
+    (again,) = active_children()
+    assert again.pid
+    os.kill(again.pid, signal.SIGSTOP)
+    monkeypatch.setattr("ingestion.blobs.writer_process.CLOSE_SECONDS", 0.5)
+    await store.close()
+    assert active_children() == []
+
+
 async def test_one_that_the_system_gives_no_process_for_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

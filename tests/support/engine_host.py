@@ -1,13 +1,13 @@
-"""A host without an engine. In the folder of its model it says how far its start has come, and is told to go on."""
+"""A host without an engine. In the folder of its model it says how far its start has come, and is told to go on.
+Work, once it has come, is never done."""
 
 import os
 import select
 import socket
 import sys
-from contextlib import suppress
 from pathlib import Path
 
-from retrieval.engines.host_messages import Begin, Loaded, NotStarted, Started, frame, receive
+from retrieval.engines.host_messages import Begin, Loaded, NotStarted, Ping, Pong, Started, Work, frame, receive
 from retrieval.engines.vllm_options import EngineOptions
 
 PROGRAM = "tests.support.engine_host"
@@ -23,14 +23,27 @@ def main() -> None:
         return
     (folder / "loaded").write_text(str(os.getpid()))
     connection.sendall(frame(Loaded()))
-    assert isinstance(receive(connection), Begin)
+    while not isinstance(answer(connection, working=False), Begin):
+        pass
     (folder / "begun").touch()
     while not (folder / "go").exists():
         if select.select([connection], [], [], 0.01)[0]:
-            sys.exit(1)  # there is nothing to come: the node is gone
+            answer(connection, working=False)
     connection.sendall(frame(Started()))
-    with suppress(EOFError):
-        receive(connection)
+    working = False
+    while True:
+        working |= isinstance(answer(connection, working=working), Work)
+
+
+def answer(connection: socket.socket, *, working: bool) -> object:
+    """Returns the next message, a ping answered. Ends with the node."""
+    try:
+        message = receive(connection)
+    except EOFError:
+        sys.exit(1)
+    if isinstance(message, Ping):
+        connection.sendall(frame(Pong(0, working)))
+    return message
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import httpx
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from retrieval.engines.dialects.dialect import Dialect
 from retrieval.engines.dialects.vllm import VLLM_EMBED, VLLM_RERANK
+from retrieval.engines.http_connection import LATE_PROBES, HttpConnection
 from retrieval.engines.http_server import HttpEngine, HttpServerOptions
 from retrieval.errors import EngineDead, EngineFailed, NotReady, TandemError, Unavailable
 from retrieval.types import Lane, TokenIds
@@ -292,3 +293,56 @@ async def test_failure_follows_the_server() -> None:
     assert "closed" in (engine.failure or "")
     with pytest.raises(EngineDead):
         await engine.encode(PROMPTS, lane=Lane.BULK)
+
+
+async def test_a_server_that_hangs_is_asked_nothing_until_it_answers_a_probe() -> None:
+    hangs = False
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if hangs:
+            raise httpx.ReadTimeout("hangs")
+        return httpx.Response(200)
+
+    server = Server(_echo)
+    connection = HttpConnection(
+        "http://model.test",
+        api_key=None,
+        requests_at_once=1,
+        timeout_seconds=60,
+        probe_path="/health",
+        probe_seconds=60,
+        judge=lambda response: None,
+        transport=httpx.MockTransport(lambda request: handle(request) if request.method == "GET" else server(request)),
+    )
+    connection.open()
+    body = b'{"input": [[1]]}'
+    await connection.post("/v1/embeddings", body, Lane.INTERACTIVE)
+    hangs = True
+    for _ in range(LATE_PROBES):
+        await connection.post("/v1/embeddings", body, Lane.INTERACTIVE)  # alive, whatever becomes of probes
+        await connection.look()
+    assert connection.failure is not None
+    for _ in range(LATE_PROBES):
+        await connection.look()
+    with pytest.raises(EngineDead, match="it hangs"):
+        await connection.post("/v1/embeddings", body, Lane.INTERACTIVE)
+    assert len(server.requests) == 1 + LATE_PROBES
+    hangs = False
+    await connection.look()
+    assert connection.failure is None
+    await connection.post("/v1/embeddings", body, Lane.INTERACTIVE)
+    await connection.close()
+
+
+async def test_an_answer_that_never_ends_is_late() -> None:
+    """Though each of its pieces comes in time."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0)
+
+    engine = await _engine(Server(lambda request: httpx.Response(200, content=pieces())), timeout_seconds=0.01)
+    with pytest.raises(Unavailable, match="did not answer in time"):
+        await engine.encode(PROMPTS, lane=Lane.INTERACTIVE)
+    await engine.close()
