@@ -15,7 +15,9 @@ from typing import Any
 import structlog
 
 from app import ROOT
+from app.settings import PREFIX
 from ingestion.changes import Changes
+from retrieval.process_environment import process_environment
 from retrieval.supervision import keep_running
 from retrieval.vitals import TICK_SECONDS, Vitals
 
@@ -27,12 +29,24 @@ STABLE_SECONDS = 60.0
 """A process that lived this long ended for a new reason: the pauses begin anew."""
 END_SECONDS = 10.0
 """Beyond the drain time, for closing what a process has open."""
+_NETWORK = {
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+}
 _SILENT_TICKS = 30
 """A process beats once a second."""
 _BEATS = 64
 """Bytes, of which each is one."""
 _STARTING_SILENT_TICKS = 120
 """Until its first beat, which comes when its programs are loaded."""
+
+
+def worker_inheritance() -> Mapping[str, str]:
+    """Of this process's environment what a worker needs: the settings, with the credentials of database, store and
+    bucket, and where models are; not the keys of the node's callers."""
+    keys = PREFIX + "API_KEY"
+    names = {name for name in os.environ if name.startswith((PREFIX, "AWS_", "PG")) and not name.startswith(keys)}
+    return process_environment(names=names | _NETWORK, prefixes=("HF_", "MODELSCOPE_", "OMP_"))
 
 
 class WorkerProcesses:
@@ -99,7 +113,7 @@ class WorkerProcesses:
                 *self._command,
                 stdin=theirs.fileno(),
                 cwd=ROOT,
-                env=os.environ | self._environment,
+                env={**worker_inheritance(), **self._environment},
                 # A Ctrl-C in the terminal is the node's to handle: it lets them drain before it ends itself.
                 start_new_session=True,
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from retrieval.errors import ConfigurationError
+from retrieval.process_environment import process_environment
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -67,9 +68,24 @@ class EngineOptions:
             raise ConfigurationError(f"memory_share is {self.memory_share}; it must be in (0, 1]")
 
 
+_NAMES = frozenset(
+    {
+        *("CC", "CXX", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "CONDA_PREFIX", "DO_NOT_TRACK"),
+        *("CPU_AFFINITY_CONF", "TASK_QUEUE_ENABLE", "TOOLCHAIN_HOME", "SOC_VERSION"),  # vllm-ascend's and CANN's
+    }
+)
+_PREFIXES = (
+    *("VLLM_", "TORCH", "PYTORCH_", "TRITON", "HF_", "TRANSFORMERS_", "XDG_", "NUMBA_", "FLASHINFER_"),
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "CUDA", "NVIDIA_", "NCCL_", "GLOO_"),
+    *("ASCEND", "ATB_", "HCCL_", "LCCL_", "LCAL_", "NPU_", "ACL_"),
+)
+
+
 def engine_environment(options: EngineOptions) -> dict[str, str]:
-    """Inherited by the engine's processes."""
+    """All that the engine's processes get: of this process's environment what concerns programs, devices and the
+    libraries that compute, and no setting, key or address of the service."""
     return {
+        **process_environment(names=_NAMES, prefixes=_PREFIXES),
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",

@@ -230,7 +230,7 @@ class EngineLaunch:
             unless_started.callback(ours.close)
             process = subprocess.Popen(  # noqa: S603  # our own program
                 [sys.executable, "-P", "-m", PROGRAM, str(theirs.fileno()), self._options.task, self._options.name],
-                env={**os.environ, **engine_environment(self._options)},
+                env=engine_environment(self._options),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a Ctrl-C in the terminal is the node's to handle: it drains first

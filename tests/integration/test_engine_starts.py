@@ -248,6 +248,22 @@ def fast_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_process, "TICK_SECONDS", 0.1)
 
 
+async def test_an_engine_gets_what_concerns_devices_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = ("TANDEM_API_KEYS", "TANDEM_DATABASE_URL", "TANDEM_MILVUS_TOKEN", "TANDEM_S3_SECRET_KEY", "HF_TOKEN")
+    others = ("AWS_SECRET_ACCESS_KEY", "OTEL_EXPORTER_OTLP_HEADERS", "VLLM_API_KEY", "PGPASSWORD")
+    wanted = ("CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "NCCL_DEBUG", "VLLM_CACHE_ROOT", "HF_HOME", "CXX")
+    for name in (*secrets, *others, *wanted):
+        monkeypatch.setenv(name, "alpha-key")
+    engine = await started("poor", tmp_path)
+    environment = psutil.Process(engine.pids[0]).environ()
+    await engine.close()
+    assert environment.keys() >= {*wanted, "PATH", "HOME", "PYTHONPATH"}
+    assert {name for name, value in environment.items() if value == "alpha-key"} == {*wanted}
+    assert not any(name.startswith("TANDEM_") for name in environment)
+
+
 class Refusals:
     count = 0
 

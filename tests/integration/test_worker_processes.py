@@ -196,6 +196,22 @@ async def test_one_that_hangs_is_killed_with_what_it_began_and_started_again(
     psutil.Process(int(child.read_text())).kill()
 
 
+async def test_they_get_the_settings_and_not_the_keys_of_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {"TANDEM_API_KEYS", "TANDEM_API_KEYS_FILE", "HF_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS", "GITHUB_TOKEN"}
+    wanted = {"TANDEM_DATABASE_URL", "TANDEM_MILVUS_TOKEN", "TANDEM_S3_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "HF_HOME"}
+    for name in secrets | wanted:
+        monkeypatch.setenv(name, "alpha-key")
+    own = {"TANDEM_ENGINE": "node"}
+    processes = WorkerProcesses(1, own, drain_seconds=0, command=[sys.executable, "-c", "input()"])
+    await processes.start(Changes())
+    try:
+        environment = psutil.Process(processes.pids[0]).environ()
+    finally:
+        await processes.stop()
+    assert {name for name, value in environment.items() if value == "alpha-key"} == wanted
+    assert environment.items() >= own.items()
+
+
 async def test_they_hear_of_what_was_queued(tmp_path: Path) -> None:
     heard = tmp_path / "heard"
     heard.touch()
