@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from retrieval.engines.closed_ports import close_ports
 from retrieval.engines.host_messages import (
     Begin,
     Done,
@@ -303,8 +304,10 @@ def _started(config: "VllmConfig") -> "LLMEngine":
         # node's event loop and the store answer at once, and costs the engine only what those really use.
         os.nice(ENGINE_NICENESS)
     engine = LLMEngine.from_vllm_config(config, disable_log_stats=True)
-    if config.parallel_config.tensor_parallel_size > 1:
+    if config.parallel_config.world_size > 1:
         tie_workers(engine)
+    else:
+        close_ports()
     return engine
 
 

@@ -86,6 +86,8 @@ def engine_environment(options: EngineOptions) -> dict[str, str]:
     libraries that compute, and no setting, key or address of the service."""
     return {
         **process_environment(names=_NAMES, prefixes=_PREFIXES),
+        **({"GLOO_SOCKET_IFNAME": "lo"} if Path("/sys/class/net/lo").exists() else {}),
+        "VLLM_HOST_IP": "127.0.0.1",  # also a split model is on one machine
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",

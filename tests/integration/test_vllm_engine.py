@@ -73,6 +73,25 @@ async def test_reduced_dimension_is_the_full_vectors_head(
     np.testing.assert_allclose(np.linalg.norm(result.vectors), 1, atol=1e-3)
 
 
+async def test_nobody_can_connect_to_an_engine(embedder: VllmEmbedder) -> None:
+    """Its groups listen, on the loopback address, and the kernel drops what comes."""
+    await embedder.embed(SHORT_WORK, kind="document", lane=Lane.BULK)
+    host = psutil.Process(embedder.engine.pids[0])
+    sockets = [each for process in (host, *host.children(recursive=True)) for each in process.net_connections("inet")]
+    assert {each.laddr.ip for each in sockets} <= {"127.0.0.1"}
+    assert {each.status for each in sockets} <= {psutil.CONN_LISTEN}
+
+    async def connected(port: int) -> bool:
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 2)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+    assert not any(await asyncio.gather(*(connected(each.laddr.port) for each in sockets)))
+
+
 async def test_a_cancelled_caller_leaves_no_requests_behind(embedder: VllmEmbedder) -> None:
     call = asyncio.create_task(embedder.embed(much_work("cancel"), kind="document", lane=Lane.BULK))
     await until(lambda: embedder.engine.unfinished > 50, seconds=150)
