@@ -93,7 +93,7 @@ class NotReady(Unavailable):
 
 
 class EngineDead(Unavailable):
-    """The engine's process ended; it is being restarted."""
+    """The engine's process ended or hung; it is being restarted."""
 
     code = "engine_dead"
 
