@@ -73,7 +73,7 @@ async def parallel(milvus_server: ServerProcess, minilm_folder: Path, tmp_path: 
         worker_processes=2,
         selftest_margin=False,
     )
-    processes = build_worker_processes(settings)
+    processes = build_worker_processes(settings, "a key")
     assert processes is not None
     catalog = SqlCatalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
     components = Components(
@@ -205,7 +205,9 @@ async def test_they_get_the_settings_and_not_the_keys_of_callers(monkeypatch: py
     processes = WorkerProcesses(1, own, drain_seconds=0, command=[sys.executable, "-c", "input()"])
     await processes.start(Changes())
     try:
-        environment = psutil.Process(processes.pids[0]).environ()
+        process = psutil.Process(processes.pids[0])
+        await until(lambda: "PATH" in process.environ())  # it is empty while the program is loaded
+        environment = process.environ()
     finally:
         await processes.stop()
     assert {name for name, value in environment.items() if value == "alpha-key"} == wanted
@@ -271,7 +273,8 @@ def test_a_worker_ends_when_the_node_that_started_it_is_killed(
 
 def test_milvus_lite_takes_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="TANDEM_MILVUS_URI"):
-        build_worker_processes(Settings(data_dir=tmp_path, worker_processes=2))
+        build_worker_processes(Settings(data_dir=tmp_path, worker_processes=2), "a key")
+    no_slots = Settings(data_dir=tmp_path, worker_processes=2, workers=0, milvus_uri="http://milvus")
     with pytest.raises(ConfigurationError, match="TANDEM_WORKERS=0"):
-        build_worker_processes(Settings(data_dir=tmp_path, worker_processes=2, workers=0, milvus_uri="http://milvus"))
-    assert build_worker_processes(Settings(data_dir=tmp_path)) is None
+        build_worker_processes(no_slots, "a key")
+    assert build_worker_processes(Settings(data_dir=tmp_path), "a key") is None
