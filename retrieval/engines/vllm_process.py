@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import count
@@ -135,7 +134,7 @@ class EngineProcess:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             _kill(self._process)
-        _end(self._children)
+        _end({*self._children, *_session(self._process.pid)})
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -164,7 +163,7 @@ class EngineProcess:
             self._hangs = self._vitals.tick()
         if self._hangs:
             log.error("engine hangs", model=self._name, pid=self._process.pid, reason=self._hangs)
-            _kill_group(self._process)
+            self._process.kill()
             self._fail_calls()
 
     def _fail_calls(self) -> None:
@@ -311,19 +310,13 @@ def _end_host(process: "subprocess.Popen[bytes]") -> None:
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     """Returns when it is gone. Raises EngineFailed where the system cannot end it, a driver that hangs for instance."""
-    _kill_group(process)
+    process.kill()
     try:
         process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise EngineFailed(
             f"The system does not end the killed process {process.pid}: does its device hang?"
         ) from error
-
-
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """With what it has begun in the group that it leads. Not where it was seen to end: its number may be another's."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _session(pid: int) -> "list[psutil.Process]":
@@ -338,7 +331,7 @@ def _session(pid: int) -> "list[psutil.Process]":
     return found
 
 
-def _end(processes: "Sequence[psutil.Process]") -> None:
+def _end(processes: "Collection[psutil.Process]") -> None:
     """Gives them time to end by themselves: one of them takes away what the others shared."""
     import psutil
 
