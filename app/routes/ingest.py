@@ -8,8 +8,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
+from app.bodies import DEFAULT
 from app.errors import validation_error
 from app.examples import ingest as examples
+from app.json_scan import JsonScan
 from app.node import Node
 from app.routes.dependencies import NodeSettings, ServingNode, media_type_of
 from app.routes.documented import CATALOG, answer, failures
@@ -23,14 +25,17 @@ from app.schemas.ingest import (
     IngestOut,
     JobOut,
 )
-from ingestion.errors import UnsupportedMediaType
+from app.uploads import UploadRoute
+from ingestion.errors import TooLarge, UnsupportedMediaType
 from ingestion.service import Upload
 from retrieval.errors import InvalidRequest
 
 Model = TypeVar("Model", bound=BaseModel)
 
-router = APIRouter(tags=["ingest"])
+router = APIRouter(tags=["ingest"], route_class=UploadRoute)
 
+MAX_DATA_BYTES = 2**18
+"""Of a form's field `data`."""
 WAIT_SECONDS = 600
 """How long `wait` holds the answer; then the job is told as it stands."""
 
@@ -135,7 +140,14 @@ async def _read_form(request: Request, max_files: int) -> tuple[IngestForm, list
             raise InvalidRequest(f"{sorted(unknown)[0][:80]}: there is no such form field; use 'files' and 'data'.")
         data = fields.get("data", "{}")
         # Browsers send a part with a type of its own as a file.
-        raw = await data.read() if isinstance(data, UploadFile) else data.encode("utf-8", "surrogatepass")
+        raw = (
+            await data.read(MAX_DATA_BYTES + 1)
+            if isinstance(data, UploadFile)
+            else data.encode("utf-8", "surrogatepass")
+        )
+        if len(raw) > MAX_DATA_BYTES:
+            raise TooLarge(f"data: has more than {MAX_DATA_BYTES:,} bytes.", limit=MAX_DATA_BYTES)
+        JsonScan(DEFAULT.values, DEFAULT.containers).feed(raw)
         form = await _validate(IngestForm, raw)
         uploads = []
         for file in fields.getlist("files"):

@@ -10,8 +10,9 @@ from app.routes.dependencies import FORM_TYPE, ServingNode
 from app.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
 from app.schemas.store_files import MAX_FILE_ID_CHARACTERS, DeletedOut, FileOut, FilesOut, UploadForm
 from app.schemas.wire import Text
+from app.uploads import UploadRoute
 
-router = APIRouter(prefix="/v1/files", tags=["openai"])
+router = APIRouter(prefix="/v1/files", tags=["openai"], route_class=UploadRoute)
 
 FilePath = Annotated[
     Text,
