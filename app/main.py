@@ -52,7 +52,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = Runner(build, node_options(settings), on_failure)
         app.state.runner = runner
-        tools = Tools(OverServices(runner.serving, app.state.admission, metrics))
+        tools = Tools(OverServices(runner.serving, app.state.admission, metrics), on_call=metrics.observe_tool)
         endpoint = McpEndpoint(build_server(tools), settings.max_body_mb * 2**20)
         async with endpoint.running() as app.state.mcp:
             runner.start()

@@ -43,6 +43,22 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    protocol = logging.getLogger("mcp")
+    protocol.handlers, protocol.propagate = [_Forwarded()], False
+    protocol.setLevel(logging.WARNING)
+
+
+class _Forwarded(logging.Handler):
+    """What a library logs, in our format: where, and what kind of error. Not its words, which may quote a request."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[0] if record.exc_info else None
+        structlog.get_logger().log(
+            record.levelno,
+            f"{record.name.partition('.')[0]} reports a problem",
+            where=f"{record.name}:{record.lineno}",
+            error=error.__name__ if error else None,
+        )
 
 
 class Metrics:
@@ -69,12 +85,26 @@ class Metrics:
         self.queue_depth = Gauge(
             "tandem_ingest_queue_documents", "Documents waiting or being ingested", registry=self.registry
         )
+        self.tool_calls = Counter(
+            "tandem_mcp_calls_total", "Calls of MCP tools by outcome", ("tool", "outcome"), registry=self.registry
+        )
+        self.tool_seconds = Histogram(
+            "tandem_mcp_call_seconds",
+            "Time of a call of an MCP tool",
+            ("tool",),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
         self.streams = Gauge("tandem_http_streams", "Event streams that are open", registry=self.registry)
         self.ready = Gauge("tandem_ready", "1 while the node is ready", registry=self.registry)
 
     def watch(self, gate: Gate) -> None:
         """Exports what the gate decides, as it is when the metrics are read."""
         self.registry.register(GateCollector(gate))
+
+    def observe_tool(self, tool: str, outcome: str, seconds: float) -> None:
+        self.tool_calls.labels(tool, outcome).inc()
+        self.tool_seconds.labels(tool).observe(seconds)
 
     def observe(self, result: SearchResult) -> None:
         for stage, ms in result.timings_ms.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import structlog
@@ -27,6 +28,13 @@ INSTRUCTIONS = (
 )
 
 
+UNKNOWN = "unknown"
+"""Stands for the names of tools that there are not."""
+
+OnCall = Callable[[str, str, float], None]
+"""Is told of each call: the tool, `ok` or the code of the error it ended with, and its seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Definition:
     name: str
@@ -40,10 +48,11 @@ class Definition:
 
 
 class Tools:
-    def __init__(self, node: NodePort, collection: str = "docs") -> None:
+    def __init__(self, node: NodePort, collection: str = "docs", *, on_call: OnCall | None = None) -> None:
         """`collection` is the one to use where a call names none."""
         self._node = node
         self._collection = collection
+        self._on_call = on_call
         self._definitions = {
             each.name: each
             for each in (
@@ -87,19 +96,41 @@ class Tools:
         return [self._described(each) for each in self._definitions.values()]
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> CallToolResult:
-        """Never raises: whatever goes wrong is an answer that the model can read."""
+        """Never raises: whatever goes wrong is an answer that the model can read. Every call is logged, without what
+        its arguments say."""
         definition = self._definitions.get(name)
-        if definition is None:
-            return _failed(f"There is no tool {name[:80]!r}; the tools are {', '.join(self._definitions)}.")
+        started = perf_counter()
+        outcome = "cancelled"
         try:
-            return await definition.run(definition.arguments.model_validate(arguments))
+            result, outcome = await self._outcome(definition, name, arguments)
+            return result
+        finally:
+            # A name that is none of a tool is the caller's own text.
+            tool, seconds = name if definition else UNKNOWN, perf_counter() - started
+            log.info("tool call", tool=tool, outcome=outcome, ms=round(1000 * seconds))
+            if self._on_call:
+                self._on_call(tool, outcome, seconds)
+
+    async def _outcome(
+        self, definition: Definition | None, name: str, arguments: Mapping[str, Any]
+    ) -> tuple[CallToolResult, str]:
+        """The result, and `ok` or an error's code."""
+        if definition is None:
+            problem = f"There is no tool {name[:80]!r}; the tools are {', '.join(self._definitions)}."
+            return _failed(problem), "tool_not_found"
+        try:
+            result = await definition.run(definition.arguments.model_validate(arguments))
         except ValidationError as error:
-            return _failed(validation_error(error.errors(include_url=False, include_input=False)).message)
-        except (TandemError, TandemClientError) as error:
-            return _failed(error.message)
+            wrong = validation_error(error.errors(include_url=False, include_input=False))
+            return _failed(wrong.message), wrong.code
+        except TandemError as error:
+            return _failed(error.message), error.code
+        except TandemClientError as error:
+            return _failed(error.message), getattr(error, "code", "unreachable")
         except Exception as error:  # the protocol's edge, as the HTTP edge is one
             log.error("defect in a tool", tool=name, exc_info=error)
-            return _failed("A defect of the service; its log has the details.")
+            return _failed("A defect of the service; its log has the details."), "internal"
+        return result, "document_failed" if result.is_error else "ok"
 
     async def _search(self, asked: SearchArguments) -> CallToolResult:
         question = {"query": asked.query, "collection": self._place(asked), "top_k": asked.top_k}

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import httpx2
 import pytest
+import structlog
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
@@ -330,3 +331,28 @@ async def test_a_caller_who_leaves_ends_the_search(node_at_socket: Node, monkeyp
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
     await until(ended.is_set)
+
+
+async def test_calls_are_logged_with_the_id_of_their_request(node: NodeUnderTest) -> None:
+    logs: list[structlog.typing.EventDict] = []
+
+    def kept(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        logs.append(event)
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, kept])
+    headers = {"Accept": "application/json, text/event-stream", "X-Request-ID": "of-this-call", "Host": "localhost"}
+    params = {"name": "search", "arguments": {"query": "what somebody asks", "collection": "nowhere"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    try:
+        answer = await node.http.post("/mcp", headers=headers, json=message)
+    finally:
+        structlog.configure(**before)
+    assert answer.json()["result"]["isError"]
+    [call] = [each for each in logs if each["event"] == "tool call"]
+    assert (call["tool"], call["outcome"], call["request_id"]) == ("search", "collection_not_found", "of-this-call")
+    assert "somebody" not in repr(logs)
+    told = (await node.http.get("/metrics")).text
+    assert 'tandem_mcp_calls_total{outcome="collection_not_found",tool="search"}' in told
+    assert 'tandem_http_requests_total{route="/mcp",status="200"}' in told

@@ -1,3 +1,5 @@
+import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -24,3 +26,20 @@ def test_tracebacks_hold_no_variables(capsys: pytest.CaptureFixture[str], as_jso
     logged = capsys.readouterr().err
     assert "ZeroDivisionError" in logged
     assert text not in logged
+
+
+def test_the_protocol_s_library_logs_in_our_format_and_quotes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", as_json=True)
+    library = logging.getLogger("mcp.server.of.this.test")
+    library.info("quoted")
+    try:
+        {}["quoted"]
+    except KeyError:
+        library.exception("handler for %r raised", "quoted")
+    output = capsys.readouterr()
+    assert output.out == ""
+    [line] = output.err.splitlines()
+    told = json.loads(line)
+    assert (told["level"], told["event"], told["error"]) == ("error", "mcp reports a problem", "KeyError")
+    assert told["where"].startswith("mcp.server.of.this.test:")
+    assert "quoted" not in line

@@ -1,5 +1,6 @@
 """What the tools say of answers that a healthy node seldom gives; the rest is tested on a node."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,7 +12,10 @@ from app.mcp.answers import MAX_PASSAGE_CHARACTERS
 from app.mcp.over_http import OverHttp
 from app.mcp.port import Json
 from app.mcp.tools import Tools
+from app.telemetry import Metrics
 from ingestion.errors import Overloaded
+from langchain_tandem.client import NodeUnreachable
+from retrieval.errors import CollectionNotFound
 
 
 def hit(text: str = "text", **fields: Any) -> dict[str, Any]:
@@ -145,7 +149,7 @@ async def test_expected_errors_are_told_and_defects_are_logged_not_told() -> Non
         failed, text, _ = await call(RuntimeError("secret"), "search", query="x")
     assert failed
     assert "secret" not in text
-    assert [each["event"] for each in logs] == ["defect in a tool"]
+    assert [each["event"] for each in logs] == ["defect in a tool", "tool call"]
 
 
 class Client:
@@ -176,3 +180,46 @@ async def test_a_job_elsewhere_is_looked_at_until_it_ends_or_time_is_up(
 def test_descriptions_hold_no_references_that_some_clients_do_not_resolve() -> None:
     for tool in Tools(Told(None)).described:
         assert "$ref" not in json.dumps(tool.input_schema)
+
+
+@pytest.mark.parametrize(
+    ("told", "tool", "arguments", "expected"),
+    [
+        ([], "list_collections", {}, ("list_collections", "ok")),
+        (CollectionNotFound("There is none."), "search", {"query": "SECRET"}, ("search", "collection_not_found")),
+        (NodeUnreachable("Gone."), "search", {"query": "SECRET"}, ("search", "unreachable")),
+        ([], "search", {"query": " ", "SECRET": 1}, ("search", "empty_text")),
+        (KeyError(), "search", {"query": "SECRET"}, ("search", "internal")),
+        ([], "SECRET", {}, ("unknown", "tool_not_found")),
+    ],
+)
+async def test_calls_are_logged_and_counted_without_what_they_say(
+    told: Any, tool: str, arguments: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    metrics = Metrics()
+    with capture_logs() as logs:
+        await Tools(Told(told), on_call=metrics.observe_tool).call(tool, arguments)
+    call = logs[-1]
+    assert (call["event"], call["tool"], call["outcome"]) == ("tool call", *expected)
+    assert call["ms"] >= 0
+    assert "SECRET" not in repr(logs)
+    labels = dict(zip(("tool", "outcome"), expected, strict=True))
+    assert metrics.registry.get_sample_value("tandem_mcp_calls_total", labels) == 1
+    assert metrics.registry.get_sample_value("tandem_mcp_call_seconds_count", {"tool": expected[0]}) == 1
+
+
+async def test_a_call_that_is_cancelled_is_logged() -> None:
+    reached = asyncio.Event()
+
+    class Waiting(Told):
+        async def collections(self) -> list[Json]:
+            reached.set()
+            await asyncio.Event().wait()
+            return []
+
+    with capture_logs() as logs:
+        calling = asyncio.create_task(Tools(Waiting(None)).call("list_collections", {}))
+        await reached.wait()
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+    assert [(each["event"], each["outcome"]) for each in logs] == [("tool call", "cancelled")]
