@@ -137,7 +137,9 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma separated addresses and networks of proxies whose X-Forwarded-For and -Proto count."
     )
-    max_body_mb: int = Field(100, ge=1, le=4096, description="Largest request body.")
+    max_body_mb: int = Field(
+        100, ge=1, le=4096, description="Largest request body. Routes that do not ingest take less."
+    )
     max_document_mb: int = Field(50, ge=1, le=2048, description="Largest single document.")
     max_documents: int = Field(1000, ge=1, le=100_000, description="Most documents in one request.")
     max_queued: int = Field(
