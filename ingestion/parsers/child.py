@@ -25,6 +25,7 @@ from xberg import ExtractionConfig
 
 from ingestion.cutting import ChunkingPlan, layout
 from ingestion.errors import ParseFailed, ParseLimit
+from ingestion.parsers.child_process import CLOCK_FACTOR
 from ingestion.parsers.detect import HTML
 from ingestion.parsers.sandbox import restrict
 from ingestion.parsers.xberg import configuration, extract
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> None:
     os.dup2(2, 1)  # whatever a library prints must not get between the frames
     requests = os.fdopen(os.dup(0), "rb")
     os.dup2(2, 0)
-    config = configuration(seconds=2 * seconds, max_chars=max_chars)
+    config = configuration(seconds=CLOCK_FACTOR * seconds, max_chars=max_chars)
     memory = _Memory()
     with asyncio.Runner() as runner:
         runner.run(asyncio.sleep(0))  # opens what an event loop needs

@@ -27,6 +27,7 @@ from ingestion.errors import (
     UnsupportedMediaType,
 )
 from ingestion.parsers import detect as types
+from ingestion.parsers import process
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.detect import detect
 from ingestion.parsers.process import ProcessParser
@@ -304,8 +305,9 @@ class TestProcesses:
         with pytest.raises(ParseFailed, match="crashed"):
             await parsing
 
-    async def test_a_hung_child_is_replaced_in_time(self) -> None:
-        parser = ProcessParser(replace(LIMITS, seconds=1), processes=1)
+    async def test_a_hung_child_is_replaced_in_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(process, "HANG_SECONDS", 1)
+        parser = ProcessParser(LIMITS, processes=1)
         await parser.start()
         try:
             (pid,) = parser.pids

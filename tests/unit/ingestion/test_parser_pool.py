@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ class FakeChild:
         self.pid = id(self)
         self.fail: Exception | None = None
         self.silent = False
+        self.computing = False
 
     async def ready(self) -> None: ...
 
@@ -39,16 +41,26 @@ class FakeChild:
             raise self.fail
         if self.silent or request.data in (LONG, OTHER_LONG):
             await self.finish.wait()
+        if self.ended:
+            raise asyncio.IncompleteReadError(b"", 4)
         return Answer(ParsedDocument(request.data.decode(), request.media_type), 0)
 
+    def silence(self) -> None:
+        self.silent = True
+
+    def compute(self) -> None:
+        self.computing = True
+
     def cpu_seconds(self) -> float:
+        self.used += self.computing
         return self.used
 
     def kill(self) -> None:
         self.ended = True
+        self.finish.set()
 
     async def wait(self) -> int:
-        return 1
+        return -signal.SIGKILL
 
 
 class Machine:
@@ -172,32 +184,39 @@ async def test_an_answer_without_sense_costs_the_document_and_the_child(machine:
     assert (await parser.parse(SHORT, PDF)).text == SHORT.decode()
 
 
-async def test_a_child_that_hangs_is_replaced_and_the_document_read_again(machine: Machine) -> None:
-    parser = await started(ParserLimits(seconds=0.001))
+async def test_a_child_that_hangs_is_replaced_and_the_document_read_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "HANG_SECONDS", 0)
+    parser = await started()
     machine.children[0].silent = True
     assert (await parser.parse(SHORT, PDF)).text == SHORT.decode()
     assert [child.ended for child in machine.children] == [True, False]
 
 
-async def test_a_document_whose_children_hang_twice_fails(machine: Machine) -> None:
-    def silence(child: FakeChild) -> None:
-        child.silent = True
-
-    machine.prepare = silence
-    parser = await started(ParserLimits(seconds=0.001))
-    with pytest.raises(ParseFailed, match="did not answer"):
+async def test_a_document_whose_children_hang_twice_fails(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "HANG_SECONDS", 0)
+    machine.prepare = FakeChild.silence
+    parser = await started()
+    with pytest.raises(ParseFailed, match="crashed"):
         await parser.parse(SHORT, PDF)
     assert [child.ended for child in machine.children] == [True, True]
 
 
-async def test_a_document_that_computes_all_the_time_is_over_its_limit(machine: Machine) -> None:
-    class Computing(FakeChild):
-        def cpu_seconds(self) -> float:
-            self.used += 1
-            return self.used
+async def test_a_child_that_computes_does_not_hang(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "HANG_SECONDS", 0)
+    machine.prepare = FakeChild.compute
+    parser = await started()
+    long = asyncio.create_task(parser.parse(LONG, PDF))
+    await turns()
+    assert not long.done()
+    machine.children[0].finish.set()
+    assert (await long).text == LONG.decode()
+    assert len(machine.children) == 1
 
+
+async def test_a_document_that_computes_all_the_time_is_over_its_limit(machine: Machine) -> None:
+    machine.prepare = FakeChild.compute
     parser = await started(ParserLimits(seconds=0.001))
-    parser._idle = [Computing()]  # type: ignore[list-item]  # a double
-    parser._idle[0].silent = True  # type: ignore[attr-defined]
     with pytest.raises(ParseLimit, match="seconds of processor time"):
-        await parser.parse(SHORT, PDF)
+        await parser.parse(LONG, PDF)
