@@ -189,7 +189,12 @@ class Work:
             self.collection._wait_for_bg()
         self._done(lambda: create(self._database, "second"), lambda: self.collections.add("second"))
         self._done(lambda: self._database.create_alias(NAME, "alias"), lambda: self.aliases.update(alias=NAME))
-        self._done(lambda: self._upsert({"last": 1}), lambda: self.rows.update(last=1))
+        # Without a flush after them: the log alone has these.
+        for number in range(3):
+            last = {f"last{number}": number}
+            self._done(lambda last=last: self._upsert(last), lambda last=last: self.rows.update(last))
+            gone = [f"r{9 + number}"]
+            self._done(lambda gone=gone: self.collection.delete(gone), lambda gone=gone: self._forget(gone))
 
     def _upsert(self, rows: Mapping[str, int]) -> None:
         self.collection.upsert(

@@ -47,5 +47,5 @@ def readable(path: str | Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split()).rstrip(".")[:300]
         raise DamagedFile(f"{path} cannot be read: {reason}") from error

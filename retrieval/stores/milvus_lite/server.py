@@ -45,6 +45,7 @@ _SILENT_S = 4.0
 """After so long without a heartbeat calls are no longer made."""
 _HUNG_S = 10.0
 """After so long without a heartbeat the child counts as hung and is killed."""
+_SECOND_LOOK_S = 1.0
 _EARLY_ENDS = 3
 """So many ends of a child before it answered are enough to say so."""
 _STDERR_BYTES = 1024 * 1024
@@ -263,16 +264,22 @@ class MilvusLiteServer:
         """Follows the child until it ends or hangs, and returns what happened to it, as a sentence."""
         process = self._process
         assert process is not None
-        try:
-            while True:
-                async with asyncio.timeout(_HUNG_S):
+        patience = _HUNG_S
+        while True:
+            try:
+                async with asyncio.timeout(patience):
                     if not await self._listen(process):
                         return f"Milvus Lite's process ended with status {await process.wait()}."
-        except TimeoutError:
-            _log.error("milvus_lite_hung", silent_s=_HUNG_S)
-            process.kill()
-            await process.wait()
-            return f"Milvus Lite's process was silent for {_HUNG_S:g} s and was killed."
+                patience = _HUNG_S
+            except TimeoutError:
+                if patience == _HUNG_S:
+                    # Where this process was stopped or busy itself, what was said meanwhile is still to be read.
+                    patience = _SECOND_LOOK_S
+                    continue
+                _log.error("milvus_lite_hung", silent_s=_HUNG_S)
+                process.kill()
+                await process.wait()
+                return f"Milvus Lite's process was silent for {_HUNG_S:g} s and was killed."
 
     async def _stop_process(self) -> None:
         process, self._process = self._process, None

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import stat
+import time
 from pathlib import Path
 
 import psutil
@@ -53,6 +54,18 @@ async def test_a_hung_child_is_noticed_and_started_again(
     await until_healthy(store)
     assert server.pid != pid
     assert await store.present(NAME, [ChunkId(f"c{n}") for n in range(20)]) == {ChunkId(f"c{n}") for n in range(20)}
+
+
+async def test_a_node_that_was_itself_busy_does_not_blame_its_child(
+    server: MilvusLiteServer, store: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_HUNG_S", 2.0)
+    pid = server.pid
+    await until(lambda: server.away is None)
+    time.sleep(5)  # noqa: ASYNC251  # as the event loop sees it when the process was stopped
+    await asyncio.sleep(1.5)
+    assert store.failure is None
+    assert server.pid == pid
 
 
 async def test_a_write_that_nobody_waits_for_holds_up_the_next_until_it_has_ended(
