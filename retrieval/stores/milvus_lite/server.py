@@ -15,7 +15,6 @@ from typing import IO
 
 import structlog
 
-from retrieval.disk_space import require_free
 from retrieval.errors import ConfigurationError, StoreFailed, StoreUnavailable
 from retrieval.process_environment import process_environment
 from retrieval.stores.milvus_lite.heartbeat import IN_USE, Beat
@@ -60,12 +59,14 @@ class MilvusLiteServer:
     object is open; not one that ends because a file of the store is damaged.
     """
 
-    def __init__(self, folder: Path, *, start_timeout_s: float = 60.0, reserve_bytes: int = 0) -> None:
-        """`start_timeout_s`: without an answer for this long, a start has failed. `reserve_bytes`: where less of the
-        disk is free, nothing is added."""
+    def __init__(
+        self, folder: Path, *, start_timeout_s: float = 60.0, require_room: Callable[[], None] = lambda: None
+    ) -> None:
+        """`start_timeout_s`: without an answer for this long, a start has failed. `require_room`: asked before anything
+        is added; raises StoreFull where the disk has no room for it."""
         self._folder = folder
         self._start_timeout_s = start_timeout_s
-        self._reserve_bytes = reserve_bytes
+        self.require_room = require_room
         self._runtime: Path | None = None
         self._lock: IO[bytes] | None = None
         self._process: Process | None = None
@@ -106,10 +107,6 @@ class MilvusLiteServer:
     def pid(self) -> int | None:
         """Of the child, while there is one."""
         return self._process.pid if self._process is not None else None
-
-    def require_room(self) -> None:
-        """Raises StoreFull where less than the reserve is free."""
-        require_free(self._folder, self._reserve_bytes)
 
     async def start(self) -> None:
         """Returns when the server answers. Raises ConfigurationError where another node has the folder,
