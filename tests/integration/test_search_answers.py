@@ -258,7 +258,8 @@ async def test_a_caller_that_hangs_up_ends_its_work(filled: NodeUnderTest, monke
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/search",
         "raw_path": b"/search", "query_string": b"", "root_path": "", "scheme": "http", "server": ("node", 80),
-        "client": ("127.0.0.1", 1), "headers": [(b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
     }  # fmt: skip
     transport = filled.http._transport
     await asyncio.wait_for(transport.app(scope, receive, send), 30)  # type: ignore[attr-defined]
