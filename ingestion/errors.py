@@ -99,6 +99,13 @@ class Cancelled(TandemError):
     code = "cancelled"
 
 
+class AttemptsExhausted(TandemError):
+    """The work on the document broke off without a word as often as it may be tried: the process was killed each time,
+    or ran out of memory."""
+
+    code = "attempts_exhausted"
+
+
 class NotReadBack(Unavailable):
     """The store accepted chunks and a strongly consistent read did not find them."""
 

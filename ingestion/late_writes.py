@@ -1,38 +1,114 @@
-"""What a worker does that finds its lease gone after it has written: a paused process may have overwritten the work of
-the one that took over."""
+"""What a worker does that finds its lease gone after it has written or deleted: a paused process may have spoilt the
+work of the one that took over."""
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import structlog
 
+from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.ports import Catalog
-from ingestion.types import Collection, DocumentRecord
+from ingestion.types import Claim, DocumentRecord, WorkerId, digest_of
 from retrieval.ports import VectorStore
+from retrieval.types import ChunkId, DocumentId, StoreName
 
 log = structlog.get_logger()
 
 LOOKS = 60
 PAUSE_SECONDS = 1.0
+LEASE = timedelta(seconds=60)
 
 
-async def settle(catalog: Catalog, store: VectorStore, collection: Collection, mine: DocumentRecord) -> None:
-    """Brings the store back to what the catalog says of the document.
+class Settling:
+    """Brings the store back to what the catalog says of a document, under a lease of its own."""
 
-    The same version in other hands writes the same chunks, so nothing is wrong. A newer one that is ready is done once
-    more, which removes whatever is not its own; one in work is waited for, up to LOOKS looks. Whatever this cannot
-    mend, an audit finds.
-    """
-    document_id = mine.document.id
-    for _ in range(LOOKS):
-        records = await catalog.documents_named(collection.name, [document_id])
-        current = records.get(document_id)
+    def __init__(self, catalog: Catalog, store: VectorStore) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._worker = WorkerId(f"settle-{uuid4().hex[:12]}")
+
+    async def settle(self, store_name: StoreName, late: Claim, *, written: Collection[ChunkId], deleted: bool) -> None:
+        """`late` wrote to the collection of that name in the store, at most the chunks `written`, and may have
+        `deleted` others.
+
+        The same version in other hands writes the same chunks, so unless some were deleted nothing is wrong. Work under
+        way is waited for, up to LOOKS looks. Whatever this cannot repair, an audit finds.
+        """
+        document_id = late.record.document.id
+        for _ in range(LOOKS):
+            # Names may have been exchanged since; where there is none, the vectors are gone as a whole.
+            name = await self._name_of(store_name)
+            if name is None:
+                return
+            current = (await self._catalog.documents_named(name, [document_id])).get(document_id)
+            if current is not None and not deleted and _writes_the_same(current, late.record):
+                return
+            if await self._try(name, store_name, document_id, current, written):
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
+        log.warning(
+            "a worker wrote to a document after its lease had ended: audit", collection=late.record.document.collection
+        )
+
+    async def _try(
+        self,
+        name: str,
+        store_name: StoreName,
+        document_id: DocumentId,
+        current: DocumentRecord | None,
+        written: Collection[ChunkId],
+    ) -> bool:
+        """Whether the store agrees with the catalog, or the document is queued for that."""
         if current is None:
-            await store.prune(collection.store_name, {document_id: ()})
-            return
-        if (current.version, current.ingested_at) == (mine.version, mine.ingested_at) or current.state == "queued":
-            return
-        if await catalog.requeue(collection.name, {document_id: current.version}, now=datetime.now(UTC)):
-            log.warning("document is done again: a worker wrote to it after its lease had ended", version=mine.version)
-            return
-        await asyncio.sleep(PAUSE_SECONDS)
+            # A document that is accepted at this very moment may lose chunks: it is looked at again.
+            await self._store.prune(store_name, {document_id: ()})
+            return not await self._catalog.documents_named(name, [document_id])
+        try:
+            claim = await self._catalog.claim_document(
+                name, document_id, self._worker, lease=LEASE, now=datetime.now(UTC)
+            )
+        except (DocumentBusy, DocumentNotFound):
+            return False
+        record = claim.record
+        try:
+            if (record.version, await self._name_of(store_name)) != (current.version, name):
+                return False
+            held = {stored.id async for page in self._store.texts(store_name, document_id) for stored in page}
+            if record.rollback_ids or _agrees(record, held):
+                return True  # what is unfinished, the next worker goes back from
+            if record.searchable_at is None:
+                await self._store.prune(store_name, {document_id: ()})
+                return await self._is_held(claim)
+            if current.state != "ready" and _agrees(record, held.difference(written)):
+                await self._store.delete(store_name, [id_ for id_ in written if id_ in held])
+                return await self._is_held(claim)
+        finally:
+            await self._catalog.release([claim])
+        requeued = await self._catalog.requeue(name, {document_id: record.version}, now=datetime.now(UTC))
+        if requeued:
+            log.warning("document is done again: a worker wrote to it after its lease had ended")
+        elif current.state == "failed":
+            log.warning(
+                "a worker without a lease may have spoilt a document that cannot be done again", collection=name
+            )
+        return requeued > 0 or current.state == "failed"
+
+    async def _is_held(self, claim: Claim) -> bool:
+        return bool(await self._catalog.renew([claim], lease=LEASE, now=datetime.now(UTC)))
+
+    async def _name_of(self, store_name: StoreName) -> str | None:
+        names = (each.name for each in await self._catalog.collections() if each.store_name == store_name)
+        return next(names, None)
+
+
+def _writes_the_same(current: DocumentRecord, mine: DocumentRecord) -> bool:
+    same = (current.version, current.ingested_at) == (mine.version, mine.ingested_at)
+    return same and current.state in ("ready", "processing")
+
+
+def _agrees(record: DocumentRecord, held: set[ChunkId]) -> bool:
+    if record.searchable_at is None:
+        return not held
+    return len(held) == record.chunks and record.chunk_digest in ("", digest_of(held))

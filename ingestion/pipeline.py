@@ -6,19 +6,21 @@ pruned. A crash anywhere therefore costs time only.
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import structlog
 
 from ingestion.errors import Cancelled
+from ingestion.late_writes import Settling
 from ingestion.outcomes import failure
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.preparation import Preparation, Turn
-from ingestion.types import Claim, Outcome
+from ingestion.types import Claim, Collection, DocumentError, Outcome
 from ingestion.writing import Writer
 from retrieval.embedders import Embedders
 from retrieval.errors import TandemError
 from retrieval.ports import VectorStore
-from retrieval.types import DocumentId
 
 log = structlog.get_logger()
 
@@ -37,7 +39,8 @@ class Pipeline:
         self._preparation = Preparation(catalog, blobs, parser)
         self._embedders = embedders
         self._store = store
-        self._writer = Writer(catalog, store)
+        self._settling = Settling(catalog, store)
+        self._writer = Writer(catalog, store, self._settling)
 
     @property
     def failure(self) -> str | None:
@@ -51,28 +54,52 @@ class Pipeline:
 
         `Outcome.retry_at` is left to the worker, which knows how often was tried.
         """
-        stopped = [claim for claim in claims if claim.record.cancelled and claim.may_stop]
-        if stopped:
-            yield [failure(claim, Cancelled("The job was cancelled.")) for claim in stopped]
-        by_collection: dict[str, list[Claim]] = {}
-        for claim in claims:
-            if claim not in stopped:
-                by_collection.setdefault(claim.record.document.collection, []).append(claim)
         turn = Turn()
-        for name, group in by_collection.items():
+        for name, group in _by_collection(claims).items():
             async with aclosing(self._run_collection(name, group, turn)) as batches:
                 async for outcomes in batches:
                     yield outcomes
 
-    async def clear(self, claims: Sequence[Claim]) -> None:
-        """Removes what the store may hold of documents that were never searchable and never will be."""
-        by_collection: dict[str, dict[DocumentId, tuple[()]]] = {}
-        for claim in claims:
-            document = claim.record.document
-            by_collection.setdefault(document.collection, {})[document.id] = ()
-        for name, nothing in by_collection.items():
-            collection = await self._catalog.collection(name)
-            await self._store.prune(collection.store_name, nothing)
+    async def withdraw(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Takes back what the store may hold of versions that failed for good; `outcomes` as they are to be completed.
+
+        Those whose lease is lost are left out. Where the store cannot be reached, the document is tried again.
+        """
+        final = [outcome for outcome in outcomes if outcome.error and outcome.retry_at is None]
+        touched = {
+            outcome.claim.token: outcome
+            for outcome in final
+            if outcome.written or outcome.claim.record.rollback_ids is not None
+        }
+        done = [outcome for outcome in outcomes if outcome.claim.token not in touched]
+        for name, claims in _by_collection([outcome.claim for outcome in touched.values()]).items():
+            some = [touched[claim.token] for claim in claims]
+            try:
+                # Under leases: nobody exchanges it meanwhile.
+                done += await self._roll_back(await self._catalog.collection(name), some)
+            except TandemError as error:
+                log.warning("a failed document is not withdrawn yet", collection=name, code=error.code)
+                again, why = datetime.now(UTC), DocumentError(error.code, error.message)
+                done += [replace(outcome, error=why, retry_at=again, counted=False) for outcome in some]
+        return done
+
+    async def _roll_back(self, collection: Collection, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        records = await self._catalog.held([outcome.claim for outcome in outcomes])
+        held = [outcome for outcome in outcomes if outcome.claim.token in records]
+        keep = {outcome.claim.record.document.id: records[outcome.claim.token] for outcome in held}
+        present = await self._store.present(collection.store_name, [id_ for ids in keep.values() for id_ in ids])
+        # Some were deleted already: no version is whole.
+        lost = {document_id for document_id, ids in keep.items() if not ids <= present}
+        await self._store.prune(collection.store_name, {id_: () if id_ in lost else ids for id_, ids in keep.items()})
+        still = await self._catalog.held([outcome.claim for outcome in held])
+        for outcome in outcomes:
+            if outcome.claim.token not in still and (outcome.written or outcome in held):
+                await self._settling.settle(collection.store_name, outcome.claim, written=(), deleted=outcome in held)
+        return [
+            replace(outcome, version_lost=outcome.claim.record.document.id in lost)
+            for outcome in held
+            if outcome.claim.token in still
+        ]
 
     async def _run_collection(
         self, name: str, claims: Sequence[Claim], turn: Turn
@@ -80,10 +107,13 @@ class Pipeline:
         try:
             collection = await self._catalog.collection(name)
             embedder = self._embedders.for_collection(name, collection.fingerprint)
+            stopped = await self._stopped(collection, claims)
         except TandemError as error:
             yield [failure(claim, error) for claim in claims]
             return
-        for portion in _portions(claims):
+        if stopped:
+            yield [failure(claim, Cancelled("The job was cancelled.")) for claim in stopped]
+        for portion in _portions([claim for claim in claims if claim not in stopped]):
             async with aclosing(self._preparation.run(embedder, portion, turn)) as parts:
                 async for prepared in parts:
                     if prepared.failed:
@@ -91,6 +121,21 @@ class Pipeline:
                     async with aclosing(self._writer.write(collection, embedder, prepared.documents)) as batches:
                         async for outcomes in batches:
                             yield outcomes
+
+    async def _stopped(self, collection: Collection, claims: Sequence[Claim]) -> list[Claim]:
+        """Those that are cancelled, but for documents of which the store holds no whole version to go back to."""
+        cancelled = [claim for claim in claims if claim.record.cancelled]
+        wanted = {id_ for claim in cancelled for id_ in claim.record.rollback_ids or ()}
+        if wanted:
+            wanted -= await self._store.present(collection.store_name, list(wanted))
+        return [claim for claim in cancelled if wanted.isdisjoint(claim.record.rollback_ids or ())]
+
+
+def _by_collection(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
+    found: dict[str, list[Claim]] = {}
+    for claim in claims:
+        found.setdefault(claim.record.document.collection, []).append(claim)
+    return found
 
 
 def _portions(claims: Sequence[Claim]) -> Iterator[list[Claim]]:

@@ -22,7 +22,7 @@ from ingestion.types import (
     WorkerId,
 )
 from retrieval.ports import Lifecycle
-from retrieval.types import DocumentId
+from retrieval.types import ChunkId, DocumentId
 
 
 class Parser(Lifecycle, Protocol):
@@ -163,9 +163,10 @@ class Catalog(Lifecycle, Protocol):
     async def cancel_job(self, job_id: JobId) -> Job:
         """Stops what the job has not finished, and returns it as it then is. Raises JobNotFound.
 
-        Documents whose current version is this job's: queued ones end as failed with code `cancelled`; the one being
-        processed is marked (`DocumentRecord.cancelled`), and whoever holds or takes over its lease ends it. A job that
-        was cancelled before it ended says so in its state once all of its receipts have ended.
+        Documents whose current version is this job's: queued ones end as failed with code `cancelled`, unless they
+        have `rollback_ids`; those, and the ones being processed, are marked (`DocumentRecord.cancelled`), and whoever
+        holds, takes or takes over the lease ends them. A job that was cancelled before it ended says so in its state
+        once all of its receipts have ended.
         """
         ...
 
@@ -173,9 +174,20 @@ class Catalog(Lifecycle, Protocol):
         """Tokens of those claims whose work is to stop: cancelled, or their lease is lost."""
         ...
 
+    async def held(self, claims: Sequence[Claim]) -> Mapping[str, frozenset[ChunkId]]:
+        """Of those claims whose leases are still held: token, and the document's `rollback_ids` as they now are, empty
+        where it has none."""
+        ...
+
+    async def begin_replacing(self, searchable: Sequence[tuple[Claim, Several[ChunkId]]]) -> set[str]:
+        """Records what the store holds of documents that are searchable, as their `rollback_ids` unless they have some;
+        called before the first write of a version that replaces it. Returns the tokens of the leases still held: for
+        the others nothing is recorded."""
+        ...
+
     async def requeue(self, collection: str, versions: Mapping[DocumentId, int], *, now: datetime) -> int:
         """Queues `ready` documents once more, those that still are of the version named and not under a lease, and
-        counts them. Each counts one attempt already, so that what the store holds of it is looked at."""
+        counts them."""
         ...
 
     async def blobs_in_use(self, hashes: Several[str]) -> set[str]:
@@ -208,8 +220,9 @@ class Catalog(Lifecycle, Protocol):
         """Leases up to `limit` documents that are queued and due, or whose lease ran out; oldest first. `largest`
         passes over originals of more bytes, `collections` over those of all others.
 
-        No two callers ever hold live leases on the same document. Each claim counts one attempt. A `ready` document
-        whose lease ran out (its removal was cut short) is queued again, for it may have lost chunks.
+        No two callers ever hold live leases on the same document. Each claim counts one attempt, also of a document
+        whose lease ran out; then its `rollback_ids` are set. A `ready` document whose lease ran out (its removal was
+        cut short) is queued again, for it may have lost chunks, and its attempts count from the first.
         """
         ...
 
@@ -228,13 +241,15 @@ class Catalog(Lifecycle, Protocol):
         """Closes claims in one transaction. An outcome whose lease was lost changes nothing.
 
         Success: document `ready`, the receipts of this version end as `ready` (or `replaced` where an earlier version
-        had been searchable). Failure: `failed` with the error; with `retry_at`, back to `queued`. If a newer version
+        had been searchable). Failure: `failed` with the error, after the store went back to `rollback_ids`; with
+        `retry_at`, back to `queued`. If a newer version
         was accepted meanwhile, the receipts of this version end all the same, the lease is released and the document
         stays queued. Receipts of versions that were superseded before anybody processed them end together with the next
         version that is, as failed with code `superseded`.
         """
         ...
 
-    async def release(self, claims: Sequence[Claim]) -> None:
-        """Gives claims back untouched (at shutdown): in the state they were in before, the attempt not counted."""
+    async def release(self, claims: Sequence[Claim], *, begun: bool = False) -> None:
+        """Gives claims back (at shutdown): in the state they were in before, the attempt not counted. `begun`: chunks
+        may have been written."""
         ...

@@ -135,7 +135,10 @@ class Preparation:
         except TandemError as error:
             log.warning("not known whether documents were cancelled", code=error.code, reason=error.message)
             return []
-        stopped = {task: claim for task, claim in running.items() if claim.token in tokens and claim.may_stop}
+        # Of those that broke off while they replaced a version, whoever writes them knows whether that is still whole.
+        stopped = {
+            task: claim for task, claim in running.items() if claim.token in tokens and not claim.record.rollback_ids
+        }
         await _cancel(list(stopped))
         for task in stopped:
             del running[task]

@@ -141,6 +141,7 @@ class IngestionService:
         """Stops what the job has not finished, and returns it as it then is. Raises JobNotFound."""
         job = await self._catalog.cancel_job(job_id)
         self._changes.announce()
+        self._work_arrived.announce()  # what the store holds a part of, a worker takes back
         return job
 
     def wake(self) -> None:
@@ -187,17 +188,19 @@ class IngestionService:
 
     async def delete(self, collection_name: str, document_id: DocumentId) -> None:
         """Returns when the store holds no chunk of the document. Raises DocumentNotFound, DocumentBusy."""
-        collection = await self._catalog.collection(collection_name)
         claim = await self._catalog.claim_document(
             collection_name, document_id, self._worker, lease=timedelta(seconds=60), now=datetime.now(UTC)
         )
         try:
+            # Only now: under a lease the name is not given to other vectors.
+            collection = await self._catalog.collection(collection_name)
             await self._store.prune(collection.store_name, {document_id: ()})
             left = await self._store.count(collection.store_name, document_id)
             removed = not left and await self._catalog.remove_document(claim)
         except TandemError as error:
             # Some of its chunks may be gone: the document is still there, so it has to be whole again.
-            again = Outcome(claim, error=DocumentError(error.code, error.message), retry_at=datetime.now(UTC))
+            why, now = DocumentError(error.code, error.message), datetime.now(UTC)
+            again = Outcome(claim, error=why, retry_at=now, written=True, counted=False)
             await self._catalog.complete([again])
             raise
         if not removed:

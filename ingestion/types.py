@@ -99,6 +99,9 @@ class DocumentRecord:
     """`digest_of` the chunk ids that the store holds for it; empty while it was never searchable."""
     cancelled: bool = False
     """Somebody asked to stop the work on this version."""
+    rollback_ids: frozenset[ChunkId] | None = None
+    """Set while the store may hold more of the document than its last success wrote: the chunks that this one wrote, to
+    which a failure goes back. Empty where there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +179,6 @@ class Claim:
     token: str
     """New with every claim: keeps a worker whose lease ran out from closing a later claim, even one of its own."""
 
-    @property
-    def may_stop(self) -> bool:
-        """Whether the work can end here without harm. Of a replacement that broke off before, the store may hold a
-        part, which only writing the rest makes whole."""
-        return self.record.searchable_at is None or self.record.attempts == 1
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -198,6 +195,12 @@ class Outcome:
     error: DocumentError | None = None
     retry_at: datetime | None = None
     """Set where the failure is retryable and attempts are left: the document goes back to the queue."""
+    written: bool = False
+    """Of a failure: whether chunks of the document may have reached the store in this attempt."""
+    counted: bool = True
+    """Of a failure with `retry_at`: whether it uses up one of the document's attempts."""
+    version_lost: bool = False
+    """Of a failure: the store holds nothing of the document any more, the version before included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from ingestion.types import Collection
-from retrieval.errors import EngineFailed
+from retrieval.errors import EngineFailed, NotReady
 from retrieval.passages import passage
 from retrieval.ports import Embedder, VectorStore
 from retrieval.types import Chunk, ChunkId, DocumentId, Lane, Vector
@@ -52,7 +52,7 @@ class VectorMaker:
         """One result for each (title, chunk, what was known of its document), in order.
 
         A text that the engine fails on spoils no other: the texts are tried one document after the other.
-        Raises EngineDead and its kin, StoreUnavailable.
+        Raises EngineDead and its kin, NotReady, StoreUnavailable.
         """
         passages = [passage(title, chunk.text) for title, chunk, _ in chunks]
         earlier = [
@@ -72,6 +72,9 @@ class VectorMaker:
     async def _embed(self, texts: Sequence[tuple[DocumentId, str]]) -> list[Made | EngineFailed]:
         if not texts:
             return []
+        if self._embedder.failure:
+            # Of an engine that is known to be away nothing is asked: its death is not put down to these documents.
+            raise NotReady(self._embedder.failure)
         try:
             embeddings = await self._embedder.embed(
                 [text for _, text in texts],

@@ -10,12 +10,19 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from ingestion.changes import Changes
-from ingestion.errors import BlobStoreUnavailable, CatalogUnavailable, ParserBusy, ParserUnavailable
+from ingestion.errors import (
+    AttemptsExhausted,
+    BlobStoreUnavailable,
+    CatalogUnavailable,
+    Overloaded,
+    ParserBusy,
+    ParserUnavailable,
+)
 from ingestion.outcomes import failure
 from ingestion.pipeline import Pipeline
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Outcome, WorkerId
-from retrieval.errors import StoreFull, StoreUnavailable, TandemError
+from retrieval.errors import NotReady, StoreFull, StoreUnavailable, TandemError
 from retrieval.types import Fingerprint
 
 log = structlog.get_logger()
@@ -30,9 +37,13 @@ OUTAGES = frozenset(
         CatalogUnavailable,
         ParserUnavailable,
         ParserBusy,
+        NotReady,
+        Overloaded,
     )
 )
-"""No document brings these about, so no number of them fails one. While they last nothing is claimed."""
+"""No document brings these about: they use up none of its attempts. While they last nothing is claimed."""
+SUSPECT = 3
+"""From this attempt on a document is worked on alone: a process that dies of it takes no other one's attempts along."""
 MOST_DOUBLINGS = 16
 BUSY_PAUSE = timedelta(seconds=10)
 """Before a long document is tried again that other long ones keep waiting."""
@@ -54,7 +65,7 @@ class WorkerOptions:
     """Documents claimed at once."""
     lease: timedelta
     max_attempts: int
-    """Before a document fails; those that an outage cut short do not count."""
+    """Before a document fails; those that an outage cut short do not count, those that a crash cut short do."""
     poll: timedelta = timedelta(seconds=1)
     """Pause before an empty queue is asked again; `work_arrived` cuts it short."""
     backoff: timedelta = timedelta(seconds=2)
@@ -124,7 +135,7 @@ class Worker:
         try:
             await self._run(claims, held)
         except asyncio.CancelledError:
-            await self._catalog.release(list(held.values()))
+            await self._catalog.release(list(held.values()), begun=True)
             raise
         else:
             # What the batch had no time for, and what others have taken over, which this does not touch.
@@ -145,13 +156,18 @@ class Worker:
             )
         )
         try:
-            return await asyncio.shield(claiming)
+            claims = await asyncio.shield(claiming)
         except asyncio.CancelledError:
             # A catalog takes back what a caller that has gone asked for, unless the commit had begun: nobody would work
             # on those documents.
             with suppress(TandemError):
                 await self._catalog.release(await claiming)
             raise
+        suspect = next((claim for claim in claims if claim.record.attempts >= SUSPECT), None)
+        if suspect is None:
+            return claims
+        await self._catalog.release([claim for claim in claims if claim is not suspect])
+        return [suspect]
 
     async def _collections(self) -> list[str] | None:
         """Those whose documents are taken, by name; None: all."""
@@ -162,6 +178,9 @@ class Worker:
     async def _run(self, claims: Sequence[Claim], held: dict[str, Claim]) -> None:
         """The pipeline, with its defects contained: a batch that brings one up is run again document by document, so
         that only the one that does so fails."""
+        if over := [claim for claim in claims if claim.record.attempts > self._options.max_attempts]:
+            await self._complete([failure(claim, _exhausted(claim)) for claim in over], held)
+            claims = [claim for claim in claims if claim not in over]
         try:
             async with aclosing(self._pipeline.run(claims)) as batches:
                 async for outcomes in batches:
@@ -176,25 +195,13 @@ class Worker:
                 return
             log.exception("document broke the pipeline", worker=self._id)
             problem = InternalFailure(f"{type(error).__name__} while ingesting; see the log of the process.")
-            await self._complete([failure(claim, problem) for claim in left], held)
+            await self._complete([failure(claim, problem, written=True) for claim in left], held)
 
     async def _complete(self, outcomes: Sequence[Outcome], held: dict[str, Claim]) -> None:
-        outcomes = [self._with_retry(outcome) for outcome in outcomes]
-        await self._clear([outcome.claim for outcome in outcomes if outcome.error and outcome.retry_at is None])
-        await self._catalog.complete(outcomes)
+        await self._catalog.complete(await self._pipeline.withdraw([self._with_retry(each) for each in outcomes]))
         for outcome in outcomes:
             held.pop(outcome.claim.token, None)
         self._changes.announce()
-
-    async def _clear(self, failed: Sequence[Claim]) -> None:
-        """Earlier attempts may have written a part of what was never to become searchable."""
-        left = [claim for claim in failed if claim.record.searchable_at is None and claim.record.attempts > 1]
-        if not left:
-            return
-        try:
-            await self._pipeline.clear(left)
-        except TandemError as error:
-            log.warning("a failed document may have left chunks; an audit removes them", code=error.code)
 
     async def _renew(self, held: Mapping[str, Claim]) -> None:
         while True:
@@ -210,16 +217,17 @@ class Worker:
             return outcome
         assert outcome.error is not None
         attempts = outcome.claim.record.attempts
+        counted = outcome.error.code not in OUTAGES
         if outcome.error.code == ParserBusy.code:
             pause = BUSY_PAUSE
-        elif outcome.error.code in OUTAGES:
+        elif not counted:
             pause = self._options.backoff
         elif attempts < self._options.max_attempts:
             pause = min(self._options.backoff * 2 ** min(attempts - 1, MOST_DOUBLINGS), self._options.backoff_limit)
         else:
             return replace(outcome, retry_at=None)
         jitter = random.uniform(0.5, 1.5)  # noqa: S311  # spreads retries, guards nothing
-        return replace(outcome, retry_at=datetime.now(UTC) + pause * jitter)
+        return replace(outcome, retry_at=datetime.now(UTC) + pause * jitter, counted=counted)
 
     async def _rest(self, limit: timedelta, arrival: asyncio.Event) -> None:
         if self._stopping.is_set():
@@ -229,3 +237,12 @@ class Worker:
                 await arrival.wait()
         except TimeoutError:
             return
+
+
+def _exhausted(claim: Claim) -> AttemptsExhausted:
+    attempts = claim.record.attempts - 1
+    return AttemptsExhausted(
+        f"{attempts} attempts at the document ended without a result, the last one with the death of the process that "
+        "made it (killed, out of memory): it is not tried again. Ingest it again to have it tried once more.",
+        attempts=attempts,
+    )

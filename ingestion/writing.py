@@ -10,7 +10,7 @@ from itertools import islice
 
 from ingestion.cutting import CutDocument
 from ingestion.errors import Cancelled, NotReadBack
-from ingestion.late_writes import settle
+from ingestion.late_writes import Settling
 from ingestion.outcomes import failure
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Collection, DocumentRecord, Outcome, digest_of
@@ -38,8 +38,12 @@ class Work:
     reused_chunks: int = 0
     written: bool = False
     """Whether a chunk of it was sent to the store."""
+    pruned: bool = False
+    """Whether chunks of the version before were deleted."""
     over: bool = False
     """Ended, well or badly, or lost to another worker."""
+    may_stop: bool = True
+    """Whether the store can go back to what it held before this version."""
 
     @property
     def record(self) -> DocumentRecord:
@@ -47,8 +51,8 @@ class Work:
 
     @property
     def is_fresh(self) -> bool:
-        """A first attempt at a first version: the store holds nothing of it."""
-        return self.record.version == 1 and self.record.attempts == 1
+        """The store holds nothing of it."""
+        return self.record.searchable_at is None and self.record.rollback_ids is None
 
 
 Window = list[tuple[Work, Chunk]]
@@ -56,9 +60,10 @@ _Error = tuple[Work, TandemError]
 
 
 class Writer:
-    def __init__(self, catalog: Catalog, store: VectorStore) -> None:
+    def __init__(self, catalog: Catalog, store: VectorStore, settling: Settling) -> None:
         self._catalog = catalog
         self._store = store
+        self._settling = settling
 
     async def write(
         self, collection: Collection, embedder: Embedder, documents: Sequence[tuple[Claim, CutDocument]]
@@ -77,7 +82,7 @@ class Writer:
                     yield await writing
                     writing = None
                 if errors:
-                    yield [await self._fail(collection, work, error) for work, error in errors]
+                    yield [_fail(work, error) for work, error in errors]
                 writing = asyncio.create_task(self._store_window(collection, window, rows))
             if writing:
                 yield await writing
@@ -85,7 +90,7 @@ class Writer:
             if writing:
                 with suppress(TandemError):
                     yield await writing
-            yield [failure(work.claim, error) for work in works if not work.over]
+            yield [_fail(work, error) for work in works if not work.over]
         finally:
             if writing:
                 writing.cancel()
@@ -95,11 +100,21 @@ class Writer:
         self, collection: Collection, window: Window, rows: Sequence[EmbeddedChunk]
     ) -> list[Outcome]:
         outcomes = await self._stop(collection, _works(window))
+        await self._begin_replacing(_works(window))
         works = [work for work in _works(window) if not work.over]
         errors = await self._upsert(collection, works, rows)
-        outcomes += [await self._fail(collection, work, error) for work, error in errors]
+        outcomes += [_fail(work, error) for work, error in errors]
         whole = [work for work, chunk in window if not work.over and chunk.ordinal == len(work.cut.spans) - 1]
         return outcomes + await self._close(collection, whole)
+
+    async def _begin_replacing(self, works: Sequence[Work]) -> None:
+        """Has the catalog remember what search finds of documents before the first write of their next version."""
+        first = [work for work in works if not work.over and not work.written and work.record.searchable_at is not None]
+        if first:
+            known = [(work.claim, work.known.ids if work.known else frozenset()) for work in first]
+            held = await self._catalog.begin_replacing(known)
+            for work in first:
+                work.over = work.claim.token not in held
 
     async def _upsert(
         self, collection: Collection, works: Sequence[Work], rows: Sequence[EmbeddedChunk]
@@ -123,6 +138,8 @@ class Writer:
         works = [work for work in works if not work.over]
         keep = {work.record.document.id: work.ids for work in works if not work.is_fresh}
         if keep:
+            for work in works:
+                work.pruned = not work.is_fresh
             await self._store.prune(collection.store_name, keep)
         found = await self._store.present(collection.store_name, [id_ for work in works for id_ in work.ids])
         now = datetime.now(UTC)
@@ -135,7 +152,7 @@ class Writer:
             work.over = True
             if missing := len(work.ids - found):
                 problem = NotReadBack(f"{missing} of {len(work.ids)} chunks were written and not found afterwards.")
-                outcomes.append(failure(work.claim, problem))
+                outcomes.append(_fail(work, problem))
             else:
                 outcomes.append(
                     Outcome(
@@ -159,9 +176,8 @@ class Writer:
                 continue
             if not await self._is_cancelled(work):
                 await self._lose(collection, work)
-            elif work.claim.may_stop:
-                cancelled = Cancelled("The job was cancelled before the document was written.")
-                outcomes.append(await self._fail(collection, work, cancelled))
+            elif work.may_stop:
+                outcomes.append(_fail(work, Cancelled("The job was cancelled before the document was written.")))
         return outcomes
 
     async def _is_cancelled(self, work: Work) -> bool:
@@ -173,21 +189,15 @@ class Writer:
     async def _lose(self, collection: Collection, work: Work) -> None:
         work.over = True
         if work.written:
-            await settle(self._catalog, self._store, collection, work.record)
+            await self._settling.settle(
+                collection.store_name, work.claim, written=frozenset(work.ids), deleted=work.pruned
+            )
 
-    async def _fail(self, collection: Collection, work: Work, error: TandemError) -> Outcome:
-        """Ends a document for good, and takes back what was written of it; the version before stays."""
-        work.over = True
-        if work.written:
-            await self._withdraw(collection, work)
-        return failure(work.claim, error)
 
-    async def _withdraw(self, collection: Collection, work: Work) -> None:
-        if work.record.searchable_at is None:
-            await self._store.prune(collection.store_name, {work.record.document.id: ()})
-        else:
-            before = work.known.ids if work.known else frozenset()
-            await self._store.delete(collection.store_name, list(work.ids - before))
+def _fail(work: Work, error: TandemError) -> Outcome:
+    """Ends a document badly; whoever hears of it takes back what was written, unless it is tried again."""
+    work.over = True
+    return failure(work.claim, error, written=work.written)
 
 
 async def _embed(
@@ -197,6 +207,8 @@ async def _embed(
     for work in _works(window):
         if work.known is None:
             work.known = NOTHING_KNOWN if work.is_fresh else await vectors.known(work.record.document.id)
+            # Where the work broke off when it had begun to delete the version before, only the new one can be whole.
+            work.may_stop = work.known.ids >= (work.record.rollback_ids or frozenset())
     asked = [(work.cut.title, chunk, work.known or NOTHING_KNOWN) for work, chunk in window]
     made = await vectors.make(asked)
     rows: list[EmbeddedChunk] = []

@@ -68,7 +68,7 @@ async def requeue(
         await connection.execute(
             update(documents)
             .where(documents.c.collection == collection, documents.c.id.in_(ids))
-            .values(state="queued", attempts=1, available_at=now, due_at=now)
+            .values(state="queued", attempts=0, available_at=now, due_at=now)
         )
         count += len(ids)
     return count

@@ -12,6 +12,7 @@ from ingestion.catalog.tables import documents, receipts
 from ingestion.types import DocumentError, JobId, Outcome
 
 NO_LEASE: Values = {"lease_token": None, "lease_worker": None, "lease_version": None}
+NOT_SEARCHABLE: Values = {"chunks": 0, "tokens": 0, "truncated_tokens": 0, "searchable_at": None, "chunk_digest": ""}
 SUPERSEDED = DocumentError("superseded", "A newer version of the document was accepted before this one was processed.")
 DELETED = DocumentError("deleted", "The document was deleted before this version was processed.")
 CANCELLED = DocumentError("cancelled", "The job was cancelled before the document was processed.")
@@ -51,6 +52,14 @@ async def cancel(connection: AsyncConnection, job_id: JobId, collection: str, id
     await connection.execute(update(receipts).where(queued).values(status="failed", **records.error_values(SUPERSEDED)))
 
 
+async def hurry(connection: AsyncConnection, collection: str, ids: Sequence[str]) -> None:
+    """Has queued documents without a lease claimed at once, whatever they waited for."""
+    these = and_(documents.c.collection == collection, documents.c.id.in_(ids))
+    await connection.execute(
+        update(documents).where(these).values(available_at=documents.c.ingested_at, due_at=documents.c.ingested_at)
+    )
+
+
 async def delete(connection: AsyncConnection, collection: str, document_id: str) -> None:
     """Ends all queued receipts of a document that is gone."""
     await connection.execute(
@@ -79,7 +88,16 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
         "error_code": row.error_code,
         "error_message": row.error_message,
         "cancelled": row.cancelled,
+        "rollback_ids": row.rollback_ids,
+        # A newer version counts its attempts from nought.
+        "attempts": row.attempts if outcome.counted or row.version > row.lease_version else row.attempts - 1,
     }
+    if outcome.error is None or outcome.retry_at is None:
+        values["rollback_ids"] = None
+    elif outcome.written and row.searchable_at is None:
+        values["rollback_ids"] = []
+    if outcome.version_lost:
+        values |= NOT_SEARCHABLE
     if outcome.error is None:
         values |= {
             "chunks": outcome.chunks,
@@ -131,6 +149,8 @@ CLOSED = (
     "error_code",
     "error_message",
     "cancelled",
+    "rollback_ids",
+    "attempts",
 )
 _CLOSE = (
     update(documents)

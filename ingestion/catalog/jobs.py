@@ -96,10 +96,11 @@ async def job_receipts(
 async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
     """See Catalog.cancel_job.
 
-    A document under a lease on an older version is left to whoever claims it after that, as one being processed is.
+    A document under a lease on an older version is left to whoever claims it after that, as one being processed is; so
+    is one that the store may hold a part of, which comes at once.
     """
     query = (
-        select(documents.c.collection, documents.c.id, documents.c.lease_token)
+        select(documents.c.collection, documents.c.id, documents.c.lease_token, documents.c.rollback_ids.is_(None))
         .join_from(documents, receipts, _IN_HAND)
         .where(receipts.c.job_id == job_id)
         .order_by(documents.c.id)
@@ -114,6 +115,9 @@ async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
     for ids in batches(row.id for row in rows):
         these = and_(documents.c.collection == this.collection, documents.c.id.in_(ids))
         await connection.execute(update(documents).where(these).values(cancelled=True))
-    for ids in batches(row.id for row in rows if row.lease_token is None):
+    unleased = [(id_, clean) for _, id_, token, clean in rows if token is None]
+    for ids in batches(id_ for id_, clean in unleased if clean):
         await endings.cancel(connection, job_id, this.collection, ids)
+    for ids in batches(id_ for id_, clean in unleased if not clean):
+        await endings.hurry(connection, this.collection, ids)
     return await job(connection, job_id)

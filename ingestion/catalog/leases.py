@@ -4,12 +4,28 @@ A lease is held by whoever knows its token. It is lost when another claim of the
 happen only after it ran out. Rows are locked in the order of their keys, so that transactions never wait in a circle.
 """
 
+from collections.abc import Collection as Several
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, String, Update, and_, case, cast, func, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    String,
+    Update,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import endings, records
@@ -18,7 +34,7 @@ from ingestion.catalog.records import Values
 from ingestion.catalog.tables import documents
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.types import Claim, Outcome, WorkerId
-from retrieval.types import DocumentId
+from retrieval.types import ChunkId, DocumentId
 
 _HELD = tuple(
     documents.c[name]
@@ -56,7 +72,8 @@ async def claim(
             due = due.where(documents.c.collection.in_(collections))
         first = due.cte("due")
         # A ready document whose lease ran out was about to be deleted, and may have lost chunks: it is done anew.
-        statement = _lease(connection, worker, now + lease).values(state="queued")
+        attempts = case((documents.c.state == "ready", 1), else_=documents.c.attempts + 1)
+        statement = _lease(connection, worker, now + lease).values(state="queued", attempts=attempts)
         statement = statement.where(documents.c.collection == first.c.collection, documents.c.id == first.c.id)
         rows += (await connection.execute(statement.returning(*documents.c))).all()
     return [_claim(row) for row in sorted(rows, key=lambda row: (row.background, row.available_at, row.position))]
@@ -115,7 +132,31 @@ async def cancelled(connection: AsyncConnection, claims: Sequence[Claim]) -> set
     return tokens - wanted
 
 
-async def release(connection: AsyncConnection, claims: Sequence[Claim]) -> None:
+async def held(connection: AsyncConnection, claims: Sequence[Claim]) -> dict[str, frozenset[ChunkId]]:
+    """See Catalog.held."""
+    found: dict[str, frozenset[ChunkId]] = {}
+    for tokens in batches(claim.token for claim in claims):
+        query = select(documents.c.lease_token, documents.c.rollback_ids).where(documents.c.lease_token.in_(tokens))
+        found.update((token, frozenset(ids or ())) for token, ids in await connection.execute(query))
+    return found
+
+
+async def begin_replacing(
+    connection: AsyncConnection, searchable: Sequence[tuple[Claim, Several[ChunkId]]]
+) -> set[str]:
+    """See Catalog.begin_replacing."""
+    rows = await _lock(connection, [claim for claim, _ in searchable])
+    known = [
+        {"token": claim.token, "ids": sorted(ids)}
+        for claim, ids in searchable
+        if claim.token in rows and rows[claim.token].rollback_ids is None
+    ]
+    if known:
+        await connection.execute(_REPLACING, known)
+    return set(rows)
+
+
+async def release(connection: AsyncConnection, claims: Sequence[Claim], *, begun: bool) -> None:
     """See Catalog.release."""
     for tokens in batches(await _lock(connection, claims)):
         await connection.execute(
@@ -125,6 +166,7 @@ async def release(connection: AsyncConnection, claims: Sequence[Claim]) -> None:
                 # A newer version counts its attempts from nought.
                 attempts=documents.c.attempts - case((documents.c.version == documents.c.lease_version, 1), else_=0),
                 due_at=case((documents.c.state == "queued", documents.c.available_at), else_=null()),
+                rollback_ids=_maybe_written(true()) if begun else documents.c.rollback_ids,
                 **endings.NO_LEASE,
             )
         )
@@ -153,9 +195,10 @@ async def remove(connection: AsyncConnection, claim: Claim) -> bool:
         return False
     this = and_(documents.c.collection == row.collection, documents.c.id == row.id)
     if row.version > row.lease_version:
-        gone = {"chunks": 0, "tokens": 0, "truncated_tokens": 0, "searchable_at": None, "chunk_digest": ""}
         await connection.execute(
-            update(documents).where(this).values(due_at=row.available_at, **gone, **endings.NO_LEASE)
+            update(documents)
+            .where(this)
+            .values(due_at=row.available_at, rollback_ids=None, **endings.NOT_SEARCHABLE, **endings.NO_LEASE)
         )
         return False
     await connection.execute(documents.delete().where(this))
@@ -172,11 +215,24 @@ def _lease(connection: AsyncConnection, worker: WorkerId, until: datetime) -> Up
     )
     return update(documents).values(
         attempts=documents.c.attempts + 1,
+        # Whoever held a lease that ran out may have written.
+        rollback_ids=_maybe_written(documents.c.lease_token.is_not(None)),
         due_at=until,
         lease_token=token,
         lease_worker=worker,
         lease_version=documents.c.version,
     )
+
+
+def _maybe_written(possible: ColumnElement[bool]) -> ColumnElement[Any]:
+    """Of a document that was searchable before, `begin_replacing` tells."""
+    first = and_(possible, documents.c.searchable_at.is_(None), documents.c.rollback_ids.is_(None))
+    return case((first, literal([], documents.c.rollback_ids.type)), else_=documents.c.rollback_ids)
+
+
+_REPLACING = (
+    update(documents).where(documents.c.lease_token == bindparam("token")).values(rollback_ids=bindparam("ids"))
+)
 
 
 def _claim(row: Row[Any]) -> Claim:

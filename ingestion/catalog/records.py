@@ -19,7 +19,7 @@ from ingestion.types import (
     Receipt,
 )
 from retrieval.errors import InvalidRequest
-from retrieval.types import DocumentId, Fingerprint, StoreName
+from retrieval.types import ChunkId, DocumentId, Fingerprint, StoreName
 
 MESSAGE_CHARACTERS = 2000
 """Longest error message that is kept."""
@@ -138,6 +138,7 @@ def record(row: Row[Any]) -> DocumentRecord:
         error=_error(row),
         chunk_digest=row.chunk_digest,
         cancelled=row.cancelled,
+        rollback_ids=None if row.rollback_ids is None else frozenset(map(ChunkId, row.rollback_ids)),
     )
 
 

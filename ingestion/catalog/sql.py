@@ -21,7 +21,7 @@ from ingestion.types import (
     Totals,
     WorkerId,
 )
-from retrieval.types import DocumentId
+from retrieval.types import ChunkId, DocumentId
 
 
 class SqlCatalog:
@@ -148,5 +148,11 @@ class SqlCatalog:
     async def complete(self, outcomes: Sequence[Outcome]) -> None:
         await self._database.write(lambda connection: leases.complete(connection, outcomes))
 
-    async def release(self, claims: Sequence[Claim]) -> None:
-        await self._database.write(lambda connection: leases.release(connection, claims))
+    async def held(self, claims: Sequence[Claim]) -> Mapping[str, frozenset[ChunkId]]:
+        return await self._database.read(lambda connection: leases.held(connection, claims))
+
+    async def begin_replacing(self, searchable: Sequence[tuple[Claim, Several[ChunkId]]]) -> set[str]:
+        return await self._database.write(lambda connection: leases.begin_replacing(connection, searchable))
+
+    async def release(self, claims: Sequence[Claim], *, begun: bool = False) -> None:
+        await self._database.write(lambda connection: leases.release(connection, claims, begun=begun))

@@ -46,7 +46,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 # Ordered by code point on every database and in Python: pages, and the order in which rows are locked, depend on it.
 Key = String().with_variant(String(collation="C"), "postgresql")
-Json = JSON().with_variant(JSONB(), "postgresql")
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 collections = Table(
     "collections",
@@ -111,6 +111,8 @@ documents = Table(
     Column("error_message", Text),
     # Of the current version, whichever version is under a lease.
     Column("cancelled", Boolean, nullable=False),
+    # A list of chunk ids; see DocumentRecord.
+    Column("rollback_ids", Json),
     # The queue. `background` goes after all others that are due; `position` orders the documents of one job;
     # `available_at` is when the current version may be worked on; `due_at` is when the next worker may take it: the
     # end of the lease while there is one, else `available_at` while queued, else nothing.

@@ -168,15 +168,15 @@ class TestCancel:
 
 
 class TestRequeue:
-    async def test_of_ready_documents_counts_an_attempt(self, catalog: SqlCatalog) -> None:
+    async def test_of_ready_documents_begins_anew(self, catalog: SqlCatalog) -> None:
         await ingest(catalog, a_document("a"), a_document("b"), job=JOB)
         assert await catalog.requeue("docs", {A: 1}, now=NOW) == 1
         record = await catalog.document("docs", A)
-        assert (record.state, record.version, record.attempts) == ("queued", 1, 1)
+        assert (record.state, record.version, record.attempts) == ("queued", 1, 0)
         assert (record.chunks, record.searchable_at) == (3, NOW)
         assert await catalog.claim(WORKER, limit=1, lease=LEASE, now=NOW - timedelta(seconds=1)) == []
         claim = await claim_one(catalog)
-        assert claim.record.attempts == 2
+        assert claim.record.attempts == 1
         await catalog.complete([success(claim, chunks=4)])
         assert (await catalog.document("docs", A)).chunks == 4
         assert [receipt.chunks for receipt in await catalog.receipts(JOB)] == [3, 3]

@@ -153,7 +153,7 @@ class Model:
         document = self.documents.get(name)
         if document is None or document.lease or (document.state, document.version) != ("ready", version):
             return False
-        document.state, document.attempts, document.due_at = "queued", 1, now
+        document.state, document.attempts, document.due_at = "queued", 0, now
         return True
 
     def queued(self, name: str) -> list[ModelReceipt]:

@@ -21,7 +21,7 @@ from ingestion.types import Chunking, Claim, Collection, Document, JobId, Outcom
 from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.engines.fake import FakeEmbedder
-from retrieval.errors import EngineDead, EngineFailed, StoreFailed, StoreUnavailable
+from retrieval.errors import EngineDead, EngineFailed, NotReady, StoreFailed, StoreFull, StoreUnavailable
 from retrieval.stores.milvus import MilvusStore
 from retrieval.types import ChunkId, CollectionSpec, DocumentId, Embeddings, Lane, StoreName, TextKind
 from tests.support.waiting import until
@@ -84,7 +84,7 @@ class Bench:
     async def run(self, claims: Sequence[Claim]) -> list[list[Outcome]]:
         told = []
         async for outcomes in self.pipeline.run(claims):
-            await self.catalog.complete(outcomes)
+            await self.catalog.complete(await self.pipeline.withdraw(outcomes))
             told.append(outcomes)
         return told
 
@@ -277,6 +277,131 @@ async def test_a_worker_that_wakes_up_late_does_not_spoil_a_newer_version(
     assert await bench.chunks("book") == good
 
 
+async def test_a_late_worker_that_fails_does_not_empty_what_another_finished(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
+    monkeypatch.setattr(late_writes, "PAUSE_SECONDS", 0.01)
+    await bench.accept({"book": sentences(0, 12)})
+    [late] = await bench.catalog.claim(
+        WorkerId("late"), limit=1, lease=timedelta(milliseconds=1), now=datetime.now(UTC)
+    )
+    embed, windows = bench.embedder.embed, 0
+
+    async def overtaken(texts: Sequence[str], **options: object) -> Embeddings:
+        nonlocal windows
+        windows += 1
+        if windows == 3:
+            monkeypatch.setattr(bench.embedder, "embed", embed)
+            [[outcome]] = [outcomes for outcomes in await bench.run(await bench.claim()) if outcomes]
+            assert outcome.error is None
+            raise EngineFailed("The engine answered a vector that is not finite")
+        return await embed(texts, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.embedder, "embed", overtaken)
+    await bench.run([late])
+    record = await bench.catalog.document("docs", DocumentId("book"))
+    assert (record.state, record.chunks) == ("ready", 12)
+    assert digest_of(await bench.chunks("book")) == record.chunk_digest
+
+
+@pytest.mark.parametrize("searchable", [False, True])
+@pytest.mark.parametrize("end", ["engine dead", "drained"])
+async def test_a_job_cancelled_between_two_attempts_leaves_nothing_of_its_version(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, end: str, searchable: bool
+) -> None:
+    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
+    if searchable:
+        await bench.ingest({"book": sentences(0, 6)})
+    before = await bench.chunks("book")
+    job_id = await bench.accept({"book": sentences(3, 20)})
+    worker, upsert, halfway, count = worker_of(bench, Changes()), bench.store.upsert, asyncio.Event(), 0
+
+    async def interrupted(name: str, rows: Sequence[object]) -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
+            halfway.set()
+            if end == "engine dead":
+                raise EngineDead("died")
+            await asyncio.sleep(3600)
+        await upsert(name, rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.store, "upsert", interrupted)
+    working = asyncio.create_task(worker._work_once())
+    await halfway.wait()
+    if end == "drained":
+        working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert not await bench.chunks("book") <= before
+    await bench.catalog.cancel_job(job_id)
+    await worker._work_once()
+    record = await bench.catalog.document("docs", DocumentId("book"))
+    assert (record.state, record.error and record.error.code) == ("failed", "cancelled")
+    assert (await bench.catalog.job(job_id)).state == "cancelled"
+    assert await bench.chunks("book") == before
+
+
+async def test_a_replacement_that_fails_after_a_crash_leaves_the_version_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
+    await bench.ingest({"book": sentences(0, 10)})
+    before = await bench.chunks("book")
+    await bench.accept({"book": sentences(5, 25) + f"\n\n{POISON}"})
+    [lost] = await bench.catalog.claim(
+        WorkerId("lost"), limit=1, lease=timedelta(milliseconds=1), now=datetime.now(UTC)
+    )
+    told = [outcome async for outcomes in bench.pipeline.run([lost]) for outcome in outcomes]
+    assert len(told) == 1  # and nobody hears of it: the process died
+    assert await bench.chunks("book") > before
+    [[outcome]] = [outcomes for outcomes in await bench.run(await bench.claim()) if outcomes]
+    assert outcome.error is not None
+    assert await bench.chunks("book") == before
+
+
+async def test_a_document_that_kills_its_process_is_given_up_and_takes_no_other_along(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.accept({"deadly": sentences(0, 2), "other": sentences(5, 7)})
+    worker, now = worker_of(bench, Changes()), datetime.now(UTC)
+    for death in range(2):
+        claims = await bench.catalog.claim(WorkerId("dead"), limit=10, lease=LEASE, now=now + death * LEASE)
+        assert len(claims) == 2
+    claim, later = bench.catalog.claim, now + 9 * LEASE
+    monkeypatch.setattr(
+        bench.catalog,
+        "claim",
+        lambda *args, **options: claim(*args, **{**options, "now": later}),
+    )
+    alone = await worker._claim(None)
+    assert [each.record.document.id for each in alone] == ["deadly"]
+    assert (await bench.catalog.document("docs", DocumentId("other"))).attempts == 2
+    await bench.catalog.release(alone)
+
+
+async def test_claims_without_an_outcome_are_bounded(bench: Bench) -> None:
+    await bench.accept({"deadly": sentences(0, 2)})
+    for _ in range(2):
+        await bench.catalog.claim(WorkerId("dead"), limit=1, lease=timedelta(0), now=datetime.now(UTC))
+    await worker_of(bench, Changes())._work_once()
+    record = await bench.catalog.document("docs", DocumentId("deadly"))
+    assert (record.state, record.error and record.error.code) == ("failed", "attempts_exhausted")
+    assert bench.embedder.texts == []
+
+
+async def test_an_engine_that_is_known_to_be_away_costs_no_attempt(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.accept({"book": sentences(0, 2)})
+    worker = worker_of(bench, Changes())
+    claims = await worker._claim(None)
+    monkeypatch.setattr(WatchedEmbedder, "failure", "The engine is being restarted.")
+    await worker._run(claims, {claim.token: claim for claim in claims})
+    record = await bench.catalog.document("docs", DocumentId("book"))
+    assert (record.state, record.attempts, record.error and record.error.code) == ("queued", 0, "not_ready")
+
+
 def worker_of(bench: Bench, changes: Changes, *, largest: int | None = None) -> Worker:
     options = WorkerOptions(
         batch=10,
@@ -291,7 +416,9 @@ def worker_of(bench: Bench, changes: Changes, *, largest: int | None = None) -> 
 @pytest.mark.parametrize(
     ("error", "times", "state", "attempts"),
     [
-        (StoreUnavailable("away"), 5, "ready", 6),
+        (StoreUnavailable("away"), 5, "ready", 1),
+        (StoreFull("full"), 5, "ready", 1),
+        (NotReady("starting"), 5, "ready", 1),
         (EngineDead("died"), 1, "ready", 2),
         (EngineDead("died"), 5, "failed", 2),
         (ValueError("a defect"), 5, "failed", 2),

@@ -76,7 +76,7 @@ class MemoryCatalog(Moments):
         for id_, version in versions.items():
             record = self.records[collection, id_]
             if (record.state, record.version) == ("ready", version):
-                self.records[collection, id_] = replace(record, state="queued", attempts=1)
+                self.records[collection, id_] = replace(record, state="queued", attempts=0)
                 self.requeued.append(id_)
                 queued += 1
         return queued

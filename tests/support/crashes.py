@@ -43,7 +43,7 @@ class Life:
         self.met = False
         """Whether it came to `point`."""
         self._point = point
-        self._ahead = ahead
+        self.ahead: Callable[[], timedelta] = lambda: ahead
         self._under_way: set[asyncio.Future[Any]] = set()
 
     def port(self, name: str, port: object) -> Any:
@@ -61,7 +61,7 @@ class Life:
         if moment == "before":
             self._die()
         if "now" in kwargs:
-            kwargs["now"] += self._ahead
+            kwargs["now"] += self.ahead()
         call = asyncio.ensure_future(work(*args, **kwargs))
         self._under_way.add(call)
         call.add_done_callback(self._under_way.discard)

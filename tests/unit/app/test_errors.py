@@ -15,7 +15,7 @@ from retrieval.errors import CollectionNotFound, EmptyText, EngineDead, InvalidT
 
 NEVER_ANSWERS = {
     # receipts
-    "parse_failed", "encrypted_document", "parse_limit", "no_text", "not_read_back", "cancelled",
+    "parse_failed", "encrypted_document", "parse_limit", "no_text", "not_read_back", "cancelled", "attempts_exhausted",
     "parser_busy", "parser_unavailable",
     # starts
     "configuration", "device_unknown", "model_unavailable",
