@@ -10,7 +10,8 @@ from starlette.types import Scope
 
 from app.errors import InvalidJson, error_body, validation_error
 from app.tags import shape_at
-from retrieval.errors import InvalidRequest, TandemError
+from ingestion.disk_reserve import FULL
+from retrieval.errors import InvalidRequest, StoreFull, TandemError
 
 log = structlog.get_logger()
 
@@ -41,6 +42,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, OSError) and error.errno in FULL:
+            log.error("the disk is full", path=request.url.path, reason=str(error.strerror))
+            return shape_at(request.scope).response(
+                StoreFull("A disk is full (the data folder's, or /tmp): free space.")
+            )
         log.error("defect while answering", path=request.url.path, exc_info=error)
         message = "A defect of the service; its log has the details under this request id."
         return shape_at(request.scope).response(TandemError(message, request_id=request.state.request_id))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -14,11 +14,13 @@ from app.workers import WorkerParts, Workers
 from ingestion.audit.auditor import Auditor
 from ingestion.changes import Changes
 from ingestion.collections import CollectionService
+from ingestion.disk_reserve import DiskReserve
 from ingestion.files import FileService
 from ingestion.originals import Originals
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.quality import Quality
 from ingestion.reembedding import Reembedding
+from ingestion.retention import Retention
 from ingestion.service import IngestionService, Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
@@ -67,6 +69,8 @@ class Components:
     """For re-embedding with a second model; None where the node owns no device to run it on."""
     worker_processes: WorkerProcesses | None = None
     """That ingest instead of the node itself."""
+    reserve: DiskReserve = field(default_factory=DiskReserve)
+    """Of the disks that the embedded stores are on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class NodeOptions:
     worker: WorkerOptions
     workers: int
     drain: timedelta
+    retention: timedelta
+    """How long jobs are kept; nought: for ever."""
     selftest_margin: bool
     dummy_weights: bool
     """The models' answers mean nothing; of the self-test remains what holds even so."""
@@ -91,7 +97,7 @@ class Node:
         changes = Changes()
         parts = components
         originals = Originals(parts.catalog, parts.blobs)
-        self.collections = CollectionService(parts.catalog, parts.store, originals)
+        self.collections = CollectionService(parts.catalog, parts.store, originals, parts.reserve)
         self.ingestion = IngestionService(
             parts.catalog,
             parts.blobs,
@@ -100,6 +106,7 @@ class Node:
             limits=options.limits,
             work_arrived=work_arrived,
             changes=changes,
+            reserve=parts.reserve,
         )
         self.files = FileService(
             parts.catalog, parts.blobs, originals, self.ingestion, max_bytes=options.limits.document_bytes
@@ -133,7 +140,10 @@ class Node:
             drain=options.drain,
             work_arrived=work_arrived,
             changes=changes,
+            reserve=parts.reserve,
         )
+        self._retention = Retention(parts.catalog, options.retention)
+        self._sweeping: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self.selftest: SelfTestReport | None = None
@@ -176,6 +186,7 @@ class Node:
         self._workers.start()
         await self._start_processes()
         self._watching = asyncio.create_task(self._watch())
+        self._sweeping = asyncio.create_task(self._retention.run())
 
     async def drain(self) -> None:
         """Ends the worker processes, for which the node has to answer until then."""
@@ -187,8 +198,9 @@ class Node:
         await self.drain()
         await self.reembedding.close()
         await self._workers.stop()
-        if self._watching:
-            self._watching.cancel()
+        for task in (self._watching, self._sweeping):
+            if task:
+                task.cancel()
         more = {embedder.fingerprint.model: embedder for embedder in self.embedders.every[1:]}
         await close_all({**self.parts, **more})
 
@@ -220,6 +232,7 @@ class Node:
     def problems(self) -> dict[str, str]:
         """What keeps the node from being ready, by component; empty while it is ready."""
         found = {name: part.failure for name, part in self.parts.items()}
+        found["disk"] = self.components.reserve.failure
         if self.components.worker_processes:
             found["worker_processes"] = self.components.worker_processes.failure
         if self.selftest and not self.selftest.passed:

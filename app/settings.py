@@ -141,6 +141,19 @@ class Settings(BaseSettings):
         100, ge=1, le=4096, description="Largest request body. Routes that do not ingest take less."
     )
     max_document_mb: int = Field(50, ge=1, le=2048, description="Largest single document.")
+    disk_reserve_mb: int = Field(
+        512,
+        ge=0,
+        description="Free space that is kept on the disk of the data folder, at most a twentieth of it: below that, "
+        "writes are refused (503 store_full) and ingestion waits; 0: none.",
+    )
+    retention_days: int = Field(
+        30,
+        ge=0,
+        le=36_500,
+        description="Jobs that have ended, with receipts and idempotency keys, go so many days after they came; "
+        "0: never.",
+    )
     max_documents: int = Field(1000, ge=1, le=100_000, description="Most documents in one request.")
     max_queued: int = Field(
         100_000, ge=1, description="Documents waiting for ingestion; beyond it POST /ingest is 429."

@@ -21,6 +21,7 @@ from app.workers import WorkerParts
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.blobs.s3 import S3BlobStore, S3Options
 from ingestion.catalog.sql import SqlCatalog
+from ingestion.disk_reserve import DiskReserve
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.process import ProcessParser
 from ingestion.ports import BlobStore, Catalog, Parser
@@ -52,6 +53,7 @@ async def build_components(settings: Settings, on_step: OnStep, internal_key: st
         gate=gate,
         open_embedder=partial(open_embedder, settings, gate) if settings.engine == "vllm" else None,
         worker_processes=build_worker_processes(settings, internal_key),
+        reserve=build_reserve(settings),
     )
 
 
@@ -151,6 +153,16 @@ def build_parser(settings: Settings) -> Parser:
     return ProcessParser(limits, processes=settings.parser_processes, long_processes=long)
 
 
+def build_reserve(settings: Settings) -> DiskReserve:
+    """Of the disks that this process writes to: what lies on servers is theirs to watch."""
+    paths = [] if settings.milvus_uri and settings.database_url else [settings.data_dir]
+    if settings.blobs and not settings.blobs.startswith("s3://"):
+        paths.append(Path(settings.blobs).expanduser().absolute())
+    elif not settings.blobs:
+        paths.append(settings.data_dir)
+    return DiskReserve(list(dict.fromkeys(paths)), settings.disk_reserve_mb * 2**20)
+
+
 def build_catalog(settings: Settings) -> Catalog:
     url = settings.database_url
     return SqlCatalog(url.get_secret_value() if url else f"sqlite:///{settings.data_dir / 'catalog.sqlite'}")
@@ -173,6 +185,7 @@ def node_options(settings: Settings) -> NodeOptions:
         ),
         worker=worker_options(settings),
         workers=settings.workers,
+        retention=timedelta(days=settings.retention_days),
         drain=timedelta(seconds=settings.drain_seconds),
         selftest_margin=settings.selftest_margin,
         dummy_weights=settings.load_format == "dummy",

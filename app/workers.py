@@ -8,6 +8,7 @@ from uuid import uuid4
 import structlog
 
 from ingestion.changes import Changes
+from ingestion.disk_reserve import DiskReserve
 from ingestion.pipeline import LARGE_BYTES, Pipeline
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import WorkerId
@@ -43,6 +44,7 @@ class Workers:
         work_arrived: Changes,
         changes: Changes,
         takes: Takes | None = None,
+        reserve: DiskReserve | None = None,
     ) -> None:
         """`work_arrived` tells of documents that were queued, `changes` hears of what became of them. `takes` as for
         Worker."""
@@ -67,6 +69,7 @@ class Workers:
                 # One slot stays free for small documents.
                 largest=LARGE_BYTES if slot == 0 and slots > 1 else None,
                 takes=takes,
+                reserve=reserve,
             )
             for slot in range(slots)
         ]

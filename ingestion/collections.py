@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 
+from ingestion.disk_reserve import DiskReserve
 from ingestion.originals import Originals
 from ingestion.ports import Catalog
 from ingestion.types import Chunking, Collection, DocumentRecord, Duplicates
@@ -20,10 +21,13 @@ RECENT_COLLECTIONS = 1000
 
 
 class CollectionService:
-    def __init__(self, catalog: Catalog, store: VectorStore, originals: Originals) -> None:
+    def __init__(
+        self, catalog: Catalog, store: VectorStore, originals: Originals, reserve: DiskReserve | None = None
+    ) -> None:
         self._catalog = catalog
         self._store = store
         self._originals = originals
+        self._reserve = reserve or DiskReserve()
         self._recent: dict[str, tuple[float, Collection]] = {}
 
     async def create(
@@ -39,7 +43,8 @@ class CollectionService:
         rerank_instruction: str | None = None,
         document_instruction: str | None = None,
     ) -> Collection:
-        """Raises CollectionExists, InvalidRequest for keys that cannot be declared."""
+        """Raises CollectionExists, StoreFull, InvalidRequest for keys that cannot be declared."""
+        self._reserve.require()
         check_declared(metadata_keys or {})
         collection = Collection(
             name=name,

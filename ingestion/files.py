@@ -75,6 +75,7 @@ class FileService:
             raise InvalidRequest(f"The file's name has {size} bytes; 1 to {MAX_NAME_BYTES} are taken.")
         await asyncio.to_thread(detect, data, filename=filename, declared=media_type)
         digest = await asyncio.to_thread(lambda: sha256(data).hexdigest())
+        self._ingestion.require_room()
         await self._blobs.put({digest: data})
         uploaded = datetime.now(UTC).replace(microsecond=0)
         return StoredFile(file_id(digest, filename, uploaded), filename, digest, uploaded, len(data))

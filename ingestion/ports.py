@@ -170,6 +170,11 @@ class Catalog(Lifecycle, Protocol):
         """
         ...
 
+    async def remove_jobs(self, *, before: datetime, limit: int) -> int:
+        """Removes jobs that were accepted before then and have ended, with their receipts and idempotency keys; the
+        oldest first, at most `limit`. Returns how many."""
+        ...
+
     async def cancelled(self, claims: Sequence[Claim]) -> set[str]:
         """Tokens of those claims whose work is to stop: cancelled, or their lease is lost."""
         ...

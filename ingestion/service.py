@@ -10,6 +10,7 @@ from hashlib import sha256
 from uuid import uuid4
 
 from ingestion.changes import Changes
+from ingestion.disk_reserve import DiskReserve
 from ingestion.errors import BlobMissing, DocumentBusy, IdempotencyConflict, TooLarge
 from ingestion.idempotency import request_digest
 from ingestion.originals import Originals
@@ -74,12 +75,14 @@ class IngestionService:
         limits: Limits,
         work_arrived: Changes,
         changes: Changes,
+        reserve: DiskReserve | None = None,
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
         self._originals = originals
         self._store = store
         self._limits = limits
+        self._reserve = reserve or DiskReserve()
         self._queue = QueueBound(catalog, limits.queued)
         self._work_arrived = work_arrived
         self._changes = changes
@@ -97,8 +100,9 @@ class IngestionService:
 
         The same request under the same `idempotency_key` makes no second job: the answer is the earlier one, with its
         receipts as they now are. Raises InvalidRequest and its kin for what the caller must change, Overloaded where
-        the queue is full, CollectionNotFound, IdempotencyConflict.
+        the queue is full, StoreFull, CollectionNotFound, IdempotencyConflict.
         """
+        self.require_room()
         collection = await self._catalog.collection(collection_name)
         if not uploads:
             raise InvalidRequest("The request names no document: send at least one in 'documents' or 'files'.")
@@ -136,6 +140,10 @@ class IngestionService:
         await self._blobs.put({sha256: blobs[sha256] for sha256 in gone})
         self._work_arrived.announce()
         return job_id, receipts
+
+    def require_room(self) -> None:
+        """Raises StoreFull where less than the reserve is free on a disk."""
+        self._reserve.require()
 
     async def cancel(self, job_id: JobId) -> Job:
         """Stops what the job has not finished, and returns it as it then is. Raises JobNotFound."""

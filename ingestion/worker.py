@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from ingestion.changes import Changes
+from ingestion.disk_reserve import DiskReserve
 from ingestion.errors import (
     AttemptsExhausted,
     BlobStoreUnavailable,
@@ -87,6 +88,7 @@ class Worker:
         *,
         largest: int | None = None,
         takes: Takes | None = None,
+        reserve: DiskReserve | None = None,
     ) -> None:
         """To others are left originals of more bytes than `largest`, and collections that `takes` declines."""
         self._id = worker_id
@@ -97,6 +99,7 @@ class Worker:
         self._changes = changes
         self._largest = largest
         self._takes = takes
+        self._reserve = reserve or DiskReserve()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -121,7 +124,7 @@ class Worker:
         self._work_arrived.announce()
 
     async def _work_once(self) -> bool:
-        if self._pipeline.failure:
+        if self._pipeline.failure or self._reserve.failure:
             # Documents would only use up their attempts on what is not their fault.
             return False
         collections = await self._collections()

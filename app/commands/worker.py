@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.standard_input import standard_input
 from app.starting import close_all, until_available
 from app.telemetry import configure_logging
-from app.wiring import build_worker_parts, worker_options
+from app.wiring import build_reserve, build_worker_parts, worker_options
 from app.workers import Workers
 from ingestion.changes import Changes
 from ingestion.errors import BlobStoreUnavailable
@@ -166,6 +166,7 @@ class _Process:
             drain=timedelta(seconds=settings.drain_seconds),
             work_arrived=self._work_arrived,
             changes=Changes(),
+            reserve=build_reserve(settings),
             takes=lambda fingerprint: parts.embedders.named(fingerprint) is not None,
         )
         self._workers.start()

@@ -82,7 +82,7 @@ REQUEST_BODY = {
         202: answer(examples.ACCEPTED, "The documents and their job are on disk."),
         **failures(
             *("collection_not_found", "idempotency_conflict", "media_type_mismatch", "overloaded"),
-            *("blob_store_unavailable", *CATALOG),
+            *("blob_store_unavailable", "store_full", *CATALOG),
         ),
     },
     openapi_extra={"requestBody": REQUEST_BODY},

@@ -32,7 +32,7 @@ NOT_FOUND = failures("document_not_found", "invalid_text", "blob_store_unavailab
     summary="Upload a file",
     responses={
         200: answer(examples.FILE, "The file is on disk."),
-        **failures("media_type_mismatch", "blob_store_unavailable"),
+        **failures("media_type_mismatch", "blob_store_unavailable", "store_full"),
     },
     openapi_extra={"requestBody": {"content": {FORM_TYPE: {"examples": named(examples.UPLOAD)}}}},
 )

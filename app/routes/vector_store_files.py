@@ -38,7 +38,7 @@ Wanted = Annotated[Status | None, Query(alias="filter", description="Only those 
 FILE_NOT_FOUND = failures("collection_not_found", "document_not_found", "invalid_text", *CATALOG)
 NOT_ACCEPTED = failures(
     *("collection_not_found", "document_not_found", "fingerprint_mismatch", "media_type_mismatch", "overloaded"),
-    *("blob_store_unavailable", *CATALOG),
+    *("blob_store_unavailable", "store_full", *CATALOG),
 )
 
 

@@ -25,8 +25,9 @@ from structlog import get_logger
 
 from ingestion.catalog import migrations
 from ingestion.catalog.tables import collections
+from ingestion.disk_reserve import FULL
 from ingestion.errors import CatalogUnavailable
-from retrieval.errors import ConfigurationError, InvalidRequest, TandemError
+from retrieval.errors import ConfigurationError, InvalidRequest, StoreFull, TandemError
 
 logger = get_logger()
 
@@ -45,7 +46,13 @@ WAIT_SECONDS = 10
 """For a connection of the pool, and on SQLite for the lock of another process."""
 TRANSACTION_SECONDS = 120
 """The longest is the removal of a large collection."""
+READ_SECONDS = 30.0
+"""The longest are the counts of a large collection."""
 PROBE_SECONDS = 5.0
+"""Between two looks, and for each of them."""
+FULL_CODES = frozenset({"SQLITE_FULL", "53100"})
+DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
+"""No waiting repairs it."""
 
 
 def parse_url(url: str) -> URL:
@@ -104,8 +111,16 @@ class Database:
                 await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             except OSError as error:
                 raise ConfigurationError(f"The folder of the database, {folder}, cannot be made: {error}.") from error
-        async with self._translated():
-            await asyncio.to_thread(_migrate, self._url)
+        async with self._translated(TRANSACTION_SECONDS):
+            try:
+                await asyncio.to_thread(_migrate, self._url)
+            except DBAPIError as error:
+                if _code(error) in DAMAGED:
+                    raise ConfigurationError(
+                        f"The catalog {self._url.database} is damaged ({_reason(error)}): restore it from a backup, or "
+                        "move the file away to begin with an empty catalog."
+                    ) from error
+                raise
         self._probe = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
@@ -119,7 +134,7 @@ class Database:
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         """Runs `work` in a transaction that only reads."""
-        return await self._run(self._transaction(self._engine, work))
+        return await self._run(self._transaction(self._engine, work), READ_SECONDS)
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         """Runs `work` in a transaction that is committed when it returns."""
@@ -128,7 +143,7 @@ class Database:
             async with self._writing:
                 return await self._transaction(self._writer, work)
 
-        return await self._run(in_turn())
+        return await self._run(in_turn(), TRANSACTION_SECONDS)
 
     async def _transaction(self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         # Left without a commit, the connection rolls back.
@@ -139,10 +154,10 @@ class Database:
                 await connection.commit()
             return result
 
-    async def _run(self, transaction: Coroutine[None, None, Result]) -> Result:
+    async def _run(self, transaction: Coroutine[None, None, Result], seconds: float) -> Result:
         # A statement of SQLite runs in a thread, which nothing can cancel: cut off, it would leave the lock with a
         # connection that nobody knows of. So a transaction whose caller has gone runs to its end and is rolled back.
-        async with self._translated():
+        async with self._translated(seconds):
             task = asyncio.create_task(transaction)
             self._transactions.add(task)
             task.add_done_callback(self._forget)
@@ -161,15 +176,18 @@ class Database:
             task.exception()
 
     @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
+    async def _translated(self, seconds: float) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(TRANSACTION_SECONDS):
+            async with asyncio.timeout(seconds):
                 yield
         except DataError as error:
             raise InvalidRequest(f"The database cannot hold a value ({_reason(error)}).") from error
         except (IntegrityError, ProgrammingError, NotSupportedError) as error:
             raise TandemError(f"The database refused a statement ({_reason(error)}).") from error
         except (DBAPIError, PendingRollbackError, PoolTimeout, OSError) as error:
+            if _is_full(error):
+                self.failure = f"The disk of the database is full ({_reason(error)}): free space."
+                raise StoreFull(self.failure) from error
             # TimeoutError is an OSError. Whatever else a driver raises tells of the server, the line or the file.
             self.failure = f"The database does not answer ({_reason(error)})."
             raise CatalogUnavailable(self.failure) from error
@@ -182,7 +200,7 @@ class Database:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             try:
-                await self.read(_probe)
+                await self._run(self._transaction(self._engine, _probe), PROBE_SECONDS)
             except TandemError as error:
                 self.failure = error.message
                 logger.warning("catalog_away", reason=error.message)
@@ -190,6 +208,17 @@ class Database:
 
 async def _probe(connection: AsyncConnection) -> None:
     await connection.execute(select(collections.c.name).limit(1))
+
+
+def _code(error: BaseException) -> str | None:
+    """SQLite's own name of the error, without what extends it; PostgreSQL's SQLSTATE."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    name: str | None = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return "_".join(name.split("_")[:2]) if name else None
+
+
+def _is_full(error: BaseException) -> bool:
+    return _code(error) in FULL_CODES or (isinstance(error, OSError) and error.errno in FULL)
 
 
 def _reason(error: BaseException) -> str:

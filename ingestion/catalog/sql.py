@@ -4,7 +4,7 @@ from collections.abc import Collection as Several
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ingestion.catalog import accepting, collections, installation_keys, jobs, leases, swaps
+from ingestion.catalog import accepting, collections, installation_keys, jobs, leases, retention, swaps
 from ingestion.catalog import documents as told
 from ingestion.catalog.database import Database
 from ingestion.types import (
@@ -102,6 +102,9 @@ class SqlCatalog:
 
     async def cancel_job(self, job_id: JobId) -> Job:
         return await self._database.write(lambda connection: jobs.cancel(connection, job_id))
+
+    async def remove_jobs(self, *, before: datetime, limit: int) -> int:
+        return await self._database.write(lambda connection: retention.remove_jobs(connection, before, limit))
 
     async def cancelled(self, claims: Sequence[Claim]) -> set[str]:
         return await self._database.read(lambda connection: leases.cancelled(connection, claims))

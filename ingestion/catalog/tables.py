@@ -142,6 +142,7 @@ jobs = Table(
     Column("body_digest", String(64)),
     # Jobs without a key are all different from one another.
     Index("jobs_key", "collection", "key", unique=True),
+    Index("jobs_created_at", "created_at"),
 )
 
 # Receipts outlive their document, so they refer to it by value.

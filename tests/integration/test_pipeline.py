@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from ingestion import late_writes, writing
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.changes import Changes
+from ingestion.disk_reserve import DiskReserve, Space
 from ingestion.parsers.process import ProcessParser
 from ingestion.pipeline import Pipeline
 from ingestion.types import Chunking, Claim, Collection, Document, JobId, Outcome, WorkerId, digest_of
@@ -402,7 +404,9 @@ async def test_an_engine_that_is_known_to_be_away_costs_no_attempt(
     assert (record.state, record.attempts, record.error and record.error.code) == ("queued", 0, "not_ready")
 
 
-def worker_of(bench: Bench, changes: Changes, *, largest: int | None = None) -> Worker:
+def worker_of(
+    bench: Bench, changes: Changes, *, largest: int | None = None, reserve: DiskReserve | None = None
+) -> Worker:
     options = WorkerOptions(
         batch=10,
         lease=LEASE,
@@ -410,7 +414,9 @@ def worker_of(bench: Bench, changes: Changes, *, largest: int | None = None) -> 
         poll=timedelta(milliseconds=10),
         backoff=timedelta(milliseconds=1),
     )
-    return Worker(WorkerId("worker"), bench.catalog, bench.pipeline, options, Changes(), changes, largest=largest)
+    return Worker(
+        WorkerId("worker"), bench.catalog, bench.pipeline, options, Changes(), changes, largest=largest, reserve=reserve
+    )
 
 
 @pytest.mark.parametrize(
@@ -446,6 +452,19 @@ async def test_attempts_are_bounded_but_for_outages(
     await running
     assert (record.state, record.attempts) == (state, attempts)
     assert (record.error is None) == (state == "ready")
+
+
+async def test_a_disk_without_room_has_documents_wait(bench: Bench) -> None:
+    await bench.accept({"book": sentences(0, 2)})
+    free = 0
+    reserve = DiskReserve([Path("/data")], 1000, look=lambda _: Space(10**9, free), clock=count().__next__)
+    worker = worker_of(bench, Changes(), reserve=reserve)
+    assert not await worker._work_once()
+    record = await bench.catalog.document("docs", DocumentId("book"))
+    assert (record.state, record.attempts) == ("queued", 0)
+    free = 1000
+    assert await worker._work_once()
+    assert (await bench.catalog.document("docs", DocumentId("book"))).state == "ready"
 
 
 async def test_a_worker_leaves_large_originals_to_others(bench: Bench) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from ingestion.blobs.folder import APART, FolderBlobStore
 from ingestion.errors import BlobStoreUnavailable
+from retrieval.errors import StoreFull
 from tests.support.originals import blobs, files
 
 DATA = "原文".encode()
@@ -70,7 +71,7 @@ async def test_a_full_disk(small_disk: Path) -> None:
     store = FolderBlobStore(small_disk / "blobs")
     await store.start()
     await store.put({NAME: DATA})
-    with pytest.raises(BlobStoreUnavailable, match="cannot be written: No space left on device"):
+    with pytest.raises(StoreFull, match="cannot be written: No space left on device"):
         await store.put({LARGE_NAME: LARGE})
     assert store.failure == "The blob store cannot be written: No space left on device."
     assert files(small_disk) == {NAME}
@@ -86,7 +87,7 @@ async def test_a_disk_that_others_fill(small_disk: Path) -> None:
     store = FolderBlobStore(small_disk / "blobs")
     await store.start()
     fill(small_disk / "others")
-    with pytest.raises(BlobStoreUnavailable):
+    with pytest.raises(StoreFull):
         await store.put({NAME: DATA})
     assert await store.get([NAME]) == {}
     (small_disk / "others").unlink()
@@ -135,7 +136,7 @@ async def test_no_space_at_any_step(
 
     with monkeypatch.context() as full:
         full.setattr(owner, step, no_space)
-        with pytest.raises(BlobStoreUnavailable, match="cannot be written: No space left on device"):
+        with pytest.raises(StoreFull, match="cannot be written: No space left on device"):
             await store.put({NAME: DATA})
     assert files(tmp_path) == set()
     await store.put({NAME: DATA})

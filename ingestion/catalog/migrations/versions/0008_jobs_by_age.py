@@ -1,0 +1,12 @@
+"""Jobs by age, for those that go."""
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index("jobs_created_at", "jobs", ["created_at"])

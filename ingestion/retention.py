@@ -1,0 +1,39 @@
+"""Jobs, receipts and idempotency keys go when they are old."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from ingestion.ports import Catalog
+from retrieval.errors import TandemError
+
+log = structlog.get_logger()
+
+BATCH = 50
+"""Jobs in one transaction: each may have thousands of receipts."""
+SWEEP_SECONDS = 3600.0
+
+
+class Retention:
+    def __init__(self, catalog: Catalog, keep: timedelta) -> None:
+        """`keep` of nought: everything stays."""
+        self._catalog = catalog
+        self._keep = keep
+
+    async def run(self) -> None:
+        """Sweeps now and every SWEEP_SECONDS, until it is cancelled."""
+        while self._keep:
+            try:
+                if removed := await self.sweep(datetime.now(UTC)):
+                    log.info("old jobs removed", jobs=removed, older_than_days=self._keep.days)
+            except TandemError as error:
+                log.warning("old jobs not removed", code=error.code, reason=error.message)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self, now: datetime) -> int:
+        """Removes what is older, in batches, between which others have their turn; returns the number of jobs."""
+        removed = 0
+        while count := await self._catalog.remove_jobs(before=now - self._keep, limit=BATCH):
+            removed += count
+        return removed
