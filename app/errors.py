@@ -25,6 +25,31 @@ class OriginNotAllowed(TandemError):
     code = "origin_not_allowed"
 
 
+class HeadTooLarge(TandemError):
+    """The request line or the header fields are larger, or more, than the node reads."""
+
+    code = "head_too_large"
+
+
+class MalformedRequest(TandemError):
+    """What came is not HTTP/1.1, or could be read in two ways."""
+
+    code = "malformed_request"
+
+
+class RequestTimeout(TandemError):
+    """The request did not arrive in time."""
+
+    code = "request_timeout"
+
+
+class TooManyConnections(TandemError):
+    """The node, or the caller's address, has as many connections as are allowed."""
+
+    code = "too_many_connections"
+    retryable = True
+
+
 class CallerGone(TandemError):
     """Nobody is left to read the answer."""
 
@@ -45,6 +70,7 @@ class ModelNotFound(TandemError):
 
 STATUS: Mapping[str, int] = {
     "invalid_json": 400,
+    "malformed_request": 400,
     "unauthorized": 401,
     "origin_not_allowed": 403,
     "collection_not_found": 404,
@@ -53,6 +79,7 @@ STATUS: Mapping[str, int] = {
     "blob_missing": 404,
     "model_not_found": 404,
     "reembedding_not_found": 404,
+    "request_timeout": 408,
     "collection_exists": 409,
     "fingerprint_mismatch": 409,
     "document_busy": 409,
@@ -66,12 +93,14 @@ STATUS: Mapping[str, int] = {
     "invalid_text": 422,
     "invalid_request": 422,
     "overloaded": 429,
+    "head_too_large": 431,
     "caller_gone": 499,
     "internal": 500,
     "engine_failed": 502,
     "store_failed": 502,
     "unsupported": 501,
     "not_ready": 503,
+    "too_many_connections": 503,
     "engine_dead": 503,
     "budget_exceeded": 503,
     "store_unavailable": 503,

@@ -17,6 +17,7 @@ from app.mcp.over_services import OverServices
 from app.mcp.server import build_server
 from app.mcp.tools import Tools
 from app.node import Components, OnStep
+from app.occupancy import Occupancy
 from app.openapi import described
 from app.origins import OriginCheck
 from app.routes import health
@@ -25,6 +26,7 @@ from app.routes.guarded import GUARDED
 from app.runner import OnFailure, Runner
 from app.settings import Settings
 from app.telemetry import Metrics, Observed
+from app.under_way import EndsWithTheNode, UnderWay
 from app.wiring import build_components, node_options
 
 BODIES_AT_ONCE = 4
@@ -66,6 +68,12 @@ def create_app(
     app.state.metrics = metrics
     app.state.admission = Admission(settings.max_candidates_in_flight, "candidates", settings.search_deadline_seconds)
     app.state.embed_admission = Admission(settings.max_texts_in_flight, "texts", settings.search_deadline_seconds)
+    app.state.streams = Occupancy(
+        total=settings.max_streams,
+        per_address=settings.max_streams_per_address,
+        trusted=settings.trusted_proxies,
+    )
+    app.state.under_way = UnderWay()
     error_handlers.install(app)
     app.include_router(health.router)
     for router in GUARDED:
@@ -82,6 +90,7 @@ def create_app(
     app.add_middleware(Access, keys=keys)
     # The name it listens on is one of its names; with keys, none is checked unless names were given.
     names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.asks_for_keys else ()
+    app.add_middleware(EndsWithTheNode, under_way=app.state.under_way)
     app.add_middleware(OriginCheck, allowed_hosts=names, keyless=not settings.asks_for_keys)
     app.add_middleware(Observed, metrics=metrics)
     return app

@@ -189,15 +189,15 @@ class Node:
         self._sweeping = asyncio.create_task(self._retention.run())
 
     async def drain(self) -> None:
-        """Ends the worker processes, for which the node has to answer until then."""
-        if self.components.worker_processes:
-            await self.components.worker_processes.stop()
+        """Lets ingestion under way finish within the drain time and gives the rest back. The worker processes need the
+        node's answers until then."""
+        processes = self.components.worker_processes
+        await side_by_side([self._workers.stop(), *([processes.stop()] if processes else [])])
 
     async def stop(self) -> None:
         """Lets work under way finish within the drain time, gives the rest back, and ends every part."""
         await self.drain()
         await self.reembedding.close()
-        await self._workers.stop()
         for task in (self._watching, self._sweeping):
             if task:
                 task.cancel()

@@ -36,6 +36,10 @@ digits, dots, dashes and underscores, otherwise a new one.
 
 **Names and origins.** Without keys every route answers only requests whose `Host` is a name of the node (421
 `host_not_allowed` otherwise), and only GET, HEAD and OPTIONS from pages of other origins (403 `origin_not_allowed`).
+
+**Bounds of connections.** A request's head has at most 64 KB (431 `head_too_large`) and arrives within seconds, its
+body at 1 KB a second at least (408 `request_timeout`). What is no HTTP/1.1 is 400 `malformed_request`, a connection too
+many 503 `too_many_connections`. A node that stops answers 503 `not_ready` and closes the connection.
 """
 
 MODELS_READ_BY_HAND: tuple[type[BaseModel], ...] = (IngestIn, IngestForm)

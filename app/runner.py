@@ -24,14 +24,16 @@ class Runner:
         self._on_failure = on_failure
         self._starting: asyncio.Task[None] | None = None
         self._step = "about to start"
-        self.phase: Literal["starting", "serving", "stopping"] = "starting"
+        self.phase: Literal["starting", "serving", "draining", "stopping"] = "starting"
         self.node: Node | None = None
 
     def start(self) -> None:
         self._starting = asyncio.create_task(self._start())
 
     async def drain(self) -> None:
-        """Before a stop, while requests are still answered."""
+        """Before a stop: ends ingestion, while the requests under way are still answered."""
+        if self.phase == "serving":
+            self.phase = "draining"
         if self.node:
             await self.node.drain()
 
@@ -45,7 +47,7 @@ class Runner:
 
     def problems(self) -> dict[str, str]:
         """What keeps the node from being ready, by component; empty while it is ready."""
-        if self.phase == "stopping":
+        if self.phase in ("draining", "stopping"):
             return {"node": "The node is stopping."}
         found = self.node.problems() if self.node else {}
         if self.phase == "starting":
@@ -56,7 +58,8 @@ class Runner:
     def serving(self) -> Node:
         """The node. Raises NotReady while it starts or stops, or when a model failed its self-test: wrong answers are
         worse than none. A part that is merely away raises its own error when it is asked."""
-        problems = self.problems()
+        # While it drains, what is under way still asks for it.
+        problems = self.node.problems() if self.node and self.phase == "draining" else self.problems()
         blocking = next((name for name in ("node", "self_test") if name in problems), None)
         if blocking or not self.node:
             raise NotReady(f"{problems.get(blocking or 'node', 'The node is starting.')} See /health/ready.")

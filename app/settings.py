@@ -137,6 +137,20 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma separated addresses and networks of proxies whose X-Forwarded-For and -Proto count."
     )
+    max_connections: int = Field(
+        2000, ge=1, description="Connections at once; fewer where file descriptors are scarce. Beyond it 503."
+    )
+    max_connections_per_address: int = Field(
+        200,
+        ge=1,
+        description="Of them, from one address (IPv6: /64). This machine and trusted proxies have no such bound.",
+    )
+    max_streams: int = Field(200, ge=1, description="Event streams at once; beyond it 429.")
+    max_streams_per_address: int = Field(20, ge=1, description="Of them, from one address, with the same exceptions.")
+    request_seconds: float = Field(
+        20, ge=1, le=3600, description="For a request's head to arrive; over so long its body brings 1 KB a second."
+    )
+    keep_alive_seconds: float = Field(30, ge=1, le=3600, description="An idle connection is closed after so long.")
     max_body_mb: int = Field(
         100, ge=1, le=4096, description="Largest request body. Routes that do not ingest take less."
     )
@@ -192,7 +206,9 @@ class Settings(BaseSettings):
     document_seconds: int = Field(
         60, ge=1, le=3600, description="Processor time that reading and chunking one document may take."
     )
-    drain_seconds: float = Field(20, ge=0, description="How long a stop waits for work under way.")
+    drain_seconds: float = Field(
+        20, ge=0, description="How long a stop waits for work under way; the process ends 15 s later at most."
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_json: bool = Field(False, description="One JSON object a line instead of text.")

@@ -96,6 +96,13 @@ class Metrics:
             registry=self.registry,
         )
         self.streams = Gauge("tandem_http_streams", "Event streams that are open", registry=self.registry)
+        self.connections = Gauge("tandem_http_connections", "Connections that are open", registry=self.registry)
+        self.refused = Counter(
+            "tandem_http_refused_total",
+            "Connections and requests that were refused below the routes, by reason",
+            ("reason",),
+            registry=self.registry,
+        )
         self.ready = Gauge("tandem_ready", "1 while the node is ready", registry=self.registry)
 
     def watch(self, gate: Gate) -> None:

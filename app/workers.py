@@ -82,9 +82,10 @@ class Workers:
         """Lets the batches under way finish within the drain time, and gives the leases of the others back."""
         for worker in self._workers:
             worker.stop()
-        if not self._working:
+        working, self._working = self._working, []
+        if not working:
             return
-        finished, late = await asyncio.wait(self._working, timeout=self._drain)
+        finished, late = await asyncio.wait(working, timeout=self._drain)
         for task in late:
             task.cancel()
         if late:

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import structlog
-import uvicorn
-from fastapi import FastAPI
 
+from app import descriptors
 from app.engine_plan import check_memory
+from app.http_server import Server, connections_of, server_config
+from app.last_resort import end_after
 from app.main import create_app
 from app.model_wiring import build_profile
 from app.origins import is_loopback
@@ -24,6 +25,11 @@ log = structlog.get_logger()
 SWITCH_SECONDS = 0.0005
 """After so long a thread gives Python's lock to another that wants it. A search comes back to the event loop a dozen
 times, and waits so long each time behind the threads that check and cut documents; Python's own 5 ms are felt."""
+
+CLOSE_SECONDS = 1
+"""For connections to close when every request has been answered."""
+STOP_SECONDS = 15
+"""Beyond the drain time: for engines, stores and children to end. What has not by then is ended."""
 
 
 def serve(settings: Settings) -> int:
@@ -46,31 +52,26 @@ def serve(settings: Settings) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
 
     app = create_app(settings, on_failure=stop)
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
-    )
+    descriptors_limit = descriptors.raise_limit()
+    connections = connections_of(settings, app.state.metrics)
+    config = server_config(app, settings, connections, stop_seconds=CLOSE_SECONDS)
+
+    async def drain() -> None:
+        end_after(settings.drain_seconds + STOP_SECONDS)
+        log.info("stopping", at_most_s=settings.drain_seconds + STOP_SECONDS)
+        await app.state.runner.drain()
+
     # uvicorn hands the signal on after its own orderly stop, and the default action would make that look like a crash.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1 if failures else 0))
-    log.info("listening", url=f"http://{settings.host}:{settings.port}", data=str(settings.data_dir))
-    _Server(config, app).run(sockets=[listener])
+    log.info(
+        "listening",
+        url=f"http://{settings.host}:{settings.port}",
+        data=str(settings.data_dir),
+        connections=connections.bound,
+        file_descriptors=descriptors_limit,
+    )
+    Server(config, app.state.under_way, drain, drain_seconds=settings.drain_seconds).run(sockets=[listener])
     return 1 if failures else 0
-
-
-class _Server(uvicorn.Server):
-    """Answers until the node's worker processes have ended: it embeds what they still have in hand."""
-
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
-        super().__init__(config)
-        self._app = app
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._app.state.runner.drain()
-        await super().shutdown(sockets)
 
 
 def _require_keys(settings: Settings) -> None:

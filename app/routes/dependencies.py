@@ -12,6 +12,7 @@ from app.api_keys import Caller
 from app.errors import Unauthorized
 from app.limits import Admission
 from app.node import Node
+from app.occupancy import Occupancy
 from app.runner import Runner
 from app.settings import Settings
 from app.telemetry import Metrics
@@ -46,6 +47,12 @@ async def metrics(request: Request) -> Metrics:
 async def admission(request: Request) -> Admission:
     found = request.app.state.admission
     assert isinstance(found, Admission)
+    return found
+
+
+async def streams(request: Request) -> Occupancy:
+    found = request.app.state.streams
+    assert isinstance(found, Occupancy)
     return found
 
 
@@ -95,4 +102,5 @@ ServingNode = Annotated[Node, Depends(serving_node)]
 NodeSettings = Annotated[Settings, Depends(settings)]
 NodeMetrics = Annotated[Metrics, Depends(metrics)]
 SearchAdmission = Annotated[Admission, Depends(admission)]
+EventStreams = Annotated[Occupancy, Depends(streams)]
 EmbedAdmission = Annotated[Admission, Depends(embed_admission)]

@@ -1,6 +1,6 @@
 """Jobs: how far an ingestion is, and the receipts of its documents."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
 
@@ -10,10 +10,11 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from app.examples import ingest as examples
 from app.node import Node
-from app.routes.dependencies import ServingNode
+from app.routes.dependencies import EventStreams, ServingNode
 from app.routes.documented import CATALOG, answer, failures
 from app.schemas.ingest import JobEventOut, JobOut
 from app.schemas.wire import Text
+from app.streams import BoundedStream
 from ingestion.service import WATCH_SECONDS
 from ingestion.types import Job, JobId
 
@@ -78,23 +79,24 @@ async def cancel_job(job_id: JobPath, node: ServingNode) -> JobOut:
     response_class=EventSourceResponse,
     responses={
         200: answer(examples.EVENTS, "Events `job`, each with the job as JSON.", media_type=SSE, item=EVENT),
-        **FAILURES,
+        **failures("job_not_found", "invalid_text", "overloaded", *CATALOG),
     },
 )
-async def watch_job(job_id: JobPath, node: ServingNode) -> EventSourceResponse:
+async def watch_job(job_id: JobPath, node: ServingNode, streams: EventStreams) -> EventSourceResponse:
     """The job now, then at each change, as server-sent events; the stream ends with the job, or when the node stops."""
     stopping = anyio.Event()
     jobs = node.ingestion.watch(JobId(job_id), leaving=stopping.is_set)
     first = await anext(jobs)  # an unknown job is an error of the usual shape, not a broken stream
 
-    async def events() -> AsyncIterator[ServerSentEvent]:
+    async def events() -> AsyncGenerator[ServerSentEvent, None]:
         async with aclosing(jobs):
             yield _event(first)
             async for job in jobs:
                 yield _event(job)
 
-    return EventSourceResponse(
+    return BoundedStream(
         events(),
+        streams,
         ping=PING_SECONDS,
         send_timeout=SEND_SECONDS,
         shutdown_event=stopping,

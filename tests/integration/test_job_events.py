@@ -144,6 +144,24 @@ async def test_an_unknown_job_is_an_error_of_the_usual_shape(idle: Idle) -> None
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "job_not_found")
 
 
+async def test_streams_are_bounded_in_all_and_by_address(idle: Idle, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = await idle.accept(1)
+    streams = idle.listening.server.config.app.state.streams  # type: ignore[union-attr]
+    monkeypatch.setattr(streams, "total", streams.used + 2)
+    async with (
+        idle.http.stream("GET", f"/jobs/{job_id}/events") as first,
+        idle.http.stream("GET", f"/jobs/{job_id}/events"),
+    ):
+        assert first.status_code == 200
+        refused = await idle.http.get(f"/jobs/{job_id}/events")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+    await until(lambda: streams.used < streams.total - 1)
+    async with idle.http.stream("GET", f"/jobs/{job_id}/events") as again:
+        assert again.status_code == 200
+    await idle.http.post(f"/jobs/{job_id}/cancel")
+
+
 async def test_events_are_guarded_by_keys(idle: Idle) -> None:
     job_id = await idle.accept(1)
     async with httpx.AsyncClient(base_url=idle.listening.url) as stranger:

@@ -18,6 +18,7 @@ NEVER_DOCUMENTED = {
     "caller_gone",  # nobody is left to read it
     "internal",  # a defect: told of in the description of the whole
     *("host_not_allowed", "origin_not_allowed"),  # before any route: likewise
+    *("head_too_large", "malformed_request", "request_timeout", "too_many_connections"),
 }
 
 
