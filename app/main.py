@@ -20,7 +20,7 @@ from app.node import Components, OnStep
 from app.occupancy import Occupancy
 from app.openapi import described
 from app.origins import OriginCheck
-from app.routes import health
+from app.routes import docs_page, health
 from app.routes.dependencies import body_as_declared, caller
 from app.routes.guarded import GUARDED
 from app.runner import OnFailure, Runner
@@ -76,6 +76,7 @@ def create_app(
     app.state.under_way = UnderWay()
     error_handlers.install(app)
     app.include_router(health.router)
+    app.include_router(docs_page.router)
     for router in GUARDED:
         app.include_router(router, dependencies=[Depends(caller), Depends(body_as_declared)])
 

@@ -97,13 +97,8 @@ def described(**options: Any) -> Api:
         openapi_tags=[{"name": tag.name, "description": tag.description} for tag in TAGS],
         redirect_slashes=False,  # it would send callers to wherever their Host says
         generate_unique_id_function=lambda route: route.name,
-        swagger_ui_parameters={
-            "defaultModelsExpandDepth": 0,
-            "displayRequestDuration": True,
-            "filter": True,
-            "persistAuthorization": True,
-            "tryItOutEnabled": True,
-        },
+        docs_url=None,  # app.routes.docs_page
+        redoc_url=None,
         **options,
     )
 

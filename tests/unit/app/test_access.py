@@ -13,7 +13,7 @@ from app.settings import Settings
 
 KEY = "a key of this test"
 APP = create_app(Settings(api_keys=KEY))  # type: ignore[arg-type]  # as the environment has it
-PUBLIC = {"/", "/docs", "/openapi.json", "/health/live", "/health/ready"}
+PUBLIC = {"/", "/docs", "/docs/name", "/openapi.json", "/health/live", "/health/ready"}
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
