@@ -11,7 +11,7 @@ from app.client import Client
 from app.commands.audit import show_report
 from app.commands.completion import collection_names, model_names
 from app.commands.exits import Exit, print_json, print_line
-from app.commands.files import Choice, find_files
+from app.commands.files import Choice, find_files, reported_on
 from app.commands.ingest import ingest_documents, ingest_files, summarise
 from app.commands.jobs import cancel
 from app.commands.options import NODE, ApiKey, AsJson, CollectionName, Name, Url
@@ -77,7 +77,8 @@ def ingest(
         elif paths == [STDIN]:
             receipts = ingest_documents(client, collection, [read_document(name, media_type, told)], messages())
         else:
-            receipts = ingest_files(client, collection, find_files(paths, choice), messages(), told)
+            files = find_files(paths, choice, reported_on(messages()))
+            receipts = ingest_files(client, collection, files, messages(), told)
     if as_json:
         print_json({"documents": receipts})
         well = not any(receipt["error"] for receipt in receipts)

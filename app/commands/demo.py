@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from app.client import Client
-from app.commands.files import find_files
+from app.commands.files import Choice, find_files, reported_on
 from app.commands.ingest import ingest_files, summarise
 from app.commands.search import show_hits
 from app.commands.terminal import step_teller, wait_for_interrupt
@@ -47,7 +47,7 @@ def demo(settings: Settings, console: Console) -> int:
 
 
 def _show(client: Client, console: Console) -> bool:
-    files = find_files([SAMPLES])
+    files = find_files([SAMPLES], Choice(), reported_on(console))
     console.print(f"Ingesting {len(files)} documents from {SAMPLES}")
     healthy = summarise(ingest_files(client, DEFAULT_COLLECTION, files, console), console)
     for question in QUESTIONS:

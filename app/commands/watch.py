@@ -11,7 +11,7 @@ from watchfiles import watch
 
 from app.client import Client
 from app.commands.exits import Exit, exit_status
-from app.commands.files import Choice, files_below
+from app.commands.files import Choice, files_below, reported_on
 from app.commands.ingest import BYTES_A_REQUEST, ingest_files
 from langchain_tandem.client import NodeUnreachable, Refused
 from langchain_tandem.client.feeding import batches
@@ -65,6 +65,7 @@ class Follower:
         self._folders = folders
         self._choice = choice
         self._console = console
+        self._on_link = reported_on(console)
         self._delete = delete
         self._metadata = metadata
         self._sent: dict[str, Stamp] = {}
@@ -127,7 +128,7 @@ class Follower:
             if not folder.is_dir():
                 self._tell_once(f"{folder} is not there: its documents stay as they are.")
                 return None
-            for id_, path in files_below(folder, self._choice):
+            for id_, path in files_below(folder, self._choice, self._on_link):
                 if id_ in found:
                     raise InvalidRequest(
                         f"{found[id_][0]} and {path} would both become document {id_!r}; watch the folders apart."

@@ -1,10 +1,12 @@
 """Which files `tandem ingest` takes, and the ids that they get."""
 
+from io import StringIO
 from pathlib import Path, PurePath
 
 import pytest
+from rich.console import Console
 
-from app.commands.files import Choice, find_files
+from app.commands.files import Choice, find_files, reported_on
 from app.commands.patterns import is_like, is_within, split_pattern
 from retrieval.errors import InvalidRequest
 
@@ -23,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ids(*paths: Path, **choice: tuple[str, ...]) -> list[str]:
-    return [id_ for id_, _ in find_files(paths, Choice(**choice))]
+    return [id_ for id_, _ in find_files(paths, Choice(**choice), lambda *_: None)]
 
 
 @pytest.mark.parametrize(
@@ -115,3 +117,55 @@ def test_two_files_of_one_id_are_refused(folder: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"would both become document 'deep/d\.md'"):
         ids(folder, folder / "guides")
     assert ids(folder / "a.md", folder / "a.md") == ["a.md"]
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A folder with links: out of it, within it, to nowhere and in a circle."""
+    (tmp_path / "outside" / "deep").mkdir(parents=True)
+    (tmp_path / "outside" / "secret.md").write_text("secret")
+    (tmp_path / "outside" / "deep" / "secret.md").write_text("secret")
+    folder = tmp_path / "docs"
+    (folder / "guides").mkdir(parents=True)
+    (folder / "guides" / "a.md").write_text("words")
+    for name, target in {
+        "file.md": "../outside/secret.md",
+        "folder": "../outside",
+        "guides/absolute.md": str(tmp_path / "outside" / "secret.md"),
+        "guides/chain.md": "../file.md",
+        "twin": "../docs-2/a.md",
+        "up": "..",
+        "root": "/",
+        "inside.md": "guides/a.md",
+        "same": "guides",
+        "self": ".",
+        "loop": "loop",
+        "ping": "pong",
+        "pong": "ping",
+        "guides/circle": "..",
+        "nowhere.md": "gone.md",
+    }.items():
+        (folder / name).symlink_to(target)
+    (tmp_path / "docs-2").mkdir()
+    (tmp_path / "docs-2" / "a.md").write_text("secret")
+    return folder
+
+
+def test_links_that_leave_the_folder_are_skipped_and_reported(linked: Path) -> None:
+    console = Console(file=StringIO(), width=40)
+    found = find_files([linked, linked / "**/*.md"], Choice(), reported_on(console))
+    assert [id_ for id_, _ in found] == ["guides/a.md", "inside.md"]
+    assert {path.read_text() for _, path in found} == {"words"}
+    assert isinstance(console.file, StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 7
+    for name in ("file.md", "folder", "guides/absolute.md", "guides/chain.md", "twin", "up", "root"):
+        assert sum(line.startswith(f"{linked / name} was skipped: it links to ") for line in lines) == 1
+    assert f"{linked / 'folder'} was skipped: it links to {linked.parent / 'outside'}, outside of the folder." in lines
+
+
+def test_a_folder_and_a_file_that_are_named_may_be_links(linked: Path) -> None:
+    link = linked.parent / "link"
+    link.symlink_to(linked)
+    assert ids(link) == ["guides/a.md", "inside.md"]
+    assert ids(linked / "file.md") == ["file.md"]

@@ -91,6 +91,26 @@ def test_first_everything_then_only_what_changed(node: Node, said: StringIO, fol
     assert node.metadata == {"team": "kiln"}
 
 
+def test_links_that_leave_the_folder_are_never_sent_and_reported_once(
+    node: Node, said: StringIO, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "secret.md"
+    outside.write_text("secret")
+    (folder / "link.md").symlink_to(outside)
+    (folder / "here.md").symlink_to("a.md")
+    (folder / "loop").symlink_to(".")
+    follower = following(node, said, folder)
+    follower.sync()
+    (folder / "here.md").unlink()
+    (folder / "here.md").symlink_to(outside)
+    outside.write_text("changed")
+    follower.sync()
+    follower.sync()
+    assert node.requests == [["a.md", "here.md", "sub/b.md"]]
+    assert said.getvalue().count("link.md was skipped") == 1
+    assert said.getvalue().count("here.md was skipped") == 1
+
+
 def test_a_burst_goes_in_one_request(node: Node, said: StringIO, folder: Path) -> None:
     for number in range(50):
         (folder / f"n{number:02}.md").write_text(str(number))
