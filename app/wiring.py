@@ -116,7 +116,9 @@ def _own_url(settings: Settings) -> str:
 
 
 def build_store(settings: Settings) -> VectorStore:
-    endpoint = settings.milvus_uri or MilvusLiteServer(settings.data_dir / "milvus")
+    endpoint = settings.milvus_uri or MilvusLiteServer(
+        settings.data_dir / "milvus", require_room=build_reserve(settings).require
+    )
     token = settings.milvus_token if settings.milvus_uri else None
     return MilvusStore(
         endpoint,

@@ -7,9 +7,10 @@ from app import model_wiring
 from app.commands import doctor
 from app.model_wiring import build_profile, engine_options, model_hub
 from app.settings import load_settings
-from app.wiring import node_options, worker_environment
+from app.wiring import build_store, node_options, worker_environment
+from ingestion.disk_reserve import DiskReserve, Space
 from retrieval.dummy_models import write_dummy_pair
-from retrieval.errors import ModelUnavailable
+from retrieval.errors import ModelUnavailable, StoreFull
 
 
 async def test_who_sees_a_dummy_model_knows_it(tmp_path: Path) -> None:
@@ -88,3 +89,11 @@ def test_worker_processes_of_a_node_get_a_key_of_their_own_and_none_of_its_calle
 
 def test_worker_processes_of_a_node_without_keys_get_none() -> None:
     assert worker_environment(load_settings(), "internal")["TANDEM_ENGINE_API_KEY"] == ""
+
+
+def test_the_embedded_store_keeps_the_reserve_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = DiskReserve([tmp_path], 1, look=lambda path: Space(total=100, free=0))
+    monkeypatch.setattr("app.wiring.build_reserve", lambda settings: full)
+    store = build_store(load_settings(data_dir=tmp_path))
+    with pytest.raises(StoreFull):
+        store._session.require_room()
