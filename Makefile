@@ -2,7 +2,7 @@
 #   make demo                 the service on this CPU, with sample documents, in a few minutes
 #   make serve                the service; PORT and every TANDEM_* setting are honoured
 #   make serve DEVICE=cuda    the same on an NVIDIA GPU (chosen by itself where nvidia-smi finds one)
-#   make serve DEVICE=npu     the same on an Ascend NPU (where vllm-ascend is installed), in its image: deploy/ascend.md
+#   make serve DEVICE=npu     the same on an Ascend NPU (where vllm-ascend is installed), in its image: deploy/docs/en/ascend.md
 #   make test                 all tests            make check    what must be green before a commit
 SHELL := /bin/bash
 .DEFAULT_GOAL := help

@@ -29,7 +29,7 @@ if ! "$venv/bin/python" -c "$supported" 2> /dev/null; then
   done
   if [ -z "$python" ] && [ -n "$beside" ]; then
     echo "Tandem needs a Python 3.11 or 3.12 with vLLM and vllm-ascend to serve on an NPU; tried: $candidates." >&2
-    echo "Run it in the image of vllm-ascend (deploy/ascend.md tells how), or on this CPU: make DEVICE=cpu ..." >&2
+    echo "Run it in the image of vllm-ascend (deploy/docs/en/ascend.md tells how), or on this CPU: make DEVICE=cpu ..." >&2
     exit 1
   fi
   if [ -z "$python" ]; then

@@ -1,4 +1,4 @@
-"""tandem demo: a node of its own, the handbook in it, three questions."""
+"""tandem demo: a node of its own, the samples and the documentation in it, three questions."""
 
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from app.settings import Settings
 from app.spawn import running_node
 from retrieval.engines.devices import find_device
 
-SAMPLES = Path(__file__).parents[2] / "deploy" / "samples"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+SAMPLES = DEPLOY / "samples"
+DOCS = DEPLOY / "docs"
 QUESTIONS = (
     "What is checked before the service takes its first question?",
     "Who can see documents of another tenant?",
@@ -47,8 +49,8 @@ def demo(settings: Settings, console: Console) -> int:
 
 
 def _show(client: Client, console: Console) -> bool:
-    files = find_files([SAMPLES], Choice(), reported_on(console))
-    console.print(f"Ingesting {len(files)} documents from {SAMPLES}")
+    files = find_files([SAMPLES, DOCS], Choice(), reported_on(console))
+    console.print(f"Ingesting {len(files)} documents from {SAMPLES} and {DOCS}")
     healthy = summarise(ingest_files(client, DEFAULT_COLLECTION, files, console), console)
     for question in QUESTIONS:
         console.print()

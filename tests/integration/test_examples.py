@@ -1,5 +1,5 @@
-"""The examples of README.md, of langchain-tandem and of the pages in deploy/ do what they say, against a node with
-made-up models.
+"""The examples of README.md, of langchain-tandem and of the pages in deploy/docs/en do what they say, against a node
+with made-up models.
 
 Whatever stands in a fenced block is run, or is named here with the reason why it is not.
 """
@@ -27,19 +27,17 @@ NOT_RUN = {
     r"(\w+=\S+ )*(\.venv-npu/bin/)?tandem (serve|worker|doctor)\b": "nodes and workers; their own tests start them",
     r"\.venv-npu/bin/tandem plan": "of the device that is there",
     r"tandem (eval|bench) ": "minutes of work on judged collections; test_evaluate and test_bench run them",
-    r"tandem reembed .*--models|(\.venv-npu/bin/)?tandem models pull": "downloads models",
+    r"tandem reembed ": "fills a collection anew; test_reembed runs it",
+    r"(\.venv-npu/bin/)?tandem models pull": "downloads models",
     r"tandem ingest .*--watch": "ends only when it is told to; test_cli runs it",
-    r"tandem --install-completion": "changes the start-up files of a shell",
     r"(ASCEND_RT_VISIBLE_DEVICES=\d )?vllm serve |python -m sglang|text-embeddings-router |infinity_emb ": "servers",
     r"docker |npu-smi |source /usr/local/Ascend": "wants an NPU",
     r"export \w+=|(\w+=\S+\s*)+$": "settings alone",
-    r"modelscope download |pip |%pip ": "downloads",
-    r"tar |grep |systemctl |crontab ": "of the machine",
+    r"(\.venv/bin/)?pip |%pip |python3\.11 -m venv ": "downloads",
+    r"tar |grep |systemctl |crontab |printf ": "of the machine",
 }
 """Commands by how they begin."""
 NO_COMMANDS = {
-    "POST /ingest   ": "a drawing",
-    "retrieval/   the kernel": "the folders",
     '{\n  "mcpServers"': "settings of assistants; test_mcp uses them",
     '{\n  "nodes"': "nodes of n8n; test_mcp sends what they send",
     '{\n  "name": "Tandem"': "what is typed into Dify; test_dify uses it",
@@ -48,10 +46,8 @@ NO_COMMANDS = {
     '{\n  "model": "tandem"': "the same",
 }
 """Whole blocks by how they begin."""
-WITH_RESULTS = ("deploy/jupyter.md", "deploy/openai-and-rerank.md")
+WITH_RESULTS = ("deploy/docs/en/jupyter.md", "deploy/docs/en/openai-and-rerank.md")
 """Pages whose Python tests of their own run, which look at what comes out as well."""
-COLLECTIONS = ("reports", "old_manuals")
-"""That examples take for granted."""
 CREATED = re.compile(r"\{\s*\"name\": \"(\w+)\"|collections create (\w+)")
 
 
@@ -60,8 +56,8 @@ def reason_not_to_run(command: str) -> str | None:
 
 
 def commands_of(block: Block) -> list[str]:
-    """None of code, of a command with its output, and of what holds no commands."""
-    none = block.language == "python" or block.text.startswith(("$ ", *NO_COMMANDS))
+    """None of code, drawings and output, and of what holds no commands."""
+    none = block.language in ("python", "mermaid", "text") or block.text.startswith(tuple(NO_COMMANDS))
     return [] if none else block.commands()
 
 
@@ -125,12 +121,8 @@ def test_every_command_is_run_or_named_with_its_reason() -> None:
 async def test_the_examples_of_a_page(examples: Examples, page: Path) -> None:
     blocks = read_blocks(page)
     commands = [each for block in blocks for each in commands_of(block) if not reason_not_to_run(each)]
-    # What a page creates further down it uses further up; what it does not create, others have.
+    # What a page creates further down it may use further up.
     commands.sort(key=lambda command: CREATED.search(command) is None)
-    made = {name for command in commands for match in CREATED.findall(command) for name in match if name}
-    named = {name for name in COLLECTIONS if any(re.search(rf"\b{name}\b", command) for command in commands)}
-    for name in sorted(named - made):
-        await asyncio.to_thread(examples.command, f"tandem collections create {name}")
     for command in commands:
         await asyncio.to_thread(examples.command, command)
     for block in blocks:
@@ -138,7 +130,3 @@ async def test_the_examples_of_a_page(examples: Examples, page: Path) -> None:
             if str(page) in WITH_RESULTS:
                 continue
             await asyncio.to_thread(examples.python, block)
-        elif block.text.startswith("$ "):
-            command, _, shown = block.text[2:].partition("\n")
-            printed = await asyncio.to_thread(examples.command, command)
-            assert printed.split() == shown.split()

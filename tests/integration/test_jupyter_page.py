@@ -1,4 +1,4 @@
-"""deploy/jupyter.md: its cells run one after the other, and show what the page says."""
+"""deploy/docs/en/jupyter.md: its cells run one after the other, and show what the page says."""
 
 import ast
 import asyncio
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.faces import KEY, Face
 
-PAGE = Path(__file__).parents[2] / "deploy" / "jupyter.md"
+PAGE = Path(__file__).parents[2] / "deploy" / "docs" / "en" / "jupyter.md"
 
 
 def run(cells: list[str]) -> list[object]:

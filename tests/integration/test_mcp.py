@@ -1,5 +1,5 @@
 """The MCP server, asked by the protocol's official client over streamable HTTP and over stdio, with the settings of
-deploy/mcp.md; and as n8n asks, with those of deploy/n8n.md."""
+deploy/docs/en/mcp.md; and as n8n asks, with those of deploy/docs/en/n8n.md."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""deploy/open-webui.md: with its settings, what Open WebUI sends is answered as it reads it.
+"""deploy/docs/en/open-webui.md: with its settings, what Open WebUI sends is answered as it reads it.
 
 Its requests are those of backend/open_webui/retrieval/utils.py and retrieval/models/external.py.
 """
@@ -14,7 +14,7 @@ import pytest
 from retrieval.types import Lane, TextKind
 from tests.support.faces import KEY, Face
 
-PAGE = Path(__file__).parents[2] / "deploy" / "open-webui.md"
+PAGE = Path(__file__).parents[2] / "deploy" / "docs" / "en" / "open-webui.md"
 CHUNKS = ["An hour passes.", "The kiln is hot.", "A kiln."]
 
 

@@ -1,4 +1,4 @@
-"""deploy/ascend.md and its Chinese twin say the same, and what the code does."""
+"""The Ascend page says what the code does, in both languages."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from retrieval.engines.ascend import CACHE_MENDED, GRAPH_SIZES, GRAPH_SIZES_310P
 from tests.support.twins import commands
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-PAGES = {name: (DEPLOY / name).read_text(encoding="utf-8") for name in ("ascend.md", "ascend.zh-CN.md")}
+PAGES = {name: (DEPLOY / "docs" / name / "ascend.md").read_text(encoding="utf-8") for name in ("en", "zh")}
 
 
 def test_both_languages_give_the_same_commands() -> None:

@@ -12,7 +12,7 @@ from app.commands.exits import Exit, exit_status
 from langchain_tandem.client import NodeUnreachable, Refused, TandemClientError
 from retrieval.errors import ConfigurationError, EngineFailed, InvalidRequest, ModelUnavailable, TandemError
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "deploy" / "docs" / "en" / "command-line.md"
 
 
 def refused(status: int, code: str = "overloaded") -> Refused:
@@ -92,9 +92,9 @@ def test_a_file_of_figures_is_no_stdout() -> None:
     assert (result.exit_code, json.loads(result.stdout)["error"]["code"]) == (2, "invalid_request")
 
 
-def test_help_and_readme_have_the_table() -> None:
+def test_help_and_the_page_have_the_table() -> None:
     shown = " ".join(CliRunner().invoke(cli.app, ["--help"], terminal_width=400).output.split())
-    readme = README.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     for each in Exit:
         assert f"{each.value} {each.meaning}" in shown
-        assert f"| {each.value} | {each.meaning} |" in readme
+        assert f"| {each.value} | {each.meaning} |" in page
