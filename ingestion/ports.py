@@ -222,7 +222,8 @@ class Catalog(Lifecycle, Protocol):
         largest: int | None = None,
         collections: Sequence[str] | None = None,
     ) -> Sequence[Claim]:
-        """Leases up to `limit` documents that are queued and due, or whose lease ran out; oldest first. `largest`
+        """Leases up to `limit` documents that are queued and due, or whose lease ran out. Jobs take turns, document by
+        document, each in its own order: one that comes later does not wait for all documents of those before. `largest`
         passes over originals of more bytes, `collections` over those of all others.
 
         No two callers ever hold live leases on the same document. Each claim counts one attempt, also of a document

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import and_, case, func, select, update
+from sqlalchemy import Row, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.catalog import collections, records
+from ingestion.catalog import collections, records, turns
 from ingestion.catalog.batches import batches
 from ingestion.catalog.tables import documents
 from ingestion.errors import Cancelled, DocumentNotFound
@@ -58,20 +58,24 @@ async def requeue(
     connection: AsyncConnection, collection: str, versions: Mapping[DocumentId, int], now: datetime
 ) -> int:
     """See Catalog.requeue."""
-    count = 0
+    idle: list[Row[str, int, bool]] = []
     for some in batches(sorted(versions)):
-        these = and_(documents.c.collection == collection, documents.c.id.in_(some))
-        idle = and_(documents.c.state == "ready", documents.c.lease_token.is_(None))
-        query = select(documents.c.id, documents.c.version).where(these, idle).order_by(documents.c.id)
-        rows = (await connection.execute(query.with_for_update())).all()
-        ids = [row.id for row in rows if row.version == versions[row.id]]
+        query = (
+            select(documents.c.id, documents.c.version, documents.c.background)
+            .where(documents.c.collection == collection, documents.c.id.in_(some))
+            .where(documents.c.state == "ready", documents.c.lease_token.is_(None))
+            .order_by(documents.c.id)
+            .with_for_update()
+        )
+        idle += [row for row in await connection.execute(query) if row.version == versions[row.id]]
+    await turns.requeue(connection, collection, idle)
+    for ids in batches(row.id for row in idle):
         await connection.execute(
             update(documents)
             .where(documents.c.collection == collection, documents.c.id.in_(ids))
             .values(state="queued", attempts=0, available_at=now, due_at=now)
         )
-        count += len(ids)
-    return count
+    return len(idle)
 
 
 async def blobs_in_use(connection: AsyncConnection, hashes: Several[str]) -> set[str]:

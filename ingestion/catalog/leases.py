@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Row,
+    Select,
     String,
     Update,
     and_,
@@ -28,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.catalog import endings, records
+from ingestion.catalog import endings, records, turns
 from ingestion.catalog.batches import batches
 from ingestion.catalog.records import Values
 from ingestion.catalog.tables import documents
@@ -59,24 +60,32 @@ async def claim(
     for background in (False, True):
         if len(rows) == limit:
             break
-        due = (
-            select(documents.c.collection, documents.c.id)
-            .where(documents.c.background == background, documents.c.due_at <= now)
-            .order_by(documents.c.due_at, documents.c.position)
-            .limit(limit - len(rows))
-            .with_for_update(skip_locked=True)
-        )
+        wanted = due(limit - len(rows), now, background=background)
         if largest is not None:
-            due = due.where(documents.c.size <= largest)
+            wanted = wanted.where(documents.c.size <= largest)
         if collections is not None:
-            due = due.where(documents.c.collection.in_(collections))
-        first = due.cte("due")
+            wanted = wanted.where(documents.c.collection.in_(collections))
+        first = wanted.cte("due")
         # A ready document whose lease ran out was about to be deleted, and may have lost chunks: it is done anew.
         attempts = case((documents.c.state == "ready", 1), else_=documents.c.attempts + 1)
         statement = _lease(connection, worker, now + lease).values(state="queued", attempts=attempts)
         statement = statement.where(documents.c.collection == first.c.collection, documents.c.id == first.c.id)
         rows += (await connection.execute(statement.returning(*documents.c))).all()
-    return [_claim(row) for row in sorted(rows, key=lambda row: (row.background, row.available_at, row.position))]
+    # Whoever passes over large documents runs ahead of their turns: large ones that come later would wait for all.
+    if largest is None:
+        await turns.advance(connection, rows)
+    return [_claim(row) for row in sorted(rows, key=lambda row: (row.background, row.turn, row.available_at))]
+
+
+def due(limit: int, now: datetime, *, background: bool) -> Select[str, str]:
+    """The next documents that nobody else is claiming, locked."""
+    return (
+        select(documents.c.collection, documents.c.id)
+        .where(documents.c.background == background, documents.c.due_at <= now)
+        .order_by(documents.c.turn, documents.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
 
 
 async def claim_document(

@@ -80,7 +80,7 @@ def digest(document: Document) -> str:
     return sha256(canonical.encode()).hexdigest()
 
 
-def document_values(document: Document, *, position: int, background: bool, now: datetime) -> Values:
+def document_values(document: Document, *, turn: int, background: bool, now: datetime) -> Values:
     """A document that was never seen before, queued."""
     return {
         "collection": document.collection,
@@ -106,7 +106,7 @@ def document_values(document: Document, *, position: int, background: bool, now:
         "error_message": None,
         "cancelled": False,
         "background": background,
-        "position": position,
+        "turn": turn,
         "available_at": now,
         "due_at": now,
     }

@@ -113,11 +113,11 @@ documents = Table(
     Column("cancelled", Boolean, nullable=False),
     # A list of chunk ids; see DocumentRecord.
     Column("rollback_ids", Json),
-    # The queue. `background` goes after all others that are due; `position` orders the documents of one job;
+    # The queue. `background` goes after all others that are due; `turn` orders the rest, see turns.py;
     # `available_at` is when the current version may be worked on; `due_at` is when the next worker may take it: the
     # end of the lease while there is one, else `available_at` while queued, else nothing.
     Column("background", Boolean, nullable=False),
-    Column("position", Integer, nullable=False),
+    Column("turn", BigInteger, nullable=False),
     Column("available_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),
     # The lease. The token is new with every claim, so that an old claim never closes a later one.
@@ -125,9 +125,18 @@ documents = Table(
     Column("lease_worker", String),
     Column("lease_version", Integer),
     # Only of what is queued or leased: a claim never walks past the documents that are done.
-    Index("documents_due", "background", "due_at", "position", sqlite_where=IN_QUEUE, postgresql_where=IN_QUEUE),
+    Index("documents_due", "background", "turn", "due_at", sqlite_where=IN_QUEUE, postgresql_where=IN_QUEUE),
     Index("documents_lease", "lease_token", unique=True),
     Index("documents_sha256", "sha256", "collection", "id"),
+)
+
+# Two rows, see turns.py: the greatest turn that was ever claimed, and the last one given to a document queued anew.
+turns = Table(
+    "turns",
+    metadata,
+    Column("background", Boolean, primary_key=True),
+    Column("claimed", BigInteger, nullable=False),
+    Column("requeued", BigInteger, nullable=False),
 )
 
 jobs = Table(

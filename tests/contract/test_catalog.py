@@ -64,7 +64,7 @@ class TestCollections:
         await catalog.add_collection(a_collection("kept"))
         await catalog.accept(JOB, "docs", [a_document("a"), a_document("b")])
         await catalog.accept(OTHER, "kept", [a_document("a", collection="kept")])
-        claims = await catalog.claim(WORKER, limit=2, lease=LEASE, now=NOW)
+        claims = await catalog.claim(WORKER, limit=2, lease=LEASE, now=NOW, collections=["docs"])
         await catalog.remove_collection("docs")
         with pytest.raises(CollectionNotFound):
             await catalog.collection("docs")

@@ -3,13 +3,14 @@
 import asyncio
 import json
 from dataclasses import replace
+from datetime import timedelta
 from hashlib import sha256
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Column, Connection, MetaData, Table, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from ingestion.catalog import migrations, records
@@ -86,7 +87,8 @@ def of_the_first_release(connection: Connection) -> None:
     rows, receipts = [], []
     for position, name in enumerate([*names, "queued"]):
         document = a_document(name)
-        row = records.document_values(document, position=position, background=False, now=NOW)
+        row = records.document_values(document, turn=position, background=False, now=NOW)
+        row["position"] = row.pop("turn")
         parts = [document.sha256, document.title, document.media_type, document.partition, 128, 16]
         row["digest"] = sha256(json.dumps([*parts, dict(document.metadata)], sort_keys=True).encode()).hexdigest()
         for added in ("chunk_digest", "cancelled", "background"):
@@ -99,9 +101,43 @@ def of_the_first_release(connection: Connection) -> None:
             del receipts[-1][added]
     job = {"id": "old", "collection": "docs", "created_at": NOW}
     for table, values in (("collections", [collection]), ("jobs", [job]), ("documents", rows), ("receipts", receipts)):
-        columns = [catalog_tables.metadata.tables[table].c[name] for name in values[0]]
-        old = Table(table, MetaData(), *(Column(column.name, column.type) for column in columns))
+        types = {name: column.type for name, column in catalog_tables.metadata.tables[table].c.items()}
+        old = Table(table, MetaData(), *(Column(name, types.get(name, Integer())) for name in values[0]))
         connection.execute(old.insert(), values)
+
+
+def before_turns(connection: Connection) -> None:
+    """Two jobs, one after the other, and one in the background."""
+    migrations.upgrade(connection, "0008")
+    collection = records.collection_values(a_collection())
+    connection.execute(catalog_tables.collections.insert().values(collection))
+    for name, minutes in (("background", 0), ("first", 1), ("second", 2)):
+        now = NOW - timedelta(hours=1) + timedelta(minutes=minutes)
+        for position in range(3):
+            document = a_document(f"{name} {position}")
+            row = records.document_values(document, turn=position, background=name == "background", now=now)
+            row["position"] = row.pop("turn")
+            types = {name: column.type for name, column in catalog_tables.documents.c.items()}
+            old = Table("documents", MetaData(), *(Column(name, types.get(name, Integer())) for name in row))
+            connection.execute(old.insert().values(row))
+
+
+async def test_give_turns_to_what_is_queued(database_url: str) -> None:
+    engine = create_async_engine(parse_url(database_url))
+    async with engine.begin() as connection:
+        await connection.run_sync(before_turns)
+    await engine.dispose()
+    catalog = SqlCatalog(database_url)
+    await catalog.start()
+    claims = await catalog.claim(WORKER, limit=2, lease=LEASE, now=NOW)
+    await catalog.accept(JobId("new"), "docs", [a_document("new 0"), a_document("new 1")])
+    claims = [*claims, *await catalog.claim(WORKER, limit=20, lease=LEASE, now=NOW)]
+    await catalog.close()
+    assert [claim.record.document.id for claim in claims] == [
+        *("first 0", "second 0"),
+        *("new 0", "first 1", "second 1", "new 1", "first 2", "second 2"),
+        *("background 0", "background 1", "background 2"),
+    ]
 
 
 async def test_of_a_database_with_documents(database_url: str) -> None:
