@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from ingestion.errors import Overloaded
 
 MAX_RETRY_AFTER_SECONDS = 60
+FILLED = 0.8
+"""Of the deadline, at most, by work under way: a speed is an estimate, and whoever is admitted last has to end in time,
+not in part."""
 
 
 class Admission:
@@ -27,8 +30,8 @@ class Admission:
 
     @asynccontextmanager
     async def admit(self, count: int, seconds: float = 0.0, *, whatever_alone: bool = True) -> AsyncIterator[None]:
-        """Raises Overloaded where `count` more would pass the bound, or `seconds` more the deadline. An idle node
-        always takes one request, but for the seconds of one that is not taken `whatever_alone`."""
+        """Raises Overloaded where `count` more would pass the bound, or `seconds` more FILLED of the deadline. An idle
+        node always takes one request, but for one of more than the deadline that is not taken `whatever_alone`."""
         if self._used and self._used + count > self._capacity:
             spare = self._used + count - self._capacity
             raise Overloaded(
@@ -37,11 +40,12 @@ class Admission:
                 retry_after_s=_retry_after(self._seconds * spare / self._used),
             )
         expected = self._seconds + seconds
-        if expected > self._deadline and (self._used or not whatever_alone):
+        most = self._deadline * FILLED if self._used else self._deadline
+        if expected > most and (self._used or not whatever_alone):
             raise Overloaded(
-                f"This would take about {seconds:.3g} s, after {self._seconds:.3g} s of work under way: more than "
+                f"This would take about {seconds:.3g} s, after {self._seconds:.3g} s of work under way: too much for "
                 f"{self._deadline:g} s (TANDEM_SEARCH_DEADLINE_SECONDS). Try again later, or with fewer {self._what}.",
-                retry_after_s=_retry_after(expected - self._deadline),
+                retry_after_s=_retry_after(expected - most),
             )
         self._used += count
         self._seconds += seconds

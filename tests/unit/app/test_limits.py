@@ -26,7 +26,7 @@ async def test_an_idle_node_takes_a_search_larger_than_the_bound() -> None:
 
 
 async def test_what_cannot_be_answered_in_time_is_refused_with_when_it_could_be() -> None:
-    admission = Admission(8000, "candidates", 60)
+    admission = Admission(8000, "candidates", 75)  # filled up to 60 s
     async with admission.admit(50, 40), admission.admit(50, 20):
         assert admission.seconds == 60
         with pytest.raises(Overloaded, match="TANDEM_SEARCH_DEADLINE_SECONDS") as refused:
