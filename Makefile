@@ -46,7 +46,7 @@ test: setup-dev  ## All tests
 test-unit: setup-dev  ## The fast tests
 	@.venv/bin/python -m pytest tests/unit $(ARGS)
 
-chaos: setup-dev  ## Everything that can be killed is killed, often (40 minutes); prints figures
+chaos: setup-dev  ## All that can be killed, hung, filled or attacked is, often (an hour); prints figures
 	@.venv/bin/python -m pytest tests/chaos --chaos=long $(ARGS)
 
 fuzz: setup-dev  ## Every route asked thousands of times at random, by schemathesis (minutes)

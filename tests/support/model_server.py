@@ -5,6 +5,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from threading import Thread
+from time import monotonic
 from typing import Any
 from zlib import crc32
 
@@ -15,6 +16,8 @@ import uvicorn
 from tests.support.engines import TINY_DIMENSION
 from tests.support.waiting import wait_until
 
+_STEP_S = 0.05
+"""How soon a change of `seconds` shows."""
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -23,10 +26,12 @@ class ModelServer:
     """One that embeds and classifies, in a thread of this process."""
 
     def __init__(self, port: int, *, seconds: float = 0.0) -> None:
-        """`seconds`: what each request takes."""
+        """`seconds`: what each request takes; can be changed while it serves."""
         self.url = f"http://127.0.0.1:{port}"
         self._port = port
-        self._seconds = seconds
+        self.seconds = seconds
+        self.document_seconds = 0.0
+        """What is added for embeddings of several texts, as only documents have them."""
         self._server: uvicorn.Server | None = None
         self._thread: Thread | None = None
 
@@ -48,18 +53,25 @@ class ModelServer:
     async def _answer(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         data: list[dict[str, object]] = []
         if scope["path"] != "/health":
-            await asyncio.sleep(self._seconds)
             body = b""
             while True:
                 message = await receive()
                 body += message.get("body", b"")
                 if not message.get("more_body"):
                     break
-            output = _embedding if scope["path"] == "/v1/embeddings" else _probability
-            data = [{"index": place, **output(ids)} for place, ids in enumerate(orjson.loads(body)["input"])]
+            inputs = orjson.loads(body)["input"]
+            embeds = scope["path"] == "/v1/embeddings"
+            await self._take_time(of_documents=embeds and len(inputs) > 1)
+            output = _embedding if embeds else _probability
+            data = [{"index": place, **output(ids)} for place, ids in enumerate(inputs)]
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": orjson.dumps({"data": data})})
+
+    async def _take_time(self, *, of_documents: bool) -> None:
+        started = monotonic()
+        while (left := started + self.seconds + (self.document_seconds if of_documents else 0) - monotonic()) > 0:
+            await asyncio.sleep(min(left, _STEP_S))
 
 
 def _embedding(ids: Sequence[int]) -> dict[str, object]:

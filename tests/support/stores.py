@@ -56,6 +56,11 @@ class ServerProcess:
             self._process.wait()
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """As by Ctrl-C; what has not ended in time is killed."""
         if self._process is not None:
