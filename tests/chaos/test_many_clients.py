@@ -101,7 +101,7 @@ async def test_a_full_disk_refuses_documents_and_stores_nothing_of_them(
             accepted += [f"{number}a", f"{number}b"]
             number += 1
         assert accepted
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "blob_store_unavailable")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_full")
         assert "Retry-After" in answer.headers
         await sender.until_ended(seconds=60)
         assert sorted(document["id"] for document in await documents_of(http)) == accepted

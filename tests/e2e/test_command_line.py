@@ -53,7 +53,7 @@ def test_search_shows_rank_score_move_title_and_excerpt(filled: ServedNode) -> N
     first = next(line for line in shown.splitlines() if line.startswith("1 "))
     assert re.match(r"1\s+0\.\d{3}\s+\d+\s+([↑↓]\d+|=)", first)
     assert "self-test" in shown.lower()
-    assert re.search(r"embed \d+ ms, hybrid recall \d+ ms, rerank of 50 \d+ ms", shown)
+    assert re.search(r"embed \d+ ms, hybrid recall \d+ ms, rerank of \d+ \d+ ms", shown)
 
 
 def test_reranking_reorders_and_every_hit_carries_both_scores_and_ranks(filled: ServedNode) -> None:

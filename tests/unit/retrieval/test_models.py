@@ -175,3 +175,9 @@ def test_installed_models(folder: Path, tmp_path: Path) -> None:
     assert (tiny.name, tiny.folder, tiny.complete) == ("org/tiny", folder, True)
     assert tiny.bytes == sum(file.stat().st_size for file in folder.iterdir())
     assert (other.name, other.bytes, other.complete) == ("org/other", 5, False)
+
+
+@pytest.mark.parametrize("name", ["m" * 300, f"organisation/{'m' * 290}", f"{'o' * 290}/m"])
+async def test_a_name_too_long_for_the_file_system_is_no_model(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelUnavailable, match="neither a folder nor an id"):
+        await ModelHub(tmp_path).resolve(name)
