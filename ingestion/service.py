@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from ingestion.changes import Changes
 from ingestion.disk_reserve import DiskReserve
-from ingestion.errors import BlobMissing, DocumentBusy, IdempotencyConflict, TooLarge
+from ingestion.errors import BlobMissing, DocumentBusy, DocumentNotFound, IdempotencyConflict, TooLarge
 from ingestion.idempotency import request_digest
 from ingestion.originals import Originals
 from ingestion.parsers.detect import detect
@@ -195,10 +195,15 @@ class IngestionService:
         return document, data
 
     async def delete(self, collection_name: str, document_id: DocumentId) -> None:
-        """Returns when the store holds no chunk of the document. Raises DocumentNotFound, DocumentBusy."""
-        claim = await self._catalog.claim_document(
-            collection_name, document_id, self._worker, lease=timedelta(seconds=60), now=datetime.now(UTC)
-        )
+        """Returns when the store holds no chunk of the document. Raises CollectionNotFound, DocumentNotFound,
+        DocumentBusy."""
+        try:
+            claim = await self._catalog.claim_document(
+                collection_name, document_id, self._worker, lease=timedelta(seconds=60), now=datetime.now(UTC)
+            )
+        except DocumentNotFound:
+            await self._catalog.collection(collection_name)  # where that is what is missing, it is what is said
+            raise
         try:
             # Only now: under a lease the name is not given to other vectors.
             collection = await self._catalog.collection(collection_name)
