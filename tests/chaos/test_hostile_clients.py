@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.chaos import Figure
 from tests.support.hostile import asking, attacking, dripping, leaving, listening_on, pouring, request, silent
-from tests.support.ingesting import a_text
+from tests.support.ingesting import CHUNKING, a_text
 from tests.support.load import a_question, closed_loop
 from tests.support.outside import API_KEY, REQUEST_S, OutsideNode
 
@@ -41,7 +41,8 @@ async def test_searches_go_on_while_hostile_clients_do_what_they_can(
         await outside.ingest(http, {name: a_text(name, 20) for name in names})
         alone = await closed_loop(http, clients=NORMAL_CLIENTS, seconds=1)
         outside.models.document_seconds = 3600.0
-        body = {"documents": [{"id": "waiting", "text": a_text("waiting", 3)}]}
+        # Of several chunks: models keep only those waiting.
+        body = {"documents": [{"id": "waiting", "text": a_text("waiting", 20)}], "chunking": CHUNKING}
         job = (await http.post("/ingest", json=body)).json()["job_id"]
         before, files = outside.megabytes(), process.num_fds()
         question = str(dict(a_question())).replace("'", '"').encode()
@@ -83,6 +84,7 @@ async def test_searches_go_on_while_hostile_clients_do_what_they_can(
         async with attacking(int(outside.url.rpartition(":")[2]), attacks) as met:
             await asyncio.sleep(0.5)
             attacked = await closed_loop(http, clients=NORMAL_CLIENTS, seconds=seconds)
+            watched = (await http.get(f"/jobs/{job}")).json()
             growth = outside.megabytes() - before
             held = process.num_fds() - files
         outside.models.document_seconds = 0.0
@@ -108,4 +110,5 @@ async def test_searches_go_on_while_hostile_clients_do_what_they_can(
     for name in ("headers byte by byte", "bodies byte by byte"):
         assert met[name].ends, (name, met[name])
         assert met[name].longest_s < REQUEST_S + MARGIN_S, (name, met[name])
+    assert watched["state"] in ("queued", "running"), watched  # a job that has ended has no streams
     assert met["streams of one job"].ends["429"], met["streams of one job"]
