@@ -67,7 +67,8 @@ async def overload(node: OutsideNode, name: str, figure: Figure, *, long_form: b
     assert during.goodput >= LEAST_GOODPUT["long" if long_form else "short"] * able.goodput
     assert offered.percentile(0.99) <= SEARCH_DEADLINE_S + MARGIN_S
     assert set(offered.refused) <= {"429 overloaded"}, offered
-    assert offered.refused["429 overloaded"] > 0
+    # A few seconds of three times the load may all fit into one deadline.
+    assert offered.refused["429 overloaded"] > 0 or not long_form
     assert offered.without_retry_after == 0
     assert max(memory) - before < MOST_GROWTH_MB
     assert not after.refused, after

@@ -51,7 +51,7 @@ def test_search_shows_rank_score_move_title_and_excerpt(filled: ServedNode) -> N
     shown = filled.tandem("search", "What is checked before the service takes its first question?", "-k", "3")
     assert re.search(r"#\s+blended\s+recall\s+document\s+excerpt", shown)
     first = next(line for line in shown.splitlines() if line.startswith("1 "))
-    assert re.match(r"1\s+0\.\d{3}\s+\d+\s+([↑↓]\d+|=)", first)
+    assert re.match(r"1\s+[01]\.\d{3}\s+\d+\s+([↑↓]\d+|=)", first)
     assert "self-test" in shown.lower()
     assert re.search(r"embed \d+ ms, hybrid recall \d+ ms, rerank of \d+ \d+ ms", shown)
 
