@@ -10,8 +10,7 @@ from starlette.types import Scope
 
 from app.errors import InvalidJson, error_body, validation_error
 from app.tags import shape_at
-from ingestion.disk_reserve import FULL
-from retrieval.errors import InvalidRequest, StoreFull, TandemError
+from retrieval.errors import NO_ROOM, InvalidRequest, StoreFull, TandemError
 
 log = structlog.get_logger()
 
@@ -42,7 +41,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             log.error("the disk is full", path=request.url.path, reason=str(error.strerror))
             return shape_at(request.scope).response(
                 StoreFull("A disk is full (the data folder's, or /tmp): free space.")

@@ -1,7 +1,6 @@
 """Room that is kept free on the disks of the embedded stores, so that what was accepted can be finished and deletes
 stay possible."""
 
-import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ from retrieval.errors import StoreFull
 SHARE = 0.05
 """Of a disk, at most: the reserve of a small one is smaller."""
 FRESH_SECONDS = 1.0
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What the system says where there is no room, or none for this user."""
 
 
 @dataclass(frozen=True, slots=True)

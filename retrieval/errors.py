@@ -1,6 +1,10 @@
 """The one tree of errors. Adapters translate into it; a `code` is part of the wire and never changes its meaning."""
 
+import errno
 from typing import ClassVar
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Numbers of an OSError where the disk is full, or this user's share of it."""
 
 
 class TandemError(Exception):

@@ -16,14 +16,15 @@ async def keep_running(
     start: Callable[[], Awaitable[None]],
     *,
     on_failed_start: Callable[[str], None] | None = None,
+    hopeless: tuple[type[Exception], ...] = (),
     first_pause_seconds: float,
     longest_pause_seconds: float,
     stable_seconds: float,
 ) -> None:
     """Until it is cancelled. `ended` returns why the part has ended, when it has. `start` removes what is left of it
     and starts it again; whatever it raises is reported to `on_failed_start` and tried again: a machine that has no
-    memory, process or file descriptor to spare has some later. Pauses before a start double up to the longest one;
-    after the part has run for `stable_seconds` they begin anew."""
+    memory, process or file descriptor to spare has some later. Only what is `hopeless` is raised. Pauses before a
+    start double up to the longest one; after the part has run for `stable_seconds` they begin anew."""
     loop = asyncio.get_running_loop()
     pause = first_pause_seconds
     while True:
@@ -39,6 +40,8 @@ async def keep_running(
             try:
                 await start()
                 started = True
+            except hopeless:
+                raise
             except Exception as error:  # noqa: BLE001  # nobody else would try again
                 reason = error.message if isinstance(error, TandemError) else f"{type(error).__name__}: {error}"
                 if on_failed_start:

@@ -14,9 +14,8 @@ from ingestion.blobs.naming import check_names, hash_at, path_of
 from ingestion.blobs.trouble import Trouble
 from ingestion.blobs.writer_process import WriterProcess
 from ingestion.blobs.writing import WRITERS, made_partial, parts, read, write
-from ingestion.disk_reserve import FULL
 from ingestion.errors import BlobStoreUnavailable
-from retrieval.errors import StoreFull
+from retrieval.errors import NO_ROOM, StoreFull
 
 APART = 64
 """So many blobs at once are written by a process of its own; for fewer its start is not worth while."""
@@ -130,6 +129,6 @@ class FolderBlobStore:
         except OSError as error:
             message = f"The blob store cannot be {done}: {error.strerror or error}."
             self._trouble.note(message)
-            if error.errno in FULL:
+            if error.errno in NO_ROOM:
                 raise StoreFull(message) from error
             raise BlobStoreUnavailable(message) from error

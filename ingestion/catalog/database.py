@@ -25,9 +25,8 @@ from structlog import get_logger
 
 from ingestion.catalog import migrations
 from ingestion.catalog.tables import collections
-from ingestion.disk_reserve import FULL
 from ingestion.errors import CatalogUnavailable
-from retrieval.errors import ConfigurationError, InvalidRequest, StoreFull, TandemError
+from retrieval.errors import NO_ROOM, ConfigurationError, InvalidRequest, StoreFull, TandemError
 
 logger = get_logger()
 
@@ -218,7 +217,7 @@ def _code(error: BaseException) -> str | None:
 
 
 def _is_full(error: BaseException) -> bool:
-    return _code(error) in FULL_CODES or (isinstance(error, OSError) and error.errno in FULL)
+    return _code(error) in FULL_CODES or (isinstance(error, OSError) and error.errno in NO_ROOM)
 
 
 def _reason(error: BaseException) -> str:

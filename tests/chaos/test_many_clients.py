@@ -1,7 +1,6 @@
 """Many clients send the same at once; and a disk that is full while documents come in."""
 
 import asyncio
-import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +21,7 @@ from tests.support.ingesting import Sender, a_text, asked, check_everything, cli
 from tests.support.listening import listening
 from tests.support.node import real_but_for
 from tests.support.originals import files
+from tests.support.small_disk import small_disk_or_skip
 
 CLIENTS = 8
 A_REQUEST = 20
@@ -60,16 +60,8 @@ async def test_the_same_documents_from_many_clients_are_stored_once(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of DISK_BYTES."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", folder], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small file system needs the right to mount one: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with small_disk_or_skip(tmp_path / "small disk", DISK_BYTES) as disk:
+        yield disk
 
 
 async def test_a_full_disk_refuses_documents_and_stores_nothing_of_them(

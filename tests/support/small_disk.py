@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 
 class CannotMount(Exception):
     """This process may not mount a file system."""
@@ -38,12 +40,24 @@ class SmallDisk:
 def small_disk(folder: Path, size: int) -> Iterator[SmallDisk]:
     """A new file system of `size` bytes at `folder`. Raises CannotMount."""
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True
-    )
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise CannotMount("there is no program that mounts file systems") from error
     if mounted.returncode:
         raise CannotMount(f"a small file system needs the right to mount one: {mounted.stderr.strip()}")
     try:
         yield SmallDisk(folder)
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextmanager
+def small_disk_or_skip(folder: Path, size: int) -> Iterator[Path]:
+    """Its folder, for a test that needs one."""
+    try:
+        with small_disk(folder, size) as disk:
+            yield disk.folder
+    except CannotMount as error:
+        pytest.skip(str(error))

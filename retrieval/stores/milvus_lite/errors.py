@@ -8,9 +8,9 @@ from pathlib import Path
 from milvus_lite.adapter.grpc import errors
 from milvus_lite.exceptions import MilvusLiteError
 
+from retrieval.errors import NO_ROOM
 from retrieval.stores.milvus_errors import DISK_FULL
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
 
 
@@ -32,7 +32,7 @@ def full_disk_named() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in NO_ROOM:
             raise DiskFull(" ".join(str(error).split())) from error
         raise
 

@@ -18,6 +18,7 @@ import structlog
 from retrieval.errors import ConfigurationError, StoreFailed, StoreUnavailable
 from retrieval.process_environment import process_environment
 from retrieval.stores.milvus_lite.heartbeat import IN_USE, Beat
+from retrieval.supervision import keep_running
 
 _log = structlog.get_logger()
 
@@ -236,26 +237,26 @@ class MilvusLiteServer:
             )
 
     async def _keep_running(self) -> None:
-        backoff = _FIRST_BACKOFF_S
-        while True:
-            started = monotonic()
-            reason = await self._end_of_child()
-            self._failure = f"{reason} It is being started again."
-            self.on_lost(self._failure)
-            if monotonic() - started > _STABLE_S:
-                backoff = _FIRST_BACKOFF_S
-            while self._failure is not None:
-                _log.error("milvus_lite_ended", reason=reason, restart_in_s=backoff)
-                await asyncio.sleep(backoff)
-                backoff = min(2 * backoff, _MAX_BACKOFF_S)
-                try:
-                    await self._spawn()
-                except StoreFailed as error:
-                    self._failure = error.message
-                    _log.error("milvus_lite_damaged", error=error.message)
-                    return
-                except StoreUnavailable as error:
-                    _log.error("milvus_lite_start_failed", error=error.message)
+        try:
+            await keep_running(
+                "Milvus Lite",
+                self._lost,
+                self._spawn,
+                hopeless=(StoreFailed,),
+                first_pause_seconds=_FIRST_BACKOFF_S,
+                longest_pause_seconds=_MAX_BACKOFF_S,
+                stable_seconds=_STABLE_S,
+            )
+        except StoreFailed as error:
+            self._failure = error.message
+            _log.error("milvus_lite_damaged", error=error.message)
+
+    async def _lost(self) -> str:
+        """Waits until the child has ended, fails the calls in flight, and returns why it ended."""
+        reason = await self._end_of_child()
+        self._failure = f"{reason} It is being started again."
+        self.on_lost(self._failure)
+        return reason
 
     async def _end_of_child(self) -> str:
         """Follows the child until it ends or hangs, and returns what happened to it, as a sentence."""

@@ -14,12 +14,13 @@ from retrieval.stores.milvus import MilvusStore
 from retrieval.stores.milvus_lite import flush
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
+from tests.support.small_disk import small_disk_or_skip
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 NAME = StoreName("kept")
 DIMENSION = 256
-DISK = "24m"
+DISK_BYTES = 24 * 2**20
 
 
 def rows(first: int, number: int) -> list[EmbeddedChunk]:
@@ -45,17 +46,8 @@ def test_a_disk_that_is_full_at_any_step(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder],
-        capture_output=True,
-        text=True,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system of a size of its own can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk_or_skip(tmp_path / "disk", DISK_BYTES) as disk:
+        yield disk
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from ingestion.blobs.folder import APART, FolderBlobStore
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import StoreFull
 from tests.support.originals import blobs, files
+from tests.support.small_disk import small_disk_or_skip
 
 DATA = "原文".encode()
 NAME = sha256(DATA).hexdigest()
@@ -36,20 +37,8 @@ async def store(tmp_path: Path) -> FolderBlobStore:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("no right to mount a file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+    with small_disk_or_skip(tmp_path / "disk", 512 * KIB) as disk:
+        yield disk
 
 
 def grow(disk: Path) -> None:

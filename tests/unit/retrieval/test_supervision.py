@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from retrieval.errors import EngineFailed
+from retrieval.errors import EngineFailed, StoreFailed
 from retrieval.supervision import keep_running
 
 
@@ -33,6 +33,7 @@ def kept(part: Part, longest: float = 0) -> "asyncio.Task[None]":
             part.ends.get,
             part.start,
             on_failed_start=part.reported.append,
+            hopeless=(StoreFailed,),
             first_pause_seconds=0 if not longest else 1,
             longest_pause_seconds=longest,
             stable_seconds=60,
@@ -59,6 +60,15 @@ async def test_a_start_may_fail_any_number_of_times(refusal: Exception) -> None:
     assert len(part.reported) == 20
     assert str(refusal.args[-1]) in part.reported[0]
     await ended(task)
+
+
+async def test_a_start_that_no_repetition_helps_ends_it() -> None:
+    part = Part([OSError("none left"), StoreFailed("damaged")])
+    task = kept(part)
+    part.ends.put_nowait("gone")
+    with pytest.raises(StoreFailed, match="damaged"):
+        await task
+    assert (part.starts, part.reported) == (2, ["OSError: none left"])
 
 
 async def test_it_is_kept_after_each_restart() -> None:
