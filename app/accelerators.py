@@ -5,12 +5,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 from app.settings import cuda_visible_devices, visible_npus
-from retrieval.engines.ascend import is_310p, memory_for_programs
-from retrieval.engines.devices import Device, find_device
-from retrieval.engines.npu_smi import Npu, read_npus
-from retrieval.engines.nvidia_smi import read_gpus
+from retrieval.device.detect import Device, find_device
+from retrieval.device.npu_smi import Npu, read_npus
+from retrieval.device.nvidia_smi import read_gpus
+from retrieval.device.planner import DeviceMemory
+from retrieval.engines.vllm.ascend import is_310p, memory_for_programs
 from retrieval.errors import DeviceUnknown
-from retrieval.planning import DeviceMemory
 
 
 def read_device(parts: int = 1) -> DeviceMemory | None:

@@ -7,9 +7,9 @@ from app.node import Node
 from app.telemetry import Metrics
 from ingestion.types import Collection
 from retrieval.deadline import Deadline
-from retrieval.questions import SearchQuery, SearchResult
-from retrieval.search import passages_of
-from retrieval.side_by_side import side_by_side
+from retrieval.gather_or_cancel import side_by_side
+from retrieval.search.query import SearchQuery, SearchResult
+from retrieval.search.service import passages_of
 
 
 async def collection_to_search(name: str, node: Node) -> Collection:

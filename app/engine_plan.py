@@ -10,16 +10,16 @@ import structlog
 from app.accelerators import read_device
 from app.plan_table import plan_text
 from app.settings import Settings
-from retrieval.engine_memory import EngineDemand, EnginePlan
-from retrieval.engines.devices import Device, find_device
-from retrieval.engines.model_folder import read_config
-from retrieval.engines.vllm_options import cores_of_parts
+from retrieval.device.alternatives import alternatives
+from retrieval.device.detect import Device, find_device
+from retrieval.device.engine_memory import EngineDemand, EnginePlan
+from retrieval.device.planner import Plan, plan
+from retrieval.engines.vllm.options import cores_of_parts
 from retrieval.errors import ConfigurationError, ModelUnavailable
-from retrieval.model_hub import packaged_folder
-from retrieval.model_shapes import KNOWN_SHAPES, WeightFormat, read_shape
-from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, is_folder, with_facts
-from retrieval.planning import Plan, plan
-from retrieval.planning_alternatives import alternatives
+from retrieval.models.folder import read_config
+from retrieval.models.hub import packaged_folder
+from retrieval.models.profiles import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, is_folder, with_facts
+from retrieval.models.shapes import KNOWN_SHAPES, WeightFormat, read_shape
 
 log = structlog.get_logger()
 

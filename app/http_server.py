@@ -14,7 +14,7 @@ from app.protocol import BoundedProtocol
 from app.settings import Settings
 from app.telemetry import Metrics
 from app.under_way import UnderWay
-from retrieval.side_by_side import side_by_side
+from retrieval.gather_or_cancel import side_by_side
 
 Drain = Callable[[], Coroutine[Any, Any, None]]
 

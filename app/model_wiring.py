@@ -11,23 +11,23 @@ from app.accelerators import npu_chip, read_device
 from app.engine_plan import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines, with_query_engine_here
 from app.node import OnStep
 from app.settings import Settings
-from retrieval.engine_memory import EnginePlan
-from retrieval.engines.ascend import ascend_options, default_window, vllm_ascend_release
-from retrieval.engines.cuda import SLICES_AHEAD, cuda_options
-from retrieval.engines.devices import find_compiler, find_device
-from retrieval.engines.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
-from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_server import REQUEST_TOKENS, REQUESTS_AT_ONCE, HttpServerOptions
-from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
+from retrieval.device.detect import find_compiler, find_device
+from retrieval.device.engine_memory import EnginePlan
+from retrieval.device.gate import Gate, GateOptions
+from retrieval.engines.http.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
+from retrieval.engines.http.server import REQUEST_TOKENS, REQUESTS_AT_ONCE, HttpServerOptions
+from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
+from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
 from retrieval.engines.late_interaction import LateInteractionReranker
-from retrieval.engines.model_folder import read_tokenizer
-from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
-from retrieval.engines.vllm_options import EngineOptions, EngineTask
+from retrieval.engines.vllm.ascend import ascend_options, default_window, vllm_ascend_release
+from retrieval.engines.vllm.cuda import SLICES_AHEAD, cuda_options
+from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError
-from retrieval.gate import Gate, GateOptions
-from retrieval.model_hub import ModelHub
-from retrieval.model_sources import Progress
-from retrieval.models import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, model, profile, with_facts
+from retrieval.models.folder import read_tokenizer
+from retrieval.models.hub import ModelHub
+from retrieval.models.profiles import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, model, profile, with_facts
+from retrieval.models.sources import Progress
 from retrieval.ports import Embedder, Reranker
 
 log = structlog.get_logger()

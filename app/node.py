@@ -23,6 +23,7 @@ from ingestion.reembedding import Reembedding
 from ingestion.retention import Retention
 from ingestion.service import IngestionService, Limits
 from ingestion.worker import WorkerOptions
+from retrieval.device.gate import Gate
 from retrieval.embedders import Embedders
 from retrieval.errors import (
     ConfigurationError,
@@ -32,13 +33,12 @@ from retrieval.errors import (
     TandemError,
     Unsupported,
 )
-from retrieval.gate import Gate
-from retrieval.models import is_folder
+from retrieval.evaluation.selftest import run_selftest
+from retrieval.gather_or_cancel import side_by_side
+from retrieval.models.profiles import is_folder
 from retrieval.pace import Pace, PacedReranker
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
-from retrieval.search import SearchService
-from retrieval.selftest import run_selftest
-from retrieval.side_by_side import side_by_side
+from retrieval.search.service import SearchService
 from retrieval.types import Language, SelfTestReport, StoreCapabilities
 
 log = structlog.get_logger()

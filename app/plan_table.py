@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from retrieval.engine_memory import EnginePlan
-from retrieval.planning import Plan, gigabytes
+from retrieval.device.engine_memory import EnginePlan
+from retrieval.device.planner import Plan, gigabytes
 
 _WIDTH = 120
 

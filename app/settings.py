@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.api_keys import digest_of
-from retrieval.engines.dialects.names import WITHOUT_PRIORITY, DialectName
+from retrieval.engines.http.dialects.names import WITHOUT_PRIORITY, DialectName
 from retrieval.errors import ConfigurationError
 
 PREFIX = "TANDEM_"

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retrieval.gate import Gate
-from retrieval.questions import SearchResult
+from retrieval.device.gate import Gate
+from retrieval.search.query import SearchResult
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")

@@ -28,11 +28,11 @@ from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
-from retrieval.engines.model_folder import read_tokenizer
-from retrieval.engines.node import NodeEmbedder, NodeServerOptions, OnChanged
+from retrieval.engines.remote_node.embedder import NodeEmbedder, NodeServerOptions, OnChanged
 from retrieval.errors import ConfigurationError
+from retrieval.models.folder import read_tokenizer
 from retrieval.ports import Embedder, VectorStore
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
 

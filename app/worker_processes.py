@@ -17,9 +17,9 @@ import structlog
 from app import ROOT
 from app.settings import PREFIX
 from ingestion.changes import Changes
-from retrieval.process_environment import process_environment
-from retrieval.supervision import keep_running
-from retrieval.vitals import TICK_SECONDS, Vitals
+from retrieval.processes.environment import process_environment
+from retrieval.processes.supervision import keep_running
+from retrieval.processes.vitals import TICK_SECONDS, Vitals
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from ingestion.blocks import MAX_NESTING, block_chars, block_end, fence_around, fences, nesting, resume_at
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.types import ChunkSpan
-from retrieval.tokenizing import count_tokens
+from retrieval.text.tokenizer import count_tokens
 from retrieval.types import ChunkId, DocumentId
 
 MAX_CHUNK_BYTES = 60_000

@@ -10,8 +10,8 @@ from ingestion.originals import Originals
 from ingestion.ports import Catalog
 from ingestion.types import Chunking, Collection, DocumentRecord, Duplicates
 from retrieval.errors import CollectionExists, CollectionNotFound
-from retrieval.filters import KeyType
-from retrieval.metadata_keys import check_declared
+from retrieval.filters.metadata_keys import check_declared
+from retrieval.filters.tree import KeyType
 from retrieval.ports import VectorStore
 from retrieval.types import CollectionSpec, Fingerprint, Language, StoreName
 

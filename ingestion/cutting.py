@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 from ingestion.chunking import Count, chunk_id, chunk_spans
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Document, ParsedDocument
-from retrieval.passages import fit_title, passage
 from retrieval.ports import Embedder
-from retrieval.tokenizing import count_tokens
+from retrieval.text.passages import fit_title, passage
+from retrieval.text.tokenizer import count_tokens
 from retrieval.types import Chunk, DocumentId
 
 _HEADING = re.compile(r"\s*# +([^\n]{1,500}?)[ #]*(?:\n|$)")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from ingestion.types import GoldenQuery
 from retrieval.errors import Unavailable
-from retrieval.evaluation import measure
+from retrieval.evaluation.metrics import measure
 from retrieval.ports import Embedder
-from retrieval.questions import Reranking, SearchQuery
-from retrieval.search import SearchService
+from retrieval.search.query import Reranking, SearchQuery
+from retrieval.search.service import SearchService
 from retrieval.types import StoreName
 
 MEASURE = "nDCG@10"

@@ -30,7 +30,7 @@ from ingestion.types import (
     WorkerId,
 )
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
-from retrieval.metadata_keys import wrong_value
+from retrieval.filters.metadata_keys import wrong_value
 from retrieval.ports import VectorStore
 from retrieval.types import DocumentId
 

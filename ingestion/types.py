@@ -7,7 +7,7 @@ from functools import reduce
 from operator import xor
 from typing import Literal, NewType
 
-from retrieval.filters import KeyType
+from retrieval.filters.tree import KeyType
 from retrieval.types import ChunkId, DocumentId, Fingerprint, Language, StoreName
 
 JobId = NewType("JobId", str)

@@ -6,8 +6,8 @@ from hashlib import blake2b
 
 from ingestion.types import Collection
 from retrieval.errors import EngineFailed, NotReady
-from retrieval.passages import passage
 from retrieval.ports import Embedder, VectorStore
+from retrieval.text.passages import passage
 from retrieval.types import Chunk, ChunkId, DocumentId, Lane, Vector
 
 

@@ -16,7 +16,7 @@ from ingestion.ports import Catalog
 from ingestion.types import Claim, Collection, DocumentRecord, Outcome, digest_of
 from ingestion.vectors import NOTHING_KNOWN, Known, Made, VectorMaker
 from retrieval.errors import StoreFailed, TandemError
-from retrieval.filters import KeyType
+from retrieval.filters.tree import KeyType
 from retrieval.ports import Embedder, VectorStore
 from retrieval.types import Chunk, ChunkId, EmbeddedChunk
 

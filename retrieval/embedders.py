@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from retrieval.engines.matryoshka import ReducedEmbedder
 from retrieval.errors import FingerprintMismatch, InvalidRequest, Unsupported
 from retrieval.ports import Embedder
-from retrieval.reduced import ReducedEmbedder
 from retrieval.types import Fingerprint
 
 MIN_DIMENSION = 32

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from tokenizers import Tokenizer
 
-from retrieval.filters import Filter
+from retrieval.filters.tree import Filter
 from retrieval.types import (
     Candidate,
     Chunk,

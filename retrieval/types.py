@@ -12,7 +12,7 @@ from typing import Literal, NewType
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.filters import KeyType
+from retrieval.filters.tree import KeyType
 
 ChunkId = NewType("ChunkId", str)
 DocumentId = NewType("DocumentId", str)
@@ -46,7 +46,7 @@ class Fingerprint:
     dimension: int
     normalized: bool
     prompt_version: str
-    """Version of the texts that retrieval.prompts puts around queries and documents."""
+    """Version of the texts that retrieval.text.prompts puts around queries and documents."""
     engine: str
     """Engine and version class, for instance `vllm-0.32`."""
 
@@ -131,7 +131,7 @@ class CollectionSpec:
     dimension: int
     language: Language = "mixed"
     metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
-    """Declared: kept in fields of their own, so that filters on them are cheap. See retrieval/metadata_keys.py."""
+    """Declared: kept in fields of their own, so that filters on them are cheap. See retrieval/filters/metadata_keys.py."""
 
 
 @dataclass(frozen=True, slots=True)

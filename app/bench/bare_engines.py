@@ -10,7 +10,7 @@ import sys
 
 from app.bench.engine_speeds import Prompts, Speeds, embed_rate, rerank_times
 from app.bench.engines import BareWork
-from retrieval.engines.vllm_bare import bare_engine
+from retrieval.engines.vllm.bare import bare_engine
 
 SETTLE_SECONDS = 5.0
 """Until a device has its memory back."""

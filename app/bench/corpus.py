@@ -11,7 +11,7 @@ from random import Random
 from typing import Protocol
 
 from app.bench.words import QUESTION_WORDS, WORDS
-from retrieval.judged import JudgedCollection, load_collection
+from retrieval.evaluation.datasets import JudgedCollection, load_collection
 from retrieval.types import Language
 
 SENTENCE = 12

@@ -20,12 +20,12 @@ from app.bench.mixed_result import Ratios, ratio, told
 from app.commands.terminal import step_teller
 from app.model_wiring import build_models
 from app.settings import Settings
-from retrieval.engines.gated import encode_gated
+from retrieval.device.gated import encode_gated
 from retrieval.engines.late_interaction import LateInteractionReranker
-from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
-from retrieval.engines.vllm_options import EngineOptions, engine_environment
+from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineFailed
-from retrieval.side_by_side import side_by_side
+from retrieval.gather_or_cancel import side_by_side
 from retrieval.types import Lane, TokenIds
 
 QUERY_TOKENS = 30

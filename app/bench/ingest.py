@@ -22,10 +22,10 @@ from app.model_wiring import build_profile, engine_options, model_hub
 from app.settings import Settings
 from ingestion.cutting import cut
 from ingestion.types import Document, ParsedDocument
-from retrieval.engines.vllm_models import VllmEmbedder
+from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.errors import ConfigurationError
-from retrieval.passages import passage
-from retrieval.prompts import EmbeddingPrompts
+from retrieval.text.passages import passage
+from retrieval.text.prompts import EmbeddingPrompts
 from retrieval.types import DocumentId, Lane, TokenIds
 
 WARM_UP = 64

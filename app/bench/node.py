@@ -24,9 +24,9 @@ from app.bench.words import WORDS
 from app.client import Client
 from app.commands.evaluate import own_node
 from app.settings import Settings
-from retrieval.dummy_models import write_dummy_pair
 from retrieval.errors import InvalidRequest
-from retrieval.judged import load_collection
+from retrieval.evaluation.datasets import load_collection
+from retrieval.models.dummy import write_dummy_pair
 
 COUNTED = 32
 """Made-up texts whose tokens are counted, to find out how many words a text of the wanted length has."""

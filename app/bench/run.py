@@ -23,7 +23,7 @@ from app.commands.evaluate import check_results
 from app.commands.exits import print_json
 from app.commands.options import STDOUT
 from app.settings import Settings, load_settings
-from retrieval.engines.devices import find_device
+from retrieval.device.detect import find_device
 from retrieval.errors import InvalidRequest
 
 SHARE_OF_ALL = 0.84

@@ -20,7 +20,7 @@ from app.commands.reembed import flipped, follow, read_chunking, read_golden, sh
 from app.commands.search import read_filter, show_hits
 from app.commands.terminal import messages, results, stop_on_sigterm
 from retrieval.errors import InvalidRequest
-from retrieval.questions import Mode
+from retrieval.search.query import Mode
 
 asking_app = typer.Typer()
 asking_app.command("cancel")(cancel)

@@ -23,14 +23,14 @@ def collection_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def pair_names(incomplete: str) -> list[str]:
-    from retrieval.models import PROFILES
+    from retrieval.models.profiles import PROFILES
 
     return [pair.name for pair in PROFILES if pair.name.startswith(incomplete)]
 
 
 def model_names(incomplete: str) -> list[str]:
     """Pairs, and the ids of their models."""
-    from retrieval.models import PROFILES
+    from retrieval.models.profiles import PROFILES
 
     ids = dict.fromkeys(model.id for pair in PROFILES for model in (pair.embed, pair.rerank))
     return pair_names(incomplete) + [id_ for id_ in ids if id_.startswith(incomplete)]

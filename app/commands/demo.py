@@ -13,7 +13,7 @@ from app.commands.terminal import step_teller, wait_for_interrupt
 from app.node import DEFAULT_COLLECTION
 from app.settings import Settings
 from app.spawn import running_node
-from retrieval.engines.devices import find_device
+from retrieval.device.detect import find_device
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SAMPLES = DEPLOY / "samples"

@@ -24,12 +24,12 @@ from app.model_wiring import build_profile
 from app.settings import Settings
 from app.wiring import build_catalog, build_store
 from langchain_tandem.client import NodeUnreachable
-from retrieval.engines.ascend import known_faults, refused_embedder, vllm_ascend_release
-from retrieval.engines.devices import find_compiler, find_device
+from retrieval.device.detect import find_compiler, find_device
+from retrieval.engines.vllm.ascend import known_faults, refused_embedder, vllm_ascend_release
 from retrieval.errors import ConfigurationError, DeviceUnknown, ModelUnavailable, TandemError
-from retrieval.model_files import installed
-from retrieval.model_hub import packaged_folder
-from retrieval.models import is_folder
+from retrieval.models.files import installed
+from retrieval.models.hub import packaged_folder
+from retrieval.models.profiles import is_folder
 
 Verdict = Literal["ok", "note", "fail"]
 SIGNS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "fail": "[red]FAIL[/red]"}

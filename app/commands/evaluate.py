@@ -26,9 +26,9 @@ from app.settings import PREFIX, Settings, load_settings
 from app.spawn import running_node
 from langchain_tandem.client import Refused
 from retrieval.errors import InvalidRequest, TandemError
-from retrieval.evaluation import DEPTHS, measure_queries
-from retrieval.judged import JudgedCollection, load_collection
-from retrieval.questions import Mode
+from retrieval.evaluation.datasets import JudgedCollection, load_collection
+from retrieval.evaluation.metrics import DEPTHS, measure_queries
+from retrieval.search.query import Mode
 
 DOCUMENTS_A_REQUEST = 100
 REQUESTS_AHEAD = 50

@@ -11,8 +11,8 @@ from rich.markup import escape
 from app.commands.evaluate_run import CollectionRun, Row, Run
 from app.commands.evaluate_table import MISSING, new_table, row_label
 from retrieval.errors import InvalidRequest
-from retrieval.evaluation import MEASURES
-from retrieval.significance import ALPHA, holm, randomisation_p
+from retrieval.evaluation.metrics import MEASURES
+from retrieval.evaluation.significance import ALPHA, holm, randomisation_p
 
 DECIDING = "nDCG@10"
 """The measure by which a row counts as worse."""

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from retrieval.errors import InvalidRequest
-from retrieval.evaluation import means
-from retrieval.questions import Mode
+from retrieval.evaluation.metrics import means
+from retrieval.search.query import Mode
 
 NAMES: Mapping[Mode, str] = {"sparse": "BM25", "dense": "dense", "hybrid": "hybrid"}
 """In the order of tables and figures: what everybody compares with comes first."""

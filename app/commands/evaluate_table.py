@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.commands.evaluate_run import CLIENT, STAGES, CollectionRun, Latency, Row
-from retrieval.evaluation import MEASURES
+from retrieval.evaluation.metrics import MEASURES
 
 MISSING = "-"
 

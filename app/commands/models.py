@@ -10,9 +10,9 @@ from rich.table import Table
 from app.commands.exits import print_json
 from app.commands.terminal import ProgressLog, animated
 from app.settings import Settings
-from retrieval.model_files import InstalledModel, installed
-from retrieval.model_hub import ModelHub, packaged_folder
-from retrieval.models import PROFILES, Model, ModelProfile
+from retrieval.models.files import InstalledModel, installed
+from retrieval.models.hub import ModelHub, packaged_folder
+from retrieval.models.profiles import PROFILES, Model, ModelProfile
 
 
 def list_models(settings: Settings, console: Console, *, as_json: bool = False) -> None:

@@ -8,10 +8,10 @@ from app.engine_plan import ENGINE_DEFAULTS, advice, pair_demands, with_query_en
 from app.model_wiring import build_profile
 from app.plan_table import plan_record, plan_table, verdict
 from app.settings import Settings
-from retrieval.engines.devices import find_device
+from retrieval.device.detect import find_device
+from retrieval.device.planner import DeviceMemory, Plan, plan
 from retrieval.errors import ConfigurationError, InvalidRequest
-from retrieval.model_shapes import WEIGHT_FORMATS
-from retrieval.planning import DeviceMemory, Plan, plan
+from retrieval.models.shapes import WEIGHT_FORMATS
 
 
 def plan_memory(

@@ -24,7 +24,7 @@ def read_chunking(text: str) -> dict[str, int]:
 
 def read_golden(folder: Path) -> list[dict[str, Any]]:
     """Queries and judgements of a folder in BEIR's layout; every grade above nought counts as relevant."""
-    from retrieval.judged import load_collection
+    from retrieval.evaluation.datasets import load_collection
 
     judged = load_collection(folder)
     relevant: dict[str, list[str]] = {}

@@ -22,7 +22,7 @@ from ingestion.errors import BlobStoreUnavailable
 from ingestion.ports import BlobStore, Catalog
 from retrieval.errors import ConfigurationError, TandemError
 from retrieval.ports import Lifecycle
-from retrieval.vitals import TICK_SECONDS
+from retrieval.processes.vitals import TICK_SECONDS
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from app.routes.callers import unless_gone
 from app.routes.dependencies import EmbedAdmission, ServingNode
 from app.routes.documented import EMBEDDER, answer, failures, named
 from app.schemas.embed import EmbedderOut, EmbedIn, EmbedOut, fingerprint_out
-from retrieval.engines.node_replies import tokenizer_digest
+from retrieval.engines.remote_node.replies import tokenizer_digest
 from retrieval.errors import EngineDead
 
 router = APIRouter(prefix="/embed", tags=["embed"])

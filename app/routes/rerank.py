@@ -34,9 +34,9 @@ from app.schemas.rerank import (
     ScoreOut,
 )
 from retrieval.deadline import Deadline
-from retrieval.engines.text_cuts import cut_text
+from retrieval.engines.http.truncation import cut_text
+from retrieval.gather_or_cancel import side_by_side
 from retrieval.pace import expected_tokens
-from retrieval.side_by_side import side_by_side
 from retrieval.types import Lane, RerankScores
 
 router = APIRouter(tags=["rerank"])

@@ -11,7 +11,7 @@ from app.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
 from app.schemas.answer import BatchOut, SearchOut
 from app.schemas.question import SearchIn
-from retrieval.questions import SearchResult
+from retrieval.search.query import SearchResult
 
 router = APIRouter(tags=["search"])
 

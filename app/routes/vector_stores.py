@@ -29,8 +29,8 @@ from app.schemas.wire import COLLECTION_NAME, Text
 from ingestion.files import filename_of
 from ingestion.types import Collection, Totals
 from retrieval.errors import CollectionNotFound, InvalidRequest
-from retrieval.filter_parsing import parse_filter
-from retrieval.questions import Hit, Reranking, SearchQuery
+from retrieval.filters.parse import parse_filter
+from retrieval.search.query import Hit, Reranking, SearchQuery
 
 router = APIRouter(prefix="/v1/vector_stores", tags=["openai"])
 

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, JsonValue
 
 from app.schemas.wire import Wire
-from retrieval.questions import Hit, Mode, SearchResult
+from retrieval.search.query import Hit, Mode, SearchResult
 
 
 class MemberOut(Wire):

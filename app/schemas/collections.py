@@ -8,8 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from app.schemas.wire import Asked, CollectionName, Instruction, Wire
 from ingestion.types import Chunking, Collection, Duplicates
-from retrieval.filters import KeyType
-from retrieval.metadata_keys import MAX_KEYS
+from retrieval.filters.metadata_keys import MAX_KEYS
+from retrieval.filters.tree import KeyType
 from retrieval.types import Language
 
 

@@ -5,7 +5,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from retrieval.errors import InvalidRequest
-from retrieval.questions import Place
+from retrieval.search.query import Place
 
 CURSOR_KEY = "cursors"
 """Name of the secret in the catalog: nodes of one catalog read each other's cursors, before and after a restart."""

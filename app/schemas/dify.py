@@ -9,8 +9,8 @@ from pydantic import Field, JsonValue
 from app.schemas.faces import Face, FaceAsked
 from app.schemas.question import Query
 from app.schemas.wire import Text
-from retrieval.filter_parsing import MAX_TEXT_CHARACTERS
-from retrieval.questions import Hit
+from retrieval.filters.parse import MAX_TEXT_CHARACTERS
+from retrieval.search.query import Hit
 
 DEFAULT_TOP_K = 4
 """Dify's own, where a knowledge base was made without retrieval settings."""

@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 from app.schemas.dify import Condition, MetadataCondition, Operator, Value
 from retrieval.errors import InvalidRequest
-from retrieval.filter_parsing import parse_filter
-from retrieval.filters import BUILT_IN, METADATA, KeyType
+from retrieval.filters.parse import parse_filter
+from retrieval.filters.tree import BUILT_IN, METADATA, KeyType
 
 Tree = dict[str, JsonValue]
 

@@ -9,9 +9,9 @@ from pydantic_core import PydanticCustomError
 
 from app.schemas.wire import Asked, CollectionName, FilledText, FilterTree, Id, Instruction
 from ingestion.types import Collection
-from retrieval.filter_parsing import parse_filter
-from retrieval.filters import BUILT_IN, And, Filter, In, KeyType, Not
-from retrieval.questions import Fusion, Mode, Place, Reranking, SearchQuery
+from retrieval.filters.parse import parse_filter
+from retrieval.filters.tree import BUILT_IN, And, Filter, In, KeyType, Not
+from retrieval.search.query import Fusion, Mode, Place, Reranking, SearchQuery
 
 MAX_QUERY_CHARACTERS = 100_000
 MAX_QUERIES = 32

@@ -21,9 +21,9 @@ from app.schemas.store_files import (
 )
 from app.schemas.wire import FilterTree, Text
 from ingestion.types import Collection, Totals
-from retrieval.filter_parsing import MAX_DEPTH
-from retrieval.filters import METADATA
-from retrieval.questions import SearchResult
+from retrieval.filters.parse import MAX_DEPTH
+from retrieval.filters.tree import METADATA
+from retrieval.search.query import SearchResult
 
 
 def _nothing(value: object) -> object:

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.errors import EMPTY_TEXT, INVALID_TEXT
-from retrieval.filter_parsing import MAX_CONDITIONS, MAX_DEPTH
+from retrieval.filters.parse import MAX_CONDITIONS, MAX_DEPTH
 
 MAX_METADATA_BYTES = 32_768
 """Metadata is stored with every chunk of its document."""

@@ -15,7 +15,7 @@ from ingestion.blobs.s3_errors import ERRORS, explain, is_missing
 from ingestion.blobs.trouble import Trouble
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import ConfigurationError
-from retrieval.side_by_side import side_by_side
+from retrieval.gather_or_cancel import side_by_side
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta

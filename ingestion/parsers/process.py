@@ -16,7 +16,7 @@ from ingestion.errors import NoText, ParseFailed, ParseLimit, ParserBusy, Parser
 from ingestion.parsers.child_process import Answer, Child, Garbage, ParserLimits, Request, spawn
 from ingestion.parsers.inline import is_short, read_short
 from ingestion.types import ParsedDocument
-from retrieval.side_by_side import side_by_side
+from retrieval.gather_or_cancel import side_by_side
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from retrieval.errors import EngineDead, TandemError
-from retrieval.tokenizing import count_tokens, encode_texts
+from retrieval.text.tokenizer import count_tokens, encode_texts
 from retrieval.types import Embeddings, Fingerprint, Lane, RerankScores, TextKind, Vector
 
 UNKNOWN = "[UNK]"

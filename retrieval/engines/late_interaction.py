@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.engines.engine_models import EngineModel
-from retrieval.engines.gated import encode_gated
-from retrieval.engines.model_folder import read_tokenizer
-from retrieval.engines.settling import ReadMemory
-from retrieval.engines.vllm import VllmEngine
-from retrieval.engines.vllm_options import EngineOptions
+from retrieval.device.gate import Gate
+from retrieval.device.gated import encode_gated
+from retrieval.device.memory_wait import ReadMemory
+from retrieval.engines.adapter import EngineModel
+from retrieval.engines.vllm.engine import VllmEngine
+from retrieval.engines.vllm.options import EngineOptions
 from retrieval.errors import ConfigurationError
-from retrieval.gate import Gate
-from retrieval.prompts import EmbeddingPrompts
+from retrieval.models.folder import read_tokenizer
+from retrieval.text.prompts import EmbeddingPrompts
 from retrieval.types import Lane, RerankScores, Vectors
 
 WEIGHT = 0.7

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from retrieval.engines.host_messages import Output
-from retrieval.engines.vllm import VllmEngine
-from retrieval.engines.vllm_options import EngineOptions
-from retrieval.side_by_side import side_by_side
+from retrieval.engines.vllm.engine import VllmEngine
+from retrieval.engines.vllm.messages import Output
+from retrieval.engines.vllm.options import EngineOptions
+from retrieval.gather_or_cancel import side_by_side
 from retrieval.types import Lane, TokenIds
 
 

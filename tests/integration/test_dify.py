@@ -198,7 +198,7 @@ async def test_a_node_that_is_away_says_when_to_come_again(
     async def gone(*_: object, **__: object) -> None:
         raise EngineDead("The engine is being restarted.")
 
-    monkeypatch.setattr("retrieval.search.SearchService.search", gone)
+    monkeypatch.setattr("retrieval.search.service.SearchService.search", gone)
     answer = await manuals.http.post(**request_of_dify("kiln"))
     assert answer.status_code == answer.json()["error_code"] == 503
     assert answer.json()["error_msg"] == "The engine is being restarted. (engine_dead)"

@@ -13,9 +13,9 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from retrieval.engines import vllm_process
-from retrieval.engines.vllm import VllmEngine
-from retrieval.engines.vllm_process import EngineLaunch, EngineProcess
+from retrieval.engines.vllm import process as vllm_process
+from retrieval.engines.vllm.engine import VllmEngine
+from retrieval.engines.vllm.process import EngineLaunch, EngineProcess
 from retrieval.errors import EngineDead, EngineFailed, Unavailable
 from retrieval.types import Lane
 from tests.support.engine_host import PROGRAM
@@ -236,7 +236,7 @@ async def test_a_start_that_does_not_end_is_given_up(starts: StartsOn, monkeypat
 
 
 async def test_a_call_that_the_engine_loses_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval.engines.vllm._STALLS_PER_CALL", 0.05)
+    monkeypatch.setattr("retrieval.engines.vllm.engine._STALLS_PER_CALL", 0.05)
     engine = await started("forgetful", tmp_path, stall_seconds=10)
     with pytest.raises(Unavailable, match="did not answer within"):
         await engine.encode([[1]], lane=Lane.BULK)

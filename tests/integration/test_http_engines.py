@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from retrieval.engines.dialects.vllm import VLLM_EMBED, VLLM_EMBED_BASE64
-from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_server import HttpServerOptions
-from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
+from retrieval.engines.http.dialects.vllm import VLLM_EMBED, VLLM_EMBED_BASE64
+from retrieval.engines.http.server import HttpServerOptions
+from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
+from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
 from retrieval.errors import EngineDead, EngineFailed
-from retrieval.selftest import run_selftest
+from retrieval.evaluation.selftest import run_selftest
 from retrieval.types import Lane, TextKind
 
 TEXTS = ["The capital of France is Paris.", "北京是中华人民共和国的首都。", "def f(x): return {'a': x}", "word " * 900]

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.engines.dialects.infinity import INFINITY_EMBED
-from retrieval.engines.http_server import HttpServerOptions
-from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
-from retrieval.engines.vllm_models import VllmEmbedder
+from retrieval.engines.http.dialects.infinity import INFINITY_EMBED
+from retrieval.engines.http.server import HttpServerOptions
+from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
+from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.errors import EngineFailed
-from retrieval.prompts import window_of
-from retrieval.selftest import run_selftest
+from retrieval.evaluation.selftest import run_selftest
+from retrieval.text.prompts import window_of
 from retrieval.types import Lane, TextKind
 from tests.support.infinity import API_KEY
 

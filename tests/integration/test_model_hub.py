@@ -10,8 +10,8 @@ import pytest
 from filelock import FileLock
 
 from retrieval.errors import ModelUnavailable
-from retrieval.model_files import installed
-from retrieval.model_hub import ModelHub
+from retrieval.models.files import installed
+from retrieval.models.hub import ModelHub
 from tests.support.hub import MIB, WEIGHTS, Hub, model_files
 
 ID = "tests/Tiny"
@@ -87,7 +87,7 @@ async def test_a_killed_download_resumes_at_the_next_start(hub: Hub, refusing: s
     hub.modelscope[ID] = files = model_files()
     hub.stall[WEIGHTS] = 2 * MIB + MIB // 2
     script = (
-        "import asyncio, pathlib, sys; from retrieval.model_hub import ModelHub;"
+        "import asyncio, pathlib, sys; from retrieval.models.hub import ModelHub;"
         "folder, one, two, model = sys.argv[1:];"
         "hub = ModelHub(pathlib.Path(folder), modelscope_endpoint=one, huggingface_endpoint=two);"
         "asyncio.run(hub.resolve(model))"

@@ -24,7 +24,7 @@ from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.engines.fake import FakeEmbedder
 from retrieval.errors import EngineDead, EngineFailed, NotReady, StoreFailed, StoreFull, StoreUnavailable
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.types import ChunkId, CollectionSpec, DocumentId, Embeddings, Lane, StoreName, TextKind
 from tests.support.waiting import until
 

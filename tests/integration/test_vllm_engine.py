@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-from retrieval.engines.vllm import VllmEngine
-from retrieval.engines.vllm_models import VllmEmbedder
-from retrieval.engines.vllm_process import PROGRAM
+from retrieval.engines.vllm.engine import VllmEngine
+from retrieval.engines.vllm.models import VllmEmbedder
+from retrieval.engines.vllm.process import PROGRAM
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, NotReady
 from retrieval.types import Lane
 from tests.support.engines import REDUCED_DIMENSION, TINY_DIMENSION, engine_options

@@ -9,8 +9,8 @@ import torch
 from vllm.outputs import PoolingOutput, PoolingRequestOutput
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from retrieval.engines.host_messages import Drop, Work
-from retrieval.engines.vllm_host import EngineHost, take_turn
+from retrieval.engines.vllm.host import EngineHost, take_turn
+from retrieval.engines.vllm.messages import Drop, Work
 from retrieval.types import Lane
 
 

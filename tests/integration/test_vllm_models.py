@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoModelForCausalLM
 
-from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
 from retrieval.types import Lane
 from tests.support.qwen3_tokenizer import END_OF_TEXT, NO, YES
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.engines.vllm_options import capture_whole_steps, engine_arguments, engine_config
+from retrieval.engines.vllm.options import capture_whole_steps, engine_arguments, engine_config
 from tests.support.engines import engine_options
 
 

@@ -23,8 +23,8 @@ from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
-from retrieval.engines.model_folder import read_tokenizer
-from retrieval.stores.milvus import MilvusStore
+from retrieval.models.folder import read_tokenizer
+from retrieval.stores.milvus.store import MilvusStore
 from tests.support.listening import Listening, listening
 from tests.support.stores import ServerProcess
 from tests.support.waiting import free_port, until

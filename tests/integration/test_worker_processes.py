@@ -29,9 +29,9 @@ from ingestion.changes import Changes
 from ingestion.parsers.process import ProcessParser
 from ingestion.types import Collection
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
-from retrieval.engines.model_folder import read_tokenizer
 from retrieval.errors import ConfigurationError
-from retrieval.stores.milvus import MilvusStore
+from retrieval.models.folder import read_tokenizer
+from retrieval.stores.milvus.store import MilvusStore
 from tests.support.listening import listening
 from tests.support.stores import ServerProcess
 from tests.support.waiting import free_port, until

@@ -17,8 +17,8 @@ from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from retrieval.engines.fake import FakeReranker
-from retrieval.engines.model_folder import read_tokenizer
-from retrieval.stores.milvus import MilvusStore
+from retrieval.models.folder import read_tokenizer
+from retrieval.stores.milvus.store import MilvusStore
 from tests.support.ingesting import Sender, a_text, client_of
 from tests.support.listening import listening
 from tests.support.mortal import Mortal, mortal

@@ -16,13 +16,13 @@ import pytest_asyncio
 from jsonschema import Draft202012Validator
 from tokenizers import Tokenizer
 
-from retrieval.engines.dialects.sglang import SGLANG_EMBED, sglang_rerank
-from retrieval.engines.dialects.tei import TEI_EMBED, TEI_RERANK
-from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_server import HttpServerOptions
-from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
-from retrieval.engines.model_folder import read_tokenizer
-from retrieval.qwen3_tokenizer import embedding_tokenizer
+from retrieval.engines.http.dialects.sglang import SGLANG_EMBED, sglang_rerank
+from retrieval.engines.http.dialects.tei import TEI_EMBED, TEI_RERANK
+from retrieval.engines.http.server import HttpServerOptions
+from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
+from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
+from retrieval.models.folder import read_tokenizer
+from retrieval.text.qwen3_tokenizer import embedding_tokenizer
 from tests.support.hub import safetensors
 
 SCHEMAS = Path(__file__).with_name("dialects")

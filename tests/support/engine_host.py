@@ -7,8 +7,8 @@ import socket
 import sys
 from pathlib import Path
 
-from retrieval.engines.host_messages import Begin, Loaded, NotStarted, Ping, Pong, Started, Work, frame, receive
-from retrieval.engines.vllm_options import EngineOptions
+from retrieval.engines.vllm.messages import Begin, Loaded, NotStarted, Ping, Pong, Started, Work, frame, receive
+from retrieval.engines.vllm.options import EngineOptions
 
 PROGRAM = "tests.support.engine_host"
 

@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 from tokenizers import Tokenizer
 
-from retrieval.engines.vllm_models import VllmEmbedder, VllmReranker
-from retrieval.engines.vllm_options import EngineOptions, EngineTask
-from retrieval.reduced import ReducedEmbedder
+from retrieval.engines.matryoshka import ReducedEmbedder
+from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.options import EngineOptions, EngineTask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Qwen3Config

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.commands.evaluate_run import Asked, CollectionRun, Row, Run
-from retrieval.questions import Mode
+from retrieval.search.query import Mode
 
 MODES: tuple[Mode, ...] = ("sparse", "dense", "hybrid")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from retrieval.filter_parsing import parse_filter
-from retrieval.filters import BUILT_IN, Filter, KeyType
+from retrieval.filters.parse import parse_filter
+from retrieval.filters.tree import BUILT_IN, Filter, KeyType
 from retrieval.types import DocumentId, EmbeddedChunk
 from tests.support.vector_store import row
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from milvus_lite.db import MilvusLite
 from milvus_lite.schema.types import CollectionSchema, DataType, FieldSchema
 
-from retrieval.stores.milvus_lite import process, whole_files
+from retrieval.stores.milvus_lite.child import main as process
+from retrieval.stores.milvus_lite.child import whole_files
 from retrieval.stores.milvus_lite.heartbeat import Heart
 
 NAME = "rows"

@@ -1,7 +1,7 @@
 """Hits without a store."""
 
-from retrieval.fusion import alone
-from retrieval.questions import Hit
+from retrieval.search.fusion import alone
+from retrieval.search.query import Hit
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId
 
 

@@ -16,9 +16,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from retrieval.engines.dialects.infinity import INFINITY_EMBED, INFINITY_RERANK
-from retrieval.engines.http_server import HttpServerOptions
-from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
+from retrieval.engines.http.dialects.infinity import INFINITY_EMBED, INFINITY_RERANK
+from retrieval.engines.http.server import HttpServerOptions
+from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
 from tests.support.waiting import free_port
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-infinity"

@@ -17,7 +17,7 @@ from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.sql import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
 

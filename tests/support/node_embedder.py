@@ -9,7 +9,7 @@ import pytest_asyncio
 from app.main import create_app
 from app.settings import Settings
 from retrieval.engines.fake import FakeEmbedder, FakeReranker, word_tokenizer
-from retrieval.engines.node import NodeEmbedder, NodeServerOptions
+from retrieval.engines.remote_node.embedder import NodeEmbedder, NodeServerOptions
 from tests.support.listening import listening
 from tests.support.node import real_but_for
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from retrieval.prompts import prompt_texts
-from retrieval.qwen3_tokenizer import embedding_tokenizer, reranker_tokenizer, trained_tokenizer
+from retrieval.text.prompts import prompt_texts
+from retrieval.text.qwen3_tokenizer import embedding_tokenizer, reranker_tokenizer, trained_tokenizer
 
 END_OF_TEXT = 151643
 NO, YES = 2152, 9693

@@ -12,7 +12,7 @@ import psutil
 
 from app.client import Client
 from langchain_tandem.client import NodeUnreachable
-from retrieval.engines.vllm_process import PROGRAM
+from retrieval.engines.vllm.process import PROGRAM
 from tests.support.waiting import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from retrieval.filters import Filter
+from retrieval.filters.tree import Filter
 from retrieval.types import (
     Candidate,
     Chunk,

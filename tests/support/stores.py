@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
 SCRIPTS = Path(sys.executable).parent

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import PREFIX, Settings
-from retrieval.engines.ascend import CACHE_MENDED, GRAPH_SIZES, GRAPH_SIZES_310P, WINDOW_310P
+from retrieval.engines.vllm.ascend import CACHE_MENDED, GRAPH_SIZES, GRAPH_SIZES_310P, WINDOW_310P
 from tests.support.twins import commands
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

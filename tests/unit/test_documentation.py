@@ -29,8 +29,8 @@ from app.settings import PREFIX, Settings
 from app.telemetry import Metrics
 from ingestion.parsers.detect import detect
 from ingestion.parsers.xberg import configuration, extract
+from retrieval.device.gate import Gate
 from retrieval.errors import TandemError
-from retrieval.gate import Gate
 from tests.support.twins import commands, sections
 
 ROOT = Path(__file__).parents[2]

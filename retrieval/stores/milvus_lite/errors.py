@@ -9,7 +9,7 @@ from milvus_lite.adapter.grpc import errors
 from milvus_lite.exceptions import MilvusLiteError
 
 from retrieval.errors import NO_ROOM
-from retrieval.stores.milvus_errors import DISK_FULL
+from retrieval.stores.milvus.errors import DISK_FULL
 
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
 

@@ -16,13 +16,13 @@ from typing import IO
 import structlog
 
 from retrieval.errors import ConfigurationError, StoreFailed, StoreUnavailable
-from retrieval.process_environment import process_environment
+from retrieval.processes.environment import process_environment
+from retrieval.processes.supervision import keep_running
 from retrieval.stores.milvus_lite.heartbeat import IN_USE, Beat
-from retrieval.supervision import keep_running
 
 _log = structlog.get_logger()
 
-_PROGRAM = "retrieval.stores.milvus_lite.process"
+_PROGRAM = "retrieval.stores.milvus_lite.child.main"
 _ENVIRONMENT = {
     # Rows in memory are searched slowly: a long ingestion moves them on earlier than Lite's 128 MB.
     "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": str(16 * 1024 * 1024),

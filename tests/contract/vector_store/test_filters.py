@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import StoreFailed, Unsupported
-from retrieval.filter_matching import matches
-from retrieval.filter_parsing import parse_filter
-from retrieval.filters import Filter
+from retrieval.filters.evaluate import matches
+from retrieval.filters.parse import parse_filter
+from retrieval.filters.tree import Filter
 from retrieval.ports import VectorStore
 from retrieval.types import CollectionSpec, StoreName
 from tests.support.filters import DECLARED, SCALARS, every_kind, trees

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import StoreUnavailable
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite import server as server_module
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName

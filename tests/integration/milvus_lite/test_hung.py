@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from retrieval.errors import StoreFailed, StoreUnavailable
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite import server as server_module
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName

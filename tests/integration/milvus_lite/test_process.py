@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import ConfigurationError, StoreUnavailable
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
 from tests.support.stores import until_healthy

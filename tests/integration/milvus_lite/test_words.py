@@ -11,13 +11,13 @@ from math import log
 import numpy as np
 import pytest
 
-from retrieval.passages import passage
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.schema import BM25_B as B
+from retrieval.stores.milvus.schema import BM25_K1 as K1
+from retrieval.stores.milvus.schema import analyzer_of
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite import flush
-from retrieval.stores.milvus_lite.words import WordAnalyzer
-from retrieval.stores.milvus_schema import BM25_B as B
-from retrieval.stores.milvus_schema import BM25_K1 as K1
-from retrieval.stores.milvus_schema import analyzer_of
+from retrieval.stores.milvus_lite.child.words import WordAnalyzer
+from retrieval.text.passages import passage
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
 
 NAME = StoreName("words")

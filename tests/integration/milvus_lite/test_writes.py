@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pymilvus import MilvusClient, MilvusException
 
-from retrieval.stores.milvus import MilvusStore
+from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite import flush
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName

@@ -5,10 +5,10 @@ import pytest
 from app import accelerators
 from app.accelerators import read_device
 from app.settings import cuda_visible_devices
-from retrieval.engines.npu_smi import parse_npus, select_npus
-from retrieval.engines.nvidia_smi import Gpu
+from retrieval.device.npu_smi import parse_npus, select_npus
+from retrieval.device.nvidia_smi import Gpu
+from retrieval.device.planner import DeviceMemory
 from retrieval.errors import ConfigurationError, DeviceUnknown
-from retrieval.planning import DeviceMemory
 from tests.unit.retrieval.test_npu_smi import A2, A3, DUO_310P, GIB, MIB
 
 GB = 10**9

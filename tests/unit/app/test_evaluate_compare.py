@@ -7,7 +7,7 @@ from rich.console import Console
 
 from app.commands.evaluate_compare import compare, show_comparison
 from retrieval.errors import InvalidRequest
-from retrieval.significance import randomisation_p
+from retrieval.evaluation.significance import randomisation_p
 from tests.support.evaluated import collection, full_run, row, run
 
 LOW = [0.1 + 0.01 * number for number in range(20)]

@@ -1,7 +1,7 @@
 """What the gate decides, as Prometheus reads it."""
 
 from app.telemetry import Metrics
-from retrieval.gate import Gate, GateOptions
+from retrieval.device.gate import Gate, GateOptions
 
 
 def _value(metrics: Metrics, name: str) -> float | None:

@@ -6,8 +6,8 @@ import pytest
 
 from app.settings import load_settings
 from app.wiring import build_components
-from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
+from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
+from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
 from retrieval.errors import ConfigurationError
 from retrieval.ports import Embedder, Reranker
 

@@ -18,10 +18,10 @@ from app.commands.doctor import doctor
 from app.engine_plan import check_memory
 from app.model_wiring import build_profile, engine_options
 from app.settings import Settings, load_settings, visible_npus
-from retrieval.engines.npu_smi import Npu, select_npus
-from retrieval.engines.vllm_options import EngineOptions, EngineTask
+from retrieval.device.npu_smi import Npu, select_npus
+from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError, DeviceUnknown, Unsupported
-from retrieval.models import Model
+from retrieval.models.profiles import Model
 
 GIB = 2**30
 

@@ -10,8 +10,8 @@ from app.limits import Admission
 from app.telemetry import Metrics
 from ingestion.errors import Overloaded
 from retrieval.pace import Pace
-from retrieval.questions import SearchQuery
-from retrieval.search import SearchService
+from retrieval.search.query import SearchQuery
+from retrieval.search.service import SearchService
 from tests.support.simulated import simulate
 from tests.support.stages import ToldEmbedder, ToldReranker, ToldStore
 

@@ -21,10 +21,10 @@ from app.engine_plan import (
 )
 from app.model_wiring import TOLERANCE_OF_RERANKS, build_profile, engine_options, gate_options
 from app.settings import Settings
-from retrieval.engines import devices
+from retrieval.device import detect
+from retrieval.device.planner import DeviceMemory
 from retrieval.errors import ConfigurationError, ModelUnavailable
-from retrieval.models import Model
-from retrieval.planning import DeviceMemory
+from retrieval.models.profiles import Model
 
 GB = 10**9
 TINY = {
@@ -215,7 +215,7 @@ def test_every_engine_is_planned_for(
     ],
 )
 def test_queries_have_an_engine_of_their_own_where_there_is_room(
-    device: Device, asked: dict[str, Any], kind: devices.Device, gigabytes: int, expected: bool
+    device: Device, asked: dict[str, Any], kind: detect.Device, gigabytes: int, expected: bool
 ) -> None:
     device(DeviceMemory(gigabytes * GB))
     settings = Settings(models="qwen3-0.6b", **asked)

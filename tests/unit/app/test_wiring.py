@@ -9,8 +9,8 @@ from app.model_wiring import build_profile, engine_options, model_hub
 from app.settings import load_settings
 from app.wiring import build_store, node_options, worker_environment
 from ingestion.disk_reserve import DiskReserve, Space
-from retrieval.dummy_models import write_dummy_pair
 from retrieval.errors import ModelUnavailable, StoreFull
+from retrieval.models.dummy import write_dummy_pair
 
 
 async def test_who_sees_a_dummy_model_knows_it(tmp_path: Path) -> None:

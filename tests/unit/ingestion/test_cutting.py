@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ingestion.cutting import cut
 from ingestion.types import Chunking, Document, ParsedDocument
 from retrieval.engines.fake import FakeEmbedder
-from retrieval.passages import passage
+from retrieval.text.passages import passage
 from retrieval.types import DocumentId
 
 TEXT = "First comes water. Then comes stone. Last comes fire."

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retrieval.arranging import by_document, diversified
-from retrieval.fusion import alone
+from retrieval.search.diversity import by_document, diversified
+from retrieval.search.fusion import alone
 from retrieval.types import ChunkId
 from tests.support.hits import a_candidate, names, recalled
 

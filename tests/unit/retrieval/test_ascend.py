@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from retrieval.engines.ascend import (
+from retrieval.engines.vllm.ascend import (
     GRAPH_SIZES,
     ascend_options,
     default_window,
@@ -14,9 +14,9 @@ from retrieval.engines.ascend import (
     known_faults,
     refused_embedder,
 )
-from retrieval.engines.vllm_options import EngineOptions
+from retrieval.engines.vllm.options import EngineOptions
 from retrieval.errors import Unsupported
-from retrieval.models import profile
+from retrieval.models.profiles import profile
 
 OPTIONS = EngineOptions(name="m", model=Path("m"), task="embed", max_model_len=8192, memory_share=0.45)
 SMALL, LARGE = profile("qwen3-0.6b"), profile("qwen3-8b")

@@ -1,5 +1,5 @@
-from retrieval.contexts import joined
-from retrieval.questions import Context
+from retrieval.search.neighbors import joined
+from retrieval.search.query import Context
 from tests.support.hits import a_chunk
 
 TEXT = "One two three four five six seven."

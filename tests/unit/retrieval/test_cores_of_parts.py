@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.engines.vllm_options import EngineOptions, cores_of_parts, engine_environment
+from retrieval.engines.vllm.options import EngineOptions, cores_of_parts, engine_environment
 from retrieval.errors import ConfigurationError
 
 

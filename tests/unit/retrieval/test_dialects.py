@@ -10,19 +10,19 @@ import orjson
 import pytest
 from tokenizers import Tokenizer
 
-from retrieval.engines.dialects.dialect import Answer, Dialect, Pair, Text
-from retrieval.engines.dialects.infinity import INFINITY_EMBED, INFINITY_RERANK
-from retrieval.engines.dialects.names import WITHOUT_PRIORITY, DialectName
-from retrieval.engines.dialects.sglang import SGLANG_EMBED, sglang_rerank
-from retrieval.engines.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
-from retrieval.engines.dialects.tei import TEI_EMBED, TEI_RERANK
-from retrieval.engines.dialects.vllm import VLLM_EMBED, VLLM_EMBED_BASE64
-from retrieval.engines.http import HttpEmbedder, HttpReranker
-from retrieval.engines.http_server import HttpEngine
-from retrieval.engines.http_texts import HttpPairReranker, HttpTextEmbedder
-from retrieval.engines.model_folder import read_tokenizer, stated_window
+from retrieval.engines.http.dialects.dialect import Answer, Dialect, Pair, Text
+from retrieval.engines.http.dialects.infinity import INFINITY_EMBED, INFINITY_RERANK
+from retrieval.engines.http.dialects.names import WITHOUT_PRIORITY, DialectName
+from retrieval.engines.http.dialects.sglang import SGLANG_EMBED, sglang_rerank
+from retrieval.engines.http.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
+from retrieval.engines.http.dialects.tei import TEI_EMBED, TEI_RERANK
+from retrieval.engines.http.dialects.vllm import VLLM_EMBED, VLLM_EMBED_BASE64
+from retrieval.engines.http.server import HttpEngine
+from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
+from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
 from retrieval.errors import ConfigurationError, EngineFailed, InvalidText
-from retrieval.prompts import DEFAULT_QUERY_INSTRUCTION, RerankPromptBuilder
+from retrieval.models.folder import read_tokenizer, stated_window
+from retrieval.text.prompts import DEFAULT_QUERY_INSTRUCTION, RerankPromptBuilder
 from retrieval.types import Lane, TokenIds
 from tests.support.dialect_servers import WINDOW, DialectServer, model_folder, options, score, vector
 

@@ -5,13 +5,13 @@ import pytest
 
 from app.bench.corpus import MadeUpCorpus
 from app.bench.words import WORDS
-from retrieval.dummy_models import SHAPES, write_dummy_pair
-from retrieval.engines.model_folder import is_causal_model, read_tokenizer, require_reranker, whole_dimension
 from retrieval.errors import ConfigurationError
-from retrieval.model_files import missing_files
-from retrieval.models import Model, with_facts
-from retrieval.prompts import EmbeddingPrompts, RerankPromptBuilder
-from retrieval.qwen3_tokenizer import END_OF_TEXT
+from retrieval.models.dummy import SHAPES, write_dummy_pair
+from retrieval.models.files import missing_files
+from retrieval.models.folder import is_causal_model, read_tokenizer, require_reranker, whole_dimension
+from retrieval.models.profiles import Model, with_facts
+from retrieval.text.prompts import EmbeddingPrompts, RerankPromptBuilder
+from retrieval.text.qwen3_tokenizer import END_OF_TEXT
 
 
 @pytest.mark.parametrize(("shape", "dimension"), [("qwen3-0.6b", 1024), ("qwen3-4b", 2560), ("qwen3-8b", 4096)])

@@ -3,7 +3,7 @@ from math import log2
 import pytest
 from ir_measures.util import Qrel
 
-from retrieval.evaluation import means, measure, measure_queries
+from retrieval.evaluation.metrics import means, measure, measure_queries
 
 QRELS = (Qrel("q1", "d1", 1), Qrel("q2", "d2", 1))
 

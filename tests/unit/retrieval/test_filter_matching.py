@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from retrieval.filter_matching import matches
-from retrieval.filter_parsing import parse_filter
-from retrieval.filters import BUILT_IN, KeyType
+from retrieval.filters.evaluate import matches
+from retrieval.filters.parse import parse_filter
+from retrieval.filters.tree import BUILT_IN, KeyType
 from retrieval.types import DocumentId, EmbeddedChunk
 from tests.support.vector_store import row
 

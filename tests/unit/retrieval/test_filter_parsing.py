@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import InvalidRequest, InvalidText
-from retrieval.filter_parsing import (
+from retrieval.filters.parse import (
     MAX_CONDITIONS,
     MAX_DEPTH,
     MAX_INTEGER,
@@ -17,7 +17,7 @@ from retrieval.filter_parsing import (
     MAX_VALUES,
     parse_filter,
 )
-from retrieval.filters import BUILT_IN, And, Compare, Contains, Exists, Field, In, KeyType, Not, Or
+from retrieval.filters.tree import BUILT_IN, And, Compare, Contains, Exists, Field, In, KeyType, Not, Or
 
 DECLARED: dict[str, KeyType] = {"year": "int", "tag": "text", "price": "float", "draft": "bool"}
 YEAR = Field("year", "int", metadata=True)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.fusion import alone, fuse
-from retrieval.questions import Branch, Fusion
+from retrieval.search.fusion import alone, fuse
+from retrieval.search.query import Branch, Fusion
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId
 
 

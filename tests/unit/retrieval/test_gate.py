@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.engines.gated import encode_gated
+from retrieval.device.gate import Gate, GateOptions
+from retrieval.device.gated import encode_gated
 from retrieval.errors import ConfigurationError, EngineFailed
-from retrieval.gate import Gate, GateOptions
 from retrieval.types import Lane, TokenIds, Vector
 from tests.support.simulated import Deadlock, SimulatedDevice, simulate
 

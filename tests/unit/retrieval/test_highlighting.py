@@ -3,8 +3,8 @@ import pytest
 from retrieval.deadline import Deadline
 from retrieval.engines.fake import FakeReranker
 from retrieval.errors import EngineDead
-from retrieval.fusion import alone
-from retrieval.highlighting import MAX_SENTENCES, with_highlights
+from retrieval.search.fusion import alone
+from retrieval.search.highlights import MAX_SENTENCES, with_highlights
 from tests.support.hits import a_candidate
 
 TEXT = (

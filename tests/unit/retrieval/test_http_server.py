@@ -9,10 +9,10 @@ import numpy as np
 import orjson
 import pytest
 
-from retrieval.engines.dialects.dialect import Dialect
-from retrieval.engines.dialects.vllm import VLLM_EMBED, VLLM_RERANK
-from retrieval.engines.http_connection import LATE_PROBES, HttpConnection
-from retrieval.engines.http_server import HttpEngine, HttpServerOptions
+from retrieval.engines.http.connection import LATE_PROBES, HttpConnection
+from retrieval.engines.http.dialects.dialect import Dialect
+from retrieval.engines.http.dialects.vllm import VLLM_EMBED, VLLM_RERANK
+from retrieval.engines.http.server import HttpEngine, HttpServerOptions
 from retrieval.errors import EngineDead, EngineFailed, NotReady, TandemError, Unavailable
 from retrieval.types import Lane, TokenIds
 

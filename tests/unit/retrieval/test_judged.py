@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import InvalidRequest
-from retrieval.judged import Passage, load_collection
+from retrieval.evaluation.datasets import Passage, load_collection
 
 
 @pytest.fixture

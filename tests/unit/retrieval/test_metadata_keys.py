@@ -1,8 +1,8 @@
 import pytest
 
 from retrieval.errors import InvalidRequest
-from retrieval.filters import KeyType
-from retrieval.metadata_keys import MAX_KEYS, MAX_TEXT_BYTES, check_declared, wrong_value
+from retrieval.filters.metadata_keys import MAX_KEYS, MAX_TEXT_BYTES, check_declared, wrong_value
+from retrieval.filters.tree import KeyType
 
 KEYS: dict[str, KeyType] = {"year": "int", "tag": "text", "price": "float", "draft": "bool"}
 

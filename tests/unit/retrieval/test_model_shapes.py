@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import ConfigurationError, ModelUnavailable, Unsupported
-from retrieval.model_shapes import FP8, INT4, KNOWN_SHAPES, WeightFormat, read_shape
-from retrieval.models import PROFILES
+from retrieval.models.profiles import PROFILES
+from retrieval.models.shapes import FP8, INT4, KNOWN_SHAPES, WeightFormat, read_shape
 
 QWEN3_SMALL = {
     "model_type": "qwen3",

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import ConfigurationError, ModelUnavailable, Unsupported
-from retrieval.model_files import installed, missing_files
-from retrieval.model_hub import ModelHub, packaged_folder
-from retrieval.models import PROFILES, Model, model, profile, with_facts
+from retrieval.models.files import installed, missing_files
+from retrieval.models.hub import ModelHub, packaged_folder
+from retrieval.models.profiles import PROFILES, Model, model, profile, with_facts
 from tests.support.hub import safetensors
 
 CONFIG = {"model_type": "qwen3", "hidden_size": 64, "max_position_embeddings": 40960}

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from retrieval.engines.fake import word_tokenizer
-from retrieval.engines.node import NodeEmbedder, NodeServerOptions
-from retrieval.engines.node_replies import tokenizer_digest
+from retrieval.engines.remote_node.embedder import NodeEmbedder, NodeServerOptions
+from retrieval.engines.remote_node.replies import tokenizer_digest
 from retrieval.errors import (
     ConfigurationError,
     EngineDead,

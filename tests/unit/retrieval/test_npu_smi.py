@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.engines.npu_smi import Npu, parse_npus, read_npus, select_npus
+from retrieval.device.npu_smi import Npu, parse_npus, read_npus, select_npus
 from retrieval.errors import ConfigurationError, DeviceUnknown
 
 GIB = 2**30
@@ -160,6 +160,6 @@ def test_a_program_that_cannot_be_had_is_named(tmp_path: Path) -> None:
 
 
 def test_a_program_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval.engines.npu_smi._TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("retrieval.device.npu_smi._TIMEOUT_SECONDS", 0.05)
     with pytest.raises(DeviceUnknown, match="did not answer"):
         read_npus(program=program(tmp_path, "sys.stdin.close(); os.read(os.pipe()[0], 1)"))

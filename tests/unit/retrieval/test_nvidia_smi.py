@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.engines.nvidia_smi import Gpu, parse_gpus, read_gpus
+from retrieval.device.nvidia_smi import Gpu, parse_gpus, read_gpus
 
 TOLD = """NVIDIA H200, 4, 143139
 NVIDIA GeForce RTX 4090, 1250, 22832

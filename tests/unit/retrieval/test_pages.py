@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.questions import Fusion, Mode, Reranking, SearchQuery, SearchResult
-from retrieval.search import SearchService
+from retrieval.search.query import Fusion, Mode, Reranking, SearchQuery, SearchResult
+from retrieval.search.service import SearchService
 from retrieval.types import StoreName
 from tests.support.hits import names
 from tests.support.stages import ToldEmbedder, ToldReranker, ToldStore

@@ -6,13 +6,13 @@ from itertools import pairwise, product
 
 import pytest
 
-from retrieval import engine_memory
-from retrieval.engine_memory import BLOCK_TOKENS, EngineDemand
-from retrieval.engines import ascend, cuda
+from retrieval.device import engine_memory
+from retrieval.device.alternatives import alternatives
+from retrieval.device.engine_memory import BLOCK_TOKENS, EngineDemand
+from retrieval.device.planner import DeviceMemory, Plan, plan
+from retrieval.engines.vllm import ascend, cuda
 from retrieval.errors import ConfigurationError
-from retrieval.model_shapes import BFLOAT16, FP8, INT4, KNOWN_SHAPES, WeightFormat
-from retrieval.planning import DeviceMemory, Plan, plan
-from retrieval.planning_alternatives import alternatives
+from retrieval.models.shapes import BFLOAT16, FP8, INT4, KNOWN_SHAPES, WeightFormat
 
 GB = 10**9
 MEMORIES = (8, 10, 12, 15, 16, 20, 24, 32, 40, 48, 64, 80, 96, 141)

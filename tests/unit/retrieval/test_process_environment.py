@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from retrieval.process_environment import process_environment
+from retrieval.processes.environment import process_environment
 
 PARENT = {
     "PATH": "/usr/bin",

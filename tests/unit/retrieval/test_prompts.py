@@ -3,9 +3,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from retrieval import prompts, tokenizing
 from retrieval.errors import ConfigurationError, InvalidRequest, InvalidText
-from retrieval.prompts import (
+from retrieval.text import prompts
+from retrieval.text import tokenizer as tokenizing
+from retrieval.text.prompts import (
     DEFAULT_QUERY_INSTRUCTION,
     DEFAULT_RERANK_INSTRUCTION,
     EmbeddingPrompts,

@@ -6,8 +6,8 @@ import pytest
 from retrieval.deadline import Deadline
 from retrieval.errors import BudgetExceeded, EngineDead, EngineFailed, InvalidRequest, TandemError
 from retrieval.pace import Pace, PacedReranker
-from retrieval.questions import Hit, Reranking
-from retrieval.reranking import WAVE, Reranked, SecondStage, ranked
+from retrieval.search.query import Hit, Reranking
+from retrieval.search.rerank import WAVE, Reranked, SecondStage, ranked
 from retrieval.types import Lane, RerankScores
 from tests.support.hits import names, recalled
 

@@ -1,6 +1,6 @@
 import pytest
 
-from retrieval.scripts import is_foreign
+from retrieval.search.language import is_foreign
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 
 from retrieval.deadline import GRACE_SECONDS, Deadline
 from retrieval.errors import BudgetExceeded
-from retrieval.highlighting import MAX_SENTENCES
-from retrieval.questions import Place, Reranking, SearchQuery, SearchResult
-from retrieval.search import SearchService, passages_of
+from retrieval.search.highlights import MAX_SENTENCES
+from retrieval.search.query import Place, Reranking, SearchQuery, SearchResult
+from retrieval.search.service import SearchService, passages_of
 from retrieval.types import StoreName
 from tests.support.hits import names
 from tests.support.simulated import simulate

@@ -9,7 +9,7 @@ import pytest
 
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.errors import EngineDead, EngineFailed
-from retrieval.selftest import GOLDEN_PAIRS, run_selftest
+from retrieval.evaluation.selftest import GOLDEN_PAIRS, run_selftest
 from retrieval.types import Embeddings, Lane, RerankScores, SelfTestReport, TextKind, Vectors
 
 Spoil = Callable[[Vectors, Sequence[str]], Vectors]

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterator
 
-from retrieval.engines.settling import wait_for_memory
-from retrieval.planning import DeviceMemory
+from retrieval.device.memory_wait import wait_for_memory
+from retrieval.device.planner import DeviceMemory
 
 
 def readings(*used: int | None) -> Callable[[], DeviceMemory | None]:

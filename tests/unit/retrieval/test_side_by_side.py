@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
-from retrieval.engines.gated import encode_gated
+from retrieval.device.gate import Gate
+from retrieval.device.gated import encode_gated
 from retrieval.errors import EngineFailed
-from retrieval.gate import Gate
-from retrieval.side_by_side import side_by_side
+from retrieval.gather_or_cancel import side_by_side
 from retrieval.types import Lane, TokenIds, Vector
 
 

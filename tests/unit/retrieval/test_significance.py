@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from retrieval.significance import holm, randomisation_p
+from retrieval.evaluation.significance import holm, randomisation_p
 
 
 def test_few_queries_are_counted_exactly() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from retrieval.errors import EngineFailed, StoreFailed
-from retrieval.supervision import keep_running
+from retrieval.processes.supervision import keep_running
 
 
 class Part:
@@ -90,7 +90,7 @@ async def test_pauses_grow_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) ->
         pauses.append(seconds)
         await real(0)
 
-    monkeypatch.setattr("retrieval.supervision.asyncio.sleep", noted)
+    monkeypatch.setattr("retrieval.processes.supervision.asyncio.sleep", noted)
     part = Part([OSError()] * 4)
     task = kept(part, longest=5)
     part.ends.put_nowait("killed")

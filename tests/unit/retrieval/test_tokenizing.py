@@ -4,7 +4,7 @@ import pytest
 from tokenizers import Encoding, Tokenizer
 
 from retrieval.errors import InvalidText
-from retrieval.tokenizing import TokenMemory, encode_texts
+from retrieval.text.tokenizer import TokenMemory, encode_texts
 
 TEXTS = ["one two", "two", "\u4e00\u4e8c", "", "one two"]
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from retrieval.vitals import Vitals
+from retrieval.processes.vitals import Vitals
 
 
 def ticks_until_hung(vitals: Vitals, between: Callable[[int], None] = lambda tick: None, most: int = 50) -> int | None:

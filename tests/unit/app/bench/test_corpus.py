@@ -3,8 +3,8 @@ from pathlib import Path
 
 from app.bench.corpus import QUESTION, JudgedCorpus, MadeUpCorpus, corpus_of
 from app.bench.words import QUESTION_WORDS, WORDS
-from retrieval.judged import JudgedCollection, Passage
-from retrieval.scripts import is_foreign
+from retrieval.evaluation.datasets import JudgedCollection, Passage
+from retrieval.search.language import is_foreign
 
 
 def judged(folder: Path) -> JudgedCorpus:

@@ -4,7 +4,7 @@ import pytest
 
 from app.schemas.cursor import Cursors
 from retrieval.errors import InvalidRequest
-from retrieval.questions import Place
+from retrieval.search.query import Place
 
 PLACE = Place(40, 100, "hybrid", reranked=True)
 CURSORS = Cursors(b"k" * 32)

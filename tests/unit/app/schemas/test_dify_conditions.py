@@ -8,9 +8,9 @@ import pytest
 from app.schemas.dify import MetadataCondition
 from app.schemas.dify_conditions import filter_of
 from retrieval.errors import InvalidRequest
-from retrieval.filter_matching import matches
-from retrieval.filter_parsing import parse_filter
-from retrieval.filters import KeyType
+from retrieval.filters.evaluate import matches
+from retrieval.filters.parse import parse_filter
+from retrieval.filters.tree import KeyType
 from retrieval.types import DocumentId, EmbeddedChunk
 from tests.support.vector_store import row
 

@@ -5,8 +5,8 @@ from pydantic import JsonValue
 
 from app.schemas.vector_stores import with_metadata_keys
 from retrieval.errors import InvalidRequest
-from retrieval.filter_parsing import parse_filter
-from retrieval.filters import And, Compare, Field, In, Not, Or
+from retrieval.filters.parse import parse_filter
+from retrieval.filters.tree import And, Compare, Field, In, Not, Or
 
 YEAR = Field("year", "int", metadata=True)
 SITE = Field("site", None, metadata=True)

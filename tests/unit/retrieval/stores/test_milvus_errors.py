@@ -4,7 +4,7 @@ import pytest
 from pymilvus import MilvusException
 
 from retrieval.errors import CollectionNotFound, StoreFailed, StoreFull, StoreUnavailable, TandemError
-from retrieval.stores.milvus_errors import DISK_FULL, translated
+from retrieval.stores.milvus.errors import DISK_FULL, translated
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pymilvus.client.prepare import Prepare
 
 from retrieval.errors import StoreFailed
-from retrieval.stores.milvus_expressions import Value, condition, literal, render
+from retrieval.stores.milvus.expressions import Value, condition, literal, render
 
 ONE_LITERAL = re.compile(r'"(?:[^"\\\n\r]|\\["\\nrt])*"')
 

@@ -9,11 +9,11 @@ from milvus_lite.search.filter.parser import parse_expr
 from milvus_lite.search.filter.tokens import TokenKind, tokenize
 
 from retrieval.errors import InvalidRequest, Unsupported
-from retrieval.filter_parsing import MAX_INTEGER, parse_filter
-from retrieval.filters import Filter, KeyType
-from retrieval.stores.milvus_expressions import condition
-from retrieval.stores.milvus_filters import filter_template
-from retrieval.stores.milvus_schema import ServerTraits, server_traits
+from retrieval.filters.parse import MAX_INTEGER, parse_filter
+from retrieval.filters.tree import Filter, KeyType
+from retrieval.stores.milvus.expressions import condition
+from retrieval.stores.milvus.filters import filter_template
+from retrieval.stores.milvus.schema import ServerTraits, server_traits
 from tests.support.filters import trees
 
 DECLARED: dict[str, KeyType] = {"year": "int", "price": "float"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import StoreFailed
-from retrieval.stores.milvus_rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS, batches, to_candidate, to_row
+from retrieval.stores.milvus.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS, batches, to_candidate, to_row
 from retrieval.types import Chunk, ChunkId, DocumentId, EmbeddedChunk
 
 

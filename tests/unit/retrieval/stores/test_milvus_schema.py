@@ -2,8 +2,8 @@ import pytest
 from pymilvus import DataType
 
 from retrieval.errors import StoreFailed
-from retrieval.metadata_keys import MAX_KEYS
-from retrieval.stores.milvus_schema import collection_schema, indexes, server_traits
+from retrieval.filters.metadata_keys import MAX_KEYS
+from retrieval.stores.milvus.schema import collection_schema, indexes, server_traits
 from retrieval.types import CollectionSpec, Language
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from retrieval.stores.milvus_turns import Turns
+from retrieval.stores.milvus.turns import Turns
 
 
 async def granted(turns: Turns) -> None:

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from milvus_lite.storage.wal import WAL
 
-from retrieval.stores.milvus_lite import log
-from retrieval.stores.milvus_lite.log import Log, remove_logs
+from retrieval.stores.milvus_lite.child import log
+from retrieval.stores.milvus_lite.child.log import Log, remove_logs
 
 SCHEMA = pa.schema([("id", pa.string()), ("_seq", pa.uint64()), ("_partition", pa.string())])
 

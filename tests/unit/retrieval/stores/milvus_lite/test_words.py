@@ -4,8 +4,8 @@ from milvus_lite.analyzer.sparse import sparse_to_bytes
 from milvus_lite.function.expr.bm25_expr import BM25Expr
 from milvus_lite.function.types import STAGE_INGESTION, FuncContext
 
-from retrieval.stores.milvus_lite.words import Postings, WordAnalyzer, _count_words
-from retrieval.stores.milvus_schema import analyzer_of
+from retrieval.stores.milvus.schema import analyzer_of
+from retrieval.stores.milvus_lite.child.words import Postings, WordAnalyzer, _count_words
 
 ENGLISH, MIXED, CHINESE = (WordAnalyzer(analyzer_of(language)) for language in ("en", "mixed", "zh"))
 

@@ -1,0 +1,146 @@
+"""What one engine takes of a device's memory, part by part, within given limits: arithmetic over the model's shape.
+
+vLLM reads two of the figures: `gpu_memory_utilization`, a share of the device's WHOLE memory for each instance, of
+which it demands at its start that so much is free; and `kv_cache_memory_bytes`, which spares it from sizing its cache
+by what happens to be free while a neighbour lives on the device too. The second does not switch the first's check off.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from retrieval.models.shapes import ModelShape
+
+CONTEXT_BYTES = 1_000_000_000
+"""Of a process on the device besides what PyTorch allocates: driver context, kernels, cuBLAS. Outside of vLLM's share.
+Measured, with the graphs, on one H200 (vLLM 0.26, Qwen3 0.6B): 1.3 GB."""
+HELD_ACTIVATIONS = 1.7
+"""What PyTorch's allocator comes to hold, over what is alive at once. Measured there between steps of 16,384 and 32,768
+tokens."""
+COMMUNICATION_BYTES = 500_000_000
+"""Buffers for exchange between devices, where a model is split over several. Outside of the share as well."""
+GRAPH_PIECE_BYTES = 200_000
+"""Of one captured graph. vLLM captures a step in pieces between the attentions, one more than there are layers."""
+GRAPH_SIZES = 21
+"""Step sizes that are captured on NVIDIA GPUs; fewer on Ascend NPUs."""
+BLOCK_TOKENS = 128
+"""The cache is counted in blocks, of 16 tokens on CUDA and 128 on Ascend; one block is never used."""
+MAX_SEQUENCES = 256
+"""Inputs in one step, however short: vLLM's `max_num_seqs`."""
+PASSAGE_TOKENS = 512
+"""A chunk of the default length."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDemand:
+    """One engine, and what it is meant to serve."""
+
+    role: str
+    """As the reader calls it: `embedder`, `reranker`."""
+    model: str
+    shape: ModelShape
+    window: int
+    """Tokens of the longest input."""
+    share: float | None = None
+    """Of the device's whole memory, where it is prescribed; the cache then takes what is left of it."""
+    drops_head: bool = False
+    """Whether a language model's head is loaded before a reranker is made of two of its rows."""
+    cached_steps: float = 1.5
+    """That the cache holds where there is room, and the longest input at the least: two where a step is prepared while
+    another one is computed. No more than the inputs of so many are ever in work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """For all engines of a plan at once."""
+
+    window: int
+    step_tokens: int
+    """At least `window`: inputs are never computed in pieces."""
+    roomy: bool
+    """Whether the cache holds the steps that are wanted in it; else one input."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """One engine within limits. Bytes are of one device."""
+
+    role: str
+    model: str
+    weight_format: str
+    weight_bytes: int
+    kv_cache_bytes: int
+    activation_bytes: int
+    graph_bytes: int
+    context_bytes: int
+    max_model_len: int
+    max_num_batched_tokens: int
+    cached_tokens: int
+    """That the cache holds; 0 where the model has none."""
+    share: float
+    """`gpu_memory_utilization`."""
+    prescribed: bool
+    """Whether the share was. The engine then sizes its cache itself: it measures what is planned here."""
+    fits_share: bool
+    """False where a prescribed share is too small for one input."""
+
+    @property
+    def share_bytes(self) -> int:
+        """What the share has to hold."""
+        return self.weight_bytes + self.kv_cache_bytes + self.activation_bytes + self.graph_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        return self.share_bytes + self.context_bytes
+
+    @property
+    def kv_cache_memory_bytes(self) -> int | None:
+        """For vLLM; None: it measures."""
+        return None if self.prescribed else self.kv_cache_bytes or None
+
+    @property
+    def full_inputs_at_once(self) -> int:
+        return min(MAX_SEQUENCES, (self.cached_tokens or self.max_num_batched_tokens) // self.max_model_len)
+
+    @property
+    def passages_at_once(self) -> int:
+        """Of the default length, or the window's where that is shorter, in one step."""
+        tokens = min(self.max_num_batched_tokens, self.cached_tokens or self.max_num_batched_tokens)
+        return min(MAX_SEQUENCES, tokens // min(PASSAGE_TOKENS, self.max_model_len))
+
+
+def plan_engine(demand: EngineDemand, limits: Limits, total_bytes: int, devices: int = 1) -> EnginePlan:
+    """`total_bytes`: the whole memory of a device. `devices`: that the model is split over, all alike. Raises
+    ConfigurationError where it cannot be split over so many."""
+    shape = demand.shape.split(devices)
+    window = min(demand.window, limits.window, shape.positions)
+    step = limits.step_tokens
+    weights, activations = shape.weight_bytes, round(HELD_ACTIVATIONS * shape.activation_bytes(step))
+    graphs = GRAPH_SIZES * (shape.layers + 1) * GRAPH_PIECE_BYTES
+    block_bytes = BLOCK_TOKENS * shape.kv_bytes_per_token
+    cached = max(window, demand.cached_steps * step) if limits.roomy else window
+    cache = (ceil(cached / BLOCK_TOKENS) + 1) * block_bytes
+    if demand.drops_head and block_bytes:
+        # While the model is loaded, the head lies where the cache comes to lie later.
+        cache = max(cache, ceil(shape.head_bytes / block_bytes) * block_bytes)
+    share, fits_share = ceil((weights + cache + activations + graphs) / total_bytes * 1e4) / 1e4, True
+    if demand.share is not None:
+        left = int(demand.share * total_bytes) - weights - activations - graphs
+        share, fits_share = demand.share, left >= cache
+        if fits_share and block_bytes:
+            cache = left // block_bytes * block_bytes
+    return EnginePlan(
+        role=demand.role,
+        model=demand.model,
+        weight_format=shape.weights.name,
+        weight_bytes=weights,
+        kv_cache_bytes=cache,
+        activation_bytes=activations,
+        graph_bytes=graphs,
+        context_bytes=CONTEXT_BYTES + (COMMUNICATION_BYTES if devices > 1 else 0),
+        max_model_len=window,
+        max_num_batched_tokens=step,
+        cached_tokens=(cache // block_bytes - 1) * BLOCK_TOKENS if block_bytes else 0,
+        share=share,
+        prescribed=demand.share is not None,
+        fits_share=fits_share,
+    )

@@ -1,0 +1,61 @@
+"""An engine behind the gate: interactive calls go as they come, bulk calls in slices when it is their turn."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence, Sized
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from retrieval.device.gate import Gate, Turn
+from retrieval.types import Lane, Vector
+
+InputT = TypeVar("InputT", bound=Sized, contravariant=True)
+
+
+class Encoder(Protocol[InputT]):
+    def encode(
+        self, inputs: Sequence[InputT], /, *, lane: Lane, dimensions: int | None = None
+    ) -> Coroutine[Any, Any, Sequence[Vector]]: ...
+
+
+async def encode_gated(
+    gate: Gate | None,
+    engine: Encoder[InputT],
+    inputs: Sequence[InputT],
+    *,
+    lane: Lane,
+    dimensions: int | None = None,
+) -> Sequence[Vector]:
+    """As `engine.encode`, its errors included; one slice that fails cancels the call's others. An input's length is
+    that in tokens. Without a gate everything goes as it comes."""
+    if gate is None:
+        return await engine.encode(inputs, lane=lane, dimensions=dimensions)
+    if lane is Lane.INTERACTIVE:
+        with gate.interactive():
+            return await engine.encode(inputs, lane=lane, dimensions=dimensions)
+
+    # In a task of its own, which ends with it: see side_by_side on what a group that fails leaves behind.
+    return await asyncio.create_task(_in_slices(gate, engine, inputs, lane, dimensions))
+
+
+async def _in_slices(
+    gate: Gate, engine: Encoder[InputT], inputs: Sequence[InputT], lane: Lane, dimensions: int | None
+) -> Sequence[Vector]:
+    def end(turn: Turn, computed: asyncio.Task[Sequence[Vector]]) -> None:
+        gate.end(turn, measured=not computed.cancelled() and computed.exception() is None)
+
+    lengths = [len(each) for each in inputs]
+    slices: list[asyncio.Task[Sequence[Vector]]] = []
+    begun = 0
+    try:
+        async with asyncio.TaskGroup() as group:
+            while begun < len(inputs):
+                turn = await gate.turn(lengths[begun:])
+                due = inputs[begun : begun + turn.prompts]
+                computing = group.create_task(engine.encode(due, lane=lane, dimensions=dimensions))
+                # Not in the task itself: one that is cancelled before it begins would never end its turn.
+                computing.add_done_callback(partial(end, turn))
+                slices.append(computing)
+                begun += turn.prompts
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [output for each in slices for output in each.result()]

@@ -1,0 +1,108 @@
+"""What the ports' implementations on an engine share, whatever the engine is given: token ids or text."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from retrieval.device.gate import Gate
+from retrieval.errors import EngineFailed
+from retrieval.models.folder import read_config, read_tokenizer, reduced_dimension, revision, whole_dimension
+from retrieval.ports import Lifecycle
+from retrieval.text.prompts import PROMPT_VERSION, EmbeddingPrompts, query_format
+from retrieval.types import Embeddings, Fingerprint, Vector
+
+EngineT = TypeVar("EngineT", bound=Lifecycle)
+
+
+class EngineModel(Generic[EngineT]):
+    """A model that lives and fails with its engine."""
+
+    def __init__(self, engine: EngineT, gate: Gate | None) -> None:
+        """`gate` is that of the engine's device; None: the engine has it for itself."""
+        self.engine = engine
+        self._gate = gate
+
+    async def start(self) -> None:
+        await self.engine.start()
+
+    async def close(self) -> None:
+        await self.engine.close()
+
+    @property
+    def failure(self) -> str | None:
+        return self.engine.failure
+
+
+class EmbeddingModel(EngineModel[EngineT]):
+    """What port Embedder tells of a model, and how it takes an engine's outputs."""
+
+    def __init__(
+        self,
+        engine: EngineT,
+        folder: Path,
+        *,
+        name: str,
+        engine_version: str,
+        max_model_len: int,
+        dimension: int | None,
+        gate: Gate | None = None,
+    ) -> None:
+        """`folder` holds the model's configuration and tokenizer, `name` is its public name. `dimension` below the
+        model's own has the engine cut vectors to their first components and normalise again (Matryoshka); the model
+        must be trained for it. Raises ModelUnavailable, ConfigurationError."""
+        super().__init__(engine, gate)
+        self._dimensions = reduced_dimension(folder, dimension)
+        self._tokenizer = read_tokenizer(folder)
+        self._prompts = EmbeddingPrompts(
+            self._tokenizer,
+            max_model_len=max_model_len,
+            query_format=query_format(str(read_config(folder).get("model_type"))),
+        )
+        self._fingerprint = Fingerprint(
+            model=name,
+            revision=revision(folder),
+            dimension=self._dimensions or whole_dimension(folder),
+            normalized=True,
+            prompt_version=PROMPT_VERSION,
+            engine=engine_version,
+        )
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return self._fingerprint
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
+    @property
+    def max_tokens(self) -> int:
+        return self._prompts.max_tokens
+
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        return self._prompts.count(texts)
+
+    @property
+    def reducible(self) -> bool:
+        return self._prompts.query_format == "instruct"  # Qwen3-Embedding's family
+
+    def _embeddings(
+        self, outputs: Sequence[Vector], tokens: Iterable[int], truncated_tokens: Iterable[int]
+    ) -> Embeddings:
+        """Raises EngineFailed for vectors of another dimension than the model's."""
+        dimension = self._fingerprint.dimension
+        if any(output.shape != (dimension,) for output in outputs):
+            raise EngineFailed(
+                f"The engine of {self._fingerprint.model} answers vectors of {outputs[0].size} components, not of "
+                f"{dimension} as the model's folder says: does it serve another model?"
+            )
+        vectors = np.stack(outputs) if outputs else np.empty((0, dimension))
+        return Embeddings(
+            vectors=vectors.astype(np.float32, copy=False),
+            tokens=tuple(tokens),
+            truncated_tokens=tuple(truncated_tokens),
+            fingerprint=self._fingerprint,
+        )

@@ -1,0 +1,1 @@
+"""Models on servers that others run, in the dialect of each kind of server."""

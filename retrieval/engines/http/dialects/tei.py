@@ -1,0 +1,44 @@
+"""Hugging Face's Text Embeddings Inference. Takes text; it is told not to truncate, so a text that is too long for the
+server is refused and never silently cut. (Token ids it takes as well, but only to turn them back into text.)
+
+- Embedding: no `--default-prompt`, the query's instruction is in the text already. Its published interface knows no
+  reduced vectors.
+- Reranking: cross-encoders with one output, whose two texts it joins as their tokenizer says. It has no templates and
+  serves no Qwen3-Reranker (huggingface/text-embeddings-inference, issue 643).
+- Priority: none. `--max-batch-tokens` bounds the longest text, too.
+
+Source: docs/openapi.json of version 1.7.1.
+"""
+
+from collections.abc import Mapping
+
+from retrieval.engines.http.dialects.answers import by_index, by_place, json_of, scores, vectors
+from retrieval.engines.http.dialects.dialect import Answer, Dialect, Pair, Request, Text
+from retrieval.types import Vector
+
+
+def _embed(request: Request[Text]) -> Mapping[str, object]:
+    # It refuses an empty text. A blank one is as near as it gets.
+    return {"inputs": [each.text or " " for each in request.inputs], "truncate": False, "normalize": True}
+
+
+def _vectors(answer: Answer) -> list[Vector]:
+    return vectors(by_place(json_of(answer.content), None, answer.count))
+
+
+def _rerank(request: Request[Pair]) -> Mapping[str, object]:
+    return {
+        "query": request.inputs[0].query,
+        "texts": [pair.passage for pair in request.inputs],
+        "truncate": False,
+        "raw_scores": False,
+        "return_text": False,
+    }
+
+
+def _scores(answer: Answer) -> list[Vector]:
+    return scores([item.get("score") for item in by_index(json_of(answer.content), None, answer.count)])
+
+
+TEI_EMBED = Dialect("tei", "/embed", _embed, _vectors, reduces=False)
+TEI_RERANK = Dialect("tei", "/rerank", _rerank, _scores)

@@ -1,0 +1,117 @@
+"""The two ports on model servers that take text. The model's folder is needed here, too: its tokenizer decides where a
+text is cut, before the server could do it unseen."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+
+from retrieval.device.gate import Gate
+from retrieval.device.gated import encode_gated
+from retrieval.engines.adapter import EmbeddingModel, EngineModel
+from retrieval.engines.http.dialects.dialect import Dialect, Pair, Text
+from retrieval.engines.http.server import HttpEngine, HttpServerOptions
+from retrieval.engines.http.tokens import engine_class
+from retrieval.engines.http.truncation import PairCutter, cut_text
+from retrieval.errors import ConfigurationError
+from retrieval.models.folder import read_tokenizer, require_cross_encoder, stated_window
+from retrieval.types import Embeddings, Lane, RerankScores, TextKind
+
+
+class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
+    """Port Embedder. Texts go out with their instruction, as the model's family has it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        server: HttpServerOptions,
+        dialect: Dialect[Text],
+        *,
+        dimension: int | None = None,
+        gate: Gate | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """As for HttpEmbedder. Raises ModelUnavailable, ConfigurationError."""
+        super().__init__(
+            HttpEngine(server, dialect, transport=transport),
+            folder,
+            name=server.model,
+            engine_version=engine_class(dialect.name),
+            max_model_len=stated_window(folder, server.max_model_len),
+            dimension=dimension,
+            gate=gate,
+        )
+        if self._dimensions is not None and not dialect.reduces:
+            raise ConfigurationError(
+                f"TANDEM_EMBED_DIMENSION={dimension}: {dialect.name} is not asked for shorter vectors. Leave it unset, "
+                "and create collections with a `dimension` instead."
+            )
+
+    async def embed(
+        self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
+    ) -> Embeddings:
+        """As the port says."""
+        inputs, truncated = await asyncio.to_thread(self._inputs, texts, kind, instruction)
+        outputs = await encode_gated(self._gate, self.engine, inputs, lane=lane, dimensions=self._dimensions)
+        return self._embeddings(outputs, map(len, inputs), truncated)
+
+    def _inputs(
+        self, texts: Sequence[str], kind: TextKind, instruction: str | None
+    ) -> tuple[list[Text], tuple[int, ...]]:
+        """What is sent, and how many tokens of each text are not."""
+        composed = self._prompts.compose(texts, kind, instruction)
+        prompts = self._prompts.build(texts, kind, instruction)
+        inputs, truncated = [], []
+        for text, prompt in zip(composed, prompts, strict=True):
+            kept, lost = text, 0
+            if prompt.truncated_tokens:
+                kept, tokens = cut_text(self._tokenizer, text, self.max_tokens)
+                lost = self.max_tokens - tokens  # where the last character would not fit whole
+            inputs.append(Text(kept, len(prompt.ids) - lost))
+            truncated.append(prompt.truncated_tokens + lost)
+        return inputs, tuple(truncated)
+
+
+class HttpPairReranker(EngineModel[HttpEngine[Pair]]):
+    """Port Reranker, for cross-encoders that read query and passage bare: BERT's family with one output. Their server
+    joins the two texts, maps the output to [0, 1], and is given no instruction."""
+
+    def __init__(
+        self,
+        folder: Path,
+        server: HttpServerOptions,
+        dialect: Dialect[Pair],
+        *,
+        gate: Gate | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Raises ModelUnavailable; ConfigurationError, above all for a Qwen3-Reranker, which without its prompt would
+        answer at random."""
+        super().__init__(HttpEngine(server, dialect, transport=transport), gate)
+        require_cross_encoder(folder, server=dialect.name)
+        self._model = server.model
+        self._cutter = PairCutter(read_tokenizer(folder), max_model_len=stated_window(folder, server.max_model_len))
+
+    @property
+    def model(self) -> str:
+        return self._model
+
+    @property
+    def weight(self) -> float:
+        return 1.0
+
+    async def rerank(
+        self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
+    ) -> RerankScores:
+        """As the port says. `instruction` has no effect."""
+        del instruction  # part of the port
+        built = await asyncio.to_thread(self._cutter.build, query, passages)
+        outputs = await encode_gated(self._gate, self.engine, built.pairs, lane=lane)
+        return RerankScores(
+            scores=tuple(float(output[0]) for output in outputs),
+            tokens=sum(pair.tokens for pair in built.pairs),
+            truncated_tokens=built.truncated_tokens,
+            truncated_query_tokens=built.truncated_query_tokens,
+            model=self._model,
+        )

@@ -1,0 +1,67 @@
+"""The two ports on model servers that take token ids. The model's folder is needed here, too, for its tokenizer and
+configuration; of the weights, only the server has need."""
+
+from pathlib import Path
+
+import httpx
+
+from retrieval.device.gate import Gate
+from retrieval.engines.http.dialects.dialect import Dialect
+from retrieval.engines.http.server import HttpEngine, HttpServerOptions
+from retrieval.engines.token_adapter import TokenEmbedder, TokenReranker
+from retrieval.models.folder import window_within
+from retrieval.types import TokenIds
+
+
+class HttpEmbedder(TokenEmbedder[HttpEngine[TokenIds]]):
+    """Port Embedder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        server: HttpServerOptions,
+        dialect: Dialect[TokenIds],
+        *,
+        dimension: int | None = None,
+        gate: Gate | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`dimension` and `gate` as for TokenEmbedder. `transport` as for HttpEngine. Raises ModelUnavailable,
+        ConfigurationError."""
+        super().__init__(
+            HttpEngine(server, dialect, transport=transport),
+            folder,
+            name=server.model,
+            engine_version=engine_class(dialect.name),
+            max_model_len=window_within(folder, server.max_model_len),
+            dimension=dimension,
+            gate=gate,
+        )
+
+
+class HttpReranker(TokenReranker[HttpEngine[TokenIds]]):
+    """Port Reranker."""
+
+    def __init__(
+        self,
+        folder: Path,
+        server: HttpServerOptions,
+        dialect: Dialect[TokenIds],
+        *,
+        gate: Gate | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Raises ModelUnavailable, ConfigurationError."""
+        super().__init__(
+            HttpEngine(server, dialect, transport=transport),
+            folder,
+            name=server.model,
+            max_model_len=window_within(folder, server.max_model_len),
+            gate=gate,
+        )
+
+
+def engine_class(dialect: str) -> str:
+    """For the fingerprint. Which version serves behind the address is not ours to know: keep it the same for a
+    collection's life."""
+    return "http" if dialect == "vllm" else f"http-{dialect}"

@@ -1,0 +1,71 @@
+"""Texts for servers that tokenise by themselves, cut by the model's own tokenizer so that the server has nothing to cut
+(pure)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from retrieval.engines.http.dialects.dialect import Pair
+from retrieval.errors import ConfigurationError
+from retrieval.text.prompts import QUERY_SHARE, SMALLEST_ROOM, window_of
+from retrieval.text.tokenizer import TokenMemory, encode_texts
+
+
+def cut_text(tokenizer: Tokenizer, text: str, limit: int) -> tuple[str, int]:
+    """The beginning of `text` that tokenises to at most `limit` tokens, special tokens not counted; and to how many.
+    Cut between characters: where one takes several tokens the result may stay below `limit`."""
+    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+    if len(offsets) <= limit:
+        return text, len(offsets)
+    kept = limit
+    while kept > 0:
+        beginning = text[: offsets[kept - 1][1]]
+        tokens = len(tokenizer.encode(beginning, add_special_tokens=False).ids)
+        if tokens <= limit:
+            return beginning, tokens
+        kept -= tokens - limit
+    return "", 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """One query with each of its passages."""
+
+    pairs: tuple[Pair, ...]
+    truncated_tokens: tuple[int, ...]
+    """Of each passage, those that did not fit."""
+    truncated_query_tokens: int
+
+
+class PairCutter:
+    """For cross-encoders that read `query` and `passage` bare, inside the special tokens of their tokenizer's
+    post-processor."""
+
+    def __init__(self, tokenizer: Tokenizer, *, max_model_len: int) -> None:
+        """Raises ConfigurationError where the window leaves no room for texts."""
+        self._tokenizer = tokenizer
+        self._passages = TokenMemory(tokenizer)
+        self._special = tokenizer.num_special_tokens_to_add(is_pair=True)
+        self._room = window_of(max_model_len) - self._special
+        if self._room < SMALLEST_ROOM:
+            raise ConfigurationError(
+                f"max_model_len is {max_model_len}, which leaves {self._room} tokens for query and passage; "
+                f"it must leave {SMALLEST_ROOM}",
+                max_model_len=max_model_len,
+            )
+
+    def build(self, query: str, passages: Sequence[str]) -> Pairs:
+        """A query longer than QUERY_SHARE of the room is cut at its end, then each passage to what is left. Raises
+        InvalidText."""
+        [encoding] = encode_texts(self._tokenizer, [query])
+        asked = len(encoding.ids)
+        limit = int(self._room * QUERY_SHARE)
+        query, query_tokens = (query, asked) if asked <= limit else cut_text(self._tokenizer, query, limit)
+        room = self._room - query_tokens
+        pairs, truncated = [], []
+        for passage, ids in zip(passages, self._passages.encode(passages), strict=True):
+            kept, tokens = (passage, len(ids)) if len(ids) <= room else cut_text(self._tokenizer, passage, room)
+            pairs.append(Pair(query, kept, self._special + query_tokens + tokens))
+            truncated.append(len(ids) - tokens)
+        return Pairs(tuple(pairs), tuple(truncated), asked - query_tokens)

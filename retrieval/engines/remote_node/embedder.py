@@ -1,0 +1,233 @@
+"""The embedder of a node, for other processes: the node owns the accelerator, they reach it over HTTP, and its
+scheduler sees all work."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+import httpx
+import numpy as np
+import orjson
+from tokenizers import Tokenizer
+
+from retrieval.engines.http.connection import HttpConnection
+from retrieval.engines.remote_node.replies import (
+    EmbedReply,
+    ServedModel,
+    embed_reply,
+    error_of,
+    served_model,
+    tokenizer_digest,
+)
+from retrieval.errors import (
+    ConfigurationError,
+    EngineFailed,
+    FingerprintMismatch,
+    InvalidText,
+    NotReady,
+    TandemError,
+    Unavailable,
+)
+from retrieval.gather_or_cancel import side_by_side
+from retrieval.text.tokenizer import count_tokens
+from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
+
+PATH = "/embed"
+
+OnChanged = Callable[[FingerprintMismatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServerOptions:
+    url: str
+    """Root of the node: `http://127.0.0.1:8080`."""
+    api_key: str | None = field(default=None, repr=False)
+    """Sent as a bearer token."""
+    texts_per_request: int = 32
+    bytes_per_request: int = 128 * 1024
+    """A request is closed before its texts exceed this in UTF-8; one longer text goes alone. Even written with six
+    characters a byte it stays below the smallest body that a node can be set to take."""
+    requests_at_once: int = 4
+    """Per lane."""
+    timeout_seconds: float = 300.0
+    """For one request to be answered, behind those of all other processes."""
+    patience_seconds: float = 300.0
+    """How long bulk work comes back to a node that says it has too much of it."""
+    probe_seconds: float = 5.0
+
+
+class NodeEmbedder:
+    """Port Embedder. The tokenizer is here, because documents are cut with it; prompts and cuts are the node's."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        node: NodeServerOptions,
+        *,
+        on_changed: OnChanged | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`tokenizer` is that of the node's model, truncation and padding off. `on_changed` is told once when the node
+        serves another model than at the start, or another window: this process cannot go on then. `transport` as for
+        HttpConnection."""
+        self._tokenizer = tokenizer
+        self._node = node
+        self._on_changed = on_changed
+        self._model: ServedModel | None = None
+        self._changed: FingerprintMismatch | None = None
+        self._connection = HttpConnection(
+            node.url,
+            api_key=node.api_key,
+            requests_at_once=node.requests_at_once,
+            timeout_seconds=node.timeout_seconds,
+            probe_path=PATH,
+            probe_seconds=node.probe_seconds,
+            judge=self._judge,
+            transport=transport,
+        )
+
+    @property
+    def failure(self) -> str | None:
+        return self._changed.message if self._changed else self._connection.failure
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return self._known().fingerprint
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
+    @property
+    def max_tokens(self) -> int:
+        return self._known().max_tokens
+
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        return count_tokens(self._tokenizer, texts)
+
+    @property
+    def reducible(self) -> bool:
+        """Collections are made where the model is, so nobody asks here."""
+        return False
+
+    async def start(self) -> None:
+        """Asks the node what it serves. Raises Unavailable (no node there yet, or it is starting: try again) and
+        ConfigurationError (no node, no access, or a model with another tokenizer)."""
+        self._connection.open()
+        response = await self._connection.get(PATH)
+        if response.status_code in {401, 403}:
+            raise ConfigurationError(f"TANDEM_ENGINE_API_KEY: the node at {self._node.url} does not take it.")
+        if response.status_code != httpx.codes.OK:
+            error = error_of(self._node.url, response)
+            raise error if isinstance(error, Unavailable) else self._no_node()
+        try:
+            model = served_model(response.content)
+        except EngineFailed as error:
+            raise self._no_node() from error
+        if model.tokenizer != tokenizer_digest(self._tokenizer):
+            raise ConfigurationError(
+                f"TANDEM_MODELS: the node at {self._node.url} serves {model.fingerprint.model}, whose tokenizer is not "
+                "that of the model here. Set the same models as the node has."
+            )
+        self._model = model
+        self._connection.found(None)
+        self._connection.watch()
+
+    async def close(self) -> None:
+        """Breaks off the requests under way; they and later ones fail with EngineDead."""
+        await self._connection.close()
+
+    async def embed(
+        self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
+    ) -> Embeddings:
+        """As the port says. Besides: Unavailable (late, or overloaded for long), FingerprintMismatch (the node serves
+        another model now). One failed request of a call cancels the others."""
+        fingerprint = self._known().fingerprint
+        replies = await side_by_side(self._request(batch, kind, lane, instruction) for batch in self._batches(texts))
+        nothing = np.empty((0, fingerprint.dimension), dtype=np.float32)
+        return Embeddings(
+            vectors=np.concatenate([reply.vectors for reply in replies] or [nothing]),
+            tokens=tuple(number for reply in replies for number in reply.tokens),
+            truncated_tokens=tuple(number for reply in replies for number in reply.truncated_tokens),
+            fingerprint=fingerprint,
+        )
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[list[str]]:
+        batch: list[str] = []
+        size = 0
+        for text in texts:
+            try:
+                more = len(text.encode())
+            except UnicodeEncodeError as error:
+                raise InvalidText("A text holds a lone surrogate, which no model can read") from error
+            full = len(batch) == self._node.texts_per_request or size + more > self._node.bytes_per_request
+            if batch and full:
+                yield batch
+                batch, size = [], 0
+            batch.append(text)
+            size += more
+        if batch:
+            yield batch
+
+    async def _request(self, texts: list[str], kind: TextKind, lane: Lane, instruction: str | None) -> EmbedReply:
+        """Patient in the bulk lane: a document should not fail because others are busy."""
+        body = orjson.dumps({"texts": texts, "kind": kind, "lane": lane.name.lower(), "instruction": instruction})
+        until = monotonic() + (self._node.patience_seconds if lane is Lane.BULK else 0)
+        while True:
+            if self._changed:
+                raise self._changed
+            response = await self._connection.post(PATH, body, lane)
+            if response.status_code == httpx.codes.OK:
+                return await self._take(response.content, len(texts))
+            error = error_of(self._node.url, response)
+            overloaded = response.status_code == httpx.codes.TOO_MANY_REQUESTS
+            if isinstance(error, Unavailable) and not overloaded:
+                self._connection.found(error.message)  # until a probe or a request finds it well
+            pause = _pause(response)
+            if not overloaded or monotonic() + pause > until:
+                raise error
+            await asyncio.sleep(pause)
+
+    async def _take(self, content: bytes, count: int) -> EmbedReply:
+        reply = await asyncio.to_thread(embed_reply, content, count)
+        known = self._known()
+        if reply.fingerprint != known.fingerprint:
+            raise self._note_change(reply.fingerprint)
+        self._connection.found(None)
+        return reply
+
+    def _judge(self, response: httpx.Response) -> str | None:
+        if response.status_code != httpx.codes.OK:
+            return error_of(self._node.url, response).message
+        try:
+            model = served_model(response.content)
+        except EngineFailed as error:
+            return error.message
+        return None if model == self._model else self._note_change(model.fingerprint).message
+
+    def _note_change(self, now: Fingerprint) -> FingerprintMismatch:
+        if self._changed is None:
+            before = self._known().fingerprint
+            self._changed = FingerprintMismatch(
+                f"The node at {self._node.url} no longer serves {before.model} as it did at the start "
+                f"(fingerprint {before.digest}, now {now.model}, {now.digest}): start this process again.",
+                stored=before.digest,
+                running=now.digest,
+            )
+            if self._on_changed:
+                self._on_changed(self._changed)
+        return self._changed
+
+    def _known(self) -> ServedModel:
+        if self._model is None:
+            raise NotReady(f"The node at {self._node.url} has not said yet what it serves.")
+        return self._model
+
+    def _no_node(self) -> TandemError:
+        return ConfigurationError(f"TANDEM_NODE_URL={self._node.url}: what answers there is no node of this release.")
+
+
+def _pause(response: httpx.Response) -> float:
+    said = response.headers.get("Retry-After", "")
+    return min(float(said), 30.0) if said.isdecimal() else 1.0

@@ -1,0 +1,101 @@
+"""What a node says of its embedder, checked before anybody believes it (pure)."""
+
+from base64 import b64decode
+from dataclasses import dataclass, fields
+from hashlib import sha256
+
+import httpx
+import numpy as np
+import orjson
+from tokenizers import Tokenizer
+
+import retrieval.errors
+from retrieval.errors import EngineFailed, TandemError, Unavailable
+from retrieval.text.tokenizer import encode_texts
+from retrieval.types import Fingerprint, Vectors
+
+MESSAGE_CHARACTERS = 300
+"""Of a node's own words in an error: enough to see what was wrong, too little to carry documents along."""
+PROBE = "Naïve cafés, 3.14159 km away:\tdef f(x): return {'北京': x**2} # 窑炉 🐈 Straße ЁЛКА"
+
+_ERRORS: dict[str, type[TandemError]] = {
+    each.code: each
+    for each in vars(retrieval.errors).values()
+    if isinstance(each, type) and issubclass(each, TandemError) and each is not TandemError
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """All that must stay as it was, for what a worker did with it to stay right."""
+
+    fingerprint: Fingerprint
+    max_tokens: int
+    tokenizer: str
+    """See `tokenizer_digest`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedReply:
+    vectors: Vectors
+    tokens: tuple[int, ...]
+    truncated_tokens: tuple[int, ...]
+    fingerprint: Fingerprint
+
+
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
+    """12 hexadecimal digits over what it makes of a text that tokenizers disagree about."""
+    (encoding,) = encode_texts(tokenizer, [PROBE])
+    return sha256(repr(encoding.ids).encode()).hexdigest()[:12]
+
+
+def served_model(content: bytes) -> ServedModel:
+    """Raises EngineFailed."""
+    try:
+        reply = orjson.loads(content)
+        return ServedModel(_fingerprint(reply), int(reply["max_tokens"]), str(reply["tokenizer"]))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise EngineFailed("The answer does not describe an embedder: is it a node?") from error
+
+
+def embed_reply(content: bytes, count: int) -> EmbedReply:
+    """For `count` texts. Raises EngineFailed."""
+    try:
+        reply = orjson.loads(content)
+        fingerprint = _fingerprint(reply)
+        raw = np.frombuffer(b64decode(reply["vectors"], validate=True), dtype="<f4")
+        vectors: Vectors = raw.astype(np.float32).reshape(count, fingerprint.dimension)
+        tokens = tuple(int(number) for number in reply["tokens"])
+        truncated = tuple(int(number) for number in reply["truncated_tokens"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise EngineFailed(f"The node's answer does not hold {count} vectors as it should") from error
+    if len(tokens) != count or len(truncated) != count:
+        raise EngineFailed(f"The node counted the tokens of {len(tokens)} texts, not of {count}")
+    if not np.isfinite(vectors).all():
+        raise EngineFailed("The node answered a vector that is not finite")
+    return EmbedReply(vectors, tokens, truncated, fingerprint)
+
+
+def error_of(url: str, response: httpx.Response) -> TandemError:
+    """What the node raised, as the same class where the kernel knows it; otherwise by status: Unavailable where a retry
+    may help, or somebody has to mend the node's settings, else EngineFailed. `detail["status"]` is the status."""
+    status = response.status_code
+    message, code, detail = response.text, "", {}
+    try:
+        said = orjson.loads(response.content)["error"]
+        message, code, detail = str(said["message"]), str(said["code"]), dict(said["detail"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        pass  # not a node's own words: a proxy's, perhaps
+    mendable = status in {401, 403, 408, 429} or status >= 500
+    kind = _ERRORS.get(code, Unavailable if mendable else EngineFailed)
+    error = kind(f"The node at {url} answered {status}: {' '.join(message.split())[:MESSAGE_CHARACTERS]}")
+    error.detail = {**detail, "status": status}
+    return error
+
+
+def _fingerprint(reply: dict[str, dict[str, object]]) -> Fingerprint:
+    said = reply["fingerprint"]
+    found = Fingerprint(**{field.name: said[field.name] for field in fields(Fingerprint)})  # type: ignore[arg-type]
+    if not isinstance(found.dimension, int):
+        raise TypeError
+    return found

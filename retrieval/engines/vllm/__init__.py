@@ -1,0 +1,1 @@
+"""vLLM in processes of the node: one engine to a process."""

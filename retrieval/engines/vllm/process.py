@@ -1,0 +1,353 @@
+"""One vLLM engine host as the node sees it: how it is started, asked and stopped."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from itertools import count
+from math import ceil
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
+
+import structlog
+
+from retrieval.device.detect import find_device
+from retrieval.device.memory_wait import ReadMemory, wait_for_memory
+from retrieval.engines.vllm.messages import (
+    Begin,
+    Done,
+    Drop,
+    Failed,
+    NotStarted,
+    Output,
+    Ping,
+    Pong,
+    Work,
+    frame,
+    read,
+    receive,
+)
+from retrieval.engines.vllm.options import EngineOptions, engine_environment
+from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, TandemError
+from retrieval.processes.vitals import TICK_SECONDS, Vitals
+from retrieval.types import Lane, TokenIds
+
+if TYPE_CHECKING:
+    import psutil
+
+log = structlog.get_logger()
+
+PROGRAM = "retrieval.engines.vllm.host"
+
+_STARTING = threading.Lock()
+"""Held while an engine takes its part of a GPU or NPU. vLLM measures the device's free memory then, which a neighbour
+that allocates or releases meanwhile would spoil. On a CPU nothing is measured."""
+_STOP_SECONDS = 10.0
+_SILENT_TICKS = 10
+_STARTING_SILENT_TICKS = 120
+"""While it loads a model or compiles it, a host may keep Python's lock for long."""
+_START_TICKS = 1800
+"""For either half of a start, whatever is compiled and however slow the disk."""
+
+
+class EngineProcess:
+    """A started engine. Requests go in from the event loop; `stop` blocks and goes to a thread."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket, options: EngineOptions) -> None:
+        self._process = process
+        self._connection = connection
+        self._name = options.name
+        self._vitals = Vitals(_SILENT_TICKS, ceil(options.stall_seconds / TICK_SECONDS))
+        self._hangs: str | None = None
+        self._children = _children(process.pid)
+        self._numbers = count(1)
+        self._calls: dict[int, tuple[int, asyncio.Future[Sequence[Output]]]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def dead(self) -> bool:
+        """Also where it hung: it was killed then."""
+        gone = self._process.poll() is not None or self._reading is None or self._reading.done()
+        return gone or self._hangs is not None
+
+    @property
+    def end(self) -> str:
+        """Of one that is dead: what happened to it, as the end of a sentence that begins with its name."""
+        return f"{self._hangs} and was killed" if self._hangs else "died"
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return (self._process.pid,)
+
+    @property
+    def unfinished(self) -> int:
+        """Prompts of calls that wait for their answer."""
+        return sum(prompts for prompts, _ in self._calls.values())
+
+    async def attach(self) -> None:
+        """Binds the engine to the running event loop."""
+        reader, self._writer = await asyncio.open_connection(sock=self._connection)
+        self._reading = asyncio.create_task(self._read(reader), name=f"replies of {self._name}")
+        self._watching = asyncio.create_task(self._watch(self._writer), name=f"heartbeat of {self._name}")
+
+    async def encode(self, token_ids: Sequence[TokenIds], lane: Lane, dimensions: int | None) -> Sequence[Output]:
+        """One output per prompt, in order. Whatever ends it early, cancellation included, drops the whole call.
+
+        Raises EngineDead, EngineFailed.
+        """
+        if self.dead or self._writer is None:
+            raise self._death()
+        if not token_ids:
+            return []
+        number = next(self._numbers)
+        answer: asyncio.Future[Sequence[Output]] = asyncio.get_running_loop().create_future()
+        self._calls[number] = (len(token_ids), answer)
+        self._writer.write(frame(Work(number, [list(ids) for ids in token_ids], int(lane), dimensions)))
+        try:
+            return await answer
+        finally:
+            if self._calls.pop(number, None) and not self.dead:
+                self._writer.write(frame(Drop(number)))
+
+    def detach(self) -> None:
+        """To call in the event loop before `stop`: fails every waiter and tells the host to end."""
+        for task in (self._reading, self._watching):
+            if task is not None:
+                task.cancel()
+        if self._writer is not None:
+            self._writer.close()
+        self._fail_calls()
+
+    def stop(self) -> None:
+        """Ends the process and waits for it. Works on a dead engine, whose children may have outlived it. Raises
+        EngineFailed where the system cannot end it: to be called again."""
+        with suppress(OSError):
+            self._connection.close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            _kill(self._process)
+        _end({*self._children, *_session(self._process.pid)})
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while True:
+                message = await read(reader)
+                if isinstance(message, Pong):
+                    self._vitals.reported(message.progress, working=message.working)
+                    continue
+                self._vitals.heard()
+                assert isinstance(message, Done | Failed)
+                _, answer = self._calls.pop(message.call, (0, None))
+                if answer is None or answer.done():
+                    continue  # dropped meanwhile
+                if isinstance(message, Done):
+                    answer.set_result(list(message.outputs))
+                else:
+                    answer.set_exception(EngineFailed(f"{self._name}: {message.message}"))
+        except (EOFError, ConnectionError):
+            self._fail_calls()
+
+    async def _watch(self, writer: asyncio.StreamWriter) -> None:
+        """Kills a host that hangs."""
+        while not self.dead:
+            writer.write(frame(Ping()))
+            await asyncio.sleep(TICK_SECONDS)
+            self._hangs = self._vitals.tick()
+        if self._hangs:
+            log.error("engine hangs", model=self._name, pid=self._process.pid, reason=self._hangs)
+            self._process.kill()
+            self._fail_calls()
+
+    def _fail_calls(self) -> None:
+        calls, self._calls = self._calls, {}
+        for _, answer in calls.values():
+            if not answer.done():
+                answer.set_exception(self._death())
+
+    def _death(self) -> EngineDead:
+        return EngineDead(f"The engine of {self._name} {self.end}; it is being restarted")
+
+
+class EngineLaunch:
+    """One attempt to start an engine. `run` and `cancel` block; they go to two threads."""
+
+    def __init__(self, options: EngineOptions, read_memory: ReadMemory | None = None) -> None:
+        """`read_memory` tells that of the device; a start then waits for what a killed engine still holds."""
+        self._options = options
+        self._read_memory = read_memory
+        self._cancelled = threading.Event()
+        self._done = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> EngineProcess:
+        """Raises EngineFailed (it would not start), EngineDead (cancelled), ConfigurationError (vLLM not installed)."""
+        try:
+            return self._run()
+        except OSError as error:
+            raise EngineFailed(
+                f"vLLM could not start {self._options.name}: the system gave no process: {error.strerror or error}"
+            ) from error
+        finally:
+            self._done.set()
+
+    def cancel(self) -> None:
+        """Makes `run` raise, and returns when it has."""
+        self._cancelled.set()
+        while not self._done.wait(0.1):
+            if self._process is not None:
+                self._process.kill()
+
+    def _run(self) -> EngineProcess:
+        process, connection = self._spawn()
+        with ExitStack() as turn:
+            try:
+                self._ask(process, connection, self._options)
+                if self._measures_memory():
+                    turn.enter_context(self._turn())
+                if find_device() != "cpu":
+                    self._wait_for_memory()
+                self._ask(process, connection, Begin())
+                return EngineProcess(process, connection, self._options)
+            except BaseException:
+                # Before the next one's turn: what this one held of the device is free by then.
+                connection.close()
+                _end_host(process)
+                raise
+
+    def _spawn(self) -> "tuple[subprocess.Popen[bytes], socket.socket]":
+        """A list of processes tells what it computes."""
+        ours, theirs = socket.socketpair()
+        with theirs, ExitStack() as unless_started:
+            unless_started.callback(ours.close)
+            process = subprocess.Popen(  # noqa: S603  # our own program
+                [sys.executable, "-P", "-m", PROGRAM, str(theirs.fileno()), self._options.task, self._options.name],
+                env=engine_environment(self._options),
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # a Ctrl-C in the terminal is the node's to handle: it drains first
+            )
+            unless_started.pop_all()
+        self._process = process
+        return process, ours
+
+    def _ask(
+        self, process: "subprocess.Popen[bytes]", connection: socket.socket, message: EngineOptions | Begin
+    ) -> None:
+        """Returns when the host has done it. Raises as `run`."""
+        try:
+            connection.sendall(frame(message))
+            answer = self._answer(connection)
+        except (EOFError, OSError):
+            answer = None
+        self._check()
+        if isinstance(answer, NotStarted):
+            raise self._refusal(answer)
+        if answer is None:
+            process.kill()
+            status = process.wait()
+            raise EngineFailed(f"vLLM could not start {self._options.name}: its process ended with status {status}")
+
+    def _answer(self, connection: socket.socket) -> object:
+        """What the host says besides signs of life. Raises EngineFailed where it hangs."""
+        vitals = Vitals(_STARTING_SILENT_TICKS)
+        for _ in range(_START_TICKS):
+            while wait([connection], timeout=TICK_SECONDS):
+                message = receive(connection)
+                if not isinstance(message, Pong):
+                    return message
+                vitals.heard()
+            self._check()
+            if hangs := vitals.tick():
+                raise EngineFailed(f"vLLM could not start {self._options.name}: its process {hangs}")
+            connection.sendall(frame(Ping()))
+        minutes = _START_TICKS * TICK_SECONDS / 60
+        raise EngineFailed(f"vLLM could not start {self._options.name}: it was not done after {minutes:.0f} minutes")
+
+    def _measures_memory(self) -> bool:
+        """What others take meanwhile would be counted as this engine's own. Where its cache is stated vLLM for CUDA
+        measures nothing."""
+        device = find_device()
+        return device == "npu" or (device == "cuda" and self._options.kv_cache_bytes is None)
+
+    def _wait_for_memory(self) -> None:
+        if self._read_memory is not None:
+            wait_for_memory(self._options.memory_share, self._read_memory, partial(self._cancelled.wait, 1.0))
+            self._check()
+
+    def _refusal(self, answer: NotStarted) -> TandemError:
+        if answer.why == "not_installed":
+            return ConfigurationError(f"The engine vllm needs the package vllm: {answer.message}")
+        return EngineFailed(f"vLLM could not start {self._options.name}: {answer.message}")
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        while not _STARTING.acquire(timeout=0.1):
+            self._check()
+        try:
+            self._check()
+            yield
+        finally:
+            _STARTING.release()
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise EngineDead("The engine was closed while it started")
+
+
+def _end_host(process: "subprocess.Popen[bytes]") -> None:
+    """With all that it has begun, if it has not ended yet."""
+    _kill(process)
+    _end(_session(process.pid))  # listed when it can start no more of them
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Returns when it is gone. Raises EngineFailed where the system cannot end it, a driver that hangs for instance."""
+    process.kill()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise EngineFailed(
+            f"The system does not end the killed process {process.pid}: does its device hang?"
+        ) from error
+
+
+def _session(pid: int) -> "list[psutil.Process]":
+    """What a host that has died, perhaps in the midst of its start, has left behind of the session that it began."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with suppress(OSError):
+            if os.getsid(process.pid) == pid != process.pid:
+                found.append(process)
+    return found
+
+
+def _end(processes: "Collection[psutil.Process]") -> None:
+    """Gives them time to end by themselves: one of them takes away what the others shared."""
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, left = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=_STOP_SECONDS)
+
+
+def _children(pid: int) -> "list[psutil.Process]":
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []

@@ -1,0 +1,1 @@
+"""Quality: judged collections, TREC measures, significance, and the self-test at start."""

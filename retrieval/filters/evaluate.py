@@ -1,0 +1,93 @@
+"""What a filter means, in Python. Stores evaluate filters in their own languages and have to agree with this.
+
+A chunk has a key or has not; null in metadata is not having it, and of the built-in fields only `page` and
+`ingested_at` can be missing. Without the key, `exists` and every comparison are false, `ne` included: it asks for
+another value, not for none. `not` turns true into false and false into true, nothing in between: `not` of `eq` lets
+chunks without the key through.
+
+Values are text, numbers, or true and false, and no kind turns into another: "5" is not 5, true is not 1. Numbers are
+equal and ordered by their value, whole or not (5 is 5.0; beyond 2**53 a server may round). Text is ordered by code
+points, times to the millisecond. On a value of another kind, a list or an object for instance, `ne` is true and every
+other comparison false. `contains` is true of a list that has an element equal to the value, and of nothing else: not
+of text.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, Final, assert_never
+
+from retrieval.filters.tree import And, Compare, Contains, Exists, Field, Filter, In, Not, Operator, Or
+from retrieval.types import Candidate, EmbeddedChunk
+
+_ORDER: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+
+
+def matches(filter: Filter, row: EmbeddedChunk | Candidate) -> bool:
+    match filter:
+        case Compare(operator=op, field=field, value=value):
+            found = _value(row, field)
+            return found is not None and compare(op, found, value)
+        case In(field=field, values=values):
+            found = _value(row, field)
+            return any(same(found, value) for value in values)
+        case Contains(field=field, value=value):
+            found = _value(row, field)
+            return isinstance(found, list) and any(same(element, value) for element in found)
+        case Exists(field=field):
+            return _value(row, field) is not None
+        case And(filters=filters):
+            return all(matches(each, row) for each in filters)
+        case Or(filters=filters):
+            return any(matches(each, row) for each in filters)
+        case Not(filter=inner):
+            return not matches(inner, row)
+    assert_never(filter)
+
+
+def _value(row: EmbeddedChunk | Candidate, field: Field) -> object:
+    """None where the chunk has none."""
+    if field.metadata:
+        value = row.metadata.get(field.name)
+        return float(value) if field.type == "float" and isinstance(value, int) else value
+    match field.name:
+        case "chunk_id":
+            return row.chunk.id
+        case "document_id":
+            return row.chunk.document_id
+        case "ordinal":
+            return row.chunk.ordinal
+        case "page":
+            return row.chunk.page
+        case "ingested_at":
+            moment = row.ingested_at
+            return moment and moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+        case "title":
+            return row.title
+        case "media_type":
+            return row.media_type
+        case "partition":
+            return row.partition
+    raise ValueError(f"Chunks have no field {field.name!r}.")
+
+
+def compare(op: Operator, found: object, value: object) -> bool:
+    """Of a value that is there."""
+    if op == "eq":
+        return same(found, value)
+    if op == "ne":
+        return not same(found, value)
+    return kind(found) is kind(value) and _ORDER[op](found, value)
+
+
+def same(found: object, value: object) -> bool:
+    return kind(found) is kind(value) and found == value
+
+
+def kind(value: object) -> type:
+    """Numbers are of one kind."""
+    return float if type(value) is int else type(value)

@@ -1,0 +1,1 @@
+"""Models on disk: profiles, downloads, and the sizes that their configuration gives."""

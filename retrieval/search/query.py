@@ -1,0 +1,172 @@
+"""A question to a collection, and what the answer says of itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from retrieval.filters.tree import Filter
+from retrieval.types import Candidate, ChunkId
+
+Branch = Literal["dense", "sparse"]
+"""Of recall: nearest vectors, or BM25."""
+Mode = Literal["dense", "sparse", "hybrid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How hybrid recall joins its branches; see `retrieval.search.fusion.fuse`."""
+
+    method: Literal["weighted", "rrf"] = "weighted"
+    weights: Mapping[Branch, float] = field(default_factory=lambda: {"dense": 1.0, "sparse": 1.0})
+    """Not negative, and one of them above 0."""
+    k: int = 60
+    """Of `rrf`: the larger, the less the first ranks count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reranking:
+    """What the second stage is asked for."""
+
+    required: bool = False
+    """Rather no answer than one that was not reranked."""
+    any_language: bool = False
+    """Also of a query in a language that the reranker was not made for."""
+    instruction: str | None = None
+    model: str | None = None
+    """The only one that will do; None: the one that runs."""
+    weight: float | None = None
+    """Share of the rerank score in the order, in (0, 1]; the rest is the recall score's. None: the model's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page begins in the order that the first page fixed: one pool, recalled and ranked in one way."""
+
+    offset: int
+    """Hits on the pages before."""
+    pool: int
+    mode: Mode
+    reranked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    text: str
+    mode: Mode | None = None
+    """None: hybrid, where the server can."""
+    fusion: Fusion = Fusion()
+    top_k: int = 10
+    candidates: int = 50
+    """Pool that recall brings and the reranker scores, and that pages are parts of; `top_k` where that is more."""
+    place: Place | None = None
+    """None: the first page."""
+    reranking: Reranking | None = Reranking()
+    """None: recall alone."""
+    budget_ms: float | None = None
+    """For all stages, from the question's arrival. None: the server's deadline, which is never passed."""
+    partition: str | None = None
+    filter: Filter | None = None
+    min_score: float | None = None
+    """Applied to the score that the answer is ordered by and returns."""
+    instruction: str | None = None
+    by_document: bool = False
+    """Of each document its best chunk alone; the others are named in it."""
+    diversity: float = 0.0
+    """In [0, 1]: how much a hit loses by being like those before it."""
+    neighbors: int = 0
+    """Chunks on either side that come with each hit as its context."""
+    highlights: int = 0
+    """Sentences of each hit to point out."""
+
+    @property
+    def pool(self) -> int:
+        """Hits to recall. The same for every page: scores are scaled, and hits grouped, within the pool."""
+        return self.place.pool if self.place else max(self.candidates, self.top_k)
+
+    @property
+    def offset(self) -> int:
+        return self.place.offset if self.place else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A chunk behind the one that stands for its document."""
+
+    chunk_id: ChunkId
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A hit with its neighbours: what overlaps is there once, white space between chunks is a line break."""
+
+    text: str
+    start: int
+    end: int
+    """Offsets in characters into the document's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    text: str
+    start: int
+    end: int
+    """Offsets in characters into the document's text."""
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    candidate: Candidate
+    score: float | None
+    """The score that the order and `min_score` follow; None for one that the budget left unscored."""
+    scores: Mapping[str, float]
+    """By stage: `dense` and `sparse` (what the branches found), `fused` (hybrid), `rerank`, `blended` (rerank and
+    recall), `diverse`."""
+    ranks: Mapping[str, int]
+    """By stage, from 1."""
+    truncated_tokens: int = 0
+    """Tokens of the passage that the reranker did not see."""
+    others: tuple[Member, ...] = ()
+    context: Context | None = None
+    highlights: tuple[Highlight, ...] | None = None
+    """None where nobody asked for them, or the reranker is away or late."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallReport:
+    """What recall did, so that half a recall is never taken for a whole one."""
+
+    mode: Mode
+    """The one that was carried out."""
+    candidates: int
+    reason: str | None = None
+    """Why it is less than hybrid, where the caller left the choice: `no_sparse_index`, `engine_dead`, `budget` or
+    `deadline` (the vectors came too late)…"""
+
+
+@dataclass(frozen=True, slots=True)
+class RerankReport:
+    """What reranking did, so that an unranked answer is never taken for a ranked one."""
+
+    applied: bool | Literal["partial"]
+    candidates: int
+    scored: int
+    ms: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    hits: tuple[Hit, ...]
+    recall: RecallReport
+    rerank: RerankReport
+    timings_ms: Mapping[str, float]
+    """`embed`, `recall`, `rerank`, `total`; wall clock."""
+    models: Mapping[str, str]
+    score_name: str
+    """Which of `Hit.scores` is `Hit.score`."""
+    truncated_query_tokens: int
+    next: Place | None
+    """Of the page behind this one; None where the pool has no more hits, and where time ran out amid reranking: the
+    order of half a rerank cannot be made again."""

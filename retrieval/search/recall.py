@@ -1,0 +1,111 @@
+"""The first stage: candidates by nearest vectors and by words."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import structlog
+
+from retrieval.deadline import Deadline
+from retrieval.errors import BudgetExceeded, EngineFailed, StoreUnavailable, Unavailable
+from retrieval.ports import Embedder, VectorStore
+from retrieval.search.fusion import alone, fuse
+from retrieval.search.language import is_foreign
+from retrieval.search.query import Hit, Mode, RecallReport, SearchQuery
+from retrieval.types import Candidate, Lane, Language, StoreName
+
+log = structlog.get_logger()
+
+EMBEDDER, STORE = "embedder", "vector store"
+VECTORS_SHARE = 0.5
+"""Of the time that is left, what embedding the query and finding its neighbours may take where words can do without."""
+MODEL_LANGUAGE = "model_language"
+"""Why a model was not asked: it was not made for the language of the query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    hits: list[Hit]
+    report: RecallReport
+    truncated_query_tokens: int = 0
+    embed_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Dense:
+    """What the dense branch found, and what embedding the query took."""
+
+    candidates: Sequence[Candidate]
+    truncated_tokens: int
+    ms: float
+
+
+class Recall:
+    def __init__(self, store: VectorStore, languages: Sequence[Language]) -> None:
+        """`languages` are those that the embedder is meant for."""
+        self._store = store
+        self._languages = languages
+
+    async def __call__(
+        self, collection: StoreName, embedder: Embedder, query: SearchQuery, deadline: Deadline
+    ) -> Recalled:
+        """The query's pool, best first, the branches side by side.
+
+        An embedder that is away or late does not fail a query that leaves the mode open, nor does one that cannot read
+        the query's language: recall is by words alone, and says so. Raises what the embedder and the store raise,
+        Unsupported for a mode that the server has no index for, BudgetExceeded.
+        """
+        limit = query.pool
+        mode, reason = await deadline.of(self._mode(query), STORE)
+        if mode == "dense":
+            dense = await self._dense(collection, embedder, query, deadline)
+            hits = alone("dense", dense.candidates)
+            return Recalled(hits, RecallReport(mode, len(hits), reason), dense.truncated_tokens, dense.ms)
+        by_words = deadline.of(
+            self._store.search_text(
+                collection, query.text, limit=limit, partition=query.partition, filter=query.filter
+            ),
+            STORE,
+        )
+        if mode == "sparse":
+            hits = alone("sparse", await by_words)
+            return Recalled(hits, RecallReport(mode, len(hits), reason))
+        # Where words can answer alone, vectors may not take the time that is left for reranking.
+        for_vectors = deadline if query.mode else deadline.share(VECTORS_SHARE)
+        near, sparse = await asyncio.gather(
+            self._dense(collection, embedder, query, for_vectors), by_words, return_exceptions=True
+        )
+        if isinstance(sparse, BaseException):
+            raise sparse
+        if isinstance(near, Unavailable | EngineFailed) and not isinstance(near, StoreUnavailable):
+            if query.mode is not None:
+                raise near
+            log.warning("recall by words alone", code=near.code, reason=near.message)
+            why = deadline.reason if isinstance(near, BudgetExceeded) else near.code
+            return Recalled(alone("sparse", sparse), RecallReport("sparse", len(sparse), why))
+        if isinstance(near, BaseException):
+            raise near
+        hits = fuse({"dense": near.candidates, "sparse": sparse}, query.fusion)[:limit]
+        return Recalled(hits, RecallReport(mode, len(hits)), near.truncated_tokens, near.ms)
+
+    async def _mode(self, query: SearchQuery) -> tuple[Mode, str | None]:
+        if query.mode is not None:
+            return query.mode, None
+        if not (await self._store.capabilities()).sparse:
+            return "dense", "no_sparse_index"
+        return ("sparse", MODEL_LANGUAGE) if is_foreign(query.text, self._languages) else ("hybrid", None)
+
+    async def _dense(self, collection: StoreName, embedder: Embedder, query: SearchQuery, deadline: Deadline) -> _Dense:
+        started = perf_counter()
+        embeddings = await deadline.of(
+            embedder.embed([query.text], kind="query", lane=Lane.INTERACTIVE, instruction=query.instruction), EMBEDDER
+        )
+        ms = (perf_counter() - started) * 1000
+        candidates = await deadline.of(
+            self._store.search(
+                collection, embeddings.vectors[0], limit=query.pool, partition=query.partition, filter=query.filter
+            ),
+            STORE,
+        )
+        return _Dense(candidates, embeddings.truncated_tokens[0], ms)

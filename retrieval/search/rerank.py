@@ -1,0 +1,158 @@
+"""The second stage: a reranker scores the pool, and the answer says what it did."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import structlog
+
+from retrieval.deadline import GRACE_SECONDS, Deadline
+from retrieval.errors import BudgetExceeded, EngineFailed, InvalidRequest, Unavailable
+from retrieval.pace import PacedReranker
+from retrieval.search.fusion import scaled
+from retrieval.search.language import is_foreign
+from retrieval.search.query import Hit, Reranking, RerankReport
+from retrieval.search.recall import MODEL_LANGUAGE
+from retrieval.text.passages import passage
+from retrieval.types import Lane, Language, RerankScores
+
+log = structlog.get_logger()
+
+RERANK, BLENDED = "rerank", "blended"
+WAVE = 8
+"""Candidates that are scored or not scored together where there is a budget: the more, the coarser its end; the fewer,
+the oftener the query is prepared anew."""
+
+AT_ONCE = 0.25
+"""Of the time that is left, what a pool may be expected to take by itself to be one call, which is scored or not."""
+
+
+_Score = tuple[float, int]
+"""A passage's score, and the tokens that were cut from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    hits: list[Hit]
+    report: RerankReport
+    score_name: str | None = None
+    """What `Hit.score` is now; None: what it was."""
+    truncated_query_tokens: int = 0
+
+
+class SecondStage:
+    def __init__(self, reranker: PacedReranker, languages: Sequence[Language]) -> None:
+        """`languages` are those that the reranker is meant for."""
+        self._reranker = reranker
+        self._languages = languages
+
+    @property
+    def model(self) -> str:
+        return self._reranker.model
+
+    async def __call__(self, text: str, hits: list[Hit], wanted: Reranking | None, deadline: Deadline) -> Reranked:
+        """`hits` in recall order.
+
+        A reranker that is away or late leaves the order as it is, and the report says why. Raises InvalidRequest where
+        another model is wanted than runs; where reranking is required, what the reranker raises, and BudgetExceeded.
+        """
+        count = len(hits)
+        if wanted is None:
+            return Reranked(hits, RerankReport(applied=False, reason="not_requested", candidates=count, scored=0, ms=0))
+        if wanted.model not in (None, self.model):
+            raise InvalidRequest(
+                f"rerank_model: this node reranks by {self.model!r}, not {wanted.model!r}.", running=self.model
+            )
+        if not hits:
+            return Reranked(hits, RerankReport(applied=False, reason="no_candidates", candidates=0, scored=0, ms=0))
+        if not (wanted.any_language or wanted.required) and is_foreign(text, self._languages):
+            return Reranked(hits, RerankReport(applied=False, reason=MODEL_LANGUAGE, candidates=count, scored=0, ms=0))
+        began = perf_counter()
+        scored: list[_Score | None] = []
+        failure = None
+        try:
+            scored, query_cut = await self._scores(text, hits, wanted, deadline)
+        except (Unavailable, EngineFailed) as error:
+            if wanted.required:
+                raise
+            log.warning("reranking failed", code=error.code, reason=error.message)
+            failure = error.code
+        ms = round((perf_counter() - began) * 1000, 3)
+        done = len(scored) - scored.count(None)
+        if not done:
+            if wanted.required:
+                raise BudgetExceeded(
+                    f"Nothing was reranked within the {deadline.allowed}. Try again{deadline.remedy}, or do without it."
+                )
+            reason = failure or deadline.reason
+            return Reranked(hits, RerankReport(applied=False, reason=reason, candidates=count, scored=0, ms=ms))
+        weight = self._reranker.weight if wanted.weight is None else wanted.weight
+        report = RerankReport(applied=True, candidates=count, scored=done, ms=ms)
+        if done < count:
+            report = replace(report, applied="partial", reason=deadline.reason)
+        return Reranked(ranked(hits, scored, weight), report, RERANK if weight == 1 else BLENDED, query_cut)
+
+    async def _scores(
+        self, text: str, hits: Sequence[Hit], wanted: Reranking, deadline: Deadline
+    ) -> tuple[list[_Score | None], int]:
+        """Of each hit, None where time was up; and the tokens that were cut from the query."""
+        passages = [passage(hit.candidate.title, hit.candidate.chunk.text) for hit in hits]
+        # Without a budget there is time for all, unless it is measured otherwise; one call is the cheapest.
+        at_once = deadline.reason == "deadline" and self._reranker.seconds(len(passages)) <= AT_ONCE * deadline.left
+        size = len(passages) if at_once else WAVE
+        # All at once, the best ones first: the engine takes them in this order and fills its steps across waves.
+        parts = [passages[first : first + size] for first in range(0, len(passages), size)]
+        waves = [asyncio.create_task(self._rerank(text, part, wanted)) for part in parts]
+        try:
+            await asyncio.wait(waves, timeout=deadline.left, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for wave in waves:
+                wave.cancel()
+            # A wave that does not heed it is not waited for.
+            await asyncio.wait(waves, timeout=GRACE_SECONDS)
+        found: list[_Score | None] = []
+        query_cut = 0
+        for part, wave in zip(parts, waves, strict=True):
+            if not wave.done() or wave.cancelled():
+                found += [None] * len(part)
+            else:
+                scores = wave.result()
+                found += zip(scores.scores, scores.truncated_tokens, strict=True)
+                query_cut = scores.truncated_query_tokens
+        return found, query_cut
+
+    async def _rerank(self, text: str, passages: Sequence[str], wanted: Reranking) -> RerankScores:
+        return await self._reranker.rerank(text, passages, lane=Lane.INTERACTIVE, instruction=wanted.instruction)
+
+
+def ranked(hits: Sequence[Hit], scores: Sequence[_Score | None], weight: float) -> list[Hit]:
+    """Scored hits by their new score, ties in recall order; behind them those without, in recall order.
+
+    A `weight` below 1 mixes in the recall score. Both are first scaled to [0, 1] between the worst and the best of
+    what was scored: how far apart scores lie differs from model to model.
+    """
+    pairs = list(zip(hits, scores, strict=True))
+    scored = [
+        replace(hit, scores={**hit.scores, RERANK: found[0]}, truncated_tokens=found[1])
+        for hit, found in pairs
+        if found
+    ]
+    rest = [replace(hit, score=None) for hit, found in pairs if not found]
+    if weight < 1:
+        by_rerank = scaled([hit.scores[RERANK] for hit in scored])
+        by_recall = scaled([hit.score or 0.0 for hit in scored])
+        scored = [
+            replace(hit, scores={**hit.scores, BLENDED: weight * first + (1 - weight) * second})
+            for hit, first, second in zip(scored, by_rerank, by_recall, strict=True)
+        ]
+        return _ordered(_ordered(scored, RERANK), BLENDED) + rest
+    return _ordered(scored, RERANK) + rest
+
+
+def _ordered(hits: Sequence[Hit], stage: str) -> list[Hit]:
+    best_first = sorted(hits, key=lambda hit: -hit.scores[stage])
+    return [
+        replace(hit, score=hit.scores[stage], ranks={**hit.ranks, stage: rank})
+        for rank, hit in enumerate(best_first, start=1)
+    ]

@@ -1,0 +1,130 @@
+"""From a question to an answer: recall, then a reranker over the pool on the same accelerator, then the order and the
+company in which readers want the hits."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter
+
+from retrieval.deadline import GRACE_SECONDS, Deadline
+from retrieval.device.gate import Gate
+from retrieval.pace import CANDIDATE_TOKENS, SENTENCE_TOKENS, Pace, PacedReranker
+from retrieval.ports import Embedder, Reranker, VectorStore
+from retrieval.search.diversity import DIVERSE, by_document, diversified
+from retrieval.search.fusion import FUSED
+from retrieval.search.highlights import MAX_SENTENCES, with_highlights
+from retrieval.search.neighbors import with_contexts
+from retrieval.search.query import Hit, Place, RecallReport, RerankReport, SearchQuery, SearchResult
+from retrieval.search.recall import STORE, Recall
+from retrieval.search.rerank import SecondStage
+from retrieval.text.tokenizer import check_text
+from retrieval.types import Language, StoreName
+
+DEADLINE_SECONDS = 60.0
+
+
+class SearchService:
+    def __init__(
+        self,
+        reranker: Reranker,
+        store: VectorStore,
+        languages: Sequence[Language],
+        gate: Gate | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        pace: Pace | None = None,
+    ) -> None:
+        """`languages` are those that both models are meant for, `gate` that of the device that both compute on. No
+        answer takes longer than `deadline_seconds`, but for GRACE_SECONDS. `pace` is that of the reranker, where
+        others measure it as well."""
+        pace = pace or Pace()
+        self._candidates = PacedReranker(reranker, pace, CANDIDATE_TOKENS)
+        self._sentences = PacedReranker(reranker, pace, SENTENCE_TOKENS)
+        self._recall = Recall(store, languages)
+        self._second_stage = SecondStage(self._candidates, languages)
+        self._store = store
+        self._gate = gate
+        self._deadline_seconds = deadline_seconds
+
+    def seconds(self, query: SearchQuery) -> float:
+        """That its reranking is expected to take, where nothing else is under way."""
+        of_candidates = self._candidates.seconds(query.pool) if query.reranking else 0.0
+        return of_candidates + self._sentences.seconds(_sentences(query))
+
+    async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:
+        """`collection` holds vectors of `embedder`. What is missing is told in the result, as `Recall` and
+        `SecondStage` say, or raised as they and the store raise it. Raises InvalidText, BudgetExceeded."""
+        started = perf_counter()
+        deadline = self._deadline(query)
+        check_text(query.text)
+        with self._ahead_of_bulk_work(query):
+            recalled = await self._recall(collection, embedder, query, deadline)
+            ended_recall = perf_counter()
+            reranked = await self._second_stage(query.text, recalled.hits, query.reranking, deadline)
+            mode = recalled.report.mode
+            score_name = reranked.score_name or (FUSED if mode == "hybrid" else mode)
+            hits = by_document(reranked.hits) if query.by_document else reranked.hits
+            end = query.offset + query.top_k
+            if query.diversity:
+                ids = [hit.candidate.chunk.id for hit in hits]
+                vectors = await deadline.of(self._store.vectors(collection, ids), STORE, grace=GRACE_SECONDS)
+                # In a thread: a thousand vectors are compared a hundred times.
+                hits = await asyncio.to_thread(diversified, hits, vectors, query.diversity, end + 1)
+                score_name = DIVERSE
+            if query.min_score is not None:
+                hits = [hit for hit in hits if hit.score is not None and hit.score >= query.min_score]
+            page = await self._complete(collection, query, hits[query.offset : end], deadline)
+        ended = perf_counter()
+        return SearchResult(
+            hits=tuple(page),
+            recall=recalled.report,
+            rerank=reranked.report,
+            timings_ms={
+                "embed": round(recalled.embed_ms, 3),
+                "recall": _ms(started, ended_recall, less=recalled.embed_ms),
+                "rerank": reranked.report.ms,
+                "total": _ms(started, ended),
+            },
+            models={"embed": embedder.fingerprint.model, "rerank": self._second_stage.model},
+            score_name=score_name,
+            truncated_query_tokens=max(recalled.truncated_query_tokens, reranked.truncated_query_tokens),
+            next=_next(query, recalled.report, reranked.report) if len(hits) > end else None,
+        )
+
+    def _deadline(self, query: SearchQuery) -> Deadline:
+        if query.budget_ms is not None and query.budget_ms / 1000 < self._deadline_seconds:
+            return Deadline.after(query.budget_ms / 1000, "budget")
+        return Deadline.after(self._deadline_seconds, "deadline")
+
+    def _ahead_of_bulk_work(self, query: SearchQuery) -> AbstractContextManager[None]:
+        return self._gate.search() if self._gate and (query.reranking or query.highlights) else nullcontext()
+
+    async def _complete(
+        self, collection: StoreName, query: SearchQuery, hits: Sequence[Hit], deadline: Deadline
+    ) -> Sequence[Hit]:
+        if query.neighbors and hits:
+            joining = with_contexts(self._store, collection, hits, query.neighbors)
+            hits = await deadline.of(joining, STORE, grace=GRACE_SECONDS)
+        if query.highlights and hits:
+            instruction = query.reranking.instruction if query.reranking else None
+            hits = await with_highlights(self._sentences, query.text, hits, query.highlights, instruction, deadline)
+        return hits
+
+
+def passages_of(query: SearchQuery) -> int:
+    """That a search holds at most: its pool, ranked or not, and the sentences of its highlights."""
+    return query.pool + _sentences(query)
+
+
+def _sentences(query: SearchQuery) -> int:
+    return query.top_k * MAX_SENTENCES if query.highlights else 0
+
+
+def _next(query: SearchQuery, recall: RecallReport, rerank: RerankReport) -> Place | None:
+    """The following page does as this one did, whatever is away or comes back meanwhile."""
+    if rerank.applied == "partial":
+        return None
+    return Place(query.offset + query.top_k, query.pool, recall.mode, reranked=rerank.applied)
+
+
+def _ms(start: float, end: float, *, less: float = 0.0) -> float:
+    return round((end - start) * 1000 - less, 3)

@@ -1,0 +1,1 @@
+"""The vector store on Milvus: Lite, standalone and cluster through one client."""

@@ -1,0 +1,142 @@
+"""The one layout of collections in Milvus: field names, limits, and rows to and from the kernel's types."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from retrieval.errors import StoreFailed
+from retrieval.stores.milvus.keys import declared_values
+from retrieval.text.passages import passage, text_of
+from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, EmbeddedChunk
+
+DENSE: Final = "dense"
+SPARSE: Final = "sparse"
+CHUNK: Final = ("id", "document_id", "ordinal", "title", "passage", "start", "end", "page", "tokens")
+PAYLOAD: Final = (*CHUNK, "partition", "media_type", "metadata", "ingested_at")
+"""Every field that a search brings back. Always named: without names, Milvus Lite returns the vectors as well."""
+
+MAX_BYTES: Final = {
+    "id": 512,
+    "partition": 1024,
+    "document_id": 2048,
+    "passage": 65_535,
+    "title": 4096,
+    "media_type": 255,
+}
+"""Of VARCHAR fields. Milvus counts bytes of UTF-8 and allows 65,535 at most."""
+MAX_METADATA_BYTES: Final = 65_536
+
+MAX_BATCH_ROWS: Final = 500
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
+"""Of one upsert message. Servers take 64 MB; smaller batches keep searches from waiting behind them."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Not every supported server has nullable fields, so absence is a value that cannot occur.
+_NO_PAGE = 0
+_NO_TIME = -(2**63)
+PRESENT: Final = {"page": f"page != {_NO_PAGE}", "ingested_at": f"ingested_at > {_NO_TIME + 1}"}
+"""Conditions that are true where a row has the field. Every row has the other ones, but for declared metadata keys."""
+
+
+def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
+    """Raises StoreFailed, naming the chunk, where a field is longer than Milvus can hold."""
+    chunk = embedded.chunk
+    row: dict[str, Any] = {
+        "id": chunk.id,
+        "partition": embedded.partition,
+        "document_id": chunk.document_id,
+        "ordinal": chunk.ordinal,
+        "passage": passage(embedded.title, chunk.text),
+        "start": chunk.start,
+        "end": chunk.end,
+        "page": _NO_PAGE if chunk.page is None else chunk.page,
+        "tokens": chunk.tokens,
+        "title": embedded.title,
+        "media_type": embedded.media_type,
+        "metadata": {key: value for key, value in embedded.metadata.items() if value is not None},
+        "ingested_at": _NO_TIME if embedded.ingested_at is None else milliseconds(embedded.ingested_at),
+        DENSE: np.asarray(embedded.vector, dtype=np.float32),
+        **declared_values(embedded),
+    }
+    for name, limit in MAX_BYTES.items():
+        _check(chunk.id, name, _utf8_size(chunk.id, name, row[name]), limit)
+    try:
+        metadata_size = len(orjson.dumps(row["metadata"]))
+    except TypeError as error:
+        raise StoreFailed(f"Chunk {chunk.id!r}: metadata is not JSON ({error}).", chunk_id=chunk.id) from error
+    _check(chunk.id, "metadata", metadata_size, MAX_METADATA_BYTES)
+    return row
+
+
+def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
+    """`entity` holds the fields of PAYLOAD."""
+    ingested_at = entity["ingested_at"]
+    return Candidate(
+        chunk=to_chunk(entity),
+        score=score,
+        title=entity["title"],
+        media_type=entity["media_type"],
+        partition=entity["partition"],
+        metadata=entity["metadata"],
+        ingested_at=None if ingested_at == _NO_TIME else _EPOCH + timedelta(milliseconds=ingested_at),
+    )
+
+
+def to_chunk(entity: Mapping[str, Any]) -> Chunk:
+    """`entity` holds the fields of CHUNK."""
+    return Chunk(
+        id=ChunkId(entity["id"]),
+        document_id=DocumentId(entity["document_id"]),
+        ordinal=entity["ordinal"],
+        text=text_of(entity["passage"], entity["title"]),
+        start=entity["start"],
+        end=entity["end"],
+        tokens=entity["tokens"],
+        page=None if entity["page"] == _NO_PAGE else entity["page"],
+    )
+
+
+def batches(rows: Sequence[EmbeddedChunk]) -> Iterable[list[dict[str, Any]]]:
+    """Rows in messages of bounded size. Of rows with the same id only the last is kept: within one message, servers
+    differ in which one would stay."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for embedded in {row.chunk.id: row for row in rows}.values():
+        row = to_row(embedded)
+        row_size = _size(row)
+        if batch and (len(batch) == MAX_BATCH_ROWS or size + row_size > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += row_size
+    if batch:
+        yield batch
+
+
+def _size(row: Mapping[str, Any]) -> int:
+    return int(row[DENSE].nbytes) + sum(len(value) * 4 for value in row.values() if isinstance(value, str)) + 1024
+
+
+def milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _utf8_size(chunk_id: ChunkId, name: str, text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise StoreFailed(f"Chunk {chunk_id!r}: {name} holds a lone surrogate.", chunk_id=chunk_id) from error
+
+
+def _check(chunk_id: ChunkId, name: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise StoreFailed(
+            f"Chunk {chunk_id!r}: {name} has {size} bytes of UTF-8; Milvus holds {limit} at most.",
+            chunk_id=chunk_id,
+            field=name,
+            bytes=size,
+            limit=limit,
+        )

@@ -1,0 +1,139 @@
+"""How a collection is laid out on a given Milvus server: fields, BM25 function and indexes."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
+
+from retrieval.errors import StoreFailed
+from retrieval.filters.tree import KeyType
+from retrieval.stores.milvus.keys import add_fields, value_field
+from retrieval.stores.milvus.rows import DENSE, MAX_BYTES, SPARSE
+from retrieval.types import CollectionSpec, Language, StoreCapabilities
+
+BM25_K1: Final = 1.2
+BM25_B: Final = 0.75
+# Embedded, Milvus Lite honours all of it (milvus_lite/words.py); its own server has the tokenizers only.
+_ENGLISH: Final[Sequence[Any]] = (
+    {"type": "stop", "stop_words": ["_english_"]},
+    {"type": "stemmer", "language": "english"},
+)
+_ANALYZERS: Final[Mapping[Language, Mapping[str, Any]]] = {
+    "en": {"tokenizer": "standard", "filter": ["lowercase", *_ENGLISH]},
+    "zh": {"tokenizer": "jieba", "filter": ["lowercase"]},
+    "mixed": {"tokenizer": "jieba", "filter": ["lowercase", *_ENGLISH]},
+}
+_INDEXES: Final[dict[str, dict[str, Any]]] = {
+    DENSE: {"index_type": "HNSW", "metric_type": "COSINE", "params": {"M": 16, "efConstruction": 200}},
+    SPARSE: {
+        "index_type": "SPARSE_INVERTED_INDEX",
+        "metric_type": "BM25",
+        "params": {"bm25_k1": BM25_K1, "bm25_b": BM25_B},
+    },
+}
+_INVERTED: Final[Mapping[KeyType, str]] = dict.fromkeys(("text", "int", "float", "bool"), "INVERTED")
+_SORTED: Final[Mapping[KeyType, str]] = {"text": "Trie", "int": "STL_SORT", "float": "STL_SORT"}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTraits:
+    """What differs between servers, decided once from the version they tell."""
+
+    capabilities: StoreCapabilities
+    templates: bool
+    """Takes values beside a filter expression instead of inside it."""
+    partition_key: bool
+    """Upserts honour the partition key. Milvus 2.3 files upserted rows by another field and then misses them in
+    every search that names a partition: there `partition` is a plain field."""
+    typed_json: bool
+    """Tells true from 1 within JSON, has an answer where types differ, and looks for values in lists."""
+    key_indexes: Mapping[KeyType, str]
+    """Index types for declared metadata keys; those of other types are looked through, which is quick as well."""
+    concurrent_writes: bool
+    search_beside_writes: bool
+    """A search finds each row that was stored before, also while a write sets off a flush."""
+    slow_until_flushed: bool
+    negates_bm25: bool
+    """Tells BM25 as a distance: the score with its sign turned."""
+    orders_iterators_only: bool
+    """Of a bounded query, brings the first rows by id only where it is marked as an iterator's, else any. Servers
+    always bring the first; there the mark must not be set, for with it they pass over the consistency asked for."""
+
+
+def server_traits(version: str, *, ours: bool) -> ServerTraits:
+    """From what GetVersion answers: `milvus_lite-3.2.2`, `2.6.1`, or `v2.3.5-lite` (a full server all the same).
+    `ours`: it runs milvus_lite/process.py."""
+    match = re.search(r"\d+\.\d+[.\w]*", version)
+    if match is None:
+        raise StoreFailed(f"Milvus tells a version that cannot be read: {version!r}.")
+    number = match[0]
+    if version.startswith("milvus_lite"):
+        return ServerTraits(
+            StoreCapabilities(server="milvus-lite", version=number, sparse=True),
+            templates=False,
+            partition_key=True,
+            typed_json=ours,
+            key_indexes={},
+            concurrent_writes=False,
+            search_beside_writes=ours,
+            slow_until_flushed=True,
+            negates_bm25=True,
+            orders_iterators_only=True,
+        )
+    major, minor = (int(part) for part in number.split(".")[:2])
+    modern = (major, minor) >= (2, 5)
+    missing = f"Milvus {number} has no BM25 of its own; use Milvus 2.5 or newer, or the embedded Milvus Lite."
+    return ServerTraits(
+        StoreCapabilities(server="milvus", version=number, sparse=modern, sparse_missing="" if modern else missing),
+        templates=modern,
+        partition_key=modern,
+        typed_json=True,
+        key_indexes=_INVERTED if modern else _SORTED,
+        concurrent_writes=True,
+        search_beside_writes=True,
+        slow_until_flushed=False,
+        negates_bm25=False,
+        orders_iterators_only=False,
+    )
+
+
+def analyzer_of(language: Language) -> Mapping[str, Any]:
+    """How words are found in texts, in the terms of a Milvus server."""
+    return _ANALYZERS[language]
+
+
+def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionSchema:
+    sparse = traits.capabilities.sparse
+    analyzed = {"enable_analyzer": True, "analyzer_params": analyzer_of(spec.language)} if sparse else {}
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MAX_BYTES["id"])
+    schema.add_field(
+        "partition", DataType.VARCHAR, max_length=MAX_BYTES["partition"], is_partition_key=traits.partition_key
+    )
+    schema.add_field("document_id", DataType.VARCHAR, max_length=MAX_BYTES["document_id"])
+    schema.add_field("passage", DataType.VARCHAR, max_length=MAX_BYTES["passage"], **analyzed)
+    schema.add_field("title", DataType.VARCHAR, max_length=MAX_BYTES["title"])
+    schema.add_field("media_type", DataType.VARCHAR, max_length=MAX_BYTES["media_type"])
+    for name in ("ordinal", "start", "end", "page", "tokens", "ingested_at"):
+        schema.add_field(name, DataType.INT64)
+    schema.add_field("metadata", DataType.JSON)
+    add_fields(schema, spec.metadata_keys)
+    schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=spec.dimension)
+    if sparse:
+        schema.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
+        schema.add_function(Function("bm25", FunctionType.BM25, ["passage"], [SPARSE]))
+    return schema
+
+
+def indexes(spec: CollectionSpec, traits: ServerTraits) -> Mapping[str, Any]:
+    """Parameters of each index, by the name that it has in common with its field."""
+    wanted = {DENSE: _INDEXES[DENSE]} | ({SPARSE: _INDEXES[SPARSE]} if traits.capabilities.sparse else {})
+    for key, type_ in spec.metadata_keys.items():
+        if type_ in traits.key_indexes:
+            wanted[value_field(key)] = {"index_type": traits.key_indexes[type_]}
+    params = {field: MilvusClient.prepare_index_params() for field in wanted}
+    for field, index in wanted.items():
+        params[field].add_index(field, index_name=field, **index)
+    return params

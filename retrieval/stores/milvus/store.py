@@ -1,0 +1,289 @@
+"""The vector store on Milvus: Lite, standalone and cluster through one client."""
+
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from retrieval.errors import CollectionNotFound, StoreFailed, Unsupported
+from retrieval.filters.tree import Filter
+from retrieval.stores.milvus.expressions import Value
+from retrieval.stores.milvus.filters import filter_template
+from retrieval.stores.milvus.keys import declared_in
+from retrieval.stores.milvus.rows import CHUNK, DENSE, PAYLOAD, SPARSE, batches, to_candidate, to_chunk
+from retrieval.stores.milvus.schema import collection_schema, indexes
+from retrieval.stores.milvus.session import MilvusSession
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
+from retrieval.text.passages import text_of
+from retrieval.types import (
+    Candidate,
+    Chunk,
+    ChunkId,
+    CollectionSpec,
+    DocumentId,
+    EmbeddedChunk,
+    StoreCapabilities,
+    StoredText,
+    StoreName,
+    Vector,
+)
+
+_MAX_IN_LIST = 1000
+"""Values of one IN list. Lists are split: servers parse long ones slowly and limit what one query returns."""
+_MAX_LIMIT = 16_384
+"""The most hits that Milvus returns for one search."""
+_MIN_EF = 64
+"""HNSW looks at this many neighbours at least; at `limit` of them where that is more, as the index demands."""
+_PAGE_OF_IDS = 8192
+"""Rows of one answer that holds ids only: 21 MB where each is as long as can be. Servers send 64 MB."""
+_PAGE_OF_VALUES = 256
+"""Rows of one answer with texts or vectors: 34 MB where each is as long as can be (a title and a text of 64 KB each, or
+32,768 dimensions)."""
+
+
+ItemT = TypeVar("ItemT")
+
+
+class MilvusStore:
+    """VectorStore. `endpoint` is the URI of a server, or a Milvus Lite server that this store then owns.
+
+    A server that goes away and comes back needs no new store object.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | MilvusLiteServer,
+        token: str = "",
+        *,
+        read_seconds: float = 15.0,
+        write_seconds: float = 60.0,
+    ) -> None:
+        """`read_seconds`, `write_seconds`: after so long a call has failed with StoreUnavailable."""
+        self._session = MilvusSession(endpoint, token, read_seconds=read_seconds, write_seconds=write_seconds)
+
+    async def start(self) -> None:
+        """Raises ConfigurationError. A remote server that is away is no error: `failure` tells."""
+        await self._session.start()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    @property
+    def failure(self) -> str | None:
+        return self._session.failure
+
+    async def capabilities(self) -> StoreCapabilities:
+        return (await self._session.traits()).capabilities
+
+    async def create_collection(self, name: StoreName, spec: CollectionSpec) -> None:
+        session, traits = self._session, await self._session.traits()
+        session.require_room()
+        async with await session.turn():
+            if not await session.write("has_collection", name):
+                await session.write("create_collection", name, schema=collection_schema(spec, traits))
+            description = await session.write("describe_collection", name)
+            dimension, keys = _dimension(description), declared_in(description)
+            if dimension != spec.dimension:
+                raise StoreFailed(
+                    f"Collection {name!r} holds vectors of {dimension} dimensions, not {spec.dimension}.",
+                    collection=name,
+                    dimension=dimension,
+                )
+            if keys != spec.metadata_keys:
+                raise StoreFailed(
+                    f"Collection {name!r} has fields for the metadata keys {dict(keys)}, not for "
+                    f"{dict(spec.metadata_keys)}.",
+                    collection=name,
+                )
+            # Each step by itself, so that a creation that was cut off is completed by the next one.
+            present = await session.write("list_indexes", name)
+            for index, params in indexes(spec, traits).items():
+                if index not in present:
+                    await session.write("create_index", name, params)
+            await session.write("load_collection", name)
+
+    async def drop_collection(self, name: StoreName) -> None:
+        session = self._session
+        async with await session.turn():
+            if await session.write("has_collection", name):
+                # Newer servers refuse to drop a collection that an alias points to.
+                for alias in (await session.write("list_aliases", name))["aliases"]:
+                    await session.write("drop_alias", alias)
+                await session.write("drop_collection", name)
+
+    async def list_collections(self) -> Sequence[StoreName]:
+        return [StoreName(name) for name in await self._session.read("list_collections")]
+
+    async def point_alias(self, alias: str, name: StoreName) -> None:
+        async with await self._session.turn():
+            try:
+                await self._session.write("alter_alias", name, alias)
+            except (CollectionNotFound, StoreFailed):
+                # No such alias yet, in the words of one server or the other; any other reason stops this call too.
+                await self._session.write("create_alias", name, alias)
+
+    async def drop_alias(self, alias: str) -> None:
+        async with await self._session.turn():
+            await self._session.write("drop_alias", alias)
+
+    async def upsert(self, name: str, rows: Sequence[EmbeddedChunk]) -> None:
+        for batch in batches(rows):
+            await self._session.upsert(name, batch)
+
+    async def prune(self, name: str, keep: Mapping[DocumentId, Collection[ChunkId]]) -> None:
+        for documents, ids in _prune_calls(keep):
+            template = "document_id in {documents}" + (" and id not in {ids}" if ids else "")
+            await self._session.delete(name, await self._session.filter(template, documents=documents, ids=ids))
+
+    async def delete(self, name: str, ids: Sequence[ChunkId]) -> None:
+        for part in _parts(ids, _MAX_IN_LIST):
+            await self._session.delete(name, await self._session.filter("id in {ids}", ids=part))
+
+    async def texts(self, name: str, document_id: DocumentId) -> AsyncIterator[Sequence[StoredText]]:
+        async for page in self._pages(name, ("id",), "document_id == {document_id}", document_id=document_id):
+            ids = [ChunkId(row["id"]) for row in page]
+            async for rows in self._rows(name, ("id", "title", "passage"), ids, _PAGE_OF_VALUES):
+                yield [
+                    StoredText(ChunkId(row["id"]), row["title"], text_of(row["passage"], row["title"])) for row in rows
+                ]
+
+    async def chunks(
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+    ) -> Mapping[tuple[DocumentId, int], Chunk]:
+        found: dict[tuple[DocumentId, int], Chunk] = {}
+        for part in _parts(
+            [(document, ordinal) for document in wanted for ordinal in wanted[document]], _PAGE_OF_VALUES
+        ):
+            ordinals: dict[DocumentId, list[int]] = {}
+            for document, ordinal in part:
+                ordinals.setdefault(document, []).append(ordinal)
+            values: dict[str, Value] = {}
+            for number, document in enumerate(ordinals):
+                values |= {f"document{number}": document, f"ordinals{number}": ordinals[document]}
+            template = " or ".join(
+                f"(document_id == {{document{number}}} and ordinal in {{ordinals{number}}})"
+                for number in range(len(ordinals))
+            )
+            for row in await self._session.query(name, CHUNK, await self._session.filter(template, **values)):
+                chunk = to_chunk(row)
+                found[chunk.document_id, chunk.ordinal] = chunk
+        return found
+
+    async def vectors(self, name: str, ids: Sequence[ChunkId]) -> Mapping[ChunkId, Vector]:
+        found: dict[ChunkId, Vector] = {}
+        async for rows in self._rows(name, ("id", DENSE), ids, _PAGE_OF_VALUES):
+            found.update((ChunkId(row["id"]), np.array(row[DENSE], dtype=np.float32)) for row in rows)
+        return found
+
+    async def every(self, name: str) -> AsyncIterator[Sequence[tuple[ChunkId, DocumentId]]]:
+        async for page in self._pages(name, ("id", "document_id")):
+            yield [(ChunkId(row["id"]), DocumentId(row["document_id"])) for row in page]
+
+    async def present(self, name: str, ids: Sequence[ChunkId]) -> set[ChunkId]:
+        found: set[ChunkId] = set()
+        async for rows in self._rows(name, ("id",), ids, _MAX_IN_LIST):
+            found.update(ChunkId(row["id"]) for row in rows)
+        return found
+
+    async def count(self, name: str, document_id: DocumentId | None = None) -> int:
+        which: Mapping[str, Any] = {}
+        if document_id is not None:
+            which = await self._session.filter("document_id == {document_id}", document_id=document_id)
+        rows = await self._session.query(name, ("count(*)",), which)
+        return int(rows[0]["count(*)"])
+
+    async def search(
+        self, name: str, vector: Vector, *, limit: int, partition: str | None = None, filter: Filter | None = None
+    ) -> Sequence[Candidate]:
+        params = {"metric_type": "COSINE", "params": {"ef": max(limit, _MIN_EF)}}
+        hits = await self._search(name, DENSE, vector, params, limit, await self._which(partition, filter))
+        # Rounding in float32 can carry the cosine of equal vectors just past 1.
+        return [to_candidate(hit["entity"], max(-1.0, min(1.0, float(hit["distance"])))) for hit in hits]
+
+    async def search_text(
+        self, name: str, text: str, *, limit: int, partition: str | None = None, filter: Filter | None = None
+    ) -> Sequence[Candidate]:
+        traits = await self._session.traits()
+        if not traits.capabilities.sparse:
+            raise Unsupported(traits.capabilities.sparse_missing)
+        sign = -1 if traits.negates_bm25 else 1
+        params = {"metric_type": "BM25", "params": {}}
+        hits = await self._search(name, SPARSE, text, params, limit, await self._which(partition, filter))
+        return [to_candidate(hit["entity"], sign * float(hit["distance"])) for hit in hits]
+
+    async def _search(
+        self, name: str, field: str, data: object, params: Mapping[str, Any], limit: int, which: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        if not 1 <= limit <= _MAX_LIMIT:
+            raise StoreFailed(f"A search brings 1 to {_MAX_LIMIT} chunks, not {limit}.", limit=limit)
+        results = await self._session.search(
+            name,
+            data=[data],
+            anns_field=field,
+            limit=limit,
+            output_fields=list(PAYLOAD),
+            search_params=params,
+            **which,
+        )
+        hits: Sequence[Mapping[str, Any]] = results[0]
+        return hits
+
+    async def _which(self, partition: str | None, filter: Filter | None) -> Mapping[str, Any]:
+        """Arguments of a search in the partition that is behind the filter."""
+        conditions: list[str] = []
+        values: dict[str, Value] = {}
+        if partition is not None:
+            conditions.append("partition == {partition}")
+            values["partition"] = partition
+        if filter is not None:
+            template, values_of_filter = filter_template(filter, await self._session.traits())
+            conditions.append(template)
+            values |= values_of_filter
+        return await self._session.filter(" and ".join(conditions), **values) if conditions else {}
+
+    async def _rows(
+        self, name: str, fields: Sequence[str], ids: Sequence[ChunkId], size: int
+    ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """Those of `ids` that are there, `size` ids at a time."""
+        for part in _parts(ids, size):
+            yield await self._session.query(name, fields, await self._session.filter("id in {ids}", ids=part))
+
+    async def _pages(
+        self, name: str, fields: Sequence[str], template: str = "", **values: str
+    ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """Every row once, in the order of the ids. By ranges of ids, since servers bound how far an offset reaches."""
+        which = await self._session.filter(template, **values)
+        while page := await self._session.query(name, fields, which, rows=_PAGE_OF_IDS):
+            ids = [row["id"] for row in page]
+            # Python and Milvus order text alike: by code points, by bytes of UTF-8.
+            if ids != sorted(ids):
+                raise StoreFailed(
+                    f"Milvus brings the rows of {name!r} in no order of their ids; they cannot be listed."
+                )
+            yield page
+            which = await self._session.filter(
+                "id > {last}" + (template and f" and {template}"), last=ids[-1], **values
+            )
+
+
+def _parts(items: Sequence[ItemT], size: int) -> Iterator[Sequence[ItemT]]:
+    return (items[first : first + size] for first in range(0, len(items), size))
+
+
+def _dimension(description: Mapping[str, Any]) -> int:
+    return next((int(field["params"]["dim"]) for field in description["fields"] if field["name"] == DENSE), 0)
+
+
+def _prune_calls(keep: Mapping[DocumentId, Collection[ChunkId]]) -> Iterator[tuple[list[DocumentId], list[ChunkId]]]:
+    """Documents and the ids to keep, together within the bound of one call. A document's own ids stay together, since
+    what is not listed is deleted. Ids belong to one document, so the lists of several can be joined."""
+    documents: list[DocumentId] = []
+    ids: list[ChunkId] = []
+    for document_id, kept in keep.items():
+        if documents and len(documents) + len(ids) + len(kept) >= _MAX_IN_LIST:
+            yield documents, ids
+            documents, ids = [], []
+        documents.append(document_id)
+        ids.extend(kept)
+    if documents:
+        yield documents, ids

@@ -1,0 +1,86 @@
+"""Filters on JSON in Milvus Lite's process as a Milvus server reads them. Lite itself takes true for 1 and text that
+looks like a list for one, has no answer where types differ, knows no `in` there, and reads all columns of each row."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial, reduce
+from operator import and_, or_
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+from milvus_lite.search.filter import eval as evaluation
+from milvus_lite.search.filter.ast import And, ArrayContainsOp, CmpOp, FieldRef, InOp, IsNullOp, Not, Or, PathAccess
+from milvus_lite.search.filter.eval.arrow_backend import evaluate_arrow
+from milvus_lite.search.filter.parser import Parser
+
+from retrieval.filters.evaluate import compare, kind, same
+from retrieval.filters.tree import Operator
+
+_OPERATORS: Mapping[str, Operator] = {"==": "eq", "!=": "ne", ">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+
+_Mask = npt.NDArray[np.bool_]
+_parse_in_tail = Parser._parse_in_tail
+
+
+def install() -> None:
+    evaluation.evaluate_python = _evaluate
+    Parser._parse_in_tail = _parse_in
+
+
+def _parse_in(self: Any, left: Any, negate: bool) -> Any:
+    """In place of Parser._parse_in_tail: what stands left of `in` may be within JSON."""
+    if not isinstance(left, PathAccess):
+        return _parse_in_tail(self, left, negate)
+    return replace(_parse_in_tail(self, left.base, negate), field=left)
+
+
+def _evaluate(compiled: Any, data: Any) -> Any:
+    """In place of evaluate_python, for what milvus_filters.py writes; each row of `data` is let through or not."""
+    return pa.array(_Evaluation(compiled, data).mask(compiled.ast))
+
+
+class _Evaluation:
+    def __init__(self, compiled: Any, data: Any) -> None:
+        self._compiled = compiled
+        self._data = data
+        self._json: dict[str, list[Any]] = {}
+
+    def mask(self, node: Any) -> _Mask:
+        match node:
+            case And(operands=operands):
+                return reduce(and_, map(self.mask, operands))
+            case Or(operands=operands):
+                return reduce(or_, map(self.mask, operands))
+            case Not(operand=operand):
+                return ~self.mask(operand)
+            case IsNullOp(field=PathAccess() as path, negate=present):
+                return self._where(path, lambda value: (value is not None) is present)
+            case CmpOp(op=op, left=PathAccess() as path, right=right):
+                comparison = partial(compare, _OPERATORS[op])
+                return self._where(path, lambda value: value is not None and comparison(value, right.value))
+            case InOp(field=PathAccess() as path, values=values):
+                members = {(kind(each.value), each.value) for each in values.elements}
+                kinds = {each for each, _ in members}
+                return self._where(path, lambda value: kind(value) in kinds and (kind(value), value) in members)
+            case ArrayContainsOp(value=PathAccess() as path, values=values):
+                wanted = [each.value for each in values.elements]
+                return self._where(path, lambda value: _contains(value, wanted))
+        mask: _Mask = evaluate_arrow(replace(self._compiled, ast=node), self._data).to_numpy(zero_copy_only=False)
+        return mask
+
+    def _where(self, path: PathAccess, holds: Callable[[Any], bool]) -> _Mask:
+        (key,) = path.path
+        documents = self._documents(path.base)
+        return np.fromiter((holds(document.get(key)) for document in documents), dtype=np.bool_, count=len(documents))
+
+    def _documents(self, field: FieldRef) -> list[Any]:
+        if field.name not in self._json:
+            self._json[field.name] = [orjson.loads(text) for text in self._data.column(field.name).to_pylist()]
+        return self._json[field.name]
+
+
+def _contains(value: object, wanted: list[Any]) -> bool:
+    return isinstance(value, list) and any(same(element, each) for element in value for each in wanted)

@@ -1,0 +1,1 @@
+"""What the models read: prompts, passages and token ids."""

@@ -1,0 +1,207 @@
+"""The texts that the models were trained to see around queries and documents, composed token by token.
+
+Pure: takes a `tokenizers.Tokenizer` and never changes it. Pieces are tokenised apart, cut to the model's window and
+joined; where nothing is cut the result is what the model card's whole prompt tokenises to. Source: the model cards
+of Qwen3-Embedding and Qwen3-Reranker.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tokenizers import Tokenizer
+
+from retrieval.errors import ConfigurationError, InvalidRequest
+from retrieval.text.tokenizer import TokenMemory, encode_texts
+from retrieval.types import TextKind, TokenIds
+
+PROMPT_VERSION = "1"
+"""Changes with every change of the texts or of how they are joined: it is part of each vector's fingerprint."""
+
+DEFAULT_QUERY_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+DEFAULT_RERANK_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+
+QueryFormat = Literal["instruct", "plain"]
+"""`instruct`: queries carry an instruction, their own or the default, in Qwen3-Embedding's words. `plain`: texts go in
+as they are, behind the caller's instruction if there is one (`query: `, as E5 and BGE were trained)."""
+
+QUERY_SHARE = 0.5
+"""Largest share that a query may take of the reranker's window, of what the fixed texts leave of it."""
+SMALLEST_ROOM = 32
+"""Tokens that fixed texts and instruction must leave for the caller's text."""
+
+_RERANK_HEAD = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+)
+_RERANK_TAIL = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    ids: list[int]
+    """What the model is given, special tokens included."""
+    truncated_tokens: int
+    """Tokens of the caller's text that did not fit."""
+
+
+def query_format(model_type: str) -> QueryFormat:
+    """The format of the family that `model_type` of a model's config.json names."""
+    return "instruct" if model_type == "qwen3" else "plain"
+
+
+def window_of(max_model_len: int) -> int:
+    """Longest prompt to submit: one token less than the engine takes, because some engine versions never schedule a
+    prompt of exactly `max_model_len` tokens."""
+    return max_model_len - 1
+
+
+def format_query(query: str, instruction: str) -> str:
+    """No space after `Query:`, as the model card has it."""
+    return f"Instruct: {instruction}\nQuery:{query}"
+
+
+def prompt_texts() -> tuple[str, ...]:
+    """All fixed texts, for a tokenizer that is made for them."""
+    return (
+        _RERANK_HEAD,
+        _question("", DEFAULT_RERANK_INSTRUCTION),
+        _RERANK_TAIL,
+        format_query("", DEFAULT_QUERY_INSTRUCTION),
+        "yes",
+        "no",
+    )
+
+
+class EmbeddingPrompts:
+    """Token ids for an embedding model: the text, cut at its end to the window, inside the special tokens that the
+    tokenizer's own post-processor adds (`<|endoftext|>` at the end for Qwen3, `[CLS]` and `[SEP]` for BERT)."""
+
+    def __init__(self, tokenizer: Tokenizer, *, max_model_len: int, query_format: QueryFormat) -> None:
+        self._tokenizer = tokenizer
+        # Documents are counted, then embedded; candidates come up again and again.
+        self._known = TokenMemory(tokenizer)
+        self._head, self._tail = _special_tokens(tokenizer)
+        self.query_format: QueryFormat = query_format
+        self.max_tokens = window_of(max_model_len) - len(self._head) - len(self._tail)
+        """Tokens of text, special tokens not counted, that go in without a cut."""
+        if self.max_tokens < SMALLEST_ROOM:
+            raise ConfigurationError(
+                f"max_model_len is {max_model_len}, which leaves {self.max_tokens} tokens for a text; "
+                f"it must leave {SMALLEST_ROOM}",
+                max_model_len=max_model_len,
+            )
+
+    def build(self, texts: Sequence[str], kind: TextKind, instruction: str | None = None) -> list[Prompt]:
+        """One prompt per text, in order. Raises InvalidText, InvalidRequest (instruction too long)."""
+        composed = self.compose(texts, kind, instruction)
+        return [self._fit(ids) for ids in self._known.encode(composed)]
+
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        """Tokens of each text, special tokens not counted. Raises InvalidText."""
+        return [len(ids) for ids in self._known.encode(texts)]
+
+    def compose(self, texts: Sequence[str], kind: TextKind, instruction: str | None = None) -> Sequence[str]:
+        """What the model reads, special tokens aside. Errors as in `build`."""
+        if kind == "query" and self.query_format == "instruct":
+            instruction = instruction or DEFAULT_QUERY_INSTRUCTION
+            before = format_query("", instruction)
+        elif instruction:
+            before = instruction
+        else:
+            return texts
+        [around] = encode_texts(self._tokenizer, [before])
+        _check_room(self.max_tokens - len(around.ids), instruction)
+        return [before + text for text in texts]
+
+    def text_of(self, length: int) -> slice:
+        """Where the text's own tokens are in a prompt of `length` tokens: all but the special ones around it."""
+        return slice(len(self._head), length - len(self._tail))
+
+    def _fit(self, ids: TokenIds) -> Prompt:
+        kept = ids[: self.max_tokens]
+        return Prompt([*self._head, *kept, *self._tail], len(ids) - len(kept))
+
+
+@dataclass(frozen=True, slots=True)
+class RerankPrompts:
+    """The prompts of one query with each of its passages."""
+
+    prompts: tuple[Prompt, ...]
+    truncated_query_tokens: int
+
+
+class RerankPromptBuilder:
+    """Token ids for Qwen3-Reranker. The prompt up to `<Document>:` is the same for all passages of a query, which is
+    what the engine's prefix cache lives on; passages are tokenised without it.
+
+    Special tokens written out in the caller's text are tokenised as plain text, so a passage cannot end its own turn
+    of the conversation and answer for the model.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, max_model_len: int) -> None:
+        self._trusted = tokenizer
+        self._untrusted = Tokenizer.from_str(tokenizer.to_str())
+        self._untrusted.encode_special_tokens = True
+        self._passages = TokenMemory(self._untrusted)
+        self._window = window_of(max_model_len)
+        self._head = self._ids(_RERANK_HEAD)
+        self._tail = self._ids(_RERANK_TAIL)
+        self._room(DEFAULT_RERANK_INSTRUCTION)
+
+    def build(self, query: str, passages: Sequence[str], instruction: str | None = None) -> RerankPrompts:
+        """Over-long passages are cut at their end; so is a query longer than QUERY_SHARE of the room.
+
+        White space around query and passages is dropped. Raises InvalidText, InvalidRequest (instruction too long).
+        """
+        instruction = instruction or DEFAULT_RERANK_INSTRUCTION
+        query, cut = self._cut_query(query.strip(), int(self._room(instruction) * QUERY_SHARE))
+        [asked] = encode_texts(self._untrusted, [_question(query, instruction)])
+        head = [*self._head, *asked.ids]
+        room = self._window - len(head) - len(self._tail)
+        prompts = []
+        for ids in self._passages.encode([f" {passage.strip()}" for passage in passages]):
+            kept = ids[:room]
+            prompts.append(Prompt([*head, *kept, *self._tail], len(ids) - len(kept)))
+        return RerankPrompts(tuple(prompts), cut)
+
+    def _cut_query(self, query: str, limit: int) -> tuple[str, int]:
+        """The query and the number of tokens cut from it. Cut as text and tokenised again, so that its joint with the
+        texts around it stays the tokenizer's own; characters of several tokens can make it a few tokens longer."""
+        [encoding] = encode_texts(self._untrusted, [query])
+        if len(encoding.ids) <= limit:
+            return query, 0
+        offsets = self._untrusted.encode(query, add_special_tokens=False).offsets
+        return query[: offsets[limit - 1][1]], len(encoding.ids) - limit
+
+    def _room(self, instruction: str) -> int:
+        """Tokens left for query and passage together."""
+        [asked] = encode_texts(self._untrusted, [_question("", instruction)])
+        room = self._window - len(self._head) - len(asked.ids) - len(self._tail)
+        _check_room(room, instruction)
+        return room
+
+    def _ids(self, text: str) -> list[int]:
+        return self._trusted.encode(text, add_special_tokens=False).ids
+
+
+def _question(query: str, instruction: str) -> str:
+    return f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>:"
+
+
+def _check_room(room: int, instruction: str) -> None:
+    if room < SMALLEST_ROOM:
+        raise InvalidRequest(
+            f"The instruction ({len(instruction)} characters) leaves {max(room, 0)} tokens of the model's window "
+            f"for the text; shorten it so that {SMALLEST_ROOM} are left",
+            instruction_characters=len(instruction),
+        )
+
+
+def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """What the post-processor puts before and after a text."""
+    encoding = tokenizer.encode("a")
+    added = encoding.special_tokens_mask
+    start = added.index(0)
+    end = len(added) - added[::-1].index(0)
+    return encoding.ids[:start], encoding.ids[end:]
