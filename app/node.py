@@ -12,16 +12,16 @@ from app.starting import close_all, until_available
 from app.worker_processes import WorkerProcesses
 from app.workers import WorkerParts, Workers
 from ingestion.audit.auditor import Auditor
-from ingestion.changes import Changes
+from ingestion.blob_gc import Originals
 from ingestion.collections import CollectionService
 from ingestion.disk_reserve import DiskReserve
-from ingestion.files import FileService
-from ingestion.originals import Originals
+from ingestion.notifications import Changes
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.quality import Quality
 from ingestion.reembedding import Reembedding
 from ingestion.retention import Retention
 from ingestion.service import IngestionService, Limits
+from ingestion.uploads import FileService
 from ingestion.worker import WorkerOptions
 from retrieval.device.gate import Gate
 from retrieval.embedders import Embedders

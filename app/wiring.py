@@ -20,7 +20,7 @@ from app.worker_processes import WorkerProcesses
 from app.workers import WorkerParts
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.blobs.s3 import S3BlobStore, S3Options
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.disk_reserve import DiskReserve
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.process import ProcessParser

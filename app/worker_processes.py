@@ -16,7 +16,7 @@ import structlog
 
 from app import ROOT
 from app.settings import PREFIX
-from ingestion.changes import Changes
+from ingestion.notifications import Changes
 from retrieval.processes.environment import process_environment
 from retrieval.processes.supervision import keep_running
 from retrieval.processes.vitals import TICK_SECONDS, Vitals

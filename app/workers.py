@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import structlog
 
-from ingestion.changes import Changes
 from ingestion.disk_reserve import DiskReserve
-from ingestion.pipeline import LARGE_BYTES, Pipeline
+from ingestion.notifications import Changes
+from ingestion.pipeline.pipeline import LARGE_BYTES, Pipeline
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import WorkerId
 from ingestion.worker import Takes, Worker, WorkerOptions

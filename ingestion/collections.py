@@ -5,8 +5,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 
+from ingestion.blob_gc import Originals
 from ingestion.disk_reserve import DiskReserve
-from ingestion.originals import Originals
 from ingestion.ports import Catalog
 from ingestion.types import Chunking, Collection, DocumentRecord, Duplicates
 from retrieval.errors import CollectionExists, CollectionNotFound

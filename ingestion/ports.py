@@ -5,7 +5,7 @@ from collections.abc import Collection as Several
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from ingestion.cutting import ChunkingPlan
+from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import (
     Claim,
     Collection,

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import uuid4
 
-from ingestion.changes import Changes
+from ingestion.blob_gc import Originals
 from ingestion.disk_reserve import DiskReserve
 from ingestion.errors import BlobMissing, DocumentBusy, DocumentNotFound, IdempotencyConflict, TooLarge
 from ingestion.idempotency import request_digest
-from ingestion.originals import Originals
+from ingestion.notifications import Changes
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
-from ingestion.queue_bound import QueueBound
+from ingestion.queue_limit import QueueBound
 from ingestion.types import (
     Chunking,
     Collection,

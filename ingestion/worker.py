@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from ingestion.changes import Changes
 from ingestion.disk_reserve import DiskReserve
 from ingestion.errors import (
     AttemptsExhausted,
@@ -19,8 +18,9 @@ from ingestion.errors import (
     ParserBusy,
     ParserUnavailable,
 )
-from ingestion.outcomes import failure
-from ingestion.pipeline import Pipeline
+from ingestion.notifications import Changes
+from ingestion.pipeline.outcomes import failure
+from ingestion.pipeline.pipeline import Pipeline
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Outcome, WorkerId
 from retrieval.errors import NotReady, StoreFull, StoreUnavailable, TandemError

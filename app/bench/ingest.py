@@ -20,7 +20,7 @@ from app.bench.measures import Point, rates
 from app.bench.node import MeasuredNode
 from app.model_wiring import build_profile, engine_options, model_hub
 from app.settings import Settings
-from ingestion.cutting import cut
+from ingestion.pipeline.document_chunks import cut
 from ingestion.types import Document, ParsedDocument
 from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.errors import ConfigurationError

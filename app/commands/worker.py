@@ -17,8 +17,8 @@ from app.starting import close_all, until_available
 from app.telemetry import configure_logging
 from app.wiring import build_reserve, build_worker_parts, worker_options
 from app.workers import Workers
-from ingestion.changes import Changes
 from ingestion.errors import BlobStoreUnavailable
+from ingestion.notifications import Changes
 from ingestion.ports import BlobStore, Catalog
 from retrieval.errors import ConfigurationError, TandemError
 from retrieval.ports import Lifecycle

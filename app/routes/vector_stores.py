@@ -26,8 +26,8 @@ from app.schemas.vector_stores import (
     with_metadata_keys,
 )
 from app.schemas.wire import COLLECTION_NAME, Text
-from ingestion.files import filename_of
 from ingestion.types import Collection, Totals
+from ingestion.uploads import filename_of
 from retrieval.errors import CollectionNotFound, InvalidRequest
 from retrieval.filters.parse import parse_filter
 from retrieval.search.query import Hit, Reranking, SearchQuery

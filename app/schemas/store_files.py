@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 from app.schemas.collections import ChunkingIn
 from app.schemas.faces import Face, FaceAsked
 from app.schemas.wire import Metadata, Text
-from ingestion.files import StoredFile
 from ingestion.types import Chunking, DocumentRecord
+from ingestion.uploads import StoredFile
 
 MAX_ATTRIBUTES = 16
 MAX_FILES = 500

@@ -10,12 +10,12 @@ from datetime import timedelta
 import structlog
 
 from ingestion.audit.chunks import ChunkAudit
-from ingestion.audit.mending import Mending
 from ingestion.audit.originals import OriginalsAudit
+from ingestion.audit.repair import Mending
 from ingestion.audit.report import AuditReport, Book
-from ingestion.changes import Changes
+from ingestion.blob_gc import Originals
 from ingestion.errors import AuditRunning
-from ingestion.originals import Originals
+from ingestion.notifications import Changes
 from ingestion.ports import BlobStore, Catalog
 from ingestion.types import Collection
 from retrieval.embedders import Embedders

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from ingestion.audit.mending import Mending
+from ingestion.audit.repair import Mending
 from ingestion.audit.report import Book
 from ingestion.ports import Catalog
 from ingestion.types import Collection, DocumentRecord, DocumentState

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ingestion.audit.report import Book
-from ingestion.originals import Originals
+from ingestion.blob_gc import Originals
 from ingestion.ports import BlobStore, Catalog
 from ingestion.types import Collection
 from retrieval.errors import CollectionNotFound

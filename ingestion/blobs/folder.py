@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
+from ingestion.blobs.health import Trouble
 from ingestion.blobs.naming import check_names, hash_at, path_of
-from ingestion.blobs.trouble import Trouble
 from ingestion.blobs.writer_process import WriterProcess
 from ingestion.blobs.writing import WRITERS, made_partial, parts, read, write
 from ingestion.errors import BlobStoreUnavailable

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from obstore.store import S3Store
 
+from ingestion.blobs.health import Trouble
 from ingestion.blobs.naming import check, hash_at, is_whole, path_of
 from ingestion.blobs.s3_errors import ERRORS, explain, is_missing
-from ingestion.blobs.trouble import Trouble
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import ConfigurationError
 from retrieval.gather_or_cancel import side_by_side

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Row, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.catalog import collections, records, turns
+from ingestion.catalog import collections, fair_turns, records
 from ingestion.catalog.batches import batches
 from ingestion.catalog.tables import documents
 from ingestion.errors import Cancelled, DocumentNotFound
@@ -68,7 +68,7 @@ async def requeue(
             .with_for_update()
         )
         idle += [row for row in await connection.execute(query) if row.version == versions[row.id]]
-    await turns.requeue(connection, collection, idle)
+    await fair_turns.requeue(connection, collection, idle)
     for ids in batches(row.id for row in idle):
         await connection.execute(
             update(documents)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, bindparam, case, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.catalog import endings, records
+from ingestion.catalog import completion, records
 from ingestion.catalog.batches import batches
 from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import JobNotFound
@@ -117,7 +117,7 @@ async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
         await connection.execute(update(documents).where(these).values(cancelled=True))
     unleased = [(id_, clean) for _, id_, token, clean in rows if token is None]
     for ids in batches(id_ for id_, clean in unleased if clean):
-        await endings.cancel(connection, job_id, this.collection, ids)
+        await completion.cancel(connection, job_id, this.collection, ids)
     for ids in batches(id_ for id_, clean in unleased if not clean):
-        await endings.hurry(connection, this.collection, ids)
+        await completion.hurry(connection, this.collection, ids)
     return await job(connection, job_id)

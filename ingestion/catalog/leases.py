@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.catalog import endings, records, turns
+from ingestion.catalog import completion, fair_turns, records
 from ingestion.catalog.batches import batches
 from ingestion.catalog.records import Values
 from ingestion.catalog.tables import documents
@@ -39,7 +39,7 @@ from retrieval.types import ChunkId, DocumentId
 
 _HELD = tuple(
     documents.c[name]
-    for name in ("collection", "id", "version", "lease_token", "lease_version", *endings.CLOSED)
+    for name in ("collection", "id", "version", "lease_token", "lease_version", *completion.CLOSED)
     if name != "due_at"
 )
 """What the end of a lease depends on: of many documents at once the rest would be read for nothing."""
@@ -73,7 +73,7 @@ async def claim(
         rows += (await connection.execute(statement.returning(*documents.c))).all()
     # Whoever passes over large documents runs ahead of their turns: large ones that come later would wait for all.
     if largest is None:
-        await turns.advance(connection, rows)
+        await fair_turns.advance(connection, rows)
     return [_claim(row) for row in sorted(rows, key=lambda row: (row.background, row.turn, row.available_at))]
 
 
@@ -176,7 +176,7 @@ async def release(connection: AsyncConnection, claims: Sequence[Claim], *, begun
                 attempts=documents.c.attempts - case((documents.c.version == documents.c.lease_version, 1), else_=0),
                 due_at=case((documents.c.state == "queued", documents.c.available_at), else_=null()),
                 rollback_ids=_maybe_written(true()) if begun else documents.c.rollback_ids,
-                **endings.NO_LEASE,
+                **completion.NO_LEASE,
             )
         )
 
@@ -190,11 +190,11 @@ async def complete(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> 
         row = held.pop(outcome.claim.token, None)
         if row is None:
             continue
-        closed.append(endings.closed_document(row, outcome))
+        closed.append(completion.closed_document(row, outcome))
         if outcome.error is None or outcome.retry_at is None or row.version > row.lease_version:
-            ended.append(endings.ended_receipts(row, outcome))
-    await endings.close(connection, closed)
-    await endings.end(connection, ended)
+            ended.append(completion.ended_receipts(row, outcome))
+    await completion.close(connection, closed)
+    await completion.end(connection, ended)
 
 
 async def remove(connection: AsyncConnection, claim: Claim) -> bool:
@@ -207,11 +207,11 @@ async def remove(connection: AsyncConnection, claim: Claim) -> bool:
         await connection.execute(
             update(documents)
             .where(this)
-            .values(due_at=row.available_at, rollback_ids=None, **endings.NOT_SEARCHABLE, **endings.NO_LEASE)
+            .values(due_at=row.available_at, rollback_ids=None, **completion.NOT_SEARCHABLE, **completion.NO_LEASE)
         )
         return False
     await connection.execute(documents.delete().where(this))
-    await endings.delete(connection, row.collection, row.id)
+    await completion.delete(connection, row.collection, row.id)
     return True
 
 

@@ -23,12 +23,12 @@ from typing import Any, BinaryIO
 from tokenizers import Tokenizer
 from xberg import ExtractionConfig
 
-from ingestion.cutting import ChunkingPlan, layout
 from ingestion.errors import ParseFailed, ParseLimit
 from ingestion.parsers.child_process import CLOCK_FACTOR
 from ingestion.parsers.detect import HTML
 from ingestion.parsers.sandbox import restrict
 from ingestion.parsers.xberg import configuration, extract
+from ingestion.pipeline.document_chunks import ChunkingPlan, layout
 from ingestion.types import Chunking, Page, ParsedDocument
 
 _PR_SET_PDEATHSIG = 1

@@ -15,8 +15,8 @@ from typing import Any
 
 import structlog
 
-from ingestion.cutting import ChunkingPlan
 from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
+from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import ChunkLayout, ChunkSpan, Page, ParsedDocument
 
 log = structlog.get_logger()

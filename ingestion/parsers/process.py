@@ -11,10 +11,10 @@ import structlog
 from cachetools import LRUCache
 from tokenizers import Tokenizer
 
-from ingestion.cutting import ChunkingPlan
 from ingestion.errors import NoText, ParseFailed, ParseLimit, ParserBusy, ParserUnavailable
 from ingestion.parsers.child_process import Answer, Child, Garbage, ParserLimits, Request, spawn
 from ingestion.parsers.inline import is_short, read_short
+from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import ParsedDocument
 from retrieval.gather_or_cancel import side_by_side
 

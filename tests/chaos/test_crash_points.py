@@ -17,13 +17,13 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from ingestion.blob_gc import Originals
 from ingestion.blobs.folder import FolderBlobStore
-from ingestion.catalog.sql import SqlCatalog
-from ingestion.changes import Changes
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentNotFound
-from ingestion.originals import Originals
+from ingestion.notifications import Changes
 from ingestion.parsers.process import ProcessParser
-from ingestion.pipeline import Pipeline
+from ingestion.pipeline.pipeline import Pipeline
 from ingestion.service import IngestionService, Limits, Upload
 from ingestion.types import Chunking, Collection, DocumentRecord, WorkerId, digest_of
 from ingestion.worker import Worker, WorkerOptions

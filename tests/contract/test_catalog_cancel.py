@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import JobNotFound
 from ingestion.types import DocumentError, JobId, Receipt, WorkerId
 from retrieval.types import DocumentId

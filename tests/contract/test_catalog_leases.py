@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.types import Claim, DocumentError, JobId, ReceiptStatus, WorkerId
 from retrieval.types import DocumentId

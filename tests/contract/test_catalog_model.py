@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.types import Claim, Document, DocumentState, JobId, Outcome, ReceiptStatus
 from retrieval.types import DocumentId

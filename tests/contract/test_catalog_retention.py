@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import JobNotFound
 from ingestion.retention import BATCH, Retention
 from ingestion.types import IdempotencyKey, JobId

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.types import JobId, WorkerId
 from retrieval.types import ChunkId, DocumentId
 from tests.support.catalog import (

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.types import Chunking, Document, GoldenQuery, JobId
 from retrieval.errors import CollectionNotFound
 from retrieval.types import DocumentId, StoreName

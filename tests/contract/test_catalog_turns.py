@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.types import Document, JobId
 from retrieval.types import DocumentId
 from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document, failure, ingest, retitled, success

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from ingestion import late_writes, writing
-from ingestion.catalog.sql import SqlCatalog
-from ingestion.changes import Changes
+from ingestion.blob_gc import Originals
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentBusy, DocumentNotFound
-from ingestion.originals import Originals
-from ingestion.pipeline import Pipeline
+from ingestion.notifications import Changes
+from ingestion.pipeline import stale_writes, writer
+from ingestion.pipeline.pipeline import Pipeline
 from ingestion.service import IngestionService, Limits
 from ingestion.types import Chunking, Document, DocumentRecord, JobId, ParsedDocument, WorkerId, digest_of
 from ingestion.worker import Worker, WorkerOptions
@@ -261,9 +261,9 @@ class IngestionMachine(RuleBasedStateMachine):
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 2)
-    monkeypatch.setattr(late_writes, "PAUSE_SECONDS", 0)
-    monkeypatch.setattr(late_writes, "LOOKS", 10_000)
+    monkeypatch.setattr(writer, "WINDOW_CHUNKS", 2)
+    monkeypatch.setattr(stale_writes, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(stale_writes, "LOOKS", 10_000)
 
 
 @pytest.mark.usefixtures("short")

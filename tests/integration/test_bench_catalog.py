@@ -9,7 +9,7 @@ from rich.console import Console
 
 from app.commands.bench_catalog import REQUEST, bench_catalog
 from app.settings import Settings
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from retrieval.errors import ConfigurationError
 from tests.support.catalog import a_collection
 

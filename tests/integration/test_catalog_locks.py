@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from ingestion.catalog import database
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import CatalogUnavailable
 from ingestion.types import JobId
 from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document

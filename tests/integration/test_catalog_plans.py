@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from ingestion.catalog.accepting import holders
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.catalog.database import parse_url
 from ingestion.catalog.leases import due
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.submit import holders
 from ingestion.types import JobId
 from tests.support.catalog import NOW, a_collection, a_document
 

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from ingestion.catalog import migrations, records
 from ingestion.catalog import tables as catalog_tables
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.catalog.database import parse_url
-from ingestion.catalog.sql import SqlCatalog
 from ingestion.catalog.tables import metadata
 from ingestion.errors import CatalogUnavailable
 from ingestion.types import Chunking, JobId, Receipt

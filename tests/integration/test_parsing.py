@@ -16,7 +16,6 @@ import pytest
 import pytest_asyncio
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from ingestion.cutting import ChunkingPlan, layout, plan_for
 from ingestion.errors import (
     EncryptedDocument,
     MediaTypeMismatch,
@@ -31,6 +30,7 @@ from ingestion.parsers import process
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.detect import detect
 from ingestion.parsers.process import ProcessParser
+from ingestion.pipeline.document_chunks import ChunkingPlan, layout, plan_for
 from ingestion.types import Chunking, Document, Page, ParsedDocument
 from retrieval.engines.fake import FakeEmbedder, word_tokenizer
 from retrieval.errors import EmptyText, TandemError

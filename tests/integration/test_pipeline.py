@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from ingestion import late_writes, writing
 from ingestion.blobs.folder import FolderBlobStore
-from ingestion.catalog.sql import SqlCatalog
-from ingestion.changes import Changes
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.disk_reserve import DiskReserve, Space
+from ingestion.notifications import Changes
 from ingestion.parsers.process import ProcessParser
-from ingestion.pipeline import Pipeline
+from ingestion.pipeline import stale_writes, writer
+from ingestion.pipeline.pipeline import Pipeline
 from ingestion.types import Chunking, Claim, Collection, Document, JobId, Outcome, WorkerId, digest_of
 from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
@@ -135,7 +135,7 @@ def sentences(first: int, last: int) -> str:
 async def test_a_long_document_is_told_of_after_the_short_ones_of_its_batch(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 8)
+    monkeypatch.setattr(writer, "WINDOW_CHUNKS", 8)
     await bench.accept({"long": sentences(0, 40), "short": sentences(50, 51), "brief": sentences(60, 62)})
     told = await bench.run(await bench.claim())
     order = [str(outcome.claim.record.document.id) for outcomes in told for outcome in outcomes]
@@ -188,7 +188,7 @@ async def test_other_metadata_costs_no_embedding(bench: Bench) -> None:
 async def test_a_text_that_the_engine_fails_on_costs_its_document_only(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
+    monkeypatch.setattr(writer, "WINDOW_CHUNKS", 4)
     bad = sentences(0, 9) + f"\n\n{POISON}"
     outcomes = await bench.ingest({"good": sentences(20, 22), "bad": bad, "better": sentences(30, 33)})
     verdicts = {str(outcome.claim.record.document.id): outcome.error and outcome.error.code for outcome in outcomes}
@@ -200,7 +200,7 @@ async def test_a_text_that_the_engine_fails_on_costs_its_document_only(
 async def test_a_replacement_that_fails_leaves_the_version_before(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
+    monkeypatch.setattr(writer, "WINDOW_CHUNKS", 4)
     await bench.ingest({"book": sentences(0, 10)})
     before = await bench.chunks("book")
     [outcome] = await bench.ingest({"book": sentences(5, 25) + f"\n\n{POISON}"})
@@ -209,7 +209,7 @@ async def test_a_replacement_that_fails_leaves_the_version_before(
 
 
 async def test_a_cancelled_new_document_leaves_nothing_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
+    monkeypatch.setattr(writer, "WINDOW_CHUNKS", 4)
     job_id = await bench.accept({"book": sentences(0, 40)})
     claims = await bench.claim()
     told: list[Outcome] = []
@@ -232,7 +232,7 @@ async def test_a_cancelled_new_document_leaves_nothing_behind(bench: Bench, monk
 
 
 async def test_a_cancelled_replacement_leaves_the_version_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
+    monkeypatch.setattr(writer, "WINDOW_CHUNKS", 4)
     await bench.ingest({"book": sentences(0, 10)})
     before = await bench.chunks("book")
     job_id = await bench.accept({"book": sentences(100, 140)})
@@ -251,7 +251,7 @@ async def test_a_worker_that_wakes_up_late_does_not_spoil_a_newer_version(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pause hits between the look at the lease and the write: the worst moment there is."""
-    monkeypatch.setattr(late_writes, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(stale_writes, "PAUSE_SECONDS", 0.01)
     await bench.accept({"book": sentences(0, 6)})
     [claim] = await bench.catalog.claim(
         WorkerId("late"), limit=1, lease=timedelta(milliseconds=1), now=datetime.now(UTC)
@@ -282,8 +282,8 @@ async def test_a_worker_that_wakes_up_late_does_not_spoil_a_newer_version(
 async def test_a_late_worker_that_fails_does_not_empty_what_another_finished(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
-    monkeypatch.setattr(late_writes, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "WINDOW_CHUNKS", 4)
+    monkeypatch.setattr(stale_writes, "PAUSE_SECONDS", 0.01)
     await bench.accept({"book": sentences(0, 12)})
     [late] = await bench.catalog.claim(
         WorkerId("late"), limit=1, lease=timedelta(milliseconds=1), now=datetime.now(UTC)
@@ -312,7 +312,7 @@ async def test_a_late_worker_that_fails_does_not_empty_what_another_finished(
 async def test_a_job_cancelled_between_two_attempts_leaves_nothing_of_its_version(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, end: str, searchable: bool
 ) -> None:
-    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
+    monkeypatch.setattr(writer, "WINDOW_CHUNKS", 4)
     if searchable:
         await bench.ingest({"book": sentences(0, 6)})
     before = await bench.chunks("book")
@@ -347,7 +347,7 @@ async def test_a_job_cancelled_between_two_attempts_leaves_nothing_of_its_versio
 async def test_a_replacement_that_fails_after_a_crash_leaves_the_version_before(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "WINDOW_CHUNKS", 4)
+    monkeypatch.setattr(writer, "WINDOW_CHUNKS", 4)
     await bench.ingest({"book": sentences(0, 10)})
     before = await bench.chunks("book")
     await bench.accept({"book": sentences(5, 25) + f"\n\n{POISON}"})

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-import ingestion.files
+import ingestion.uploads
 from retrieval.errors import EngineDead
 from tests.support.faces import KEY, Face
 
@@ -218,7 +218,7 @@ async def test_a_collection_that_leaves_duplicates_out_says_so(face: Face, clien
 async def test_what_is_put_in_at_once_is_bounded(
     client: openai.AsyncOpenAI, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingestion.files, "MAX_BATCH_BYTES", 100)
+    monkeypatch.setattr(ingestion.uploads, "MAX_BATCH_BYTES", 100)
     sent = [await client.files.create(file=file("kiln.txt", KILN), purpose="assistants") for _ in range(2)]
     with pytest.raises(openai.APIStatusError, match="more than 100 bytes together") as refused:
         await client.vector_stores.file_batches.create(store, file_ids=[each.id for each in sent])

@@ -24,8 +24,8 @@ from app.settings import Settings
 from app.wiring import build_worker_processes
 from app.worker_processes import WorkerProcesses
 from ingestion.blobs.folder import FolderBlobStore
-from ingestion.catalog.sql import SqlCatalog
-from ingestion.changes import Changes
+from ingestion.catalog.catalog import SqlCatalog
+from ingestion.notifications import Changes
 from ingestion.parsers.process import ProcessParser
 from ingestion.types import Collection
 from retrieval.engines.fake import FakeEmbedder, FakeReranker

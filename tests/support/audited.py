@@ -9,9 +9,9 @@ import pytest
 
 from ingestion.audit.auditor import AuditOptions, Auditor
 from ingestion.audit.report import AuditReport
-from ingestion.changes import Changes
+from ingestion.blob_gc import Originals
 from ingestion.errors import DocumentNotFound
-from ingestion.originals import Originals
+from ingestion.notifications import Changes
 from ingestion.types import Claim, DocumentError, DocumentRecord, WorkerId, digest_of
 from ingestion.types import Collection as CatalogCollection
 from retrieval.embedders import Embedders

@@ -14,7 +14,7 @@ from app.main import create_app
 from app.node import Components
 from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from retrieval.engines.fake import FakeReranker
 from retrieval.models.folder import read_tokenizer

@@ -14,7 +14,7 @@ from app.main import create_app
 from app.node import Components, OpenEmbedder
 from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.stores.milvus.store import MilvusStore

@@ -19,7 +19,7 @@ from typer.main import get_command
 import app.routes
 import app.schemas
 import ingestion.errors
-import ingestion.pipeline
+import ingestion.pipeline.pipeline
 import ingestion.types
 import retrieval.errors
 import retrieval.types
@@ -73,7 +73,9 @@ def texts(samples: Mapping[str, str]) -> Mapping[str, str]:
 
 def error_classes() -> set[type[TandemError]]:
     """Those that a request, a receipt or the start can end with, whatever else the test run has imported."""
-    modules = {module.__name__ for module in (retrieval.errors, ingestion.errors, ingestion.pipeline, app_errors)}
+    modules = {
+        module.__name__ for module in (retrieval.errors, ingestion.errors, ingestion.pipeline.pipeline, app_errors)
+    }
     found = {TandemError}
     waiting = [TandemError]
     while waiting:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 import ingestion.errors
-import ingestion.pipeline
+import ingestion.pipeline.pipeline
 import ingestion.worker
 from app.error_shapes import OURS
 from app.errors import STATUS, InvalidJson, validation_error
@@ -29,7 +29,7 @@ def codes(kind: type[TandemError]) -> set[str]:
 
 def test_every_code_that_can_be_an_answer_has_a_status() -> None:
     assert ingestion.errors
-    assert ingestion.pipeline
+    assert ingestion.pipeline.pipeline
     assert ingestion.worker
     assert codes(TandemError) - STATUS.keys() == NEVER_ANSWERS
 

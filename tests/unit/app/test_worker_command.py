@@ -8,7 +8,7 @@ import pytest
 from app.commands.worker import require_shared_parts, until_originals_are_seen
 from app.settings import load_settings
 from ingestion.blobs.folder import FolderBlobStore
-from ingestion.catalog.sql import SqlCatalog
+from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import BlobStoreUnavailable
 from ingestion.types import JobId
 from retrieval.errors import ConfigurationError

@@ -8,9 +8,9 @@ import pytest
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 from tokenizers import Tokenizer
 
-from ingestion import blocks, chunking
-from ingestion.blocks import MAX_NESTING, MIN_BLOCK_CHARS, fence_around, fences, nesting, resume_at
-from ingestion.chunking import chunk_spans
+from ingestion.pipeline import blocks, chunking
+from ingestion.pipeline.blocks import MAX_NESTING, MIN_BLOCK_CHARS, fence_around, fences, nesting, resume_at
+from ingestion.pipeline.chunking import chunk_spans
 from retrieval.engines.fake import word_tokenizer
 
 BLOCK = 4096

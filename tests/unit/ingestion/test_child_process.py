@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from ingestion.cutting import ChunkingPlan
 from ingestion.errors import NoText
 from ingestion.parsers.child_process import Answer, Child, Garbage, ParserLimits, Request
+from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Page, ParsedDocument
 from retrieval.engines.fake import word_tokenizer
 

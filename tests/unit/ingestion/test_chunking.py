@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from ingestion.chunking import MAX_CHUNK_BYTES, chunk_id, chunk_spans
+from ingestion.pipeline.chunking import MAX_CHUNK_BYTES, chunk_id, chunk_spans
 from ingestion.types import ChunkSpan
 from retrieval.types import DocumentId
 

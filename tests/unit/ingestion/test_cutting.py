@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ingestion.cutting import cut
+from ingestion.pipeline.document_chunks import cut
 from ingestion.types import Chunking, Document, ParsedDocument
 from retrieval.engines.fake import FakeEmbedder
 from retrieval.text.passages import passage

@@ -4,8 +4,8 @@ from hashlib import sha256
 
 import pytest
 
+from ingestion.blob_gc import AT_ONCE, Originals
 from ingestion.errors import BlobStoreUnavailable
-from ingestion.originals import AT_ONCE, Originals
 from tests.support.audited import LONG_AGO, Audited
 
 UNOWNED = [sha256(f"text of late-{number}".encode()).hexdigest() for number in range(2 * AT_ONCE + 1)]

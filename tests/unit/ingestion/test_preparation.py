@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from ingestion import preparation
-from ingestion.cutting import ChunkingPlan, layout
 from ingestion.errors import CatalogUnavailable, NoText
 from ingestion.parsers.detect import PDF, TEXT
-from ingestion.preparation import Preparation, Prepared, Turn
+from ingestion.pipeline import preparation
+from ingestion.pipeline.document_chunks import ChunkingPlan, layout
+from ingestion.pipeline.preparation import Preparation, Prepared, Turn
 from ingestion.types import Claim, Document, DocumentRecord, ParsedDocument, WorkerId
 from retrieval.engines.fake import FakeEmbedder
 from retrieval.types import DocumentId

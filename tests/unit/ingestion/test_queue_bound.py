@@ -4,7 +4,7 @@ import random
 import pytest
 
 from ingestion.errors import Overloaded
-from ingestion.queue_bound import QueueBound
+from ingestion.queue_limit import QueueBound
 
 
 class CountingCatalog:

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from ingestion.changes import Changes
 from ingestion.errors import ParserBusy, ParserUnavailable
-from ingestion.outcomes import failure
+from ingestion.notifications import Changes
+from ingestion.pipeline.outcomes import failure
 from ingestion.types import Claim, Document, DocumentRecord, Outcome, WorkerId
 from ingestion.worker import BUSY_PAUSE, Worker, WorkerOptions
 from retrieval.errors import TandemError

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from ingestion.blob_gc import Originals
 from ingestion.collections import is_internal
 from ingestion.errors import DocumentNotFound, TooLarge
-from ingestion.originals import Originals
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
 from ingestion.service import IngestionService, Upload

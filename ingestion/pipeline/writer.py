@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 
-from ingestion.cutting import CutDocument
 from ingestion.errors import Cancelled, NotReadBack
-from ingestion.late_writes import Settling
-from ingestion.outcomes import failure
+from ingestion.pipeline.document_chunks import CutDocument
+from ingestion.pipeline.embedding import NOTHING_KNOWN, Known, Made, VectorMaker
+from ingestion.pipeline.outcomes import failure
+from ingestion.pipeline.stale_writes import Settling
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Collection, DocumentRecord, Outcome, digest_of
-from ingestion.vectors import NOTHING_KNOWN, Known, Made, VectorMaker
 from retrieval.errors import StoreFailed, TandemError
 from retrieval.filters.tree import KeyType
 from retrieval.ports import Embedder, VectorStore

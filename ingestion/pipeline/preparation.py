@@ -10,10 +10,10 @@ from time import monotonic
 
 import structlog
 
-from ingestion.cutting import ChunkingPlan, CutDocument, cut, plan_for
 from ingestion.errors import BlobMissing, Cancelled, NoText
-from ingestion.outcomes import failure
 from ingestion.parsers.inline import is_short
+from ingestion.pipeline.document_chunks import ChunkingPlan, CutDocument, cut, plan_for
+from ingestion.pipeline.outcomes import failure
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import Claim, Outcome, ParsedDocument
 from retrieval.errors import TandemError

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 import structlog
 
 from ingestion.errors import Cancelled
-from ingestion.late_writes import Settling
-from ingestion.outcomes import failure
+from ingestion.pipeline.outcomes import failure
+from ingestion.pipeline.preparation import Preparation, Turn
+from ingestion.pipeline.stale_writes import Settling
+from ingestion.pipeline.writer import Writer
 from ingestion.ports import BlobStore, Catalog, Parser
-from ingestion.preparation import Preparation, Turn
 from ingestion.types import Claim, Collection, DocumentError, Outcome
-from ingestion.writing import Writer
 from retrieval.embedders import Embedders
 from retrieval.errors import TandemError
 from retrieval.ports import VectorStore

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ingestion.changes import Changes
 from ingestion.errors import Overloaded
+from ingestion.notifications import Changes
 from ingestion.ports import Catalog
 
 

@@ -8,8 +8,8 @@ from functools import partial
 
 from tokenizers import Tokenizer
 
-from ingestion.chunking import Count, chunk_id, chunk_spans
 from ingestion.parsers.detect import becomes_markdown
+from ingestion.pipeline.chunking import Count, chunk_id, chunk_spans
 from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Document, ParsedDocument
 from retrieval.ports import Embedder
 from retrieval.text.passages import fit_title, passage

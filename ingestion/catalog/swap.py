@@ -6,7 +6,7 @@ from sqlalchemy import Column, Table, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import collections as named
-from ingestion.catalog import endings
+from ingestion.catalog import completion
 from ingestion.catalog.tables import collections, documents
 
 OF_THE_NAME = {"name", "duplicates", "query_instruction", "rerank_instruction"}
@@ -106,4 +106,4 @@ async def _end_receipts(connection: AsyncConnection, name: str, other: str) -> N
                 "error_message": row.error_message,
             }
         )
-    await endings.end(connection, ended)
+    await completion.end(connection, ended)

@@ -4,7 +4,7 @@ from collections.abc import Collection as Several
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ingestion.catalog import accepting, collections, installation_keys, jobs, leases, retention, swaps
+from ingestion.catalog import collections, installation_keys, jobs, leases, retention, submit, swap
 from ingestion.catalog import documents as told
 from ingestion.catalog.database import Database
 from ingestion.types import (
@@ -57,7 +57,7 @@ class SqlCatalog:
         await self._database.write(lambda connection: collections.remove(connection, name))
 
     async def swap_collections(self, name: str, other: str) -> bool:
-        return await self._database.write(lambda connection: swaps.swap(connection, name, other))
+        return await self._database.write(lambda connection: swap.swap(connection, name, other))
 
     async def set_golden_queries(self, collection: str, queries: Sequence[GoldenQuery]) -> None:
         await self._database.write(lambda connection: collections.set_golden(connection, collection, queries))
@@ -78,7 +78,7 @@ class SqlCatalog:
         background: bool = False,
     ) -> Sequence[Receipt]:
         return await self._database.write(
-            lambda connection: accepting.accept(connection, job_id, collection, documents, key, background)
+            lambda connection: submit.accept(connection, job_id, collection, documents, key, background)
         )
 
     async def job(self, job_id: JobId) -> Job:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
-from ingestion.catalog import collections, records, turns
+from ingestion.catalog import collections, fair_turns, records
 from ingestion.catalog import documents as told
 from ingestion.catalog import jobs as told_jobs
 from ingestion.catalog.batches import batches
@@ -45,7 +45,7 @@ async def accept(
     if not named:
         return ()
     last = {document.id: position for position, document in enumerate(named)}
-    first_turn = await turns.first(connection, background=background)
+    first_turn = await fair_turns.first(connection, background=background)
     # In a thread: for hundreds of documents it would hold up whatever else the process answers.
     rows = await asyncio.to_thread(
         lambda: {
@@ -67,7 +67,7 @@ async def accept(
     new = last.keys() - there
     left_out = new & others.keys() if skips else set()
     queued |= await _queue(connection, [rows[id_] for id_ in sorted(new - left_out)])
-    await turns.close_gaps(connection, collection, {id_: rows[id_]["turn"] for id_ in queued}, first_turn)
+    await fair_turns.close_gaps(connection, collection, {id_: rows[id_]["turn"] for id_ in queued}, first_turn)
     unchanged = await told.named(connection, collection, there - queued.keys())
 
     def first_receipt(position: int, id_: DocumentId) -> Receipt:

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import structlog
 
-from ingestion.changes import Changes
 from ingestion.errors import DocumentBusy, DocumentNotFound
+from ingestion.notifications import Changes
 from ingestion.ports import BlobStore, Catalog
 from ingestion.types import Collection, DocumentRecord, WorkerId
 from retrieval.embedders import Embedders

@@ -11,8 +11,8 @@ from itertools import accumulate
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 from tokenizers import Tokenizer
 
-from ingestion.blocks import MAX_NESTING, block_chars, block_end, fence_around, fences, nesting, resume_at
 from ingestion.parsers.detect import becomes_markdown
+from ingestion.pipeline.blocks import MAX_NESTING, block_chars, block_end, fence_around, fences, nesting, resume_at
 from ingestion.types import ChunkSpan
 from retrieval.text.tokenizer import count_tokens
 from retrieval.types import ChunkId, DocumentId
