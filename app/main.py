@@ -7,27 +7,27 @@ from secrets import token_urlsafe
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
-from app import error_handlers
-from app.access import Access
-from app.api_keys import ApiKeys
-from app.bodies import Bodies, BodyBounds, BodyBudget
-from app.limits import Admission
+from app.http import error_handlers
+from app.http.limits import Admission
+from app.http.openapi import described
+from app.http.routes import docs_page, health
+from app.http.routes.dependencies import body_as_declared, caller
+from app.http.routes.guarded import GUARDED
+from app.http.security.access import Access
+from app.http.security.api_keys import ApiKeys
+from app.http.security.origins import OriginCheck
+from app.http.server.bodies import Bodies, BodyBounds, BodyBudget
+from app.http.server.in_flight import EndsWithTheNode, UnderWay
+from app.http.server.occupancy import Occupancy
+from app.http.telemetry import Metrics, Observed
 from app.mcp.endpoint import McpEndpoint
 from app.mcp.over_services import OverServices
 from app.mcp.server import build_server
 from app.mcp.tools import Tools
-from app.node import Components, OnStep
-from app.occupancy import Occupancy
-from app.openapi import described
-from app.origins import OriginCheck
-from app.routes import docs_page, health
-from app.routes.dependencies import body_as_declared, caller
-from app.routes.guarded import GUARDED
-from app.runner import OnFailure, Runner
+from app.node.node import Components, OnStep
+from app.node.runner import OnFailure, Runner
 from app.settings import Settings
-from app.telemetry import Metrics, Observed
-from app.under_way import EndsWithTheNode, UnderWay
-from app.wiring import build_components, node_options
+from app.wiring.components import build_components, node_options
 
 BODIES_AT_ONCE = 4
 """Of the largest size: what is in memory of all together."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.api_keys import digest_of
+from app.http.security.api_keys import digest_of
 from retrieval.engines.http.dialects.names import WITHOUT_PRIORITY, DialectName
 from retrieval.errors import ConfigurationError
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.schemas.ingest import MAX_TITLE_CHARACTERS
-from app.schemas.wire import CollectionName, FilledText, FilterBounds, Id, MetadataBounds, Text
+from app.http.schemas.ingest import MAX_TITLE_CHARACTERS
+from app.http.schemas.wire import CollectionName, FilledText, FilterBounds, Id, MetadataBounds, Text
 
 MAX_QUERY_CHARACTERS = 4000
 MAX_TOP_K = 20

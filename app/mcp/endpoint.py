@@ -12,7 +12,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import Message
 
-from app.routes.callers import unless_gone
+from app.http.callers import unless_gone
 
 
 class McpEndpoint:
@@ -21,7 +21,7 @@ class McpEndpoint:
             server,
             json_response=True,
             stateless=True,
-            # Names and origins were checked at the door of all routes (app.origins).
+            # Names and origins were checked at the door of all routes (app.http.security.origins).
             security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
             max_request_body_size=max_body_bytes,
         )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from time import monotonic
 
-from app.client import Client
+from app.cli.client.node_client import Client
 from app.mcp.port import Json
 from langchain_tandem.client.calls import ENDED
 

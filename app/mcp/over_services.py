@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from app.asking import ask, collection_to_search
-from app.limits import Admission
+from app.http.limits import Admission
+from app.http.routes.jobs import describe
+from app.http.schemas.answer import SearchOut
+from app.http.schemas.collections import CollectionOut
+from app.http.schemas.ingest import IngestIn
+from app.http.schemas.query import SearchIn
+from app.http.search_requests import ask, collection_to_search
+from app.http.telemetry import Metrics
 from app.mcp.port import Json
-from app.node import Node
-from app.routes.jobs import describe
-from app.schemas.answer import SearchOut
-from app.schemas.collections import CollectionOut
-from app.schemas.ingest import IngestIn
-from app.schemas.question import SearchIn
-from app.telemetry import Metrics
+from app.node.node import Node
 
 
 class OverServices:

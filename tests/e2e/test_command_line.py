@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Client
-from app.commands.demo import SAMPLES
+from app.cli.client.node_client import Client
+from app.cli.node.demo import SAMPLES
 from langchain_tandem.client import Refused
 from tests.support.served import ServedNode, serving
 from tests.support.waiting import wait_until

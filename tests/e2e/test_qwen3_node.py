@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Client
+from app.cli.client.node_client import Client
 from tests.support.served import serving
 
 

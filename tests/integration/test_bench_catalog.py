@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-from app.commands.bench_catalog import REQUEST, bench_catalog
+from app.cli.bench.catalog import REQUEST, bench_catalog
 from app.settings import Settings
 from ingestion.catalog.catalog import SqlCatalog
 from retrieval.errors import ConfigurationError

@@ -5,9 +5,9 @@ import asyncio
 import httpx
 import pytest
 
-from app.bench import searching
-from app.bench.corpus import MadeUpCorpus
-from app.bench.searching import Question, search_open_loop
+from app.cli.bench import searching
+from app.cli.bench.corpus import MadeUpCorpus
+from app.cli.bench.searching import Question, search_open_loop
 
 QUESTION = Question("docs", candidates=7, top_k=5)
 

@@ -14,8 +14,8 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
-from app import cli
-from app.client import Client
+from app.cli import main as cli
+from app.cli.client.node_client import Client
 from app.main import create_app
 from app.settings import Settings
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
@@ -196,7 +196,7 @@ async def test_a_folder_is_followed_until_sigterm(url: str, tandem: Tandem, tmp_
     await told(tandem, "collections", "create", "followed")
     command = ["ingest", "--watch", "--delete", "--json", "-c", "followed", str(tmp_path)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app.cli", *command),
+        *(sys.executable, "-m", "app.cli.main", *command),
         env={**os.environ, "TANDEM_URL": url, "TANDEM_API_KEY": KEY},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
@@ -235,7 +235,7 @@ async def test_a_folder_is_followed_until_sigterm(url: str, tandem: Tandem, tmp_
 
 async def test_what_is_written_into_a_pipe_has_no_control_sequences(url: str, harbour: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app.cli", "search", "harbour number 1", "-c", harbour),
+        *(sys.executable, "-m", "app.cli.main", "search", "harbour number 1", "-c", harbour),
         env={**os.environ, "TANDEM_URL": url, "TANDEM_API_KEY": KEY, "FORCE_COLOR": "1", "TERM": "xterm-256color"},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from app.http.compat.dify.schemas import Operator
 from app.main import create_app
-from app.schemas.dify import Operator
 from app.settings import Settings
 from retrieval.errors import EngineDead
 from tests.support.node import NodeUnderTest

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from app import cli
+from app.cli import main as cli
 from app.main import create_app
-from app.node import Components
+from app.node.node import Components
 from app.settings import Settings
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.errors import EngineDead, Unsupported

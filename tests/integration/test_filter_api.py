@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
-from app import cli
-from app.client import Client
+from app.cli import main as cli
+from app.cli.client.node_client import Client
 from tests.support.node import NodeUnderTest
 
 KEYS = {"year": "int", "tag": "text", "price": "float", "draft": "bool"}

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from httpx_sse import aconnect_sse
 
-import app.routes.jobs
-from app.client import Client
+import app.http.routes.jobs
+from app.cli.client.node_client import Client
 from app.main import create_app
-from app.node import Components
+from app.node.node import Components
 from app.settings import Settings
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Outcome, WorkerId
@@ -196,7 +196,7 @@ async def test_a_client_that_leaves_is_forgotten(idle: Idle, monkeypatch: pytest
 
 
 async def test_a_silent_stream_is_kept_alive(idle: Idle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.routes.jobs, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(app.http.routes.jobs, "PING_SECONDS", 0.1)
     job_id = await idle.accept(1)
     async with asyncio.timeout(10), idle.http.stream("GET", f"/jobs/{job_id}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")

@@ -72,7 +72,7 @@ async def over_stdio(node: Node, *more: str) -> AsyncIterator[Client]:
     arguments = [node.url if each.startswith("http") else each for each in CLAUDE["args"]]
     server = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "app.cli", *arguments, *more],
+        args=["-m", "app.cli.main", *arguments, *more],
         env={**CLAUDE["env"], "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     async with Client(server) as client:

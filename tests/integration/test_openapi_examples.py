@@ -5,19 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.examples import (
-    audit,
-    collections,
-    dify,
-    embed,
-    ingest,
-    openai_embeddings,
-    reembed,
-    rerank,
-    search,
-    store_files,
-    vector_stores,
-)
+from app.http.compat.dify import examples as dify
+from app.http.compat.openai.examples import embeddings, vector_stores
+from app.http.compat.openai.examples import files as store_files
+from app.http.compat.rerank import examples as rerank
+from app.http.examples import audit, collections, embed, ingest, reembed, search
 from retrieval.engines.fake import FakeEmbedder
 from retrieval.ports import Embedder
 from tests.support.node import NodeUnderTest, running
@@ -87,7 +79,7 @@ async def test_moves(documented: NodeUnderTest, title: str) -> None:
 
 
 POSTS = {
-    "/v1/embeddings": openai_embeddings.REQUESTS,
+    "/v1/embeddings": embeddings.REQUESTS,
     "/v1/rerank": rerank.REQUESTS,
     "/v2/rerank": rerank.REQUESTS,
     "/score": rerank.PAIRS,

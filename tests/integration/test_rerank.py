@@ -14,7 +14,7 @@ from langchain_community.document_compressors import JinaRerank, jina_rerank
 from langchain_core.documents import Document
 from pydantic import SecretStr
 
-from app.limits import Admission
+from app.http.limits import Admission
 from retrieval.errors import EngineDead
 from retrieval.types import Lane
 from tests.support.faces import KEY, Face

@@ -17,12 +17,12 @@ import pytest
 from fastapi import FastAPI, Response
 from fastapi.responses import StreamingResponse
 
-from app import error_handlers
-from app.http_server import Server, connections_of, server_config
-from app.last_resort import descendants
+from app.http import error_handlers
+from app.http.server.in_flight import EndsWithTheNode, UnderWay
+from app.http.server.run import Server, connections_of, server_config
+from app.http.telemetry import Metrics
+from app.node.last_resort import descendants
 from app.settings import load_settings
-from app.telemetry import Metrics
-from app.under_way import EndsWithTheNode, UnderWay
 from tests.support.waiting import until
 
 
@@ -152,7 +152,7 @@ async def test_an_answer_that_has_begun_is_cut_off(caplog: pytest.LogCaptureFixt
 
 
 async def test_work_that_cannot_be_cancelled_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.under_way.CANCEL_SECONDS", 0.1)
+    monkeypatch.setattr("app.http.server.in_flight.CANCEL_SECONDS", 0.1)
     async with serving(drain_seconds=0.1) as node:
         asking = asyncio.create_task(node.http.get("/stubborn"))
         await node.reached.wait()
@@ -164,7 +164,7 @@ async def test_work_that_cannot_be_cancelled_does_not_hold_up_the_end(monkeypatc
 
 STUCK = """
 import subprocess, sys, threading
-from app.last_resort import end_after
+from app.node.last_resort import end_after
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 print(child.pid, flush=True)
 end_after(0.5)

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from app.commands.exits import Exit
+from app.cli.exit_codes import Exit
 from app.main import create_app
-from app.node import Components
+from app.node.node import Components
 from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
@@ -39,7 +39,7 @@ class WorkerProcess:
         self.started = monotonic()
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "worker"],
+                [sys.executable, "-m", "app.cli.main", "worker"],
                 env={**os.environ, "TANDEM_LOG_JSON": "true", **environment},
                 cwd=ROOT,
                 stdout=output,

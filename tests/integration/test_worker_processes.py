@@ -17,12 +17,12 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from app.commands.worker import hear
+from app.cli.node.worker import hear
 from app.main import create_app
-from app.node import Components
+from app.node.node import Components
+from app.node.worker_processes import WorkerProcesses
 from app.settings import Settings
-from app.wiring import build_worker_processes
-from app.worker_processes import WorkerProcesses
+from app.wiring.components import build_worker_processes
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.notifications import Changes
@@ -141,7 +141,7 @@ async def test_none_that_lives_is_told(tmp_path: Path) -> None:
 async def test_one_that_the_system_gives_no_process_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the first start, and after its death."""
     real, refused = asyncio.create_subprocess_exec, 0
-    monkeypatch.setattr("app.worker_processes.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("app.node.worker_processes.FIRST_PAUSE_SECONDS", 0.01)
 
     async def refuse(*args: Any, **kwargs: Any) -> Any:
         nonlocal refused
@@ -150,7 +150,7 @@ async def test_one_that_the_system_gives_no_process_comes_back(monkeypatch: pyte
         refused += 1
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    monkeypatch.setattr("app.worker_processes.asyncio.create_subprocess_exec", refuse)
+    monkeypatch.setattr("app.node.worker_processes.asyncio.create_subprocess_exec", refuse)
     processes = WorkerProcesses(1, {}, drain_seconds=0, command=[sys.executable, "-c", "input()"])
     await processes.start(Changes())
     try:
@@ -169,12 +169,12 @@ async def test_one_that_hangs_is_killed_with_what_it_began_and_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its beats are those of the real one; only the work is missing."""
-    monkeypatch.setattr("app.worker_processes.TICK_SECONDS", 0.2)
-    monkeypatch.setattr("app.worker_processes._SILENT_TICKS", 20)
+    monkeypatch.setattr("app.node.worker_processes.TICK_SECONDS", 0.2)
+    monkeypatch.setattr("app.node.worker_processes._SILENT_TICKS", 20)
     child = tmp_path / "child"
     beating = (
         "import asyncio, pathlib, subprocess\n"
-        "import app.commands.worker as worker\n"
+        "import app.cli.node.worker as worker\n"
         "parser = subprocess.Popen(['sleep', '600'])\n"
         f"pathlib.Path({str(child)!r}).write_text(str(parser.pid))\n"
         "worker.TICK_SECONDS = 0.2\n"
@@ -249,7 +249,7 @@ def test_a_worker_ends_when_the_node_that_started_it_is_killed(
     del minilm_folder
     program = (
         "import subprocess, sys, time\n"
-        "command = [sys.executable, '-m', 'app.cli', 'worker', '--of-node']\n"
+        "command = [sys.executable, '-m', 'app.cli.main', 'worker', '--of-node']\n"
         "child = subprocess.Popen(command, stdin=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(600)\n"

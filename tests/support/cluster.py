@@ -11,7 +11,7 @@ import orjson
 import psycopg
 
 from app.main import create_app
-from app.node import Components
+from app.node.node import Components
 from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog

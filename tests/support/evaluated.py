@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.commands.evaluate_run import Asked, CollectionRun, Row, Run
+from app.cli.evaluate.run import Asked, CollectionRun, Row, Run
 from retrieval.search.query import Mode
 
 MODES: tuple[Mode, ...] = ("sparse", "dense", "hybrid")

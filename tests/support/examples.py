@@ -13,7 +13,7 @@ from textwrap import dedent
 import httpx
 from typer.testing import CliRunner
 
-from app import cli
+from app.cli import main as cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = (

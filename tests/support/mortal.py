@@ -19,7 +19,7 @@ class Mortal:
     """One command, started as a user would, in a session of its own."""
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        self._command = [sys.executable, "-m", "app.cli", *command]
+        self._command = [sys.executable, "-m", "app.cli.main", *command]
         self._log = log
         self._environment = {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.main import create_app
-from app.node import Components, OpenEmbedder
+from app.node.node import Components, OpenEmbedder
 from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from app.client import Client
+from app.cli.client.node_client import Client
 from langchain_tandem.client import NodeUnreachable
 from retrieval.engines.vllm.process import PROGRAM
 from tests.support.waiting import free_port, wait_until
@@ -28,7 +28,7 @@ class ServedNode:
         self.log = folder / "node.log"
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port)],
+                [sys.executable, "-m", "app.cli.main", "serve", "--port", str(self.port)],
                 env={**os.environ, "TANDEM_DATA_DIR": str(folder / "data"), **environment},
                 cwd=ROOT,
                 stdout=output,
@@ -37,7 +37,7 @@ class ServedNode:
 
     def tandem(self, *arguments: str, expect: int = 0) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "app.cli", *arguments],
+            [sys.executable, "-m", "app.cli.main", *arguments],
             env={**os.environ, "TANDEM_URL": self.url},
             cwd=ROOT,
             capture_output=True,

@@ -16,17 +16,17 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from typer.main import get_command
 
-import app.routes
-import app.schemas
+import app.http.routes
+import app.http.schemas
 import ingestion.errors
 import ingestion.pipeline.pipeline
 import ingestion.types
 import retrieval.errors
 import retrieval.types
-from app import cli
 from app import errors as app_errors
+from app.cli import main as cli
+from app.http.telemetry import Metrics
 from app.settings import PREFIX, Settings
-from app.telemetry import Metrics
 from ingestion.parsers.detect import detect
 from ingestion.parsers.xberg import configuration, extract
 from retrieval.device.gate import Gate
@@ -87,7 +87,7 @@ def error_classes() -> set[type[TandemError]]:
 
 def field_names() -> Iterator[str]:
     """Fields of the wire and of the types behind it."""
-    for module_info in pkgutil.iter_modules(app.schemas.__path__, "app.schemas."):
+    for module_info in pkgutil.iter_modules(app.http.schemas.__path__, "app.http.schemas."):
         for _, model in getmembers(importlib.import_module(module_info.name), isclass):
             if issubclass(model, BaseModel):
                 yield from model.model_fields
@@ -226,7 +226,7 @@ def test_commands_and_options_exist(texts: Mapping[str, str]) -> None:
 
 def test_routes_exist(texts: Mapping[str, str]) -> None:
     known = set()
-    for module_info in pkgutil.iter_modules(app.routes.__path__, "app.routes."):
+    for module_info in pkgutil.iter_modules(app.http.routes.__path__, "app.http.routes."):
         for router in vars(importlib.import_module(module_info.name)).values():
             for route in router.routes if isinstance(router, APIRouter) else ():
                 known |= {(method, re.sub(r"\{[^}]*\}", "{}", route.path)) for method in route.methods}

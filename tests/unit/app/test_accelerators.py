@@ -2,9 +2,9 @@
 
 import pytest
 
-from app import accelerators
-from app.accelerators import read_device
 from app.settings import cuda_visible_devices
+from app.wiring import devices
+from app.wiring.devices import read_device
 from retrieval.device.npu_smi import parse_npus, select_npus
 from retrieval.device.nvidia_smi import Gpu
 from retrieval.device.planner import DeviceMemory
@@ -23,14 +23,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def npu_smi(monkeypatch: pytest.MonkeyPatch, table: str) -> None:
-    monkeypatch.setattr(accelerators, "find_device", lambda: "npu")
-    monkeypatch.setattr(accelerators, "read_npus", lambda visible: select_npus(parse_npus(table), visible))
+    monkeypatch.setattr(devices, "find_device", lambda: "npu")
+    monkeypatch.setattr(devices, "read_npus", lambda visible: select_npus(parse_npus(table), visible))
 
 
 def nvidia_smi(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu) -> list[str | None]:
     asked: list[str | None] = []
-    monkeypatch.setattr(accelerators, "find_device", lambda: "cuda")
-    monkeypatch.setattr(accelerators, "read_gpus", lambda visible: asked.append(visible) or gpus)
+    monkeypatch.setattr(devices, "find_device", lambda: "cuda")
+    monkeypatch.setattr(devices, "read_gpus", lambda visible: asked.append(visible) or gpus)
     return asked
 
 
@@ -42,7 +42,7 @@ def test_a_gpu_is_one_of_those_that_are_visible(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_machine_without_an_accelerator_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerators, "find_device", lambda: "cpu")
+    monkeypatch.setattr(devices, "find_device", lambda: "cpu")
     assert read_device() is None
     nvidia_smi(monkeypatch)
     assert read_device() is None
@@ -89,8 +89,8 @@ def test_an_npu_smi_that_fails_is_no_reason_not_to_start(monkeypatch: pytest.Mon
     def fails(visible: object) -> None:
         raise DeviceUnknown("npu-smi is not here")
 
-    monkeypatch.setattr(accelerators, "find_device", lambda: "npu")
-    monkeypatch.setattr(accelerators, "read_npus", fails)
+    monkeypatch.setattr(devices, "find_device", lambda: "npu")
+    monkeypatch.setattr(devices, "read_npus", fails)
     assert read_device() is None
 
 

@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from app.api_keys import INTERNAL, LOOK_SECONDS, ApiKeys, Caller
 from app.errors import Unauthorized
+from app.http.security.api_keys import INTERNAL, LOOK_SECONDS, ApiKeys, Caller
 from app.settings import load_settings
 from retrieval.errors import ConfigurationError
 

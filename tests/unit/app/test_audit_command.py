@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 from typer.testing import CliRunner
 
-from app import cli
-from app.client import Client
-from app.commands.audit import FINDINGS, NOTES
+from app.cli import main as cli
+from app.cli.client.audit import FINDINGS, NOTES
+from app.cli.client.node_client import Client
 from ingestion.audit.report import FindingKind, NoteKind
 
 REPORT = {

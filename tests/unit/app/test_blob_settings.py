@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings, load_settings
-from app.wiring import build_blobs
+from app.wiring.components import build_blobs
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.blobs.s3 import S3BlobStore
 from retrieval.errors import ConfigurationError

@@ -8,8 +8,8 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 
-from app.bodies import BOUNDS, INGESTING, MB, SMALL_BYTES, Bodies, BodyBounds, BodyBudget
-from app.error_handlers import install
+from app.http.error_handlers import install
+from app.http.server.bodies import BOUNDS, INGESTING, MB, SMALL_BYTES, Bodies, BodyBounds, BodyBudget
 from app.main import create_app
 from app.settings import Settings
 from ingestion.errors import Overloaded

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter
 
-from app.client import Client
+from app.cli.client.node_client import Client
 from app.errors import MAX_PROBLEMS, validation_error
 from app.main import create_app
 from app.mcp.arguments import IngestArguments, NoArguments, SearchArguments

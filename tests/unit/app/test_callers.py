@@ -7,7 +7,7 @@ from fastapi import Request
 from starlette.types import Message
 
 from app.errors import CallerGone
-from app.routes.callers import unless_gone
+from app.http.callers import unless_gone
 from retrieval.errors import EngineDead
 
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from app.client import Client
+from app.cli.client.node_client import Client
 from langchain_tandem.client import NodeUnreachable, Overloaded, Unavailable
 from tests.support.scripted_node import Answer, ScriptedNode, refusal
 

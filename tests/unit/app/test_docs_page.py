@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
+from app.http.routes.docs_page import STATIC
 from app.main import create_app
-from app.routes.docs_page import STATIC
 from app.settings import load_settings
 
 VENDORED = STATIC / "swagger-ui"

@@ -6,10 +6,10 @@ from pydantic import ValidationError
 import ingestion.errors
 import ingestion.pipeline.pipeline
 import ingestion.worker
-from app.error_shapes import OURS
 from app.errors import STATUS, InvalidJson, validation_error
-from app.schemas.ingest import IngestIn
-from app.schemas.question import SearchIn
+from app.http.error_formats import OURS
+from app.http.schemas.ingest import IngestIn
+from app.http.schemas.query import SearchIn
 from ingestion.errors import Overloaded
 from retrieval.errors import CollectionNotFound, EmptyText, EngineDead, InvalidText, TandemError
 

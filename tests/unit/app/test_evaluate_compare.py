@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from app.commands.evaluate_compare import compare, show_comparison
+from app.cli.evaluate.compare import compare, show_comparison
 from retrieval.errors import InvalidRequest
 from retrieval.evaluation.significance import randomisation_p
 from tests.support.evaluated import collection, full_run, row, run

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from app.commands.evaluate_plot import draw
+from app.cli.evaluate.plot import draw
 from tests.support.evaluated import collection, full_run, row, run
 
 

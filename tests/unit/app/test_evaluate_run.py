@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.commands.evaluate_run import Latency, load, save
+from app.cli.evaluate.run import Latency, load, save
 from retrieval.errors import InvalidRequest
 from tests.support.evaluated import full_run, row
 

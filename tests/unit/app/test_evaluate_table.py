@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from app.commands.evaluate_table import show
+from app.cli.evaluate.table import show
 from tests.support.evaluated import collection, full_run, row
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from app import cli
-from app.client import START_HINT, Client
-from app.commands.exits import Exit, exit_status
+from app.cli import main as cli
+from app.cli.client.node_client import START_HINT, Client
+from app.cli.exit_codes import Exit, exit_status
 from langchain_tandem.client import NodeUnreachable, Refused, TandemClientError
 from retrieval.errors import ConfigurationError, EngineFailed, InvalidRequest, ModelUnavailable, TandemError
 

@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 import pytest
 from rich.console import Console
 
-from app.commands.files import Choice, find_files, reported_on
-from app.commands.patterns import is_like, is_within, split_pattern
+from app.cli.client.files import Choice, find_files, reported_on
+from app.cli.globs import is_like, is_within, split_pattern
 from retrieval.errors import InvalidRequest
 
 FILES = (

@@ -1,6 +1,6 @@
 """What the gate decides, as Prometheus reads it."""
 
-from app.telemetry import Metrics
+from app.http.telemetry import Metrics
 from retrieval.device.gate import Gate, GateOptions
 
 

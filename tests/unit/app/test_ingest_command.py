@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.commands.ingest import ingest_files, summarise
-from app.commands.jobs import cancel_jobs
+from app.cli.client.ingest import ingest_files, summarise
+from app.cli.client.jobs import cancel_jobs
 from langchain_tandem.client import NodeUnreachable
 from langchain_tandem.client.feeding import DOCUMENTS_A_REQUEST
 

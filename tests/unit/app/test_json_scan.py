@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.errors import InvalidJson
-from app.json_scan import MAX_DEPTH, MAX_KEYS, PIECE_BYTES, JsonScan
+from app.http.server.json_scan import MAX_DEPTH, MAX_KEYS, PIECE_BYTES, JsonScan
 from ingestion.errors import TooLarge
 from retrieval.errors import InvalidRequest, TandemError
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.limits import Admission
+from app.http.limits import Admission
 from ingestion.errors import Overloaded
 
 

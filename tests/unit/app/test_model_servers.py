@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import load_settings
-from app.wiring import build_components
+from app.wiring.components import build_components
 from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
 from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
 from retrieval.errors import ConfigurationError

@@ -9,15 +9,15 @@ import pytest
 from packaging.version import Version
 from rich.console import Console
 
-import app.accelerators
-import app.commands.doctor
-import app.engine_plan
-import app.model_wiring
-from app.accelerators import npu_chip
-from app.commands.doctor import doctor
-from app.engine_plan import check_memory
-from app.model_wiring import build_profile, engine_options
+import app.cli.node.doctor
+import app.wiring.devices
+import app.wiring.memory
+import app.wiring.models
+from app.cli.node.doctor import doctor
 from app.settings import Settings, load_settings, visible_npus
+from app.wiring.devices import npu_chip
+from app.wiring.memory import check_memory
+from app.wiring.models import build_profile, engine_options
 from retrieval.device.npu_smi import Npu, select_npus
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError, DeviceUnknown, Unsupported
@@ -56,12 +56,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine()
     for name in ("ASCEND_RT_VISIBLE_DEVICES", "TANDEM_MODELS", "TANDEM_ENGINE", "TANDEM_MAX_MODEL_LEN"):
         monkeypatch.delenv(name, raising=False)
-    for module in (app.accelerators, app.commands.doctor, app.engine_plan, app.model_wiring):
+    for module in (app.wiring.devices, app.cli.node.doctor, app.wiring.memory, app.wiring.models):
         monkeypatch.setattr(module, "find_device", lambda: "npu")
-    for module in (app.commands.doctor, app.model_wiring):
+    for module in (app.cli.node.doctor, app.wiring.models):
         monkeypatch.setattr(module, "vllm_ascend_release", found.release)
-    monkeypatch.setattr(app.accelerators, "read_npus", found.read_npus)
-    monkeypatch.setattr(app.commands.doctor, "version", found.version)
+    monkeypatch.setattr(app.wiring.devices, "read_npus", found.read_npus)
+    monkeypatch.setattr(app.cli.node.doctor, "version", found.version)
     return found
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.occupancy import Occupancy, is_local
+from app.http.server.occupancy import Occupancy, is_local
 
 
 def entered(occupancy: Occupancy, *addresses: str | None) -> list[str | None]:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from app.errors import STATUS, meaning_of
+from app.http.tags import TAGS
 from app.main import create_app
 from app.settings import Settings
-from app.tags import TAGS
 
 Json = dict[str, Any]
 

@@ -7,11 +7,11 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from app.commands.serve import serve
+from app.cli.node.serve import serve
+from app.http.security.origins import is_loopback
+from app.http.tags import shape_of
 from app.main import create_app
-from app.origins import is_loopback
 from app.settings import load_settings
-from app.tags import shape_of
 from retrieval.errors import ConfigurationError
 
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}

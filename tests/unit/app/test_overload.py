@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.asking import ask
-from app.limits import Admission
-from app.telemetry import Metrics
+from app.http.limits import Admission
+from app.http.search_requests import ask
+from app.http.telemetry import Metrics
 from ingestion.errors import Overloaded
 from retrieval.pace import Pace
 from retrieval.search.query import SearchQuery

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from app import cli, engine_plan
-from app.commands import doctor
-from app.engine_plan import (
+from app.cli import main as cli
+from app.cli.node import doctor
+from app.settings import Settings
+from app.wiring import memory as engine_plan
+from app.wiring.memory import (
     check_memory,
     engine_demand,
     pair_demands,
@@ -19,8 +21,7 @@ from app.engine_plan import (
     with_query_engine,
     with_query_engine_here,
 )
-from app.model_wiring import TOLERANCE_OF_RERANKS, build_profile, engine_options, gate_options
-from app.settings import Settings
+from app.wiring.models import TOLERANCE_OF_RERANKS, build_profile, engine_options, gate_options
 from retrieval.device import detect
 from retrieval.device.planner import DeviceMemory
 from retrieval.errors import ConfigurationError, ModelUnavailable
@@ -134,14 +135,14 @@ def test_folders_say_what_they_hold(folder: Path) -> None:
 
 
 def test_without_a_device_its_memory_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.commands.plan.read_device", lambda parts: None)
+    monkeypatch.setattr("app.cli.node.plan.read_device", lambda parts: None)
     result = tandem_plan("--models", "qwen3-0.6b")
     assert (result.exit_code, "tandem plan --memory 24" in result.stderr) == (6, True)
 
 
 def test_the_device_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = DeviceMemory(24 * GB, used_bytes=2 * GB, name="NVIDIA L4")
-    monkeypatch.setattr("app.commands.plan.read_device", lambda parts: memory)
+    monkeypatch.setattr("app.cli.node.plan.read_device", lambda parts: memory)
     result = tandem_plan("--models", "qwen3-0.6b")
     assert result.output.splitlines()[0].strip() == "NVIDIA L4: 24.0 GB, 2.0 of them in use by others"
 
@@ -271,7 +272,7 @@ def test_serve_says_so_on_the_command_line(
     for name, value in {"MODELS": "qwen3-8b", "DATA_DIR": str(tmp_path), "PORT": "0"}.items():
         monkeypatch.setenv(f"TANDEM_{name}", value)
     monkeypatch.setattr("sys.argv", ["tandem", "serve"])
-    monkeypatch.setattr("app.commands.serve.configure_logging", lambda level, as_json: None)  # the whole process's
+    monkeypatch.setattr("app.cli.node.serve.configure_logging", lambda level, as_json: None)  # the whole process's
     with pytest.raises(SystemExit, match="6"):
         cli.main()
     lines = capsys.readouterr().err.splitlines()

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from app.commands.serve import _prepare
-from app.private_files import warn_of_readers
+from app.cli.node.serve import _prepare
+from app.node.private_files import warn_of_readers
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from app.commands.serve import _prepare
-from app.private_files import keep_files_private
+from app.cli.node.serve import _prepare
+from app.node.private_files import keep_files_private
 
 keep_files_private()
 folder = Path(sys.argv[1])

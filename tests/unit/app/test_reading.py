@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.commands.reading import STDIN, read_document, read_documents, read_metadata, read_questions
+from app.cli.input import STDIN, read_document, read_documents, read_metadata, read_questions
 from retrieval.errors import InvalidRequest
 
 

@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from app.telemetry import Metrics, Observed
+from app.http.telemetry import Metrics, Observed
 
 
 class Stream:
@@ -42,7 +42,7 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float:
 
 async def test_an_open_stream_is_counted_and_its_length_is_no_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("app.telemetry.perf_counter", lambda: now)
+    monkeypatch.setattr("app.http.telemetry.perf_counter", lambda: now)
     metrics, stream = Metrics(), Stream()
     request = asyncio.create_task(Observed(stream, metrics)(scope("/events"), receive, send))
     await stream.begun.wait()

@@ -7,7 +7,7 @@ from itertools import count, pairwise
 import pytest
 from rich.console import Console
 
-from app.commands import terminal
+from app.cli import console as terminal
 
 
 def test_counted_tells_where_it_is_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import app.commands.watch
-from app.commands.files import Choice
-from app.commands.watch import Follower, Round, follow
+import app.cli.client.watch
+from app.cli.client.files import Choice
+from app.cli.client.watch import Follower, Round, follow
 from langchain_tandem.client import NodeUnreachable, Refused, TandemClientError
 from retrieval.errors import InvalidRequest
 
@@ -240,8 +240,8 @@ def test_rounds_follow_changes_and_go_on_while_something_is_left(monkeypatch: py
 
     follower, shown = Counting(), []
     quiet: set[object] = set()
-    monkeypatch.setattr(app.commands.watch, "_rounds", lambda _: [quiet, quiet, quiet, quiet, {1}, quiet])
-    monkeypatch.setattr(app.commands.watch, "monotonic", lambda: 1.0)
+    monkeypatch.setattr(app.cli.client.watch, "_rounds", lambda _: [quiet, quiet, quiet, quiet, {1}, quiet])
+    monkeypatch.setattr(app.cli.client.watch, "monotonic", lambda: 1.0)
     follow(follower, [], shown.append)  # type: ignore[arg-type]
     assert follower.calls == 4
     assert shown == follower.rounds[2:]

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from app import model_wiring
-from app.commands import doctor
-from app.model_wiring import build_profile, engine_options, model_hub
+from app.cli.node import doctor
 from app.settings import load_settings
-from app.wiring import build_store, node_options, worker_environment
+from app.wiring import models
+from app.wiring.components import build_store, node_options, worker_environment
+from app.wiring.models import build_profile, engine_options, model_hub
 from ingestion.disk_reserve import DiskReserve, Space
 from retrieval.errors import ModelUnavailable, StoreFull
 from retrieval.models.dummy import write_dummy_pair
@@ -41,7 +41,7 @@ async def test_without_a_compiler_a_cpu_computes_all_the_same(tmp_path: Path, mo
     for name, expected in (("sh", (False, [("ok", "compiler")])), ("/no/such", (True, [("note", "compiler")]))):
         monkeypatch.setenv("CXX", name)
         assert eager_and_told() == expected
-    for module in (model_wiring, doctor):
+    for module in (models, doctor):
         monkeypatch.setattr(module, "find_device", lambda: "cuda")
     assert eager_and_told() == (False, [])
 
@@ -93,7 +93,7 @@ def test_worker_processes_of_a_node_without_keys_get_none() -> None:
 
 def test_the_embedded_store_keeps_the_reserve_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = DiskReserve([tmp_path], 1, look=lambda path: Space(total=100, free=0))
-    monkeypatch.setattr("app.wiring.build_reserve", lambda settings: full)
+    monkeypatch.setattr("app.wiring.components.build_reserve", lambda settings: full)
     store = build_store(load_settings(data_dir=tmp_path))
     with pytest.raises(StoreFull):
         store._session.require_room()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.commands.worker import require_shared_parts, until_originals_are_seen
+from app.cli.node.worker import require_shared_parts, until_originals_are_seen
 from app.settings import load_settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog

@@ -1,8 +1,8 @@
 import json
 from pathlib import Path
 
-from app.bench.corpus import QUESTION, JudgedCorpus, MadeUpCorpus, corpus_of
-from app.bench.words import QUESTION_WORDS, WORDS
+from app.cli.bench.corpus import QUESTION, JudgedCorpus, MadeUpCorpus, corpus_of
+from app.cli.bench.words import QUESTION_WORDS, WORDS
 from retrieval.evaluation.datasets import JudgedCollection, Passage
 from retrieval.search.language import is_foreign
 

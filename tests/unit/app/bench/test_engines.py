@@ -5,9 +5,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from app.bench.engine_speeds import Embedded, EngineLoad, Prompts, Reranked, Speeds
-from app.bench.engines import EngineBench, show_engines
-from app.bench.measures import Summary
+from app.cli.bench.engine_speeds import Embedded, EngineLoad, Prompts, Reranked, Speeds
+from app.cli.bench.engines import EngineBench, show_engines
+from app.cli.bench.measures import Summary
 
 LOAD = EngineLoad(
     lengths=(64, 256),

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from app.bench import feeding
-from app.bench.corpus import MadeUpCorpus
-from app.bench.feeding import Feeder, Feeding, FeedingFailed
-from app.bench.measures import Point
+from app.cli.bench import feeding
+from app.cli.bench.corpus import MadeUpCorpus
+from app.cli.bench.feeding import Feeder, Feeding, FeedingFailed
+from app.cli.bench.measures import Point
 
 CORPUS = MadeUpCorpus(words=5)
 

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.bench.measures import Point, Summary, arrivals, ingested, percentile, rates
+from app.cli.bench.measures import Point, Summary, arrivals, ingested, percentile, rates
 
 
 def points(*told: tuple[float, int], waiting: int = 500) -> list[Point]:

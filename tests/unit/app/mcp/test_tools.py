@@ -8,11 +8,11 @@ import pytest
 from mcp_types import TextContent
 from structlog.testing import capture_logs
 
+from app.http.telemetry import Metrics
 from app.mcp.answers import MAX_PASSAGE_CHARACTERS
 from app.mcp.over_http import OverHttp
 from app.mcp.port import Json
 from app.mcp.tools import Tools
-from app.telemetry import Metrics
 from ingestion.errors import Overloaded
 from langchain_tandem.client import NodeUnreachable
 from retrieval.errors import CollectionNotFound

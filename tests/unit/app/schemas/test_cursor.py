@@ -2,7 +2,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 
-from app.schemas.cursor import Cursors
+from app.http.schemas.cursor import Cursors
 from retrieval.errors import InvalidRequest
 from retrieval.search.query import Place
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.schemas.dify import MetadataCondition
-from app.schemas.dify_conditions import filter_of
+from app.http.compat.dify.conditions import filter_of
+from app.http.compat.dify.schemas import MetadataCondition
 from retrieval.errors import InvalidRequest
 from retrieval.filters.evaluate import matches
 from retrieval.filters.parse import parse_filter

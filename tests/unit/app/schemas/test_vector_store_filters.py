@@ -3,7 +3,7 @@
 import pytest
 from pydantic import JsonValue
 
-from app.schemas.vector_stores import with_metadata_keys
+from app.http.compat.openai.schemas.vector_stores import with_metadata_keys
 from retrieval.errors import InvalidRequest
 from retrieval.filters.parse import parse_filter
 from retrieval.filters.tree import And, Compare, Field, In, Not, Or

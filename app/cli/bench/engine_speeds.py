@@ -1,0 +1,131 @@
+"""How fast engines compute prompts made up of random token ids: what `tandem bench engines` asks of ours and of bare
+ones alike."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from time import perf_counter
+
+import numpy as np
+
+from app.cli.bench.measures import Arrivals, Summary
+from retrieval.types import TokenIds
+
+SHARED_TOKENS = 110
+"""That the prompts of one rerank begin with: instruction and query, as Qwen3-Reranker is asked."""
+POOL = 16
+"""Batches of texts, in turn: made beforehand, so that making them takes nothing from the engine's time."""
+
+Encode = Callable[[Sequence[TokenIds]], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    lengths: tuple[int, ...]
+    """Tokens of the texts that are embedded; the last of them is what searches compute beside."""
+    pools: tuple[int, ...]
+    """Candidates of a rerank."""
+    candidates: int
+    """Of a search's rerank."""
+    tokens: int
+    """Of a candidate."""
+    rate: float
+    seconds: float
+    warm_up: float
+    arrivals: Arrivals
+    repeats: int
+    """Reranks of each size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    tokens: int
+    texts_per_second: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.texts_per_second * self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    candidates: int
+    times: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """Of one kind of engine, nothing else computing."""
+
+    embedded: tuple[Embedded, ...]
+    reranked: tuple[Reranked, ...]
+
+
+class Prompts:
+    """Token ids at random: no two prompts are alike, so that no cache answers."""
+
+    def __init__(self, vocabulary: int, window: int) -> None:
+        self._random = np.random.default_rng()
+        self._vocabulary = vocabulary
+        self._window = window
+
+    def text(self, tokens: int) -> TokenIds:
+        ids: TokenIds = self._random.integers(self._vocabulary, size=min(tokens, self._window - 1)).tolist()
+        return ids
+
+    def batches(self, tokens: int, slice_tokens: int) -> Sequence[Sequence[TokenIds]]:
+        """Each as much as the gate lets through at once."""
+        return [[self.text(tokens) for _ in range(max(1, slice_tokens // tokens))] for _ in range(POOL)]
+
+    def reranked(self, candidates: int, tokens: int) -> Sequence[TokenIds]:
+        head = self.text(min(SHARED_TOKENS, self._window // 2))
+        return [[*head, *self.text(tokens)][: self._window - 1] for _ in range(candidates)]
+
+
+async def embed_rate(
+    embed: Encode, prompts: Prompts, tokens: int, load: EngineLoad, slice_tokens: int, ahead: int
+) -> Embedded:
+    """Texts of one length, `ahead` calls at a time."""
+    async with fed(embed, prompts.batches(tokens, slice_tokens), ahead) as embedded:
+        await asyncio.sleep(load.warm_up)
+        start, before = perf_counter(), embedded()
+        await asyncio.sleep(load.seconds)
+        rate = (embedded() - before) / (perf_counter() - start)
+    return Embedded(tokens, rate)
+
+
+async def rerank_times(rerank: Encode, prompts: Prompts, candidates: int, load: EngineLoad) -> Reranked:
+    """One after the other; the first two do not count."""
+    times = []
+    for _ in range(load.repeats + 2):
+        asked = prompts.reranked(candidates, load.tokens)
+        started = perf_counter()
+        await rerank(asked)
+        times.append(1000 * (perf_counter() - started))
+    return Reranked(candidates, Summary.of(times[2:]))
+
+
+@asynccontextmanager
+async def fed(embed: Encode, batches: Sequence[Sequence[TokenIds]], ahead: int) -> AsyncIterator[Callable[[], int]]:
+    """An engine that is given the batches over and over, `ahead` calls at a time; tells how many texts it has embedded
+    so far."""
+    stop, done = asyncio.Event(), 0
+
+    async def feed() -> None:
+        nonlocal done
+        for batch in cycle(batches):
+            if stop.is_set():
+                return
+            await embed(batch)
+            done += len(batch)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(ahead):
+                group.create_task(feed())
+            yield lambda: done
+            stop.set()
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None

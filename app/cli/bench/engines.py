@@ -1,0 +1,188 @@
+"""tandem bench engines: what the engines and the gate do by themselves, in this process, without HTTP and stores; the
+bare engines, vLLM's own `AsyncLLM` with the same arguments, beside them."""
+
+import asyncio
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+from rich.console import Console
+from rich.table import Table
+
+from app import ROOT
+from app.cli.bench.engine_speeds import EngineLoad, Prompts, Speeds, embed_rate, fed, rerank_times
+from app.cli.bench.measures import Summary, arrivals
+from app.cli.bench.mixed_result import Ratios, ratio, told
+from app.cli.console import step_teller
+from app.settings import Settings
+from app.wiring.models import build_models
+from retrieval.device.gated import encode_gated
+from retrieval.engines.late_interaction import LateInteractionReranker
+from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.options import EngineOptions, engine_environment
+from retrieval.errors import ConfigurationError, EngineFailed
+from retrieval.gather_or_cancel import side_by_side
+from retrieval.types import Lane, TokenIds
+
+QUERY_TOKENS = 30
+RECALL_SECONDS = 0.005
+"""A store's time, in which a search leaves the engines alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineBench:
+    ours: Speeds
+    bare: Speeds | None
+    alone: Summary
+    """Searches, nothing else computing."""
+    beside: Summary
+    """Searches beside ingestion that never pauses."""
+    texts_beside: float
+    """Texts a second that it embeds then."""
+
+    @property
+    def ratios(self) -> Ratios:
+        return Ratios(
+            ratio(self.beside.p50, self.alone.p50),
+            ratio(self.beside.p99, self.alone.p99),
+            ratio(self.texts_beside, self.ours.embedded[-1].texts_per_second),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return {**asdict(self), "ratios": self.ratios.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class BareWork:
+    """What the program app.cli.bench.bare_engines is given."""
+
+    embed: EngineOptions
+    rerank: EngineOptions
+    load: EngineLoad
+    slice_tokens: int
+    ahead: int
+
+
+def measure_engines(settings: Settings, load: EngineLoad, *, bare: bool, console: Console) -> EngineBench:
+    """Raises ConfigurationError where the settings name no engines of this machine, ModelUnavailable, EngineFailed."""
+    ours, alone, beside, texts, work = asyncio.run(_measure(settings, load, console))
+    return EngineBench(ours, _bare(work, console) if bare else None, alone, beside, texts)
+
+
+async def _measure(
+    settings: Settings, load: EngineLoad, console: Console
+) -> tuple[Speeds, Summary, Summary, float, BareWork]:
+    with console.status("") as status:
+        tell = step_teller(console, status)
+        embedder, reranker, gate = await build_models(settings, tell)
+        if not isinstance(embedder, VllmEmbedder) or not isinstance(reranker, VllmReranker | LateInteractionReranker):
+            raise ConfigurationError("TANDEM_ENGINE: this machine's own engines are measured; leave it out.")
+        try:
+            tell("starting both engines")
+            await side_by_side([embedder.start(), reranker.start()])
+            tell("measuring")
+            slice_tokens, ahead = gate.options.slice_tokens, 2 * gate.options.slots + 1
+            prompts = Prompts(embedder.tokenizer.get_vocab_size(), reranker.engine.options.max_model_len)
+
+            async def embed(ids: Sequence[TokenIds], lane: Lane = Lane.BULK) -> None:
+                await encode_gated(gate, embedder.engine, ids, lane=lane)
+
+            async def rerank(ids: Sequence[TokenIds]) -> None:
+                await encode_gated(gate, reranker.engine, ids, lane=Lane.INTERACTIVE)
+
+            async def search() -> None:
+                with gate.search():
+                    await embed([prompts.text(QUERY_TOKENS)], Lane.INTERACTIVE)
+                    await asyncio.sleep(RECALL_SECONDS)
+                    await rerank(prompts.reranked(load.candidates, load.tokens))
+
+            reranked = [await rerank_times(rerank, prompts, pool, load) for pool in load.pools]
+            embedded = [await embed_rate(embed, prompts, length, load, slice_tokens, ahead) for length in load.lengths]
+            await search()
+            alone = await _search_times(search, load)
+            counts: list[tuple[float, int]] = []
+            async with fed(embed, prompts.batches(load.lengths[-1], slice_tokens), ahead) as texts:
+                beside = await _search_times(search, load, on_measured=lambda: counts.append((perf_counter(), texts())))
+                counts.append((perf_counter(), texts()))
+            (start, before), (end, after) = counts
+            work = BareWork(embedder.engine.options, reranker.engine.options, load, slice_tokens, ahead)
+        finally:
+            await embedder.close()
+            await reranker.close()
+    return Speeds(tuple(embedded), tuple(reranked)), alone, beside, (after - before) / (end - start), work
+
+
+async def _search_times(
+    search: Callable[[], Awaitable[None]], load: EngineLoad, on_measured: Callable[[], None] = lambda: None
+) -> Summary:
+    """Open loop: from when each was due. `on_measured` is called when the warm-up is over."""
+    start = perf_counter()
+
+    async def one(due: float) -> float:
+        await asyncio.sleep(start + due - perf_counter())
+        await search()
+        return 1000 * (perf_counter() - start - due)
+
+    async def tell() -> float:
+        await asyncio.sleep(load.warm_up)
+        on_measured()
+        return 0.0
+
+    due = arrivals(load.rate, load.warm_up + load.seconds, kind=load.arrivals, seed=0)
+    times = await side_by_side([tell(), *map(one, due)])
+    return Summary.of([took for at, took in zip(due, times[1:], strict=True) if at >= load.warm_up])
+
+
+def _bare(work: BareWork, console: Console) -> Speeds:
+    """In a process of its own, for vLLM reads its environment when it is imported."""
+    console.print("Measuring the bare engines", markup=False)
+    environment = engine_environment(work.embed) | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+    done = subprocess.run(  # our own program with fixed arguments
+        [sys.executable, "-m", "app.cli.bench.bare_engines"],
+        cwd=ROOT,
+        env=os.environ | environment,
+        input=pickle.dumps(work),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        raise EngineFailed(f"The bare engines ended with status {done.returncode}; they last said: {said[-1][:300]}")
+    speeds = pickle.loads(done.stdout)  # noqa: S301  # written by our own program
+    assert isinstance(speeds, Speeds)
+    return speeds
+
+
+def show_engines(bench: EngineBench, load: EngineLoad, console: Console) -> None:
+    table = Table(title="Engines and gate, without HTTP and stores")
+    for column in ("", "these", "bare AsyncLLM", "these over bare"):
+        table.add_column(column, justify="right" if column else "left")
+    bare = bench.bare
+    for number, each in enumerate(bench.ours.embedded):
+        beside = bare.embedded[number] if bare else None
+        table.add_row(
+            f"embed {each.tokens} tokens, texts/s (tokens/s)",
+            f"{each.texts_per_second:,.0f} ({each.tokens_per_second:,.0f})",
+            f"{beside.texts_per_second:,.0f} ({beside.tokens_per_second:,.0f})" if beside else "",
+            f"{each.texts_per_second / beside.texts_per_second:.2f}" if beside else "",
+        )
+    for number, reranked in enumerate(bench.ours.reranked):
+        took, other = reranked.times.p50, bare.reranked[number].times.p50 if bare else None
+        table.add_row(
+            f"rerank {reranked.candidates} × {load.tokens} tokens, ms (p50)",
+            f"{took:.1f}",
+            f"{other:.1f}" if other else "",
+            f"{took / other:.2f}" if took and other else "",
+        )
+    console.print(table)
+    console.print(
+        f"{load.rate:g} searches a second, {load.candidates} candidates: p50 {bench.alone.p50:.0f}, p99 "
+        f"{bench.alone.p99:.0f} ms; beside ingestion {bench.beside.p50:.0f} and {bench.beside.p99:.0f} ms at "
+        f"{bench.texts_beside:,.0f} texts/s",
+        markup=False,
+    )
+    console.print(f"Both at once over alone: {told(bench.ratios)}", markup=False)

@@ -1,0 +1,90 @@
+"""A process that feeds a node, seen from the one that measures."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
+
+from app.cli.bench.feeding import Feeding, FeedingFailed
+from app.cli.bench.measures import Point
+
+STOP_SECONDS = 120.0
+SILENT_SECONDS = 600.0
+"""Without a finished document: something is broken."""
+
+
+class FeederProcess:
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self._error: str | None = None
+        self.points: list[Point] = []
+        """In order of time; grows while the process runs."""
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_until_begun(self) -> None:
+        """Returns when the first documents are finished. Raises FeedingFailed."""
+        deadline = monotonic() + SILENT_SECONDS
+        while not (self.points and self.points[-1].documents):
+            self.check()
+            if monotonic() > deadline:
+                raise FeedingFailed(f"No document was ingested within {SILENT_SECONDS:.0f} s.")
+            sleep(0.05)
+
+    def wait(self) -> None:
+        """Returns when all is ingested. Raises FeedingFailed."""
+        self._process.wait()
+        self._reader.join()
+        self.check()
+
+    def check(self) -> None:
+        """Raises FeedingFailed where the process has failed."""
+        status = self._process.poll()
+        if status:
+            self._reader.join()
+            raise FeedingFailed(self._error or f"The process that sends documents ended with status {status}.")
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            told = json.loads(line)
+            if "error" in told:
+                self._error = told["error"]
+            else:
+                self.points.append(Point(**told))
+
+
+@contextmanager
+def fed(feeding: Feeding) -> Iterator[FeederProcess]:
+    """The process, running. It is ended in the end, and what the node has not ingested by then is cancelled."""
+    process = subprocess.Popen(  # our own program with fixed arguments
+        [sys.executable, "-m", "app.cli.bench.feeding"],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asdict(feeding)) + "\n")
+    process.stdin.flush()
+    feeder = FeederProcess(process)
+    try:
+        yield feeder
+        feeder.check()
+    finally:
+        feeder.stop()

@@ -1,0 +1,202 @@
+"""Keeps a node's ingestion supplied, and tells what its receipts say.
+
+A program: reads a Feeding as JSON from the first line of standard input, writes points as JSON lines to standard
+output, and ends when all is ingested or standard input is closed. A process of its own, so that making and sending
+megabytes of documents never delays a search that is due in the process that measures it.
+"""
+
+import asyncio
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from time import monotonic
+from typing import Any
+
+import httpx
+
+from app.cli.bench.corpus import Corpus, corpus_of
+from app.cli.bench.measures import Point
+from app.cli.standard_input import standard_input
+from retrieval.errors import TandemError
+
+LEAST_AHEAD = 2048
+"""Documents under way at least: several times what a node's workers hold."""
+AHEAD_SECONDS = 10.0
+"""And as many as are finished in so long, so that the queue of a fast node does not run dry either."""
+SENDERS = 4
+"""Requests that are being sent at once."""
+POLL_SECONDS = 0.5
+LAST_POLL_SECONDS = 0.1
+"""Once everything has been sent: the end is met within this. Oftener, the node would be busy with answering."""
+TIMEOUT_SECONDS = 300.0
+
+
+class FeedingFailed(TandemError):
+    code = "ingest_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Feeding:
+    url: str
+    api_key: str | None
+    collection: str
+    corpus: Mapping[str, object]
+    """As Corpus.spec."""
+    first: int
+    """Number of the first document."""
+    count: int | None
+    """None: without end."""
+    documents: int = 256
+    """Of one request."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    documents: int = 0
+    chunks: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: "_Progress") -> "_Progress":
+        return _Progress(self.documents + other.documents, self.chunks + other.chunks, self.tokens + other.tokens)
+
+
+@dataclass(slots=True)
+class _Job:
+    id: str
+    documents: int
+    done: _Progress
+
+
+class Feeder:
+    """One Feeding under way."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, feeding: Feeding, corpus: Corpus, tell: Callable[[Point], None]
+    ) -> None:
+        self._http = http
+        self._feeding = feeding
+        self._corpus = corpus
+        self._tell = tell
+        self._next = feeding.first
+        self._end = None if feeding.count is None else feeding.first + feeding.count
+        self._jobs: deque[_Job] = deque()
+        self._ended = _Progress()
+        """Of jobs that are no longer in `_jobs`."""
+        self._done = _Progress()
+        """Of all, as last polled."""
+        self._sent = 0
+        self._ahead = LEAST_AHEAD
+        self._polled = asyncio.Event()
+
+    async def run(self) -> None:
+        """Returns when all is ingested. Raises FeedingFailed."""
+        started = monotonic()
+        self._tell(Point(started, 0, 0, 0, 0))
+        senders = asyncio.gather(*(self._send() for _ in range(SENDERS)))
+        try:
+            while not senders.done() or self._jobs:
+                if senders.done():
+                    await asyncio.sleep(LAST_POLL_SECONDS)
+                else:
+                    await asyncio.wait([senders], timeout=POLL_SECONDS)
+                if senders.done():
+                    senders.result()
+                await self._poll()
+                rate = self._done.documents / (monotonic() - started)
+                self._ahead = max(LEAST_AHEAD, int(rate * AHEAD_SECONDS))
+        finally:
+            senders.cancel()
+            await asyncio.gather(senders, return_exceptions=True)
+
+    async def cancel_jobs(self) -> None:
+        """Has the node drop what is not finished."""
+        await asyncio.gather(*(self._http.post(f"/jobs/{job.id}/cancel") for job in self._jobs))
+
+    async def _send(self) -> None:
+        while self._end is None or self._next < self._end:
+            if self._sent >= self._done.documents + self._ahead:
+                self._polled.clear()
+                await self._polled.wait()
+                continue
+            first, last = self._next, self._next + self._feeding.documents
+            last = last if self._end is None else min(last, self._end)
+            self._next = last
+            self._sent += last - first
+            documents = [self._corpus.document(number) for number in range(first, last)]
+            job_id = await self._accepted({"collection": self._feeding.collection, "documents": documents})
+            self._jobs.append(_Job(job_id, last - first, _Progress()))
+
+    async def _accepted(self, body: Mapping[str, object]) -> str:
+        """The job's id. Waits while the node's queue is full."""
+        while True:
+            response = await self._http.post("/ingest", json=body)
+            if response.status_code != 429:
+                return str(_checked(response)["job_id"])
+            await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
+
+    async def _poll(self) -> None:
+        """Asks for the oldest jobs, until two that have not begun: workers take documents in their order."""
+        idle = 0
+        for job in list(self._jobs):
+            told = _checked(await self._http.get(f"/jobs/{job.id}", params={"limit": 0}))["progress"]
+            if told["failed"]:
+                receipts = _checked(await self._http.get(f"/jobs/{job.id}"))["documents"]
+                first = next(receipt for receipt in receipts if receipt["error"])
+                raise FeedingFailed(f"{told['failed']} documents failed, {first['id']!r} with {first['error']}.")
+            job.done = _Progress(told["done"], told["chunks"], told["tokens"])
+            idle += not told["done"]
+            if idle == 2:
+                break
+        at = monotonic()
+        while self._jobs and self._jobs[0].done.documents == self._jobs[0].documents:
+            self._ended += self._jobs.popleft().done
+        self._done = sum((job.done for job in self._jobs), start=self._ended)
+        done = self._done
+        self._tell(Point(at, done.documents, done.chunks, done.tokens, self._sent - done.documents))
+        self._polled.set()
+
+
+def _checked(response: httpx.Response) -> Any:
+    if response.is_success:
+        return response.json()
+    raise FeedingFailed(
+        f"The node answered {response.status_code} to {response.request.url.path}: {response.text[:300]}"
+    )
+
+
+async def feed(lines: asyncio.StreamReader) -> None:
+    feeding = Feeding(**json.loads(await lines.readline()))
+    headers = {"Authorization": f"Bearer {feeding.api_key}"} if feeding.api_key else {}
+    async with httpx.AsyncClient(base_url=feeding.url, headers=headers, timeout=TIMEOUT_SECONDS) as http:
+        feeder = Feeder(http, feeding, corpus_of(feeding.corpus), _print)
+        running = asyncio.create_task(feeder.run())
+        closed = asyncio.create_task(lines.read())
+        await asyncio.wait([running, closed], return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            running.cancel()
+            await asyncio.wait([running])
+            await feeder.cancel_jobs()
+        elif not running.cancelled():
+            running.result()
+
+
+def _print(point: Point) -> None:
+    sys.stdout.write(json.dumps(asdict(point)) + "\n")
+    sys.stdout.flush()
+
+
+async def main() -> int:
+    lines = await standard_input()
+    try:
+        await feed(lines)
+    except (TandemError, httpx.HTTPError) as error:
+        message = error.message if isinstance(error, TandemError) else f"{type(error).__name__}: {error}"
+        sys.stdout.write(json.dumps({"error": message}) + "\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

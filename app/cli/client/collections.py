@@ -1,0 +1,152 @@
+"""tandem collections: what documents are kept in."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.client.node_client import Client
+from app.cli.client.reembed import read_chunking
+from app.cli.console import messages, results
+from app.cli.exit_codes import Exit, print_json
+from app.cli.options import NODE, ApiKey, AsJson, Name, Url
+from ingestion.types import Duplicates
+from retrieval.errors import InvalidRequest
+from retrieval.types import Language
+
+collections_app = typer.Typer(no_args_is_help=True, help="Collections of documents.")
+
+
+@collections_app.command("list")
+def list_collections(as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None) -> None:
+    """Show all collections."""
+    with Client(url, api_key) as client:
+        found = list(client.collections())
+    if as_json:
+        print_json({"collections": found})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "language", "chunking", "model", "dimension", "created"):
+        table.add_column(column, justify="right" if column == "dimension" else "left", overflow="fold")
+    for each in found:
+        made = each["fingerprint"]
+        when = each["created_at"][:10]
+        table.add_row(each["name"], each["language"], _chunking(each), made["model"], str(made["dimension"]), when)
+    results().print(table)
+
+
+@collections_app.command()
+def show(name: Name, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None) -> None:
+    """Show one collection, its chunks counted."""
+    with Client(url, api_key) as client:
+        found = client.collection(name)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+@collections_app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Letters, digits and underscores, beginning with a letter.")],
+    language: Annotated[Language, typer.Option(help="Of the documents: how words are cut.")] = "mixed",
+    chunking: Annotated[str | None, typer.Option(help="Longest chunk, or it and the overlap: 512:64.")] = None,
+    duplicates: Annotated[
+        Duplicates, typer.Option(help="What becomes of bytes that are there under another id.")
+    ] = "store",
+    metadata_key: Annotated[
+        list[str] | None,
+        typer.Option(help="Key of metadata and the type of its values, as in year=int. May be repeated."),
+    ] = None,
+    dimension: Annotated[int | None, typer.Option(help="Length of the vectors, for models trained for it.")] = None,
+    query_instruction: Annotated[str | None, typer.Option(help="For the embedding of queries that bring none.")] = None,
+    rerank_instruction: Annotated[
+        str | None, typer.Option(help="For the reranking of queries that bring none.")
+    ] = None,
+    document_instruction: Annotated[
+        str | None, typer.Option(help="Put before every passage that is embedded, for models trained so.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Create a collection for the node's embedding model."""
+    settings: dict[str, Any] = {
+        "language": language,
+        "duplicates": duplicates,
+        "metadata_keys": _keys(metadata_key or []),
+    }
+    if chunking:
+        settings["chunking"] = read_chunking(chunking)
+    given = {
+        "dimension": dimension,
+        "query_instruction": query_instruction,
+        "rerank_instruction": rerank_instruction,
+        "document_instruction": document_instruction,
+    }
+    settings |= {option: value for option, value in given.items() if value is not None}
+    with Client(url, api_key) as client:
+        created = client.create_collection(name, **settings)
+    if as_json:
+        print_json(created)
+    else:
+        _show(created)
+
+
+@collections_app.command()
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Delete a collection with its documents, vectors, jobs and originals."""
+    if not yes:
+        if not messages().is_terminal:
+            raise InvalidRequest("Deleting a collection cannot be undone: say so with --yes.")
+        if not typer.confirm(f"Delete {name} with its documents, vectors, jobs and originals?", err=True):
+            raise typer.Exit(Exit.FAILURES)
+    with Client(url, api_key) as client:
+        client.delete_collection(name)
+    if as_json:
+        print_json({"deleted": [name]})
+    else:
+        results().print(f"{name}: deleted", markup=False, highlight=False)
+
+
+def _keys(pairs: list[str]) -> dict[str, str]:
+    keys = {}
+    for pair in pairs:
+        key, _, kind = pair.partition("=")
+        if not key or not kind:
+            raise InvalidRequest(f"--metadata-key {pair!r}: give a key and the type of its values, as in year=int.")
+        keys[key] = kind
+    return keys
+
+
+def _show(collection: dict[str, Any]) -> None:
+    made = collection["fingerprint"]
+    rows = {
+        "name": collection["name"],
+        "chunks": f"{collection['chunks']:,}",
+        "language": collection["language"],
+        "chunking": _chunking(collection),
+        "duplicates": collection["duplicates"],
+        "metadata keys": ", ".join(f"{key} ({kind})" for key, kind in collection["metadata_keys"].items()),
+        "query instruction": collection["query_instruction"],
+        "rerank instruction": collection["rerank_instruction"],
+        "document instruction": collection.get("document_instruction"),
+        "model": f"{made['model']}, {made['dimension']} dimensions ({made['digest']})",
+        "created": collection["created_at"][:19].replace("T", " "),
+    }
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, Text(value, overflow="fold"))
+    results().print(table)
+
+
+def _chunking(collection: dict[str, Any]) -> str:
+    return f"{collection['chunking']['max_tokens']}:{collection['chunking']['overlap']}"

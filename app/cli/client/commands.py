@@ -1,0 +1,235 @@
+"""tandem ingest, search, audit, reembed, cancel: what is asked of a node most."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.rule import Rule
+
+from app.cli.client.audit import show_report
+from app.cli.client.files import Choice, find_files, reported_on
+from app.cli.client.ingest import ingest_documents, ingest_files, summarise
+from app.cli.client.jobs import cancel
+from app.cli.client.node_client import Client
+from app.cli.client.reembed import flipped, follow, read_chunking, read_golden, show_end
+from app.cli.client.search import read_filter, show_hits
+from app.cli.completion import collection_names, model_names
+from app.cli.console import messages, results, stop_on_sigterm
+from app.cli.exit_codes import Exit, print_json, print_line
+from app.cli.input import STDIN, read_document, read_documents, read_metadata, read_questions
+from app.cli.options import NODE, ApiKey, AsJson, CollectionName, Name, Url
+from retrieval.errors import InvalidRequest
+from retrieval.search.query import Mode
+
+asking_app = typer.Typer()
+asking_app.command("cancel")(cancel)
+
+FIRST_WORDS = "Watching {}: Ctrl-C ends it."
+
+
+@asking_app.command()
+def ingest(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help='Files, folders, patterns in quotes such as "docs/**/*.md", or - for standard input.'),
+    ],
+    collection: CollectionName = "docs",
+    include: Annotated[
+        list[str] | None, typer.Option(help="In folders take only such files: *.md, guides/**. May be repeated.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="In folders pass over such files and folders. May be repeated.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of every document: year=2024, team=kiln. May be repeated."),
+    ] = None,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help='The files hold documents, one a line: {"id", "text", "title", "metadata"}.')
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="With -: id of the document. Default: by its content.")] = None,
+    media_type: Annotated[str | None, typer.Option(help="With -: text/html, say. Default: by its content.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and send what changes in the folders.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="With --watch: delete documents whose files are deleted meanwhile.")
+    ] = False,
+    as_json: AsJson = False,
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Send files to a node and wait until they can be searched. Status 1 where documents failed."""
+    told, choice = read_metadata(metadata or []), Choice(tuple(include or ()), tuple(exclude or ()))
+    if STDIN in paths and len(paths) > 1:
+        raise InvalidRequest("-: standard input stands alone; send files in a command of their own.")
+    if (name or media_type) and (paths != [STDIN] or jsonl):
+        raise InvalidRequest("--name and --media-type are for one document on standard input: tandem ingest -")
+    if delete and not watch:
+        raise InvalidRequest("--delete goes with --watch; to delete documents: tandem documents delete")
+    if watch:
+        if jsonl or STDIN in paths:
+            raise InvalidRequest("--watch wants folders.")
+        _watch(paths, choice, collection, told, url, api_key, delete=delete, as_json=as_json)
+        return
+    with Client(url, api_key) as client:
+        if jsonl:
+            receipts = ingest_documents(client, collection, read_documents(paths, told), messages())
+        elif paths == [STDIN]:
+            receipts = ingest_documents(client, collection, [read_document(name, media_type, told)], messages())
+        else:
+            files = find_files(paths, choice, reported_on(messages()))
+            receipts = ingest_files(client, collection, files, messages(), told)
+    if as_json:
+        print_json({"documents": receipts})
+        well = not any(receipt["error"] for receipt in receipts)
+    else:
+        well = summarise(receipts, results())
+    if not well:
+        raise typer.Exit(Exit.FAILURES)
+
+
+def _watch(
+    folders: list[Path],
+    choice: Choice,
+    collection: str,
+    metadata: dict[str, object],
+    url: str,
+    api_key: str | None,
+    *,
+    delete: bool,
+    as_json: bool,
+) -> None:
+    """Ends at Ctrl-C and SIGTERM, which is how it is meant to end: status 0."""
+    from app.cli.client.watch import Follower, Round, follow
+
+    def show(done: Round) -> None:
+        if as_json:
+            print_line({"documents": done.receipts, "deleted": done.deleted, "kept": done.kept})
+        else:
+            show_round(done)
+
+    def show_round(done: Round) -> None:
+        if done.receipts:
+            summarise(done.receipts, results())
+        for id_ in done.deleted:
+            results().print(f"{id_}: deleted from {collection}", markup=False, highlight=False)
+        for id_ in done.kept:
+            told = f"{id_}: its file has gone; the document stays (--delete would delete it)"
+            results().print(told, markup=False, highlight=False)
+
+    stop_on_sigterm()
+    with suppress(KeyboardInterrupt), Client(url, api_key) as client:
+        follower = Follower(client, collection, folders, choice, messages(), delete=delete, metadata=metadata)
+        messages().print(FIRST_WORDS.format(", ".join(map(str, folders))), markup=False, highlight=False)
+        follow(follower, folders, show)
+
+
+@asking_app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="The question, or - for one a line of standard input.")],
+    collection: CollectionName = "docs",
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Hits to show.")] = 10,
+    candidates: Annotated[int, typer.Option(help="Pool that is reranked.")] = 50,
+    mode: Annotated[
+        Mode | None, typer.Option(help="Recall by vectors, by words or both. Default: what can be.")
+    ] = None,
+    rerank: Annotated[
+        bool | None, typer.Option(help="Rank the pool by the reranker. Default: in languages that it was made for.")
+    ] = None,
+    filter: Annotated[
+        str | None,
+        typer.Option(help='As JSON: {"type": "eq", "key": "metadata.year", "value": 2024}', metavar="JSON"),
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Ask a node."""
+    asked = {
+        "collection": collection,
+        "top_k": top_k,
+        "candidates": candidates,
+        "mode": mode,
+        "rerank": rerank,
+        "filter": read_filter(filter),
+    }
+    with Client(url, api_key) as client:
+        if query == str(STDIN):
+            questions = read_questions()
+            answers = client.search_many(questions, **asked)
+        else:
+            questions, answers = [], [client.search(query, **asked)]
+    if as_json:
+        print_json({"results": answers} if questions else answers[0])
+        return
+    for place, answer in enumerate(answers):
+        if questions:
+            results().print(Rule(questions[place], align="left"))
+        show_hits(answer, results())
+
+
+@asking_app.command()
+def audit(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    collection: Annotated[
+        str | None,
+        typer.Option(
+            "--collection",
+            "-c",
+            help="Only this one. Default: all, and the originals.",
+            autocompletion=collection_names,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Compare documents, vectors and originals of a node. Status 1 where findings are left."""
+    with Client(url, api_key) as client:
+        report = client.audit(collection, repair=repair)
+    if as_json:
+        print_json(report)
+    else:
+        show_report(report, results())
+    if not report["clean"]:
+        raise typer.Exit(Exit.FAILURES)
+
+
+@asking_app.command()
+def reembed(
+    collection: Name,
+    models: Annotated[
+        str | None,
+        typer.Option(help="Pair or embedding model to move to, as in TANDEM_MODELS.", autocompletion=model_names),
+    ] = None,
+    dimension: Annotated[int | None, typer.Option(help="Length of the vectors, for models trained for it.")] = None,
+    chunking: Annotated[str | None, typer.Option(help="Longest chunk, or it and the overlap: 512:64.")] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Folder with queries and qrels.tsv. Default: the stored golden queries.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(min=0, max=1, help="By how much nDCG@10 may fall.")] = 0.01,
+    gate: Annotated[bool, typer.Option(help="Exchange only if the new one is as good.")] = True,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Bring the version before back.")] = False,
+    as_json: AsJson = False,
+    url: Url = NODE,
+    api_key: ApiKey = None,
+) -> None:
+    """Embed a collection anew from its originals while it serves. Status 1 where the old version stays."""
+    with Client(url, api_key) as client:
+        if rollback:
+            client.rollback(collection)
+        else:
+            messages().print("Starting" if models is None else f"Starting {models}")
+            plan: dict[str, object] = {"models": models, "dimension": dimension, "tolerance": tolerance, "gate": gate}
+            if chunking:
+                plan["chunking"] = read_chunking(chunking)
+            if qrels:
+                plan["golden"] = read_golden(qrels)
+            client.reembed(collection, **plan)
+        status = follow(client, collection, messages())
+    if as_json:
+        print_json(status)
+    else:
+        show_end(status, results())
+    if not flipped(status):
+        raise typer.Exit(Exit.FAILURES)

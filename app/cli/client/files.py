@@ -1,0 +1,96 @@
+"""Which files are meant, and the document id that each of them gets."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from rich.console import Console
+
+from app.cli.globs import is_like, is_pattern, is_within, split_pattern
+from retrieval.errors import InvalidRequest
+
+PASSED_OVER = (".*", "*~", "#*#", "~$*", "*.swp", "*.swx", "*.tmp", "*.part", "*.crdownload")
+"""In folders: what is hidden, and what editors and downloads leave there while they work."""
+
+
+OnLink = Callable[[Path, Path], None]
+"""Told of a link that is passed over because it leaves its folder, and of where it leads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Of the files in folders those that match any of `include`, if there is any, and none of `exclude`."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def takes(self, name: PurePath) -> bool:
+        """`name`: the path within the folder."""
+        if any(is_within(name, each) for each in (*PASSED_OVER, *self.exclude)):
+            return False
+        return not self.include or any(is_within(name, each) for each in self.include)
+
+
+def find_files(paths: Sequence[Path], choice: Choice, on_link: OnLink) -> list[tuple[str, Path]]:
+    """Document id and path of every file. In a folder, ids are paths relative to it; behind a pattern, relative to the
+    folder before its first wildcard. A file that is named itself is taken, and its id is its name. Links are followed
+    where they stay in the folder.
+
+    Raises InvalidRequest where there is nothing to ingest, and where two files would become one document.
+    """
+    found = [each for path in paths for each in _files(path, choice, on_link)]
+    paths_by_id: dict[str, Path] = {}
+    for document_id, file in found:
+        other = paths_by_id.setdefault(document_id, file)
+        if other != file:
+            raise InvalidRequest(f"{other} and {file} would both become document {document_id!r}; send them apart.")
+    if not found:
+        raise InvalidRequest("There is no file to ingest in " + ", ".join(str(path) for path in paths) + ".")
+    return list(paths_by_id.items())
+
+
+def files_below(folder: Path, choice: Choice, on_link: OnLink) -> Iterator[tuple[str, Path]]:
+    """Of a folder that is there, sorted by path. Who may write into it must not make files elsewhere readable: links
+    that lead out of it are passed over. Links to folders within it are, too: their files are found where they lie."""
+    root = os.path.realpath(folder)
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder)
+        if not choice.takes(name):
+            continue
+        if file.is_symlink():
+            target = Path(os.path.realpath(file))
+            if not target.is_relative_to(root):
+                on_link(file, target)
+                continue
+        if file.is_file():
+            yield name.as_posix(), file
+
+
+def reported_on(console: Console) -> OnLink:
+    """Each link once."""
+    seen: set[Path] = set()
+
+    def report(link: Path, target: Path) -> None:
+        if link not in seen:
+            seen.add(link)
+            words = f"{link} was skipped: it links to {target}, outside of the folder."
+            console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+    return report
+
+
+def _files(path: Path, choice: Choice, on_link: OnLink) -> list[tuple[str, Path]]:
+    if path.is_dir():
+        return list(files_below(path, choice, on_link))
+    if path.is_file():
+        return [(path.name, path)]
+    if not is_pattern(str(path)):
+        raise InvalidRequest(f"{path}: there is no such file or folder.")
+    folder, pattern = split_pattern(str(path))
+    found = []
+    if folder.is_dir():
+        found = [each for each in files_below(folder, choice, on_link) if is_like(PurePath(each[0]), pattern)]
+    if not found:
+        raise InvalidRequest(f"{path}: no file matches.")
+    return found

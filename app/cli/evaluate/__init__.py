@@ -1,0 +1,1 @@
+"""tandem eval: the quality of a running node on judged collections."""

@@ -1,0 +1,228 @@
+"""tandem eval: quality of a running node on judged collections, through its HTTP interface."""
+
+import socket
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from secrets import token_urlsafe
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+from rich.console import Console
+
+from app.cli.client.ingest import Ingesting
+from app.cli.client.node_client import Client
+from app.cli.console import counted, step_teller
+from app.cli.evaluate.compare import compare, show_comparison
+from app.cli.evaluate.run import CLIENT, NAMES, STAGES, Asked, CollectionRun, Row, Run, load, record, save
+from app.cli.evaluate.table import show
+from app.cli.exit_codes import print_json
+from app.cli.node.spawn import running_node
+from app.cli.options import STDOUT
+from app.settings import PREFIX, Settings, load_settings
+from langchain_tandem.client import Refused
+from retrieval.errors import InvalidRequest, TandemError
+from retrieval.evaluation.datasets import JudgedCollection, load_collection
+from retrieval.evaluation.metrics import DEPTHS, measure_queries
+from retrieval.search.query import Mode
+
+DOCUMENTS_A_REQUEST = 100
+REQUESTS_AHEAD = 50
+"""Jobs that are under way at once: enough to keep every worker busy, too few to fill the node's queue."""
+MOST_HITS = 100
+"""What a search returns at most, and what Recall@100 needs."""
+FIGURES = (".png", ".svg")
+
+
+class IngestFailed(TandemError):
+    code = "ingest_failed"
+
+
+class NotReranked(TandemError):
+    """Figures of a stage that did not run would mean nothing."""
+
+    code = "not_reranked"
+
+
+def check_results(json_file: Path | None, plot: Path | None) -> None:
+    """Raises InvalidRequest where a file of results could not be written."""
+    for path in filter(None, (json_file, plot)):
+        if not path.parent.is_dir():
+            raise InvalidRequest(f"{path}: there is no folder {path.parent}.")
+    if plot and plot.suffix.lower() not in FIGURES:
+        raise InvalidRequest(f"{plot}: give a name that ends with {' or '.join(FIGURES)}.")
+
+
+@contextmanager
+def scratch(client: Client, judged: JudgedCollection) -> Iterator[dict[str, Any]]:
+    """A new collection, as the node describes it; it is deleted in the end."""
+    safe = "".join(each if each.isascii() and each.isalnum() else "_" for each in judged.name)
+    # No name that can be foreseen: one that is there already is somebody's.
+    collection = client.create_collection(f"eval_{safe[:80]}_{uuid4().hex[:8]}", language=judged.language)
+    try:
+        yield collection
+    finally:
+        client.delete_collection(collection["name"])
+
+
+def ingest(client: Client, name: str, judged: JudgedCollection, console: Console) -> float:
+    """Fills the collection `name` and returns the seconds until the last receipt. Raises IngestFailed."""
+    started = perf_counter()
+    jobs: deque[str] = deque()
+    sent = ended = 0
+    with Ingesting(console, len(judged.passages)) as progress:
+        while sent < len(judged.passages) or jobs:
+            if sent < len(judged.passages) and len(jobs) < REQUESTS_AHEAD:
+                batch = judged.passages[sent : sent + DOCUMENTS_A_REQUEST]
+                documents = [{"id": each.id, "title": each.title, "text": each.text} for each in batch]
+                jobs.append(client.ingest(collection=name, documents=documents, wait=False)["job_id"])
+                sent += len(batch)
+                progress.sent(sent)
+                continue
+            for job in client.watch(jobs.popleft()):
+                progress.done(ended + job["progress"]["done"])
+            ended += job["progress"]["done"]
+            if job["state"] != "succeeded":
+                receipts = client.job(job["job_id"], receipts=True)["documents"]
+                failed = [receipt for receipt in receipts if receipt["error"]]
+                raise IngestFailed(
+                    f"{len(failed)} documents failed, the first, {failed[0]['id']!r}, with {failed[0]['error']}."
+                )
+    return perf_counter() - started
+
+
+def search(
+    client: Client, name: str, judged: JudgedCollection, console: Console, *, mode: Mode, pool: int | None
+) -> tuple[Row, Mapping[str, str]]:
+    """Asks every query once, one after the other. `pool`: candidates to rerank; None: recall alone. Returns the names
+    of the models, too. Raises Refused, and NotReranked where reranking was not applied."""
+    depth = min(pool or MOST_HITS, MOST_HITS)
+    rankings: dict[str, list[str]] = {}
+    times: dict[str, dict[str, float]] = {}
+    title = f"{NAMES[mode]}, {pool} candidates reranked" if pool else NAMES[mode]
+    for query_id, text in counted(judged.queries.items(), title, console):
+        started = perf_counter()
+        # Several chunks of one document count as one answer, so all are asked for.
+        answer = client.search(
+            text, collection=name, mode=mode, rerank=pool is not None, top_k=depth, candidates=pool or depth
+        )
+        elapsed = (perf_counter() - started) * 1000
+        reason = answer["rerank"]["reason"]
+        if pool and reason not in (None, "no_candidates"):
+            raise NotReranked(f"Reranking was not applied: {reason}")
+        taken = {"embed": mode != "sparse", "recall": True, "rerank": pool is not None}
+        told = answer["timings_ms"]
+        times[query_id] = {CLIENT: round(elapsed, 3), "total": told["total"]} | {
+            stage: told[stage] for stage in STAGES if taken[stage]
+        }
+        rankings[query_id] = list(dict.fromkeys(hit["document_id"] for hit in answer["hits"]))
+    measured = measure_queries(judged.qrels, rankings)
+    asked = {
+        query_id: Asked({name: value for name, value in measured[query_id].items() if DEPTHS[name] <= depth}, ms)
+        for query_id, ms in times.items()
+    }
+    return Row.of(mode, pool, asked), answer["models"]
+
+
+def evaluate(client: Client, judged: JudgedCollection, console: Console, *, pool: int) -> CollectionRun:
+    """Ingests into a scratch collection and searches it in every mode, each without and with reranking."""
+    left_out = f" ({judged.left_out:,} more have no text and are left out)" if judged.left_out else ""
+    console.print(f"{judged.name}: ingesting {len(judged.passages):,} documents{left_out}", markup=False)
+    rows: list[Row] = []
+    no_bm25 = None
+    with scratch(client, judged) as collection:
+        name = collection["name"]
+        seconds = ingest(client, name, judged, console)
+        chunks = client.collection(name)["chunks"]
+        console.print(f"Ingested in {seconds:.1f} s: {chunks:,} chunks. Asking {len(judged.queries):,} queries")
+        for mode in NAMES:
+            try:
+                for each in (None, pool):
+                    row, models = search(client, name, judged, console, mode=mode, pool=each)
+                    rows.append(row)
+            except Refused as error:
+                if error.code != "unsupported":
+                    raise
+                no_bm25 = error.message
+    return CollectionRun(
+        name=judged.name,
+        digest=judged.digest(),
+        language=judged.language,
+        documents=len(judged.passages),
+        left_out=judged.left_out,
+        chunks=chunks,
+        judgements=len(judged.qrels),
+        models=models,
+        fingerprint=collection["fingerprint"],
+        chunking=collection["chunking"],
+        store=client.ready()[1]["store"],
+        no_bm25=no_bm25,
+        ingest_seconds=round(seconds, 3),
+        rows=tuple(rows),
+    )
+
+
+@contextmanager
+def own_node(console: Console, **overrides: object) -> Iterator[tuple[Client, Settings]]:
+    """A node with the settings of the environment and `overrides`, but in a temporary folder, on a free port and with
+    a key of its own."""
+    with TemporaryDirectory(prefix="tandem-") as folder, console.status("Starting a node") as status:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        own = {"data_dir": Path(folder), "host": "127.0.0.1", "port": port}
+        overrides = {**overrides, **own, "api_keys": token_urlsafe(32), "api_keys_file": None}
+        settings = load_settings(**overrides)
+        environment = {
+            f"{PREFIX}{name.upper()}": "" if value is None else str(value) for name, value in overrides.items()
+        }
+        with running_node(settings, environment, on_step=step_teller(console, status)) as client:
+            status.stop()
+            yield client, settings
+
+
+def evaluate_folders(
+    folders: Sequence[Path],
+    console: Console,
+    *,
+    queries: str | None,
+    pool: int,
+    url: str | None,
+    api_key: str | None,
+    output: Path | None,
+    plot: Path | None,
+    baseline: Path | None,
+) -> bool:
+    """Evaluates the node at `url`, or one of its own: prints a table a folder, writes the run to `output` and the
+    figure to `plot`, and compares with the run in `baseline`. Returns False where a row has become worse."""
+    # What can be wrong is found out before hours of work, not after them.
+    earlier = load(baseline) if baseline else None
+    check_results(output, plot)
+    with console.status("Reading the collections"):
+        collections = [load_collection(folder, queries=queries) for folder in folders]
+    if len({judged.name for judged in collections}) < len(collections):
+        raise InvalidRequest("Two of the folders have the same name, which their figures would go by.")
+    run = Run(version("tandem-rag"), pool, ())
+    with ExitStack() as stack:
+        client = stack.enter_context(Client(url, api_key)) if url else stack.enter_context(own_node(console))[0]
+        for judged in collections:
+            evaluated = evaluate(client, judged, console, pool=pool)
+            show(evaluated, console)
+            run = Run(run.tandem, pool, (*run.collections, evaluated))
+            if output and output != STDOUT:
+                save(run, output)
+    if output == STDOUT:
+        print_json(record(run))
+    if plot:
+        from app.cli.evaluate.plot import draw
+
+        draw(run, plot)
+    if not earlier:
+        return True
+    with console.status("Comparing"):
+        comparison = compare(earlier, run)
+    show_comparison(comparison, console)
+    return not comparison.worse

@@ -1,0 +1,114 @@
+"""How the `tandem` command ends: its exit statuses, and what it says of an error."""
+
+import json
+import sys
+from enum import IntEnum
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from app.cli.client.node_client import START_HINT
+from langchain_tandem.client import InvalidSetting, NodeUnreachable, Refused, TandemClientError
+from retrieval.errors import InvalidRequest, TandemError
+
+OF_THIS_MACHINE = ("configuration", "model_unavailable", "device_unknown", "unsupported", "node_failed")
+"""Codes of errors that no node has to do with."""
+JSON_WANTED = "tandem.json"
+"""Key in a context's `meta`: the result goes to stdout as JSON, and so does an error."""
+JSON_INTO_FILES = ("eval", "bench")
+"""Commands whose `--json` takes the name of a file, `-` for stdout."""
+
+
+class Exit(IntEnum):
+    """Each with the words that the help shows."""
+
+    meaning: str
+
+    def __new__(cls, status: int, meaning: str) -> "Exit":
+        found = int.__new__(cls, status)
+        found._value_ = status
+        found.meaning = meaning
+        return found
+
+    DONE = 0, "done"
+    FAILURES = 1, "done, and failures were found: documents that failed, findings of an audit, models that do not fit"
+    USAGE = 2, "wrong usage: an option, an argument, a file that is not there"
+    UNREACHABLE = 3, "no node answers"
+    REFUSED = 4, "the node refused: a missing API key, an unknown collection, a value that it does not take"
+    UNABLE = 5, "the node could not: it is full, starting, or a part of it is away; later it may"
+    MACHINE = 6, "this machine: a setting is wrong, a model is not here, a node did not start"
+    INTERRUPTED = 130, "Ctrl-C"
+
+
+def exit_table() -> str:
+    """For the end of the help."""
+    return "\n\n".join(["Exit status:", *(f"{each.value} {each.meaning}" for each in Exit)])
+
+
+def exit_status(error: TandemError | TandemClientError) -> Exit:
+    if isinstance(error, NodeUnreachable):
+        return Exit.UNREACHABLE
+    if isinstance(error, Refused):
+        return Exit.UNABLE if error.status == 429 or error.status >= 500 else Exit.REFUSED
+    if isinstance(error, InvalidRequest | InvalidSetting):
+        return Exit.USAGE
+    if isinstance(error, TandemClientError):
+        return Exit.FAILURES
+    return Exit.MACHINE if error.code in OF_THIS_MACHINE else Exit.FAILURES
+
+
+def error_record(error: TandemError | TandemClientError) -> dict[str, Any]:
+    """As the node tells errors, and with its own code where it refused."""
+    if isinstance(error, TandemError):
+        code, detail = error.code, dict(error.detail)
+    elif isinstance(error, Refused):
+        code, detail = error.code, {**error.detail, "status": error.status, "retry_after": error.retry_after}
+    else:
+        code, detail = ("node_unreachable" if isinstance(error, NodeUnreachable) else "client_failed"), {}
+    return {"error": {"code": code, "message": error.message, "detail": detail}}
+
+
+def print_json(record: object) -> None:
+    """The one thing on stdout."""
+    sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_line(record: object) -> None:
+    """One of many, as they come."""
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+class TandemGroup(TyperGroup):
+    """The root command: an expected failure is one line on stderr and a status of `Exit`; with `--json` it is an object
+    on stdout as well, so that stdout holds one JSON document however the command ends."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        given = list(ctx.args)
+        try:
+            return super().invoke(ctx)
+        except (TandemError, TandemClientError) as error:
+            _tell(f"{error.message} {START_HINT}" if isinstance(error, NodeUnreachable) else error.message)
+            if ctx.meta.get(JSON_WANTED):
+                print_json(error_record(error))
+            raise typer.Exit(exit_status(error)) from error
+        except TyperException as error:  # shown by typer
+            message = getattr(error, "format_message", error.__str__)
+            flagged = "--json" in given and ctx.invoked_subcommand not in JSON_INTO_FILES
+            if ctx.meta.get(JSON_WANTED) or flagged:
+                print_json({"error": {"code": InvalidRequest.code, "message": message(), "detail": {}}})
+            raise
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _tell(f"{error.filename}: {error.strerror}.")
+            if ctx.meta.get(JSON_WANTED):
+                print_json(error_record(InvalidRequest(f"{error.filename}: {error.strerror}.")))
+            raise typer.Exit(Exit.USAGE) from error
+
+
+def _tell(message: str) -> None:
+    Console(stderr=True).print(f"tandem: {message}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Commands that run or examine parts of the service on this machine."""

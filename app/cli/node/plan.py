@@ -1,0 +1,61 @@
+"""tandem plan: whether two models fit a device, before anything is downloaded or started."""
+
+from rich.console import Console
+
+from app.cli.exit_codes import print_json
+from app.settings import Settings
+from app.wiring.devices import read_device
+from app.wiring.memory import ENGINE_DEFAULTS, advice, pair_demands, with_query_engine
+from app.wiring.models import build_profile
+from app.wiring.plan_table import plan_record, plan_table, verdict
+from retrieval.device.detect import find_device
+from retrieval.device.planner import DeviceMemory, Plan, plan
+from retrieval.errors import ConfigurationError, InvalidRequest
+from retrieval.models.shapes import WEIGHT_FORMATS
+
+
+def plan_memory(
+    settings: Settings,
+    console: Console,
+    *,
+    memory_gb: float | None,
+    step_tokens: int | None,
+    weights: str | None,
+    as_json: bool,
+) -> bool:
+    """Prints the plan. Returns whether the models fit. `memory_gb` in 10^9 bytes, so that what a card is sold with is
+    never more than it has, of as many devices as models are split over; None: what is here. Raises InvalidRequest,
+    ConfigurationError, ModelUnavailable, Unsupported."""
+    if weights is not None and weights not in WEIGHT_FORMATS:
+        raise InvalidRequest(f"--weights {weights}: known are {', '.join(WEIGHT_FORMATS)}.")
+    if memory_gb is not None and not settings.models:
+        settings = settings.model_copy(update={"models": "qwen3-0.6b"})
+    parts = settings.tensor_parallel
+    device = read_device(parts) if memory_gb is None else DeviceMemory(round(memory_gb * 1e9), count=parts)
+    if device is None:
+        raise ConfigurationError(
+            "There is no accelerator here whose memory can be planned. Say how much one has, in GB: "
+            "tandem plan --memory 24"
+        )
+    kind = find_device() if memory_gb is None else "cuda"
+    step_tokens = step_tokens or ENGINE_DEFAULTS[kind].max_num_batched_tokens
+    pair, stored = build_profile(settings), WEIGHT_FORMATS[weights] if weights else None
+
+    def planned(settings: Settings) -> Plan:
+        return plan(
+            pair_demands(settings, pair, weights=stored),
+            device,
+            step_tokens=step_tokens,
+            window_is_fixed=settings.max_model_len is not None,
+            tensor_parallel=parts,
+        )
+
+    settings = with_query_engine(settings, kind, planned)
+    demands, found = pair_demands(settings, pair, weights=stored), planned(settings)
+    instead = advice(settings, found, demands, step_tokens=step_tokens)
+    if as_json:
+        print_json(plan_record(found, instead))
+    else:
+        console.print(plan_table(found), "", sep="\n")
+        console.print(verdict(found, instead), markup=False, highlight=False, soft_wrap=True)
+    return found.fits

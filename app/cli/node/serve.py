@@ -1,0 +1,106 @@
+"""tandem serve: the node, until it is told to stop."""
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import structlog
+
+from app.http.security.origins import is_loopback
+from app.http.server.run import Server, connections_of, server_config
+from app.http.telemetry import configure_logging
+from app.main import create_app
+from app.node import descriptors
+from app.node.last_resort import end_after
+from app.node.private_files import keep_files_private, warn_of_readers
+from app.settings import Settings
+from app.wiring.memory import check_memory
+from app.wiring.models import build_profile
+from retrieval.errors import ConfigurationError, TandemError
+
+log = structlog.get_logger()
+
+SWITCH_SECONDS = 0.0005
+"""After so long a thread gives Python's lock to another that wants it. A search comes back to the event loop a dozen
+times, and waits so long each time behind the threads that check and cut documents; Python's own 5 ms are felt."""
+
+CLOSE_SECONDS = 1
+"""For connections to close when every request has been answered."""
+STOP_SECONDS = 15
+"""Beyond the drain time: for engines, stores and children to end. What has not by then is ended."""
+
+
+def serve(settings: Settings) -> int:
+    """Returns the exit status: 0 after a stop that was asked for, 1 where the node could not start. Raises
+    ConfigurationError for what is wrong from the first moment."""
+    _require_keys(settings)
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    keep_files_private()
+    _prepare(settings.data_dir)
+    check_memory(settings, build_profile(settings))
+    listener = _listen(settings)
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    if not settings.asks_for_keys and not is_loopback(settings.host):
+        log.warning("whoever reaches this address may read and delete documents: TANDEM_ALLOW_KEYLESS is set")
+    failures: list[TandemError] = []
+
+    def stop(error: TandemError) -> None:
+        failures.append(error)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    app = create_app(settings, on_failure=stop)
+    descriptors_limit = descriptors.raise_limit()
+    connections = connections_of(settings, app.state.metrics)
+    config = server_config(app, settings, connections, stop_seconds=CLOSE_SECONDS)
+
+    async def drain() -> None:
+        end_after(settings.drain_seconds + STOP_SECONDS)
+        log.info("stopping", at_most_s=settings.drain_seconds + STOP_SECONDS)
+        await app.state.runner.drain()
+
+    # uvicorn hands the signal on after its own orderly stop, and the default action would make that look like a crash.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1 if failures else 0))
+    log.info(
+        "listening",
+        url=f"http://{settings.host}:{settings.port}",
+        data=str(settings.data_dir),
+        connections=connections.bound,
+        file_descriptors=descriptors_limit,
+    )
+    Server(config, app.state.under_way, drain, drain_seconds=settings.drain_seconds).run(sockets=[listener])
+    return 1 if failures else 0
+
+
+def _require_keys(settings: Settings) -> None:
+    if not (settings.asks_for_keys or settings.allow_keyless or is_loopback(settings.host)):
+        raise ConfigurationError(
+            f"TANDEM_HOST={settings.host}: whoever reaches this address could read and delete documents. Set "
+            "TANDEM_API_KEYS, or TANDEM_ALLOW_KEYLESS=true where that is meant."
+        )
+
+
+def _prepare(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"TANDEM_DATA_DIR={data_dir}: cannot be created ({error.strerror}).") from error
+    if not os.access(data_dir, os.W_OK):
+        raise ConfigurationError(f"TANDEM_DATA_DIR={data_dir}: cannot be written to.")
+    warn_of_readers(data_dir)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Taken before anything else is started: a second node on the port should fail at once."""
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(
+            f"TANDEM_PORT={settings.port}: {settings.host}:{settings.port} cannot be listened on ({error.strerror})."
+        ) from error
+    # asyncio does so only for sockets of its own; without it an answer can wait 40 ms for the client's delayed ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -1,0 +1,40 @@
+"""Options that commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.completion import collection_names
+from app.cli.exit_codes import JSON_WANTED
+
+NODE = "http://127.0.0.1:8080"
+"""Where `tandem serve` listens unless told otherwise."""
+STDOUT = Path("-")
+
+
+def _json_wanted(ctx: typer.Context, wanted: bool) -> bool:
+    ctx.meta[JSON_WANTED] = wanted
+    return wanted
+
+
+def _json_file(ctx: typer.Context, path: Path | None) -> Path | None:
+    ctx.meta[JSON_WANTED] = path == STDOUT
+    return path
+
+
+Url = Annotated[str, typer.Option("--url", envvar="TANDEM_URL", help="The node to talk to.")]
+ApiKey = Annotated[str | None, typer.Option("--api-key", envvar="TANDEM_API_KEY", help="Where the node wants one.")]
+OwnUrl = Annotated[str | None, typer.Option("--url", envvar="TANDEM_URL", help="Default: a node of its own.")]
+CollectionName = Annotated[
+    str, typer.Option("--collection", "-c", help="Collection to use.", autocompletion=collection_names)
+]
+Name = Annotated[str, typer.Argument(help="Name of the collection.", autocompletion=collection_names)]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON, alone on stdout.", is_eager=True, callback=_json_wanted),
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write every figure there; - is stdout.", is_eager=True, callback=_json_file),
+]

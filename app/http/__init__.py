@@ -1,0 +1,1 @@
+"""The HTTP interface: routes, wire, limits, errors and telemetry."""

@@ -1,0 +1,132 @@
+"""From Dify's metadata conditions to the node's filters: what means exactly the same, and nothing else."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import JsonValue
+
+from app.http.compat.dify.schemas import Condition, MetadataCondition, Operator, Value
+from retrieval.errors import InvalidRequest
+from retrieval.filters.parse import parse_filter
+from retrieval.filters.tree import BUILT_IN, METADATA, KeyType
+
+Tree = dict[str, JsonValue]
+
+_ORDER: Final[Mapping[Operator, str]] = {
+    "=": "eq",
+    "≠": "ne",
+    ">": "gt",
+    "<": "lt",
+    "≥": "gte",
+    "≤": "lte",
+    "before": "lt",
+    "after": "gt",
+}
+_PARTS_OF_TEXTS: Final = ("contains", "not contains", "start with", "end with")
+
+
+def filter_of(asked: MetadataCondition | None, declared: Mapping[str, KeyType]) -> Tree | None:
+    """A filter as POST /search takes it; None where there is no condition. Raises InvalidRequest, with the number of
+    the condition, for what cannot be said in one.
+
+    As in Dify, a chunk without the key meets no condition but `empty`.
+    """
+    trees: list[Tree] = []
+    for number, condition in enumerate((asked and asked.conditions) or ()):
+        place = f"metadata_condition.conditions.{number}"
+        try:
+            tree = _tree(condition, declared)
+            parse_filter(tree, declared)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{place}: {error.message}") from error
+        trees.append(tree)
+    if asked is None or len(trees) < 2:
+        return trees[0] if trees else None
+    return {"type": asked.logical_operator or "and", "filters": [*trees]}
+
+
+def _tree(condition: Condition, declared: Mapping[str, KeyType]) -> Tree:
+    key, operator, value = _key(condition.name), condition.comparison_operator, condition.value
+    if operator in _PARTS_OF_TEXTS:
+        raise InvalidRequest(
+            f"comparison_operator {operator!r} compares parts of texts, which the store cannot; use 'is', 'is not', "
+            "'in' or 'not in'."
+        )
+    if operator in ("empty", "not empty"):
+        return _existence(key, wanted=operator == "not empty")
+    if value is None:
+        raise InvalidRequest(f"comparison_operator {operator!r} needs a value; it has none, or an unassigned variable.")
+    kind = _kind(key, declared)
+    if operator in ("in", "not in"):
+        return _membership(key, value, kind, negated=operator == "not in")
+    if isinstance(value, list):
+        raise InvalidRequest(f"comparison_operator {operator!r} takes one value, not a list of {len(value)}.")
+    if operator in ("is", "is not"):
+        return {"type": "eq" if operator == "is" else "ne", "key": key, "value": _typed(value, kind)}
+    if key == "ingested_at":
+        return {"type": _ORDER[operator], "key": key, "value": _moment(value)}
+    return {"type": _ORDER[operator], "key": key, "value": _number(value, operator)}
+
+
+def _key(name: str | list[str]) -> str:
+    if isinstance(name, list):
+        if len(name) > 1:
+            raise InvalidRequest(f"name: one is taken, not {len(name)}; write a condition for each.")
+        name = name[0]
+    return name if name in BUILT_IN or name.startswith(METADATA) else METADATA + name
+
+
+def _kind(key: str, declared: Mapping[str, KeyType]) -> str | None:
+    return BUILT_IN[key].type if key in BUILT_IN else declared.get(key.removeprefix(METADATA))
+
+
+def _existence(key: str, *, wanted: bool) -> Tree:
+    there: Tree = {"type": "exists", "key": key}
+    return there if wanted else {"type": "not", "filters": [there]}
+
+
+def _membership(key: str, value: Value | list[str], kind: str | None, *, negated: bool) -> Tree:
+    """A text is a list divided by commas, as Dify reads it."""
+    given = value if isinstance(value, list) else [part.strip() for part in str(value).split(",") if part.strip()]
+    if not given:
+        raise InvalidRequest("value: the list is empty.")
+    within: Tree = {"type": "in", "key": key, "value": [_typed(each, kind) for each in given]}
+    if not negated:
+        return within
+    outside: Tree = {"type": "not", "filters": [within]}
+    if key in BUILT_IN and not BUILT_IN[key].optional:
+        return outside
+    return {"type": "and", "filters": [_existence(key, wanted=True), outside]}
+
+
+def _typed(value: Value, kind: str | None) -> Value | bool:
+    """Dify sends most values as text: read as what the collection declares the key to hold."""
+    if not isinstance(value, str):
+        return value
+    if kind in ("int", "float"):
+        return _number(value, "is")
+    if kind == "bool" and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return _moment(value) if kind == "time" else value
+
+
+def _number(value: Value, operator: Operator) -> int | float:
+    if not isinstance(value, str):
+        return value
+    for read in (int, float):
+        with suppress(ValueError):
+            return read(value)
+    times = " Times are numbers in Dify: seconds since 1970." if operator in ("before", "after") else ""
+    raise InvalidRequest(f"value: comparison_operator {operator!r} needs a number, not {value[:60]!r}.{times}")
+
+
+def _moment(value: Value) -> str:
+    """Text with a zone, of seconds since 1970; other text as it is."""
+    try:
+        return datetime.fromtimestamp(float(value), UTC).isoformat()
+    except ValueError:
+        return str(value)
+    except (OverflowError, OSError) as error:
+        raise InvalidRequest(f"value: {str(value)[:60]!r} is no time in seconds since 1970.") from error

@@ -1,0 +1,50 @@
+"""Dify's external knowledge API. Dify appends /retrieval to the endpoint that is registered there."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request, Response
+
+from app.http.callers import unless_gone
+from app.http.compat.dify import examples
+from app.http.compat.dify.conditions import filter_of
+from app.http.compat.dify.schemas import DEFAULT_TOP_K, RetrievalIn, RetrievalOut, records
+from app.http.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
+from app.http.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
+from app.http.schemas.query import SearchIn
+from app.http.search_requests import ask, collection_to_search
+
+router = APIRouter(tags=["dify"])
+
+
+@router.post(
+    "/retrieval",
+    summary="Retrieve for Dify",
+    response_model=RetrievalOut,
+    responses={
+        200: answer(examples.ANSWERS, "The best chunks, best first."),
+        **failures(
+            *("collection_not_found", "fingerprint_mismatch", "unsupported", "overloaded", "budget_exceeded"),
+            *(*EMBEDDER, *CATALOG, *STORE),
+        ),
+    },
+)
+async def retrieve_for_dify(
+    body: Annotated[RetrievalIn, Body(openapi_examples=named(examples.REQUESTS))],
+    request: Request,
+    node: ServingNode,
+    admission: SearchAdmission,
+    metrics: NodeMetrics,
+) -> Response:
+    """A search of the collection `knowledge_id`, reranked, with scores from 0 to 1."""
+    collection = await collection_to_search(body.knowledge_id, node)
+    setting = body.retrieval_setting
+    question = SearchIn(
+        query=body.query,
+        collection=collection.name,
+        top_k=setting.top_k or DEFAULT_TOP_K,
+        filter=filter_of(body.metadata_condition, collection.metadata_keys),
+    )
+    queries = [question.to_query(body.query, collection)]
+    [result] = await unless_gone(request, ask(queries, collection, node, admission, metrics))
+    found = records(result.hits, result.score_name, setting.score_threshold or 0.0)
+    return Response(RetrievalOut(records=found).model_dump_json(), media_type="application/json")

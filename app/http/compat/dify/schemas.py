@@ -1,0 +1,129 @@
+"""Dify's external knowledge API on the wire, as its documentation ("External Knowledge API") and its
+services/external_knowledge_service.py have it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, JsonValue
+
+from app.http.compat.wire import Face, FaceAsked
+from app.http.schemas.query import Query
+from app.http.schemas.wire import Text
+from retrieval.filters.parse import MAX_TEXT_CHARACTERS
+from retrieval.search.query import Hit
+
+DEFAULT_TOP_K = 4
+"""Dify's own, where a knowledge base was made without retrieval settings."""
+MAX_CONDITIONS = 50
+
+Operator = Literal[
+    "contains",
+    "not contains",
+    "start with",
+    "end with",
+    "is",
+    "is not",
+    "in",
+    "not in",
+    "empty",
+    "not empty",
+    "=",
+    "≠",
+    ">",
+    "<",
+    "≥",
+    "≤",
+    "before",
+    "after",
+]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+Value = Annotated[str, Field(max_length=32_768)] | int | float
+
+
+class RetrievalSetting(FaceAsked):
+    top_k: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description=f"Default: {DEFAULT_TOP_K}.")
+    score_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Least score of a record; 0 where Dify's threshold is off."
+    )
+
+
+class Condition(FaceAsked):
+    name: Name | Annotated[list[Name], Field(min_length=1, max_length=10)] = Field(
+        description="Key of the documents' metadata, or `document_id`, `title`, `partition`, `media_type`, `page`, "
+        "`ordinal`, `chunk_id`, `ingested_at`. A list, as older documentation has it, may hold one name."
+    )
+    comparison_operator: Operator = Field(
+        description="`contains`, `not contains`, `start with` and `end with` compare parts of texts, which the store "
+        "cannot: they are refused."
+    )
+    value: (
+        Value
+        | Annotated[list[Annotated[Text, Field(max_length=MAX_TEXT_CHARACTERS)]], Field(max_length=500, fail_fast=True)]
+        | None
+    ) = Field(
+        None, description="Text is read as what the collection declares the key to hold; of lists, parted by commas."
+    )
+
+
+class MetadataCondition(FaceAsked):
+    logical_operator: Literal["and", "or"] | None = Field("and", description="What joins the conditions.")
+    conditions: Annotated[list[Condition], Field(max_length=MAX_CONDITIONS, fail_fast=True)] | None = Field(
+        None, description="A chunk without the key meets none but `empty`."
+    )
+
+
+class RetrievalIn(FaceAsked):
+    knowledge_id: Annotated[Text, Field(max_length=200, description="Name of a collection.")]
+    query: Query = Field(description="One question, in the words of whoever asks.")
+    retrieval_setting: RetrievalSetting = Field(description="How much to return.")
+    metadata_condition: MetadataCondition | None = Field(None, description="Which documents to look in. Default: all.")
+
+
+class Record(Face):
+    content: str = Field(description="Text of the chunk.")
+    score: float = Field(ge=0, le=1, description="The one that records are ordered by; `metadata.score_name` names it.")
+    title: str = Field(description="Of the document; its id where it has none.")
+    metadata: dict[str, JsonValue] = Field(
+        description="The document's metadata, and `document_id`, `chunk_id`, `page`, `score_name` and `reranked`."
+    )
+
+    @classmethod
+    def of(cls, hit: Hit, score: float, score_name: str) -> Self:
+        candidate, chunk = hit.candidate, hit.candidate.chunk
+        own = {
+            "document_id": chunk.document_id,
+            "chunk_id": chunk.id,
+            "page": chunk.page,
+            "score_name": score_name,
+            "reranked": "rerank" in hit.scores,
+        }
+        return cls(
+            content=chunk.text,
+            score=score,
+            title=candidate.title or chunk.document_id,
+            metadata={**candidate.metadata, **own},
+        )
+
+
+class RetrievalOut(Face):
+    records: list[Record] = Field(description="Best first.")
+
+
+class DifyErrorOut(Face):
+    error_code: int = Field(
+        description="1001: no `Bearer <key>` in the Authorization header; 1002: the key is unknown; 2001: there is no "
+        "such collection; otherwise the HTTP status."
+    )
+    error_msg: str = Field(description="What was wrong, and in brackets this node's error code.")
+
+
+def records(hits: Sequence[Hit], score_name: str, threshold: float) -> list[Record]:
+    """Those of at least `threshold`, in their order. Scores of every stage are brought into 0 to 1: BM25's by
+    s / (1 + s), which keeps their order; a cosine below 0 is 0."""
+    found = []
+    for hit in hits:
+        raw = max(0.0, hit.score or 0.0)
+        score = raw / (1 + raw) if score_name == "sparse" else min(1.0, raw)
+        if score >= threshold:
+            found.append(Record.of(hit, score, score_name))
+    return found

@@ -1,0 +1,35 @@
+"""The names under which other products' clients may ask for this node's models."""
+
+from app.errors import ModelNotFound
+from app.node.node import Node
+from retrieval.ports import Embedder
+
+ALIAS = "tandem"
+"""Whichever model answers here."""
+
+
+def embedder_named(node: Node, name: str | None) -> Embedder:
+    """Raises ModelNotFound."""
+    for embedder in node.embedders.every:
+        if is_named(embedder.fingerprint.model, name):
+            return embedder
+    raise _unknown(name, [each.fingerprint.model for each in node.embedders.every])
+
+
+def check_reranker(node: Node, name: str | None) -> None:
+    """Raises ModelNotFound."""
+    model = node.components.reranker.model
+    if not is_named(model, name):
+        raise _unknown(name, [model])
+
+
+def is_named(model: str, name: str | None) -> bool:
+    """By its id, by its name without the owner's, as ALIAS, or not at all."""
+    return name in (None, model, model.rpartition("/")[2], ALIAS)
+
+
+def _unknown(name: str | None, served: list[str]) -> ModelNotFound:
+    answers = " or ".join(repr(each) for each in served)
+    return ModelNotFound(
+        f"model: {str(name)[:200]!r} is not served here; {answers} is, also as {ALIAS!r}.", param="model"
+    )

@@ -1,0 +1,1 @@
+"""The wire of OpenAI's embeddings, files and vector stores."""

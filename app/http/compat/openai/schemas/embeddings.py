@@ -1,0 +1,119 @@
+"""OpenAI's embeddings and models on the wire. Source: OpenAI's API reference, and openai-python's types."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, StrictInt, Tag
+
+from app.http.compat.wire import Face, FaceAsked, LongText
+from app.http.schemas.wire import ModelName, Text
+from retrieval.types import TextKind
+
+MAX_INPUTS = 2048
+MAX_TOKENS_OF_INPUT = 100_000
+
+TokenId = Annotated[StrictInt, Field(ge=0, lt=2**32)]
+TokenArray = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_TOKENS_OF_INPUT, fail_fast=True)]
+
+
+def _kind_of_input(value: object) -> str | None:
+    if isinstance(value, str):
+        return "text"
+    if not isinstance(value, list) or not value:
+        return None
+    return {str: "texts", int: "tokens", list: "token_arrays"}.get(type(value[0]))
+
+
+Input = Annotated[
+    Annotated[LongText, Tag("text")]
+    | Annotated[list[LongText], Tag("texts"), Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)]
+    | Annotated[TokenArray, Tag("tokens")]
+    | Annotated[list[TokenArray], Tag("token_arrays"), Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)],
+    Discriminator(
+        _kind_of_input,
+        custom_error_type="input",
+        custom_error_message="must be a text, a list of texts, a list of token ids or a list of such lists, not empty",
+    ),
+]
+
+KINDS: dict[str, TextKind] = {
+    "query": "query",
+    "search_query": "query",
+    "document": "document",
+    "search_document": "document",
+}
+
+
+class EmbeddingsIn(FaceAsked):
+    input: Input = Field(
+        description="Texts, or token ids of the served model's own vocabulary. Those of other tokenizers (tiktoken) "
+        "stand for other words here, and those that the vocabulary lacks are refused. Longer inputs than the model's "
+        "window are cut at their end; `usage.truncated_tokens` says by how much."
+    )
+    model: ModelName | None = Field(
+        None, description="One of GET /v1/models, or `tandem`, or nothing: the model served."
+    )
+    encoding_format: Literal["float", "base64", "not_set"] = Field(
+        "float", description="`base64`: little-endian float32. `not_set`, which some clients send, is `float`."
+    )
+    dimensions: int | None = Field(None, ge=1, description="Fewer than the model has, where it was trained for it.")
+    input_type: Literal["query", "document", "search_query", "search_document"] | None = Field(
+        None,
+        description="`query` puts the model's instruction before the text, as Qwen3-Embedding wants its questions; "
+        "`document` embeds the text as it is. Default: `document`. Most callers embed both sides through this route "
+        "without saying which; Qwen3-Embedding was not trained for instructions before documents, and questions "
+        "without one lose 1 to 5 % by its model card.",
+    )
+    instruction: Text | None = Field(
+        None,
+        max_length=2000,
+        description="What to look for, instead of the model's own: before a query in the model's format, before a "
+        "document as it is.",
+    )
+    user: Annotated[str, Field(max_length=1000)] | None = Field(None, description="Read by nobody.")
+
+    @property
+    def kind(self) -> TextKind:
+        return KINDS[self.input_type] if self.input_type else "document"
+
+    @property
+    def inputs(self) -> Sequence[str] | Sequence[Sequence[int]]:
+        if isinstance(self.input, str):
+            return [self.input]
+        if isinstance(self.input[0], int):
+            return [self.input]  # a list whose first item is an id holds ids alone
+        return self.input
+
+
+class EmbeddingOut(Face):
+    object: Literal["embedding"] = Field("embedding", description="What this is.")
+    index: int = Field(description="Of the input.")
+    embedding: list[float] | str = Field(description="Unit length. With `base64` a text.")
+
+
+class EmbeddingsUsage(Face):
+    prompt_tokens: int = Field(description="What the model read, instruction and special tokens included.")
+    total_tokens: int = Field(description="The same.")
+    truncated_tokens: int = Field(description="What did not fit the model's window and was not read.")
+
+
+class EmbeddingsOut(Face):
+    object: Literal["list"] = Field("list", description="What this is.")
+    data: list[EmbeddingOut] = Field(description="In the order of the inputs.")
+    model: str = Field(description="The one that answered.")
+    usage: EmbeddingsUsage = Field(description="What was read, and what was not.")
+
+
+class ModelOut(Face):
+    id: str = Field(description="Its public name.")
+    object: Literal["model"] = Field("model", description="What this is.")
+    created: int = Field(0, description="Not known here.")
+    owned_by: str = Field("tandem", description="Always the node.")
+    kind: Literal["embedding", "rerank"] = Field(description="What it does.")
+    dimensions: int | None = Field(None, description="Of an embedding model's vectors.")
+    max_tokens: int | None = Field(None, description="Longest document that it embeds without a cut.")
+
+
+class ModelsListOut(Face):
+    object: Literal["list"] = Field("list", description="What this is.")
+    data: list[ModelOut] = Field(description="All that are served, embedding models first.")

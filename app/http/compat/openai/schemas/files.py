@@ -1,0 +1,241 @@
+"""Files of OpenAI's vector stores on the wire, and what the stores share with them. Source: OpenAI's API reference, and
+openai-python's types."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Generic, Literal, Self, TypeVar
+
+from fastapi import UploadFile
+from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.http.compat.wire import Face, FaceAsked
+from app.http.schemas.collections import ChunkingIn
+from app.http.schemas.wire import Metadata, Text
+from ingestion.types import Chunking, DocumentRecord
+from ingestion.uploads import StoredFile
+
+MAX_ATTRIBUTES = 16
+MAX_FILES = 500
+"""Of one batch."""
+STORE_PREFIX = "vs_"
+BATCH_PREFIX = "vsfb_"
+
+Status = Literal["in_progress", "completed", "failed", "cancelled"]
+Scalar = str | bool | int | float
+
+
+def _scalars(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise PydanticCustomError("attributes", f"at most {MAX_ATTRIBUTES} are taken")
+    if any(value is None or isinstance(value, list | dict) for value in attributes.values()):
+        raise PydanticCustomError("attributes", "must be texts, numbers, true or false")
+    return attributes
+
+
+Attributes = Annotated[Metadata, AfterValidator(_scalars)]
+ATTRIBUTES = f"Become the document's metadata: at most {MAX_ATTRIBUTES} texts, numbers, true or false."
+
+
+class StaticChunking(FaceAsked):
+    max_chunk_size_tokens: int = Field(ge=16, le=32_768, description="Longest chunk, in tokens of the embedding model.")
+    chunk_overlap_tokens: int = Field(ge=0, description="Tokens that neighbouring chunks share; below the size.")
+
+
+class ChunkingStrategy(FaceAsked):
+    type: Literal["auto", "static"] = Field(description="`auto`: as the collection has it.")
+    static: StaticChunking | None = Field(None, description="How files are cut, with `static`.")
+
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        if self.type == "static":
+            if self.static is None:
+                raise PydanticCustomError("chunking", "'static' needs max_chunk_size_tokens and chunk_overlap_tokens")
+            if self.static.chunk_overlap_tokens >= self.static.max_chunk_size_tokens:
+                raise PydanticCustomError("chunking", "chunk_overlap_tokens must be below max_chunk_size_tokens")
+        return self
+
+
+class ChunkingStrategyOut(Face):
+    type: Literal["static"] = Field("static", description="What it is, told with its numbers.")
+    static: StaticChunking = Field(description="How the file is cut.")
+
+    @classmethod
+    def of(cls, chunking: Chunking) -> Self:
+        static = StaticChunking(max_chunk_size_tokens=chunking.max_tokens, chunk_overlap_tokens=chunking.overlap)
+        return cls(static=static)
+
+
+MAX_FILE_ID_CHARACTERS = 600
+"""An id of an upload holds its name."""
+FileId = Annotated[Text, Field(max_length=MAX_FILE_ID_CHARACTERS, description="Of an uploaded file, or of a document.")]
+FileIds = Annotated[list[FileId], Field(max_length=MAX_FILES, fail_fast=True)]
+
+
+class FileCounts(Face):
+    in_progress: int = Field(description="Waiting, or being processed.")
+    completed: int = Field(description="Searchable.")
+    failed: int = Field(description="Ended with an error.")
+    cancelled: int = Field(description="Stopped before the end.")
+    total: int = Field(description="All of them.")
+
+
+class DeletedOut(Face):
+    id: str = Field(description="Of what is gone.")
+    object: Literal["vector_store.deleted", "vector_store.file.deleted", "file"] = Field(description="What it was.")
+    deleted: Literal[True] = Field(True, description="Always.")
+
+
+class Listed(Face):
+    id: str
+
+
+ListedT = TypeVar("ListedT", bound=Listed)
+
+
+class Page(Face, Generic[ListedT]):
+    object: Literal["list"] = Field("list", description="What this is.")
+    first_id: str | None = Field(description="Of the page; null where it is empty.")
+    last_id: str | None = Field(description="Of the page; null where it is empty. `after` of the next one.")
+    has_more: bool = Field(description="Whether there is a next one.")
+    data: list[ListedT]
+
+    @classmethod
+    def of(cls, data: Sequence[ListedT], *, has_more: bool) -> Self:
+        first, last = (data[0].id, data[-1].id) if data else (None, None)
+        return cls(first_id=first, last_id=last, has_more=has_more, data=list(data))
+
+
+class StoreFileIn(FaceAsked):
+    file_id: FileId
+    attributes: Attributes | None = Field(None, description=ATTRIBUTES)
+    chunking_strategy: ChunkingStrategy | None = Field(None, description="Default: as the collection has it.")
+
+
+class StoreFileUpdateIn(FaceAsked):
+    attributes: Attributes = Field(description=ATTRIBUTES + " They replace those it has.")
+
+
+class BatchFileIn(FaceAsked):
+    file_id: FileId
+    attributes: Attributes | None = Field(None, description=ATTRIBUTES)
+
+
+class BatchIn(FaceAsked):
+    file_ids: FileIds | None = Field(None, description="Of uploaded files, or of documents.")
+    files: list[BatchFileIn] | None = Field(
+        None, max_length=MAX_FILES, fail_fast=True, description="Each with attributes of its own."
+    )
+    attributes: Attributes | None = Field(None, description="For all of `file_ids`.")
+    chunking_strategy: ChunkingStrategy | None = Field(None, description="For all of them.")
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Self:
+        if bool(self.file_ids) == bool(self.files):
+            raise PydanticCustomError("batch", "needs either 'file_ids' or 'files', not empty and not both")
+        return self
+
+    @property
+    def wanted(self) -> list[BatchFileIn]:
+        if self.files:
+            return self.files
+        return [BatchFileIn(file_id=each, attributes=self.attributes) for each in self.file_ids or ()]
+
+
+class LastError(Face):
+    code: Literal["server_error", "unsupported_file", "invalid_file"] = Field(description="Whose fault it is.")
+    message: str = Field(description="What was wrong.")
+
+
+FILE_ERRORS = {"parse_failed", "encrypted_document", "parse_limit", "no_text", "empty_text", "invalid_text"}
+
+
+class StoreFileOut(Listed):
+    id: str = Field(description="Of the file; the id of the document.")
+    object: Literal["vector_store.file"] = Field("vector_store.file", description="What this is.")
+    created_at: int = Field(description="Seconds since 1970, of the current version.")
+    vector_store_id: str = Field(description="`vs_` and the name of the collection.")
+    status: Status = Field(description="`completed`: searchable.")
+    usage_bytes: int = Field(description="Of the original.")
+    last_error: LastError | None = Field(description="Why it failed; null where it did not.")
+    attributes: dict[str, Scalar] = Field(description="The document's metadata, but for lists and objects.")
+    chunking_strategy: ChunkingStrategyOut = Field(description="How it is cut.")
+
+    @classmethod
+    def of(cls, record: DocumentRecord) -> Self:
+        document, error = record.document, record.error
+        status: Status = "in_progress"
+        if record.state == "ready":
+            status = "completed"
+        elif record.state == "failed":
+            status = "cancelled" if error and error.code == "cancelled" else "failed"
+        problem = None
+        if error and status == "failed":
+            code = "invalid_file" if error.code in FILE_ERRORS else "server_error"
+            problem = LastError.model_validate({"code": code, "message": error.message})
+        return cls(
+            id=document.id,
+            created_at=seconds(record.ingested_at),
+            vector_store_id=STORE_PREFIX + document.collection,
+            status=status,
+            usage_bytes=document.size,
+            last_error=problem,
+            attributes=attributes_of(document.metadata),
+            chunking_strategy=ChunkingStrategyOut.of(document.chunking),
+        )
+
+
+class FileBatchOut(Face):
+    id: str = Field(description="`vsfb_` and the id of the job.")
+    object: Literal["vector_store.files_batch"] = Field("vector_store.files_batch", description="What this is.")
+    created_at: int = Field(description="Seconds since 1970.")
+    vector_store_id: str = Field(description="`vs_` and the name of the collection.")
+    status: Status = Field(description="`completed` also where some files failed.")
+    file_counts: FileCounts = Field(description="Its files by status.")
+
+
+class StoreFilesOut(Page[StoreFileOut]):
+    data: list[StoreFileOut] = Field(description="By their ids.")
+
+
+class UploadForm(FaceAsked):
+    file: UploadFile = Field(description="With its name; of a type that can be ingested.")
+    purpose: Literal["assistants", "user_data"] = Field("assistants", description="All files are for vector stores.")
+    expires_after: Annotated[str, Field(max_length=0)] | None = Field(
+        None, alias="expires_after[anchor]", description="Must be absent: nothing expires."
+    )
+
+
+class FileOut(Listed):
+    id: str = Field(description="Holds all that is known of an upload; of other documents it is theirs.")
+    object: Literal["file"] = Field("file", description="What this is.")
+    bytes: int = Field(description="Of the original.")
+    created_at: int = Field(description="Seconds since 1970.")
+    filename: str = Field(description="Of the upload; of other documents the title, or else the id.")
+    purpose: Literal["assistants"] = Field("assistants", description="All files are for vector stores.")
+    status: Literal["processed"] = Field("processed", description="Always; what becomes of it a vector store tells.")
+    expires_at: None = Field(None, description="Nothing expires.")
+
+    @classmethod
+    def of(cls, file: StoredFile) -> Self:
+        return cls(id=file.id, bytes=file.size, created_at=seconds(file.created_at), filename=file.filename)
+
+
+class FilesOut(Page[FileOut]):
+    data: list[FileOut] = Field(description="By their ids.")
+
+
+def chunking_of(strategy: ChunkingStrategy | None) -> Chunking | None:
+    """None: as the collection has it."""
+    if strategy is None or strategy.type == "auto" or strategy.static is None:
+        return None
+    static = strategy.static
+    return ChunkingIn(max_tokens=static.max_chunk_size_tokens, overlap=static.chunk_overlap_tokens).to_chunking()
+
+
+def seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def attributes_of(metadata: Mapping[str, object]) -> dict[str, Scalar]:
+    return {key: value for key, value in metadata.items() if isinstance(value, str | bool | int | float)}

@@ -1,0 +1,39 @@
+"""Texts to the node's embedders, by whatever face they come."""
+
+from collections.abc import Sequence
+
+from app.node.node import Node
+from retrieval.deadline import Deadline
+from retrieval.pace import expected_tokens
+from retrieval.ports import Embedder
+from retrieval.types import Embeddings, Lane, TextKind
+
+BULK_DEADLINES = 5
+"""Bulk work waits for its turns behind searches, and may take so many times a search's deadline."""
+
+
+def seconds_to_embed(node: Node, embedder: Embedder, inputs: Sequence[str] | Sequence[Sequence[int]]) -> float:
+    """That texts, or token ids, are expected to take, where nothing else is under way."""
+    window = embedder.max_tokens
+    texts = [each for each in inputs if isinstance(each, str)]
+    ids = sum(min(window, len(each)) for each in inputs if not isinstance(each, str))
+    return node.embed_pace.seconds(expected_tokens(texts, window) + ids)
+
+
+def embeds_whatever(node: Node, lane: Lane) -> bool:
+    """Whether an idle node takes a request of any size: bulk work has to be done, however long it takes, and an old
+    measurement is no reason to refuse."""
+    return lane is Lane.BULK or node.embed_pace.is_older_than(node.search_deadline_seconds)
+
+
+async def embed(
+    node: Node, embedder: Embedder, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None
+) -> Embeddings:
+    """Of texts that were admitted. Raises BudgetExceeded, and what the embedder raises."""
+    times = BULK_DEADLINES if lane is Lane.BULK else 1
+    deadline = Deadline.after(times * node.search_deadline_seconds, "deadline")
+    with node.embed_pace.measuring() as call:
+        work = embedder.embed(texts, kind=kind, lane=lane, instruction=instruction)
+        found = await deadline.of(work, "embedder")
+        call.tokens = sum(found.tokens)
+    return found

@@ -1,0 +1,29 @@
+"""The audit: whether catalog, vector store and originals agree."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request
+
+from app.http.callers import unless_gone
+from app.http.examples import audit as examples
+from app.http.routes.dependencies import ServingNode
+from app.http.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
+from app.http.schemas.audit import AuditIn, AuditOut
+
+router = APIRouter(tags=["audit"])
+
+
+@router.post(
+    "/audit",
+    summary="Compare catalog, store and originals",
+    responses={
+        200: answer(examples.REPORTS, "What was found, and what of it was mended."),
+        **failures("collection_not_found", "audit_running", "blob_store_unavailable", *CATALOG, *STORE_WRITES),
+    },
+)
+async def audit(
+    body: Annotated[AuditIn, Body(openapi_examples=named(examples.REQUESTS))], request: Request, node: ServingNode
+) -> AuditOut:
+    """Compares all documents with the vector store and the originals, and answers when that is done: minutes for
+    millions of chunks. One at a time; it ends when its caller leaves."""
+    return AuditOut.of(await unless_gone(request, node.auditor.run(collection=body.collection, repair=body.repair)))

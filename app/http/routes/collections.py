@@ -1,0 +1,83 @@
+"""Collections."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+
+from app.http.examples import collections as examples
+from app.http.routes.dependencies import ServingNode
+from app.http.routes.documented import CATALOG, STORE_WRITES, CollectionPath, answer, failures, named
+from app.http.schemas.collections import CollectionIn, CollectionOut, CollectionsOut
+from retrieval.embedders import with_dimension
+from retrieval.types import Lane
+
+router = APIRouter(prefix="/collections", tags=["collections"])
+
+
+@router.post(
+    "",
+    summary="Create a collection",
+    status_code=201,
+    responses={
+        201: answer(examples.CREATED, "The collection, empty."),
+        **failures("collection_exists", "unsupported", *CATALOG, *STORE_WRITES),
+    },
+)
+async def create_collection(
+    body: Annotated[CollectionIn, Body(openapi_examples=named(examples.CREATE))], node: ServingNode
+) -> CollectionOut:
+    """Creates a collection for the node's embedding model."""
+    embedder = with_dimension(node.components.embedder, body.dimension)
+    if body.document_instruction:
+        # One that leaves no room in the model's window is refused here, not by each document later.
+        await embedder.embed([""], kind="document", lane=Lane.INTERACTIVE, instruction=body.document_instruction)
+    collection = await node.collections.create(
+        body.name,
+        embedder.fingerprint,
+        language=body.language,
+        chunking=body.chunking.to_chunking(),
+        duplicates=body.duplicates,
+        metadata_keys=body.metadata_keys,
+        query_instruction=body.query_instruction,
+        rerank_instruction=body.rerank_instruction,
+        document_instruction=body.document_instruction,
+    )
+    return CollectionOut.of(collection, chunks=0)
+
+
+@router.get(
+    "",
+    summary="List the collections",
+    responses={200: answer(examples.LIST, "All collections, their chunks not counted."), **failures(*CATALOG)},
+)
+async def list_collections(node: ServingNode) -> CollectionsOut:
+    """All collections. Ask for one to have its chunks counted."""
+    return CollectionsOut(collections=[CollectionOut.of(each) for each in await node.collections.list()])
+
+
+@router.get(
+    "/{name}",
+    summary="Look at one collection",
+    responses={
+        200: answer(examples.ONE, "The collection, its chunks counted."),
+        **failures("collection_not_found", *CATALOG, *STORE_WRITES),
+    },
+)
+async def get_collection(name: CollectionPath, node: ServingNode) -> CollectionOut:
+    """One collection, with the number of its chunks."""
+    return CollectionOut.of(await node.collections.get(name), await node.collections.count(name))
+
+
+@router.delete(
+    "/{name}",
+    summary="Delete a collection",
+    status_code=204,
+    responses={
+        204: {"description": "The collection is gone."},
+        **failures("collection_not_found", "document_busy", *CATALOG, *STORE_WRITES),
+    },
+)
+async def delete_collection(name: CollectionPath, node: ServingNode) -> Response:
+    """Deletes a collection with its documents, vectors, jobs and originals."""
+    await node.collections.delete(name)
+    return Response(status_code=204)

@@ -1,0 +1,106 @@
+"""What routes take from the application. All coroutines: FastAPI would send plain functions through a thread each."""
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.params import Form
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from app.errors import Unauthorized
+from app.http.limits import Admission
+from app.http.security.api_keys import Caller
+from app.http.server.occupancy import Occupancy
+from app.http.telemetry import Metrics
+from app.node.node import Node
+from app.node.runner import Runner
+from app.settings import Settings
+from ingestion.errors import UnsupportedMediaType
+
+FORM_TYPE = "multipart/form-data"
+JSON_TYPE = re.compile(r"application/(json|[^/]+\+json)")
+
+
+async def runner(request: Request) -> Runner:
+    found = request.app.state.runner
+    assert isinstance(found, Runner)
+    return found
+
+
+async def serving_node(runner: Annotated[Runner, Depends(runner)]) -> Node:
+    return runner.serving()
+
+
+async def settings(request: Request) -> Settings:
+    found = request.app.state.settings
+    assert isinstance(found, Settings)
+    return found
+
+
+async def metrics(request: Request) -> Metrics:
+    found = request.app.state.metrics
+    assert isinstance(found, Metrics)
+    return found
+
+
+async def admission(request: Request) -> Admission:
+    found = request.app.state.admission
+    assert isinstance(found, Admission)
+    return found
+
+
+async def streams(request: Request) -> Occupancy:
+    found = request.app.state.streams
+    assert isinstance(found, Occupancy)
+    return found
+
+
+async def embed_admission(request: Request) -> Admission:
+    found = request.app.state.embed_admission
+    assert isinstance(found, Admission)
+    return found
+
+
+bearer = HTTPBearer(
+    scheme_name="ApiKey",
+    description="A key of the node, one of TANDEM_API_KEYS. A node without keys lets every caller in.",
+    auto_error=False,
+)
+
+
+async def caller(
+    request: Request,
+    _: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],  # so that the schema tells of it
+) -> Caller:
+    """Whom app.http.security.access found. Raises Unauthorized for a request that it let in as public."""
+    found = request.scope.get("state", {}).get("caller")
+    if not isinstance(found, Caller):
+        raise Unauthorized("This route is not public, and the request came in without being asked for a key.")
+    return found
+
+
+async def body_as_declared(request: Request) -> None:
+    """Raises UnsupportedMediaType for another body than the route reads: JSON, or a form with files."""
+    route = request.scope["route"]
+    kind = media_type_of(request)
+    if isinstance(route, APIRoute) and route.body_field:
+        is_form = isinstance(route.body_field.field_info, Form)
+        if not (kind == FORM_TYPE if is_form else JSON_TYPE.fullmatch(kind)):
+            wanted = FORM_TYPE if is_form else "application/json"
+            raise UnsupportedMediaType(f"Content-Type is {kind[:80]!r}; send {wanted}.", content_type=kind[:80])
+
+
+def media_type_of(request: Request) -> str:
+    """Of the body, without parameters, in lower case; empty where the request names none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+NodeRunner = Annotated[Runner, Depends(runner)]
+"""For the routes that tell of the node in whatever phase."""
+ServingNode = Annotated[Node, Depends(serving_node)]
+NodeSettings = Annotated[Settings, Depends(settings)]
+NodeMetrics = Annotated[Metrics, Depends(metrics)]
+SearchAdmission = Annotated[Admission, Depends(admission)]
+EventStreams = Annotated[Occupancy, Depends(streams)]
+EmbedAdmission = Annotated[Admission, Depends(embed_admission)]

@@ -1,0 +1,76 @@
+"""Documents: what the catalog knows of them, and their verified deletion."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from app.http.examples import documents as examples
+from app.http.routes.dependencies import ServingNode
+from app.http.routes.documented import CATALOG, STORE_WRITES, answer, failures
+from app.http.schemas.documents import DocumentOut, DocumentsOut
+from app.http.schemas.wire import CollectionName, Text
+from retrieval.types import DocumentId
+
+router = APIRouter(prefix="/documents", tags=["documents"])
+
+InCollection = Annotated[CollectionName, Query(description="That holds the document.", examples=["docs", "manuals"])]
+DocumentPath = Annotated[
+    Text,
+    Path(description="Id of the document; slashes may stand as they are.", max_length=512, examples=["guides/kiln.md"]),
+]
+
+
+@router.get(
+    "",
+    summary="List documents",
+    responses={
+        200: answer(examples.LIST, "A page of documents."),
+        **failures("collection_not_found", "invalid_text", *CATALOG),
+    },
+)
+async def list_documents(
+    node: ServingNode,
+    collection: Annotated[CollectionName, Query(description="That is listed.", examples=["docs", "manuals"])] = "docs",
+    cursor: Annotated[Text | None, Query(max_length=512, description="From `next_cursor`.", examples=["kiln"])] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Documents in the answer, at most.")] = 100,
+) -> DocumentsOut:
+    """Documents by id, a page at a time."""
+    records = await node.components.catalog.documents(
+        collection, after=DocumentId(cursor) if cursor else None, limit=limit
+    )
+    return DocumentsOut(
+        documents=[DocumentOut.model_validate(record) for record in records],
+        next_cursor=records[-1].document.id if len(records) == limit else None,
+    )
+
+
+# Ids may hold slashes: those of files are their paths.
+@router.get(
+    "/{document_id:path}",
+    summary="Look at one document",
+    responses={
+        200: answer(examples.ONE, "The document, and how it went."),
+        **failures("collection_not_found", "document_not_found", "invalid_text", *CATALOG),
+    },
+)
+async def get_document(document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs") -> DocumentOut:
+    """One document and what became of it."""
+    return DocumentOut.model_validate(await node.components.catalog.document(collection, DocumentId(document_id)))
+
+
+@router.delete(
+    "/{document_id:path}",
+    summary="Delete a document",
+    status_code=204,
+    responses={
+        204: {"description": "No search finds the document any more."},
+        **failures(
+            *("collection_not_found", "document_not_found", "document_busy", "invalid_text", "blob_store_unavailable"),
+            *(*CATALOG, *STORE_WRITES),
+        ),
+    },
+)
+async def delete_document(document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs") -> Response:
+    """Answers when the store holds no chunk of the document any more."""
+    await node.ingestion.delete(collection, DocumentId(document_id))
+    return Response(status_code=204)

@@ -1,0 +1,59 @@
+"""The embedder, for worker processes: what it is, and what it makes of texts."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request, Response
+
+from app.http.callers import unless_gone
+from app.http.embed_requests import embed as embedded
+from app.http.embed_requests import embeds_whatever, seconds_to_embed
+from app.http.examples import embed as examples
+from app.http.routes.dependencies import EmbedAdmission, ServingNode
+from app.http.routes.documented import EMBEDDER, answer, failures, named
+from app.http.schemas.embed import EmbedderOut, EmbedIn, EmbedOut, fingerprint_out
+from retrieval.engines.remote_node.replies import tokenizer_digest
+from retrieval.errors import EngineDead
+
+router = APIRouter(prefix="/embed", tags=["embed"])
+
+
+@router.get(
+    "",
+    summary="Describe the embedding model",
+    responses={200: answer(examples.EMBEDDER, "The model, and what fits it."), **failures("engine_dead")},
+)
+async def describe_embedder(node: ServingNode) -> EmbedderOut:
+    """The embedder that answers now. 503 while its engine is away."""
+    embedder = node.components.embedder
+    if embedder.failure:
+        raise EngineDead(embedder.failure)
+    return EmbedderOut(
+        fingerprint=fingerprint_out(embedder.fingerprint),
+        max_tokens=embedder.max_tokens,
+        tokenizer=tokenizer_digest(embedder.tokenizer),
+    )
+
+
+@router.post(
+    "",
+    summary="Embed texts",
+    response_model=EmbedOut,
+    responses={
+        200: answer(examples.VECTORS, "A vector for each text."),
+        **failures("overloaded", "budget_exceeded", *EMBEDDER),
+    },
+)
+async def embed(
+    body: Annotated[EmbedIn, Body(openapi_examples=named(examples.REQUESTS))],
+    request: Request,
+    node: ServingNode,
+    admission: EmbedAdmission,
+) -> Response:
+    """Vectors of unit length, in the order of the texts. Longer texts than the window are cut at their end."""
+    embedder, lane = node.components.embedder, body.as_lane
+    expected = seconds_to_embed(node, embedder, body.texts)
+    async with admission.admit(len(body.texts), expected, whatever_alone=embeds_whatever(node, lane)):
+        work = embedded(node, embedder, body.texts, kind=body.kind, lane=lane, instruction=body.instruction)
+        embeddings = await unless_gone(request, work)
+    # Made by ourselves, so that FastAPI does not check the answer a second time.
+    return Response(EmbedOut.of(embeddings).model_dump_json(), media_type="application/json")

@@ -1,0 +1,77 @@
+"""Liveness, readiness and metrics."""
+
+from asyncio import timeout
+from math import nan
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.http.examples import health as examples
+from app.http.routes.dependencies import NodeMetrics, NodeRunner
+from app.http.routes.documented import answer
+from app.http.schemas.answer import ModelsOut
+from app.http.schemas.health import CheckOut, LiveOut, ReadyOut
+from retrieval.errors import Unavailable
+
+router = APIRouter(tags=["health"])
+metrics_router = APIRouter(tags=["health"])
+
+QUEUE_DEPTH_SECONDS = 2.0
+"""A database that hangs must not keep the other metrics back."""
+
+
+@router.get(
+    "/health/live",
+    summary="Whether the process lives",
+    responses={200: answer(examples.LIVE, "It does.")},
+)
+async def get_liveness() -> LiveOut:
+    """The process answers. Says nothing of its parts."""
+    return LiveOut(live=True)
+
+
+@router.get(
+    "/health/ready",
+    summary="Whether questions are answered",
+    response_model=ReadyOut,
+    responses={
+        200: answer(examples.READY, "Every part works."),
+        503: {"model": ReadyOut, **answer(examples.NOT_READY, "Something is missing; the reasons are by part.")},
+    },
+)
+async def get_readiness(runner: NodeRunner) -> JSONResponse:
+    """200 while every part works and the models passed their self-test, otherwise 503 with the reasons."""
+    problems = runner.problems()
+    checks = {name: CheckOut(ok=False, detail=reason) for name, reason in problems.items()}
+    body = ReadyOut(ready=not problems, phase=runner.phase, checks=checks)
+    node = runner.node
+    if node:
+        body.self_test = [
+            CheckOut(ok=check.passed, detail=f"{check.name}: {check.detail}")
+            for check in (node.selftest.checks if node.selftest else ())
+        ]
+    if node and runner.phase == "serving":
+        body.checks = {name: CheckOut(ok=True, detail="ok") for name in (*node.parts, "self_test")} | checks
+        body.models = ModelsOut(embed=node.components.embedder.fingerprint.model, rerank=node.components.reranker.model)
+        found = node.capabilities
+        body.store = f"{found.server} {found.version}. {found.sparse_missing}".rstrip(". ") if found else None
+    return JSONResponse(body.model_dump(mode="json"), 503 if problems else 200)
+
+
+@metrics_router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=PlainTextResponse,
+    responses={200: answer(examples.METRICS, "Prometheus's text format.", media_type="text/plain")},
+)
+async def get_metrics(runner: NodeRunner, metrics: NodeMetrics) -> Response:
+    """Counters, gauges and histograms of this process."""
+    metrics.ready.set(0 if runner.problems() else 1)
+    if runner.node and runner.phase == "serving":
+        try:
+            async with timeout(QUEUE_DEPTH_SECONDS):
+                metrics.queue_depth.set(await runner.node.components.catalog.queue_depth())
+        except (Unavailable, TimeoutError):
+            metrics.queue_depth.set(nan)
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,114 @@
+"""Jobs: how far an ingestion is, and the receipts of its documents."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Path, Query
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from app.http.examples import ingest as examples
+from app.http.routes.dependencies import EventStreams, ServingNode
+from app.http.routes.documented import CATALOG, answer, failures
+from app.http.schemas.ingest import JobEventOut, JobOut
+from app.http.schemas.wire import Text
+from app.http.server.streams import BoundedStream
+from app.node.node import Node
+from ingestion.service import WATCH_SECONDS
+from ingestion.types import Job, JobId
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+SSE = "text/event-stream"
+RECEIPTS_A_PAGE = 1000
+PING_SECONDS = 15
+"""Between comments that keep a silent stream open in proxies, and show both ends that the other is there."""
+SEND_SECONDS = 30.0
+"""A reader that takes nothing for so long has left."""
+
+JobPath = Annotated[
+    Text,
+    Path(description="As POST /ingest answered.", max_length=64, examples=["d5cdb830ed9846889e048cd41ca2742f"]),
+]
+EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"const": "job"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobEventOut"},
+        },
+    },
+}
+FAILURES = failures("job_not_found", "invalid_text", *CATALOG)
+
+
+@router.get(
+    "/{job_id}",
+    summary="Look at a job",
+    responses={200: answer(examples.JOBS, "The job as it is now."), **FAILURES},
+)
+async def get_job(
+    job_id: JobPath,
+    node: ServingNode,
+    cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="From `next_cursor`.")] = 0,
+    limit: Annotated[int, Query(ge=0, le=RECEIPTS_A_PAGE, description="Receipts in the answer.")] = RECEIPTS_A_PAGE,
+) -> JobOut:
+    """The job's state and progress, and a page of its receipts in the order of its documents."""
+    job = await node.components.catalog.job(JobId(job_id))
+    return await describe(node, job, after=cursor, limit=limit)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a job",
+    responses={200: answer(examples.JOBS, "The job as it then is."), **FAILURES},
+)
+async def cancel_job(job_id: JobPath, node: ServingNode) -> JobOut:
+    """Stops what the job has not finished. Documents that are being processed end within seconds; what an earlier job
+    made searchable stays so."""
+    return await describe(node, await node.ingestion.cancel(JobId(job_id)))
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Watch a job",
+    response_class=EventSourceResponse,
+    responses={
+        200: answer(examples.EVENTS, "Events `job`, each with the job as JSON.", media_type=SSE, item=EVENT),
+        **failures("job_not_found", "invalid_text", "overloaded", *CATALOG),
+    },
+)
+async def watch_job(job_id: JobPath, node: ServingNode, streams: EventStreams) -> EventSourceResponse:
+    """The job now, then at each change, as server-sent events; the stream ends with the job, or when the node stops."""
+    stopping = anyio.Event()
+    jobs = node.ingestion.watch(JobId(job_id), leaving=stopping.is_set)
+    first = await anext(jobs)  # an unknown job is an error of the usual shape, not a broken stream
+
+    async def events() -> AsyncGenerator[ServerSentEvent, None]:
+        async with aclosing(jobs):
+            yield _event(first)
+            async for job in jobs:
+                yield _event(job)
+
+    return BoundedStream(
+        events(),
+        streams,
+        ping=PING_SECONDS,
+        send_timeout=SEND_SECONDS,
+        shutdown_event=stopping,
+        shutdown_grace_period=WATCH_SECONDS + 1,
+    )
+
+
+def _event(job: Job) -> ServerSentEvent:
+    return ServerSentEvent(JobEventOut.model_validate(job).model_dump_json(), event="job")
+
+
+async def describe(node: Node, job: Job, *, after: int = 0, limit: int = RECEIPTS_A_PAGE) -> JobOut:
+    receipts = await node.components.catalog.receipts(job.id, after=after, limit=limit) if limit else ()
+    end = after + len(receipts)
+    return JobOut.of(job, receipts, str(end) if end < job.progress.documents else None)

@@ -1,0 +1,106 @@
+"""A collection's golden queries, its move to another model or chunking, and the way back."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+
+from app.http.examples import reembed as examples
+from app.http.routes.dependencies import ServingNode
+from app.http.routes.documented import CATALOG, EMBEDDER, CollectionPath, answer, failures, named
+from app.http.schemas.reembed import GoldenQueries, GoldenQueryIn, ReembedIn, ReembedOut
+from ingestion.errors import ReembeddingNotFound
+from ingestion.reembedding import Plan
+from retrieval.embedders import with_dimension
+
+router = APIRouter(prefix="/collections/{name}", tags=["reembed"])
+
+
+@router.put(
+    "/golden",
+    summary="Store golden queries",
+    status_code=204,
+    responses={204: {"description": "They are stored."}, **failures("collection_not_found", *CATALOG)},
+)
+async def set_golden_queries(
+    name: CollectionPath,
+    body: Annotated[GoldenQueries, Body(openapi_examples=named(examples.GOLDEN))],
+    node: ServingNode,
+) -> Response:
+    """Stores questions whose answers are known, in the place of all earlier ones."""
+    queries = [query.to_query() for query in body.queries]
+    await node.components.catalog.set_golden_queries(name, queries)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/golden",
+    summary="Look at the golden queries",
+    responses={200: answer(examples.GOLDEN, "All of them."), **failures("collection_not_found", *CATALOG)},
+)
+async def get_golden_queries(name: CollectionPath, node: ServingNode) -> GoldenQueries:
+    """The questions that the collection is measured by."""
+    found = await node.components.catalog.golden_queries(name)
+    return GoldenQueries(
+        queries=[GoldenQueryIn(query=each.query, relevant=[str(id_) for id_ in each.relevant]) for each in found]
+    )
+
+
+@router.post(
+    "/reembed",
+    summary="Move to another model or chunk size",
+    status_code=202,
+    responses={
+        202: answer(examples.STARTED, "It has begun."),
+        **failures("collection_not_found", "unsupported", *EMBEDDER, *CATALOG),
+    },
+)
+async def reembed_collection(
+    name: CollectionPath,
+    body: Annotated[ReembedIn, Body(openapi_examples=named(examples.REQUESTS))],
+    node: ServingNode,
+) -> ReembedOut:
+    """Fills a second version in the background, compares both, and exchanges them if the new one is as good. The
+    collection serves meanwhile. Answers when the other model, if any, is running."""
+    embedder = await node.embedder_for(body.models)
+    if body.models is None and body.dimension is None:
+        # Only the chunks are to change: not the length of vectors that the collection has chosen.
+        embedder = node.embedders.named((await node.collections.get(name)).fingerprint) or embedder
+    plan = Plan(
+        embedder=with_dimension(embedder, body.dimension),
+        chunking=body.chunking.to_chunking() if body.chunking else None,
+        golden=[query.to_query() for query in body.golden] if body.golden else None,
+        tolerance=body.tolerance,
+        gate=body.gate,
+    )
+    return ReembedOut.of(await node.reembedding.start(name, plan))
+
+
+@router.get(
+    "/reembed",
+    summary="Look at the move",
+    responses={200: answer(examples.STATUS, "The last one."), **failures("reembedding_not_found")},
+)
+async def get_reembedding(name: CollectionPath, node: ServingNode) -> ReembedOut:
+    """How far it is, and how it ended."""
+    status = node.reembedding.status(name)
+    if status is None:
+        raise ReembeddingNotFound(
+            f"Collection {name!r} was not re-embedded since the node started. One that broke off goes on when it is "
+            "asked for again.",
+            collection=name,
+        )
+    return ReembedOut.of(status)
+
+
+@router.post(
+    "/rollback",
+    summary="Go back to the version before",
+    status_code=202,
+    responses={
+        202: answer(examples.STARTED, "It has begun."),
+        **failures("collection_not_found", "fingerprint_mismatch", *CATALOG),
+    },
+)
+async def rollback_collection(name: CollectionPath, node: ServingNode) -> ReembedOut:
+    """Brings the version before the last exchange back, with what was ingested and deleted since."""
+    return ReembedOut.of(await node.reembedding.rollback(name))

@@ -1,0 +1,52 @@
+"""The question."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request, Response
+
+from app.http.callers import unless_gone
+from app.http.examples import search as examples
+from app.http.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
+from app.http.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
+from app.http.schemas.answer import BatchOut, SearchOut
+from app.http.schemas.query import SearchIn
+from app.http.search_requests import ask, collection_to_search
+from retrieval.search.query import SearchResult
+
+router = APIRouter(tags=["search"])
+
+
+@router.post(
+    "/search",
+    summary="Ask a question",
+    response_model=SearchOut | BatchOut,
+    responses={
+        200: answer(examples.ANSWERS, "The best chunks, best first; with `queries`, an answer for each of them."),
+        **failures(
+            *("collection_not_found", "fingerprint_mismatch", "unsupported", "overloaded", "budget_exceeded"),
+            *(*EMBEDDER, *CATALOG, *STORE),
+        ),
+    },
+)
+async def search(
+    body: Annotated[SearchIn, Body(openapi_examples=named(examples.QUESTIONS))],
+    request: Request,
+    node: ServingNode,
+    admission: SearchAdmission,
+    metrics: NodeMetrics,
+) -> Response:
+    """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
+    collection = await collection_to_search(body.collection, node)
+    place = node.cursors.place(body.cursor, body.digest()) if body.cursor else None
+    queries = [body.to_query(text, collection, place) for text in body.texts]
+    results = await unless_gone(request, ask(queries, collection, node, admission, metrics))
+
+    def answer(result: SearchResult) -> SearchOut:
+        more = result.next if body.query is not None else None
+        cursor = node.cursors.at(more, body.digest()) if more else None
+        return SearchOut.of(result, cursor, request.state.request_id)
+
+    answers = [answer(result) for result in results]
+    # Made by ourselves, so that FastAPI does not check the answer a second time.
+    told = BatchOut(results=answers) if body.queries else answers[0]
+    return Response(told.model_dump_json(), media_type="application/json")

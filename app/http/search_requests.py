@@ -1,0 +1,36 @@
+"""Questions to the node's services, by whatever face they come."""
+
+from collections.abc import Sequence
+
+from app.http.limits import Admission
+from app.http.telemetry import Metrics
+from app.node.node import Node
+from ingestion.types import Collection
+from retrieval.deadline import Deadline
+from retrieval.gather_or_cancel import side_by_side
+from retrieval.search.query import SearchQuery, SearchResult
+from retrieval.search.service import passages_of
+
+
+async def collection_to_search(name: str, node: Node) -> Collection:
+    """Raises CollectionNotFound, CatalogUnavailable, BudgetExceeded."""
+    deadline = Deadline.after(node.search_deadline_seconds, "deadline")
+    return await deadline.of(node.collections.get_recent(name), "catalog")
+
+
+async def ask(
+    queries: Sequence[SearchQuery], collection: Collection, node: Node, admission: Admission, metrics: Metrics
+) -> list[SearchResult]:
+    """An answer for each, in their order; they are searched side by side. Admitted by the passages that they may hold
+    and the time that ranking them is expected to take, and counted in the metrics. Raises FingerprintMismatch,
+    Overloaded, and what SearchService raises."""
+    embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
+    passages = sum(passages_of(query) for query in queries)
+    seconds = sum(node.search.seconds(query) for query in queries)
+    # One search ends with what was reranked in time. Several at once would all end so, if an old measurement is right.
+    whatever = len(queries) == 1 or node.rerank_pace.is_older_than(node.search_deadline_seconds)
+    async with admission.admit(passages, seconds, whatever_alone=whatever):
+        results = await side_by_side(node.search.search(collection.store_name, embedder, query) for query in queries)
+    for result in results:
+        metrics.observe(result)
+    return results

@@ -1,0 +1,1 @@
+"""Connections, bodies and requests in flight, all within bounds."""

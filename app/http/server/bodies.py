@@ -1,0 +1,216 @@
+"""Bounds on the bodies of requests: of each by its route, and of all that are in memory at once."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.server.json_scan import JsonScan
+from app.http.tags import route_at, shape_at
+from ingestion.errors import Overloaded, TooLarge
+from retrieval.errors import TandemError
+
+MB: Final = 2**20
+SMALL_BYTES: Final = 65_536
+"""A body that is announced to be no larger is not counted: as much is buffered of every connection."""
+RETRY_AFTER_SECONDS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BodyBound:
+    """Of the bodies that one route takes."""
+
+    size: int
+    """Bytes."""
+    values: int
+    """What the lists and objects of JSON hold, all together."""
+    containers: int
+    """Those lists and objects."""
+
+
+DEFAULT: Final = BodyBound(MB, 10_000, 1_000)
+BOUNDS: Final[Mapping[str, BodyBound]] = {
+    # Their texts are bounded one by one; how many long ones fit is bounded here.
+    "/embed": BodyBound(32 * MB, 1_000, 10),
+    "/v1/embeddings": BodyBound(32 * MB, 2**20, 2_100),  # lists of token ids
+    "/v1/rerank": BodyBound(32 * MB, 10_000, 2_000),
+    "/v2/rerank": BodyBound(32 * MB, 10_000, 2_000),
+    "/score": BodyBound(32 * MB, 10_000, 2_000),
+    "/collections/{name}/golden": BodyBound(32 * MB, 200_000, 21_000),
+    "/collections/{name}/reembed": BodyBound(32 * MB, 200_000, 21_000),
+    "/v1/vector_stores/{vector_store_id}/file_batches": BodyBound(32 * MB, 50_000, 2_000),
+    "/mcp": BodyBound(16 * MB, 20_000, 2_000),  # the longest text of its tool `ingest`, written with escapes
+}
+"""By the path of the route; where there is none, DEFAULT."""
+INGESTING: Final = ("/ingest", "/v1/files")
+"""Bounded by what is set for documents."""
+VALUES_PER_DOCUMENT, CONTAINERS_PER_DOCUMENT = 200, 20
+
+
+class BodyBounds:
+    def __init__(self, max_bytes: int, max_documents: int) -> None:
+        """`max_bytes`: of any body. `max_documents`: of one request."""
+        self._max_bytes = max_bytes
+        self._ingesting = BodyBound(
+            max_bytes,
+            DEFAULT.values + VALUES_PER_DOCUMENT * max_documents,
+            DEFAULT.containers + CONTAINERS_PER_DOCUMENT * max_documents,
+        )
+
+    def at(self, scope: Scope) -> BodyBound:
+        """Of the route that the request goes to."""
+        path = getattr(route_at(scope), "path_format", None)
+        if path in INGESTING:
+            return self._ingesting
+        found = BOUNDS.get(path, DEFAULT) if path else DEFAULT
+        return BodyBound(min(found.size, self._max_bytes), found.values, found.containers)
+
+
+class BodyBudget:
+    """Bytes of the bodies that are in memory at once."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._used = 0
+
+    @contextmanager
+    def share(self) -> Iterator["BodyShare"]:
+        share = BodyShare(self)
+        try:
+            yield share
+        finally:
+            self._used -= share.size
+
+    def take(self, size: int) -> None:
+        """Raises Overloaded."""
+        if self._used and self._used + size > self._capacity:
+            raise Overloaded(
+                f"Bodies of {self._used:,} bytes are being worked on; {size:,} more would pass the bound of "
+                f"{self._capacity:,}. Try again shortly, with fewer requests at once.",
+                retry_after_s=RETRY_AFTER_SECONDS,
+            )
+        self._used += size
+
+
+class BodyShare:
+    """What one request has of the budget."""
+
+    def __init__(self, budget: BodyBudget) -> None:
+        self._budget = budget
+        self.size = 0
+
+    def grow_to(self, size: int) -> None:
+        """Raises Overloaded."""
+        if size > self.size:
+            self._budget.take(size - self.size)
+            self.size = size
+
+
+class Bodies:
+    """ASGI middleware: refuses a body as soon as it is known to be too large, too wide or too deep, or one too many.
+    The rest of it is not read: the connection is closed, here and wherever an answer goes out before its request has
+    come in."""
+
+    def __init__(self, app: ASGIApp, bounds: BodyBounds, budget: BodyBudget) -> None:
+        self._app = app
+        self._bounds = bounds
+        self._budget = budget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        with self._budget.share() as share:
+            body = _Body(self._bounds.at(scope), share, scope, receive, send)
+            try:
+                body.announce()
+                await self._app(scope, body.receive, body.send)
+            except TandemError as error:
+                if error is not body.problem:
+                    raise
+            if body.problem and not body.answered:
+                await refuse(body.problem, scope, receive, send)
+
+
+class _Body:
+    """One that is being received."""
+
+    def __init__(self, bound: BodyBound, share: BodyShare, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        self._bound = bound
+        self._share = share
+        self._receive = receive
+        self._send = send
+        declared = headers.get("content-length", "")
+        self._declared = int(declared) if declared.isdecimal() else None
+        is_form = headers.get("content-type", "").strip().lower().startswith("multipart/")
+        self._scan = None if is_form else JsonScan(bound.values, bound.containers)
+        self._received = 0
+        self._complete = False
+        self.problem: TandemError | None = None
+        self.answered = False
+
+    def announce(self) -> None:
+        """Before anything is read. Raises TooLarge, Overloaded."""
+        with self._noted():
+            self._check_size(self._declared or 0)
+            if self._declared and self._declared > SMALL_BYTES:
+                self._share.grow_to(self._declared)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request" and not self._complete:
+            part = message.get("body", b"")
+            self._complete = not message.get("more_body", False)
+            with self._noted():
+                self._received += len(part)
+                self._check_size(self._received)
+                if self._declared is None:
+                    self._share.grow_to(self._received)
+                if self._scan:
+                    self._scan.feed(part)
+                    await asyncio.sleep(0)  # others get their turn though the next part is there already
+        return message
+
+    async def send(self, message: Message) -> None:
+        # Whatever the application makes of a body that broke off, the answer says why it did.
+        if self.problem and not self.answered:
+            return
+        if message["type"] == "http.response.start":
+            self.answered = True
+            if not self._complete:
+                MutableHeaders(scope=message)["Connection"] = "close"
+        await self._send(message)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._bound.size:
+            raise TooLarge(
+                f"The body is larger than {self._bound.size:,} bytes, which is all that this route takes. Send less "
+                "at a time. (Routes that ingest take TANDEM_MAX_BODY_MB.)",
+                limit=self._bound.size,
+            )
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except TandemError as error:
+            self.problem = error
+            raise
+
+
+async def refuse(error: TandemError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers in the shape of the route. A body that was not read is left unread: the connection ends."""
+    response = shape_at(scope).response(error)
+    if _has_body(scope):
+        response.headers["Connection"] = "close"
+    await response(scope, receive, send)
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers

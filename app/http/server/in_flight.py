@@ -1,0 +1,92 @@
+"""The requests under way, and how they end with the node: answered, or told to come back."""
+
+import asyncio
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.tags import shape_at
+from retrieval.errors import NotReady
+
+STILL_ANSWERED: Final = ("/health/", "/metrics", "/embed")
+"""While the node stops: who asks how it is, and the worker processes, which embed what they have in hand."""
+CANCEL_SECONDS: Final = 2.0
+"""For what is cancelled to end."""
+
+
+class UnderWay:
+    def __init__(self) -> None:
+        self.stopping = False
+        """New requests are refused, and connections end with the answer they wait for."""
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._cancelled: set[asyncio.Task[object]] = set()
+
+    async def finish(self, seconds: float) -> None:
+        """Returns when all requests have ended. Those that have not by themselves within `seconds` are cancelled, and
+        answered with 503."""
+        self.stopping = True
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._tasks and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        late = set(self._tasks)
+        for task in late:
+            self._cancelled.add(task)
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=CANCEL_SECONDS)
+
+    def enter(self) -> "asyncio.Task[object]":
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        return task
+
+    def leave(self, task: "asyncio.Task[object]") -> None:
+        self._tasks.discard(task)
+        self._cancelled.discard(task)
+
+    def was_cancelled(self, task: "asyncio.Task[object]") -> bool:
+        """By `finish`, and by nobody else."""
+        return task in self._cancelled
+
+
+class EndsWithTheNode:
+    """ASGI middleware: what comes while the node stops, and what is not done in time, is answered with 503."""
+
+    def __init__(self, app: ASGIApp, under_way: UnderWay) -> None:
+        self._app = app
+        self._under_way = under_way
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                if self._under_way.stopping:
+                    MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        if self._under_way.stopping and not scope["path"].startswith(STILL_ANSWERED):
+            await self._refuse(scope, receive, noted, "The node is stopping and takes no more requests.")
+            return
+        task = self._under_way.enter()
+        try:
+            await self._app(scope, receive, noted)
+        except asyncio.CancelledError:
+            if not self._under_way.was_cancelled(task):
+                raise
+            while task.cancelling():
+                task.uncancel()
+            if not started:
+                await self._refuse(scope, receive, noted, "The node stopped before this was done.")
+        finally:
+            self._under_way.leave(task)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, what: str) -> None:
+        await shape_at(scope).response(NotReady(f"{what} Try again shortly."))(scope, receive, send)

@@ -1,0 +1,59 @@
+"""How the application is served: uvicorn, within the bounds that the settings give."""
+
+import socket
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from app.http.server.connections import ConnectionOptions, Connections
+from app.http.server.in_flight import UnderWay
+from app.http.server.occupancy import Occupancy
+from app.http.server.protocol import BoundedProtocol
+from app.http.telemetry import Metrics
+from app.settings import Settings
+from retrieval.gather_or_cancel import side_by_side
+
+Drain = Callable[[], Coroutine[Any, Any, None]]
+
+
+def connections_of(settings: Settings, metrics: Metrics) -> Connections:
+    occupancy = Occupancy(
+        total=settings.max_connections,
+        per_address=settings.max_connections_per_address,
+        trusted=settings.trusted_proxies,
+    )
+    return Connections(occupancy, ConnectionOptions(request_seconds=settings.request_seconds), metrics)
+
+
+def server_config(app: ASGIApp, settings: Settings, connections: Connections, *, stop_seconds: int) -> uvicorn.Config:
+    """`stop_seconds`: after so long a stop cancels the requests that are still under way."""
+    return uvicorn.Config(
+        app,
+        http=partial(BoundedProtocol, connections),  # type: ignore[arg-type]  # called as the type would be
+        ws="none",
+        log_level="error",  # its warnings are about what callers send, and would fill the log with it
+        access_log=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_keep_alive=int(settings.keep_alive_seconds),
+        timeout_graceful_shutdown=stop_seconds,
+    )
+
+
+class Server(uvicorn.Server):
+    """Stops in order: refuses what is new, lets what is under way finish, and answers the rest."""
+
+    def __init__(self, config: uvicorn.Config, under_way: UnderWay, drain: Drain, *, drain_seconds: float) -> None:
+        """`drain` ends the work that no request waits for, meanwhile."""
+        super().__init__(config)
+        self._under_way = under_way
+        self._drain = drain
+        self._drain_seconds = drain_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Still listening: who comes now is told to go elsewhere, and the node's worker processes embed until they end.
+        await side_by_side([self._under_way.finish(self._drain_seconds), self._drain()])
+        await super().shutdown(sockets)

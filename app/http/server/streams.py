@@ -1,0 +1,40 @@
+"""Event streams, of which there may be only so many: each holds a connection, and looks at what it tells of."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
+
+from app.http.server.occupancy import Occupancy
+from app.http.tags import shape_at
+from ingestion.errors import Overloaded
+
+RETRY_AFTER_SECONDS = 10
+
+
+class BoundedStream(EventSourceResponse):
+    """A stream that counts while it is sent; 429 instead where there is no room for it."""
+
+    def __init__(self, events: AsyncGenerator[ServerSentEvent, None], streams: Occupancy, **options: Any) -> None:
+        """`options` as for EventSourceResponse."""
+        super().__init__(events, **options)
+        self._events = events
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address = scope["client"][0] if scope.get("client") else None
+        if refusal := self._streams.refusal(address):
+            await self._events.aclose()
+            whose = "at this node" if refusal == "all" else "from your address"
+            error = Overloaded(
+                f"There are too many event streams {whose}. Close one, or ask GET /jobs/{{id}} instead.",
+                retry_after_s=RETRY_AFTER_SECONDS,
+            )
+            await shape_at(scope).response(error)(scope, receive, send)
+            return
+        self._streams.enter(address)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.leave(address)

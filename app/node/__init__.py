@@ -1,0 +1,1 @@
+"""The process that owns an accelerator: its parts, their order, their workers."""

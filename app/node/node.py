@@ -1,0 +1,289 @@
+"""The parts of one process that owns an accelerator: started in order, watched, stopped in reverse."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from app.http.schemas.cursor import CURSOR_KEY, Cursors
+from app.node.lifecycle import close_all, until_available
+from app.node.worker_processes import WorkerProcesses
+from app.node.workers import WorkerParts, Workers
+from ingestion.audit.auditor import Auditor
+from ingestion.blob_gc import Originals
+from ingestion.collections import CollectionService
+from ingestion.disk_reserve import DiskReserve
+from ingestion.notifications import Changes
+from ingestion.ports import BlobStore, Catalog, Parser
+from ingestion.quality import Quality
+from ingestion.reembedding import Reembedding
+from ingestion.retention import Retention
+from ingestion.service import IngestionService, Limits
+from ingestion.uploads import FileService
+from ingestion.worker import WorkerOptions
+from retrieval.device.gate import Gate
+from retrieval.embedders import Embedders
+from retrieval.errors import (
+    ConfigurationError,
+    EngineFailed,
+    InvalidRequest,
+    ModelUnavailable,
+    TandemError,
+    Unsupported,
+)
+from retrieval.evaluation.selftest import run_selftest
+from retrieval.gather_or_cancel import side_by_side
+from retrieval.models.profiles import is_folder
+from retrieval.pace import Pace, PacedReranker
+from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
+from retrieval.search.service import SearchService
+from retrieval.types import Language, SelfTestReport, StoreCapabilities
+
+log = structlog.get_logger()
+
+OnStep = Callable[[str], None]
+"""Told what the node is doing, as the end of a sentence that begins with "The node is"."""
+
+OpenEmbedder = Callable[[str], Awaitable[Embedder]]
+"""From a pair's name or a model's id to its embedder, not started."""
+
+DEFAULT_COLLECTION = "docs"
+WATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The adapters behind the ports, as wiring chose them."""
+
+    embedder: Embedder
+    reranker: Reranker
+    store: VectorStore
+    catalog: Catalog
+    blobs: BlobStore
+    parser: Parser
+    gate: Gate | None = None
+    """Of the device that both models compute on, where there is one."""
+    open_embedder: OpenEmbedder | None = None
+    """For re-embedding with a second model; None where the node owns no device to run it on."""
+    worker_processes: WorkerProcesses | None = None
+    """That ingest instead of the node itself."""
+    reserve: DiskReserve = field(default_factory=DiskReserve)
+    """Of the disks that the embedded stores are on."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    limits: Limits
+    worker: WorkerOptions
+    workers: int
+    drain: timedelta
+    retention: timedelta
+    """How long jobs are kept; nought: for ever."""
+    selftest_margin: bool
+    dummy_weights: bool
+    """The models' answers mean nothing; of the self-test remains what holds even so."""
+    languages: Sequence[Language]
+    """Those that both models are meant for; the self-test asks in them."""
+    search_deadline_seconds: float
+
+
+class Node:
+    def __init__(self, components: Components, options: NodeOptions) -> None:
+        self.components = components
+        self._options = options
+        self._work_arrived = work_arrived = Changes()
+        changes = Changes()
+        parts = components
+        originals = Originals(parts.catalog, parts.blobs)
+        self.collections = CollectionService(parts.catalog, parts.store, originals, parts.reserve)
+        self.ingestion = IngestionService(
+            parts.catalog,
+            parts.blobs,
+            originals,
+            parts.store,
+            limits=options.limits,
+            work_arrived=work_arrived,
+            changes=changes,
+            reserve=parts.reserve,
+        )
+        self.files = FileService(
+            parts.catalog, parts.blobs, originals, self.ingestion, max_bytes=options.limits.document_bytes
+        )
+        self.embedders = Embedders(parts.embedder)
+        self.search_deadline_seconds = options.search_deadline_seconds
+        self.rerank_pace, self.embed_pace = Pace(), Pace()
+        self.reranker = PacedReranker(parts.reranker, self.rerank_pace)
+        self.search = SearchService(
+            parts.reranker,
+            parts.store,
+            options.languages,
+            parts.gate,
+            options.search_deadline_seconds,
+            self.rerank_pace,
+        )
+        self.reembedding = Reembedding(
+            parts.catalog, parts.store, self.collections, self.ingestion, self.embedders, Quality(self.search)
+        )
+        self.auditor = Auditor(
+            parts.catalog, parts.blobs, originals, parts.store, self.embedders, work_arrived=work_arrived
+        )
+        # Processes know one model. What goes into collections of another one, to which they may be on their way, stays.
+        main = Embedders(parts.embedder)
+        elsewhere = options.workers == 0 or parts.worker_processes is not None
+        self._workers = Workers(
+            WorkerParts(self.embedders, parts.store, parts.catalog, parts.blobs, parts.parser),
+            options.worker,
+            slots=1 if elsewhere else options.workers,
+            takes=(lambda fingerprint: main.named(fingerprint) is None) if elsewhere else None,
+            drain=options.drain,
+            work_arrived=work_arrived,
+            changes=changes,
+            reserve=parts.reserve,
+        )
+        self._retention = Retention(parts.catalog, options.retention)
+        self._sweeping: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+        self.selftest: SelfTestReport | None = None
+        self.capabilities: StoreCapabilities | None = None
+        self._cursors: Cursors | None = None
+
+    @property
+    def cursors(self) -> Cursors:
+        """Of a node that serves."""
+        assert self._cursors is not None
+        return self._cursors
+
+    @property
+    def parts(self) -> Mapping[str, Lifecycle]:
+        """In the order of their start, the engines last."""
+        parts = self.components
+        return {
+            "catalog": parts.catalog,
+            "blobs": parts.blobs,
+            "parser": parts.parser,
+            "store": parts.store,
+            "embedder": parts.embedder,
+            "reranker": parts.reranker,
+        }
+
+    async def start(self, on_step: OnStep) -> None:
+        """Brings everything up and leaves the workers running. Raises what no waiting mends (a wrong setting, a
+        model that does not load); what may come back, a database or a store, is waited for."""
+
+        async def start(name: str, part: Lifecycle) -> None:
+            await until_available(part.start, f"starting the {name}", on_step)
+
+        *others, embedder, reranker = self.parts.items()
+        for each in others:
+            await start(*each)
+        await side_by_side([start(*embedder), start(*reranker)])
+        on_step("testing the models")
+        await self._test_models()
+        await until_available(self._prepare, "preparing the default collection", on_step)
+        self._workers.start()
+        await self._start_processes()
+        self._watching = asyncio.create_task(self._watch())
+        self._sweeping = asyncio.create_task(self._retention.run())
+
+    async def drain(self) -> None:
+        """Lets ingestion under way finish within the drain time and gives the rest back. The worker processes need the
+        node's answers until then."""
+        processes = self.components.worker_processes
+        await side_by_side([self._workers.stop(), *([processes.stop()] if processes else [])])
+
+    async def stop(self) -> None:
+        """Lets work under way finish within the drain time, gives the rest back, and ends every part."""
+        await self.drain()
+        await self.reembedding.close()
+        for task in (self._watching, self._sweeping):
+            if task:
+                task.cancel()
+        more = {embedder.fingerprint.model: embedder for embedder in self.embedders.every[1:]}
+        await close_all({**self.parts, **more})
+
+    async def embedder_for(self, models: str | None) -> Embedder:
+        """The node's embedder, or the one of another model, which is started beside it and tested. Raises
+        InvalidRequest (also where the model is not to be had), Unsupported, EngineFailed."""
+        if models is None:
+            return self.embedders.main
+        if is_folder(models):
+            raise InvalidRequest(f"models: {models[:80]!r} is a folder; name a pair or a model's id.")
+        if self.components.open_embedder is None:
+            raise Unsupported("This node runs no engines of its own: start it with TANDEM_ENGINE=vllm.")
+        async with self._opening:
+            try:
+                opened = await self.components.open_embedder(models)
+            except (ConfigurationError, ModelUnavailable) as error:
+                raise InvalidRequest(f"models: {error.message}", models=models[:80]) from error
+            if running := self.embedders.running(opened.fingerprint):
+                return running
+            try:
+                await opened.start()
+                _require_passed(await self._run_selftest(opened), models)
+            except BaseException:
+                await opened.close()
+                raise
+            self.embedders.add(opened)
+            return opened
+
+    def problems(self) -> dict[str, str]:
+        """What keeps the node from being ready, by component; empty while it is ready."""
+        found = {name: part.failure for name, part in self.parts.items()}
+        found["disk"] = self.components.reserve.failure
+        if self.components.worker_processes:
+            found["worker_processes"] = self.components.worker_processes.failure
+        if self.selftest and not self.selftest.passed:
+            found["self_test"] = f"The models do not behave as they must. {_failures(self.selftest)}"
+        return {name: reason for name, reason in found.items() if reason}
+
+    async def _prepare(self) -> None:
+        self._cursors = Cursors(await self.components.catalog.secret(CURSOR_KEY))
+        self.capabilities = await self.components.store.capabilities()
+        await self.collections.ensure(DEFAULT_COLLECTION, self.components.embedder.fingerprint)
+
+    async def _start_processes(self) -> None:
+        if not self.components.worker_processes:
+            return
+        if self.capabilities and self.capabilities.server == "milvus-lite":
+            raise ConfigurationError("TANDEM_WORKER_PROCESSES: Milvus Lite takes the writes of one process only.")
+        await self.components.worker_processes.start(self._work_arrived)
+
+    async def _test_models(self) -> None:
+        self.selftest = await self._run_selftest(self.components.embedder)
+        failed = [check.name for check in self.selftest.checks if not check.passed]
+        log.info("self-test", passed=self.selftest.passed, failed=failed or None, ms=round(self.selftest.ms))
+
+    async def _run_selftest(self, embedder: Embedder) -> SelfTestReport:
+        return await run_selftest(
+            embedder,
+            self.reranker,
+            check_margin=self._options.selftest_margin and not self._options.dummy_weights,
+            check_distinct=not self._options.dummy_weights,
+            languages=self._options.languages,
+            embed_pace=self.embed_pace,
+        )
+
+    async def _watch(self) -> None:
+        """Tests the models again after an engine came back from its death."""
+        was_failing = False
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            failing = bool(self.components.embedder.failure or self.components.reranker.failure)
+            if was_failing and not failing:
+                try:
+                    await self._test_models()
+                except TandemError:  # it failed again; whatever it says, the next look may find it well
+                    continue
+            was_failing = failing
+
+
+def _failures(report: SelfTestReport) -> str:
+    return "; ".join(f"{check.name}: {check.detail}" for check in report.checks if not check.passed)
+
+
+def _require_passed(report: SelfTestReport, models: str) -> None:
+    if not report.passed:
+        raise EngineFailed(f"{models} does not behave as it must. {_failures(report)}")

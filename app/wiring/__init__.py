@@ -1,0 +1,1 @@
+"""The only constructor of adapters, from settings to components."""

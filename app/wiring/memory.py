@@ -1,0 +1,179 @@
+"""From the settings to a plan of the device's memory, and to a refusal where the models do not fit."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from app.settings import Settings
+from app.wiring.devices import read_device
+from app.wiring.plan_table import plan_text
+from retrieval.device.alternatives import alternatives
+from retrieval.device.detect import Device, find_device
+from retrieval.device.engine_memory import EngineDemand, EnginePlan
+from retrieval.device.planner import Plan, plan
+from retrieval.engines.vllm.options import cores_of_parts
+from retrieval.errors import ConfigurationError, ModelUnavailable
+from retrieval.models.folder import read_config
+from retrieval.models.hub import packaged_folder
+from retrieval.models.profiles import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, is_folder, with_facts
+from retrieval.models.shapes import KNOWN_SHAPES, WeightFormat, read_shape
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDefaults:
+    """What an engine is given where neither the settings nor a plan of the device's memory say. Both engines together
+    leave room for the rest."""
+
+    memory_share: float
+    kv_cache_bytes: int | None
+    max_num_batched_tokens: int
+    """What a plan begins with, too."""
+    stall_seconds: float
+    """A step takes a second or two, on a small NPU some ten; on a CPU one text of a large model may take minutes."""
+
+
+ENGINE_DEFAULTS: dict[Device, EngineDefaults] = {
+    "cuda": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=16384, stall_seconds=60),
+    "npu": EngineDefaults(memory_share=0.45, kv_cache_bytes=None, max_num_batched_tokens=8192, stall_seconds=120),
+    # On a CPU the share is of main memory, which others use too. Small steps keep searches from waiting for ingestion.
+    "cpu": EngineDefaults(memory_share=0.2, kv_cache_bytes=2 * 2**30, max_num_batched_tokens=2048, stall_seconds=600),
+}
+
+
+QUERY_CACHED_STEPS = 0.5
+"""Queries are short and few at a time; a full step of them would be hundreds."""
+RERANK_CACHED_STEPS = 2.0
+"""A rerank is computed in halves. Where both are not in the cache at once it takes a third step: 100 candidates of 256
+tokens took 88 and 94 ms on two H200s with 1.5, and 74 and 88 in two turns on a third with this (Qwen3 0.6B)."""
+
+
+def plan_here(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | None:
+    """For what is free on the device now; None where nothing tells its memory. Raises ConfigurationError where models
+    cannot be split over as many devices as the settings say."""
+    parts = settings.tensor_parallel
+    device = read_device(parts)
+    if device is None:
+        for demand in demands:
+            demand.shape.split(parts)
+        if find_device() == "cpu":
+            cores_of_parts(parts)
+        return None
+    fixed = settings.max_model_len is not None
+    return plan(demands, device, step_tokens=_step_tokens(), window_is_fixed=fixed, tensor_parallel=parts)
+
+
+def planned_engines(settings: Settings, demands: Sequence[EngineDemand]) -> Sequence[EnginePlan] | None:
+    """What engines are started by, in the order of `demands`. None where there is no plan: they then take
+    ENGINE_DEFAULTS. Raises ConfigurationError, with the whole plan in its message, where they do not fit."""
+    found = plan_here(settings, demands)
+    if found is None:
+        return None
+    _require_fit(settings, found, demands)
+    (log.info if found.verdict == "fits" else log.warning)("memory planned", verdict=found.message)
+    return found.engines
+
+
+def with_query_engine(settings: Settings, device: Device, plan_of: Callable[[Settings], Plan | None]) -> Settings:
+    """`settings`, where they leave open whether queries have an engine of their own, with an answer: on a GPU on which
+    it fits and nothing becomes smaller for it. `plan_of` makes a plan of such settings; None: the memory is not known.
+    Shares that are prescribed are what was wanted."""
+    if settings.query_engine is not None:
+        return settings
+    wanted = settings.model_copy(update={"query_engine": True})
+    prescribed = settings.embed_memory_share or settings.rerank_memory_share
+    found = plan_of(wanted) if device == "cuda" and not prescribed else None
+    return wanted if found and found.verdict == "fits" else settings.model_copy(update={"query_engine": False})
+
+
+def with_query_engine_here(
+    settings: Settings, pair: ModelProfile, folders: tuple[Path | None, Path | None] = (None, None)
+) -> Settings:
+    """For the device that is here. `folders` as for `pair_demands`, errors as of `plan_here`."""
+    return with_query_engine(settings, find_device(), lambda each: plan_here(each, pair_demands(each, pair, folders)))
+
+
+def check_memory(settings: Settings, pair: ModelProfile) -> None:
+    """Raises ConfigurationError, as `planned_engines` does, before anything is downloaded or started. Models that are
+    neither here nor well known pass: they are planned for when they are."""
+    if settings.engine != "vllm":
+        return
+    with suppress(ModelUnavailable):
+        demands = pair_demands(settings, pair)
+        if found := plan_here(settings, demands):
+            _require_fit(settings, found, demands)
+
+
+def _require_fit(settings: Settings, found: Plan, demands: Sequence[EngineDemand]) -> None:
+    if not found.fits:
+        raise ConfigurationError(plan_text(found, advice(settings, found, demands, step_tokens=_step_tokens())))
+
+
+def _step_tokens() -> int:
+    return ENGINE_DEFAULTS[find_device()].max_num_batched_tokens
+
+
+def advice(settings: Settings, failed: Plan, demands: Sequence[EngineDemand], *, step_tokens: int) -> tuple[str, ...]:
+    """What to do instead of a plan that does not fit; empty for one that does."""
+    if failed.fits:
+        return ()
+    least = min(demand.shape.weight_bytes for demand in demands)
+    plain = settings.model_copy(update={"embed_memory_share": None, "rerank_memory_share": None})
+    pairs = {
+        pair.name: pair_demands(plain, pair) for pair in reversed(PROFILES) if pair.second_stage == "cross_encoder"
+    }
+    smaller = {name: pair for name, pair in pairs.items() if pair[0].shape.weight_bytes < least}
+    fixed = settings.max_model_len is not None
+    return tuple(alternatives(failed, demands, smaller, step_tokens=step_tokens, window_is_fixed=fixed))
+
+
+def pair_demands(
+    settings: Settings,
+    pair: ModelProfile,
+    folders: tuple[Path | None, Path | None] = (None, None),
+    weights: WeightFormat | None = None,
+) -> tuple[EngineDemand, ...]:
+    """What the engines of a pair are to serve: those of the embedder, then the reranker. `folders` of the two models,
+    where they are known already; `weights` as if both were stored so. Raises as `engine_demand` does."""
+    embed = engine_demand(settings, pair.embed, "embedder", settings.embed_memory_share, folders[0])
+    rerank = engine_demand(settings, pair.rerank, "reranker", settings.rerank_memory_share, folders[1])
+    if pair.second_stage == "cross_encoder":
+        rerank = replace(rerank, drops_head=True, cached_steps=RERANK_CACHED_STEPS)
+    further = [replace(embed, role=f"embedder {number}") for number in range(2, settings.embed_replicas + 1)]
+    if settings.query_engine:
+        further.append(replace(embed, role="embedder of queries", cached_steps=QUERY_CACHED_STEPS))
+    demands = (embed, *further, rerank)
+    if weights is None:
+        return demands
+    return tuple(replace(each, shape=replace(each.shape, weights=weights)) for each in demands)
+
+
+def engine_demand(
+    settings: Settings, model: Model, role: str, share: float | None, folder: Path | None = None
+) -> EngineDemand:
+    """By the model's config.json where it is here, else by what is known of the named pairs. Raises ModelUnavailable
+    where neither is, or config.json cannot be used; Unsupported for another family."""
+    folder = folder or _folder(settings, model)
+    if folder is not None:
+        shape = read_shape(read_config(folder), model.name)
+        window = with_facts(model, folder).max_model_len
+    elif model.id in KNOWN_SHAPES:
+        shape, window = KNOWN_SHAPES[model.id], model.max_model_len
+    else:
+        raise ModelUnavailable(
+            f"The size of {model.name} is not known before it is here: tandem models pull {model.id}", model=model.name
+        )
+    window = settings.max_model_len or window or DEFAULT_WINDOW
+    return EngineDemand(role=role, model=model.name, shape=shape, window=window, share=share)
+
+
+def _folder(settings: Settings, model: Model) -> Path | None:
+    """With the model's config.json, if it is here."""
+    if is_folder(model.id):
+        return Path(model.id).expanduser()
+    downloaded = settings.models_dir / model.id
+    return downloaded if (downloaded / "config.json").is_file() else packaged_folder(model.id)

@@ -1,0 +1,219 @@
+"""The constructor of the models' adapters: which models, on which engines or servers, with which limits."""
+
+from asyncio import to_thread
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from app.node.node import OnStep
+from app.settings import Settings
+from app.wiring.devices import npu_chip, read_device
+from app.wiring.memory import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines, with_query_engine_here
+from retrieval.device.detect import find_compiler, find_device
+from retrieval.device.engine_memory import EnginePlan
+from retrieval.device.gate import Gate, GateOptions
+from retrieval.engines.http.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
+from retrieval.engines.http.server import REQUEST_TOKENS, REQUESTS_AT_ONCE, HttpServerOptions
+from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
+from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
+from retrieval.engines.late_interaction import LateInteractionReranker
+from retrieval.engines.vllm.ascend import ascend_options, default_window, vllm_ascend_release
+from retrieval.engines.vllm.cuda import SLICES_AHEAD, cuda_options
+from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.options import EngineOptions, EngineTask
+from retrieval.errors import ConfigurationError
+from retrieval.models.folder import read_tokenizer
+from retrieval.models.hub import ModelHub
+from retrieval.models.profiles import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, model, profile, with_facts
+from retrieval.models.sources import Progress
+from retrieval.ports import Embedder, Reranker
+
+log = structlog.get_logger()
+
+TOLERANCE_OF_RERANKS = 0.7
+"""Of the gate, where no query waits behind documents: what is under way ends while the query is embedded and the store
+recalls, and only what is left of it then delays a search. Beside searches ingestion got 0.77 of its rate so, at search
+p50 1.19; 0.68 and 1.17 with 0.5 (one H200)."""
+
+
+def build_profile(settings: Settings) -> ModelProfile:
+    """The model pair that the settings name, or the one that suits the device. Raises ConfigurationError."""
+    name = settings.models or ("minilm" if find_device() == "cpu" else "qwen3-0.6b")
+    return profile(name, embed=settings.embed_model, rerank=settings.rerank_model)
+
+
+def model_hub(settings: Settings) -> ModelHub:
+    # Of its node's model, a worker process needs the tokenizer.
+    return ModelHub(settings.models_dir, weights=settings.load_format == "auto" and settings.engine != "node")
+
+
+def gate_options(settings: Settings) -> GateOptions:
+    """Slices as large as the engines' steps; for servers, as the requests that go to them."""
+    tolerance = TOLERANCE_OF_RERANKS if settings.query_engine else GateOptions().tolerance
+    options = GateOptions(settings.gate_tolerance or tolerance, settings.gate_bulk_share)
+    if settings.engine == "http":
+        return replace(options, slice_tokens=REQUEST_TOKENS, slots=REQUESTS_AT_ONCE)
+    device = find_device()
+    ahead = SLICES_AHEAD if device == "cuda" else 1
+    tokens = ENGINE_DEFAULTS[device].max_num_batched_tokens
+    return replace(options, slice_tokens=tokens, slots=settings.embed_replicas, ahead=ahead)
+
+
+def engine_options(
+    settings: Settings,
+    model: Model,
+    folder: Path,
+    share: float | None,
+    task: EngineTask = "embed",
+    planned: EnginePlan | None = None,
+) -> EngineOptions:
+    """`planned`, where the device tells its memory, knows the share already. Blocks, on an NPU. Raises
+    ModelUnavailable, ConfigurationError, Unsupported (no model for this device)."""
+    device = find_device()
+    defaults = ENGINE_DEFAULTS[device]
+    known = with_facts(model, folder)
+    options = EngineOptions(
+        model=folder,
+        # Whoever sees an answer, a vector's fingerprint or a log line is to know.
+        name=f"dummy:{known.name}" if settings.load_format == "dummy" else known.name,
+        task=task,
+        max_model_len=settings.max_model_len or known.max_model_len or DEFAULT_WINDOW,
+        memory_share=share or defaults.memory_share,
+        kv_cache_bytes=defaults.kv_cache_bytes,
+        max_num_batched_tokens=defaults.max_num_batched_tokens,
+        # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
+        prefix_caching=task != "embed",
+        tensor_parallel=settings.tensor_parallel,
+        enforce_eager=settings.enforce_eager or lacks_compiler(),
+        load_format=settings.load_format,
+        stall_seconds=settings.engine_stall_seconds or defaults.stall_seconds,
+    )
+    if planned is not None:
+        options = replace(
+            options,
+            max_model_len=planned.max_model_len,
+            memory_share=planned.share,
+            kv_cache_bytes=planned.kv_cache_memory_bytes,
+            max_num_batched_tokens=planned.max_num_batched_tokens,
+        )
+    if device == "cuda":
+        return cuda_options(options)
+    release = vllm_ascend_release()
+    if device != "npu" or release is None:
+        return options
+    chip = npu_chip()
+    if settings.max_model_len is None:
+        options = replace(options, max_model_len=default_window(options.max_model_len, chip))
+    return ascend_options(options, known, release, chip)
+
+
+def lacks_compiler() -> bool:
+    """Whether models cannot be compiled for this CPU."""
+    return find_device() == "cpu" and find_compiler() is None
+
+
+async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, Reranker, Gate]:
+    """Both behind one gate."""
+    if settings.engine == "node":
+        raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
+    chosen = build_profile(settings)
+    hub = model_hub(settings)
+    if settings.load_format == "dummy":
+        log.warning("DUMMY WEIGHTS: vectors and scores mean nothing", setting="TANDEM_LOAD_FORMAT")
+    tell = download_teller(on_step)
+    on_step(f"looking for the model {chosen.embed.name}")
+    embed_folder = await hub.resolve(chosen.embed.id, tell)
+    on_step(f"looking for the model {chosen.rerank.name}")
+    rerank_folder = await hub.resolve(chosen.rerank.id, tell)
+    if settings.engine == "http":
+        gate = Gate(gate_options(settings))
+        return (
+            http_embedder(settings, chosen.embed, embed_folder, gate),
+            _http_reranker(settings, chosen.rerank, rerank_folder, gate),
+            gate,
+        )
+    if lacks_compiler() and not settings.enforce_eager:
+        log.warning("NO C++ COMPILER: engines compute without compilation, which is slower", mend="install g++")
+    folders = embed_folder, rerank_folder
+    settings = await to_thread(with_query_engine_here, settings, chosen, folders)
+    gate = Gate(gate_options(settings))
+    demands = pair_demands(settings, chosen, folders)
+    planned = await to_thread(planned_engines, settings, demands) or (None,) * len(demands)
+    late = chosen.second_stage == "late_interaction"
+    task: EngineTask = "token_embed" if late else "classify"
+    shares = settings.embed_memory_share, settings.rerank_memory_share
+    embedding = partial(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed")
+    embed = await to_thread(embedding, planned[0])
+    rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
+    stage = LateInteractionReranker if late else VllmReranker
+    read_memory = partial(read_device, settings.tensor_parallel)
+    second_stage: Reranker = stage(rerank, gate=gate, read_memory=read_memory)
+    embedder = VllmEmbedder(
+        embed,
+        dimension=settings.embed_dimension,
+        replicas=settings.embed_replicas,
+        query_engine=await to_thread(embedding, planned[-2]) if settings.query_engine else None,
+        gate=gate,
+        read_memory=read_memory,
+    )
+    return embedder, second_stage, gate
+
+
+async def open_embedder(settings: Settings, gate: Gate, models: str) -> Embedder:
+    """Of a pair's name or a model's id, with the settings of the node's own."""
+    known = next((pair.embed for pair in PROFILES if pair.name == models), None)
+    chosen = known or model(models)
+    folder = await model_hub(settings).resolve(chosen.id)
+    share = settings.embed_memory_share
+    demand = engine_demand(settings, chosen, "second embedder", share, folder)
+    planned = await to_thread(planned_engines, settings, [demand]) or (None,)
+    options = await to_thread(engine_options, settings, chosen, folder, share, "embed", planned[0])
+    return VllmEmbedder(options, gate=gate, read_memory=partial(read_device, settings.tensor_parallel))
+
+
+def http_embedder(settings: Settings, model: Model, folder: Path, gate: Gate | None) -> Embedder:
+    assert settings.embed_url is not None
+    server = _server(settings, settings.embed_url, model)
+    if text := TEXT_EMBED.get(settings.embed_dialect):
+        return HttpTextEmbedder(folder, server, text, dimension=settings.embed_dimension, gate=gate)
+    dialect = TOKEN_EMBED[settings.embed_dialect]
+    return HttpEmbedder(folder, server, dialect, dimension=settings.embed_dimension, gate=gate)
+
+
+def _http_reranker(settings: Settings, model: Model, folder: Path, gate: Gate) -> Reranker:
+    assert settings.rerank_url is not None
+    server = _server(settings, settings.rerank_url, model)
+    if pair := PAIR_RERANK.get(settings.rerank_dialect):
+        return HttpPairReranker(folder, server, pair, gate=gate)
+    dialect = TOKEN_RERANK[settings.rerank_dialect](read_tokenizer(folder))
+    return HttpReranker(folder, server, dialect, gate=gate)
+
+
+def engine_key(settings: Settings) -> str | None:
+    return settings.engine_api_key.get_secret_value() if settings.engine_api_key else None
+
+
+def _server(settings: Settings, url: str, model: Model) -> HttpServerOptions:
+    return HttpServerOptions(
+        url=url,
+        model=model.name,
+        api_key=engine_key(settings),
+        max_model_len=settings.max_model_len or model.max_model_len or DEFAULT_WINDOW,
+        send_priority=settings.engine_priority,
+    )
+
+
+def download_teller(on_step: OnStep) -> Progress:
+    """Progress of a download as a step, told in whole percents of a file."""
+    told = ""
+
+    def tell(file: str, done: int, total: int) -> None:
+        nonlocal told
+        step = f"downloading {file}, {100 * done // max(total, 1)} % of {total / 1e9:.1f} GB"
+        if step != told:
+            told = step
+            on_step(step)
+
+    return tell
