@@ -131,7 +131,7 @@ class CollectionSpec:
     dimension: int
     language: Language = "mixed"
     metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
-    """Declared: kept in fields of their own, so that filters on them are cheap. See retrieval/filters/metadata_keys.py."""
+    """Declared: kept in fields of their own, so that filters on them are cheap. See filters/metadata_keys.py."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from typer.main import get_command
 
-import app.http.routes
-import app.http.schemas
+import app.http
 import ingestion.errors
 import ingestion.pipeline.pipeline
 import ingestion.types
@@ -87,7 +86,7 @@ def error_classes() -> set[type[TandemError]]:
 
 def field_names() -> Iterator[str]:
     """Fields of the wire and of the types behind it."""
-    for module_info in pkgutil.iter_modules(app.http.schemas.__path__, "app.http.schemas."):
+    for module_info in pkgutil.walk_packages(app.http.__path__, "app.http."):
         for _, model in getmembers(importlib.import_module(module_info.name), isclass):
             if issubclass(model, BaseModel):
                 yield from model.model_fields
@@ -226,7 +225,7 @@ def test_commands_and_options_exist(texts: Mapping[str, str]) -> None:
 
 def test_routes_exist(texts: Mapping[str, str]) -> None:
     known = set()
-    for module_info in pkgutil.iter_modules(app.http.routes.__path__, "app.http.routes."):
+    for module_info in pkgutil.walk_packages(app.http.__path__, "app.http."):
         for router in vars(importlib.import_module(module_info.name)).values():
             for route in router.routes if isinstance(router, APIRouter) else ():
                 known |= {(method, re.sub(r"\{[^}]*\}", "{}", route.path)) for method in route.methods}

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
 
+from app import ROOT
 from app.cli.bench.feeding import Feeding, FeedingFailed
 from app.cli.bench.measures import Point
 
@@ -74,7 +74,7 @@ def fed(feeding: Feeding) -> Iterator[FeederProcess]:
     """The process, running. It is ended in the end, and what the node has not ingested by then is cancelled."""
     process = subprocess.Popen(  # our own program with fixed arguments
         [sys.executable, "-m", "app.cli.bench.feeding"],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,10 +1,9 @@
 """tandem demo: a node of its own, the samples and the documentation in it, three questions."""
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.rule import Rule
 
+from app import ROOT
 from app.cli.client.files import Choice, find_files, reported_on
 from app.cli.client.ingest import ingest_files, summarise
 from app.cli.client.node_client import Client
@@ -15,7 +14,7 @@ from app.node.node import DEFAULT_COLLECTION
 from app.settings import Settings
 from retrieval.device.detect import find_device
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = ROOT / "deploy"
 SAMPLES = DEPLOY / "samples"
 DOCS = DEPLOY / "docs"
 QUESTIONS = (

@@ -8,9 +8,11 @@ from typing import Final
 from fastapi import APIRouter, Response
 from starlette.exceptions import HTTPException
 
+from app import ROOT
+
 router = APIRouter(include_in_schema=False)
 
-STATIC: Final = Path(__file__).parents[1] / "static"
+STATIC: Final = ROOT / "app" / "ui" / "static"
 ASSETS: Final = {
     path.name: path
     for path in (

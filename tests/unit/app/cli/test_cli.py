@@ -12,6 +12,6 @@ def test_commands_that_talk_to_a_node_do_not_wait_for_the_parts_of_one() -> None
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
     )
     assert done.stdout.strip() == "[]"

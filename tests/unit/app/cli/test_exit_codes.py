@@ -12,7 +12,7 @@ from app.cli.exit_codes import Exit, exit_status
 from langchain_tandem.client import NodeUnreachable, Refused, TandemClientError
 from retrieval.errors import ConfigurationError, EngineFailed, InvalidRequest, ModelUnavailable, TandemError
 
-PAGE = Path(__file__).parents[3] / "deploy" / "docs" / "en" / "command-line.md"
+PAGE = Path(__file__).parents[4] / "deploy" / "docs" / "en" / "command-line.md"
 
 
 def refused(status: int, code: str = "overloaded") -> Refused:

@@ -1,7 +1,6 @@
 """Which device engines run on, and what is read of it: by nvidia-smi, and by npu-smi on published tables."""
 
 import pytest
-from tests.unit.retrieval.test_npu_smi import A2, A3, DUO_310P, GIB, MIB
 
 from app.settings import cuda_visible_devices
 from app.wiring import devices
@@ -10,6 +9,7 @@ from retrieval.device.npu_smi import parse_npus, select_npus
 from retrieval.device.nvidia_smi import Gpu
 from retrieval.device.planner import DeviceMemory
 from retrieval.errors import ConfigurationError, DeviceUnknown
+from tests.unit.retrieval.device.test_npu_smi import A2, A3, DUO_310P, GIB, MIB
 
 GB = 10**9
 KEPT = round(64 * GIB * 0.05)
