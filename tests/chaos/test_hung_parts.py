@@ -70,7 +70,7 @@ async def test_milvus_lite_hangs(outside: OutsideNode, long_form: bool, figure: 
         for number in range(5):
             name = f"before hang {number}"
             await outside.ingest(http, {name: a_text(name, 5)})
-            hung = child_running(outside.process.pid, "milvus_lite.process")
+            hung = child_running(outside.process.pid, "milvus_lite.child.main")
             started = monotonic()
             async with health_of(http) as health:
                 with stopped(hung.pid):

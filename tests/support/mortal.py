@@ -52,7 +52,7 @@ class Mortal:
         """Milvus Lite's process."""
         for child in self.children():
             with suppress(psutil.NoSuchProcess):
-                if any("milvus_lite.process" in part for part in child.cmdline()):
+                if any("milvus_lite.child.main" in part for part in child.cmdline()):
                     return child
         return None
 
