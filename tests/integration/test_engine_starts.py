@@ -244,6 +244,18 @@ async def test_a_call_that_the_engine_loses_ends(tmp_path: Path, monkeypatch: py
     await engine.close()
 
 
+async def test_health_says_at_once_that_an_engine_is_gone(tmp_path: Path) -> None:
+    engine = await started("killed", tmp_path)
+    host = psutil.Process(engine.pids[0])
+    assert engine.failure is None
+    host.kill()
+    # Without a turn of the event loop, so that neither a caller nor the supervisor has noticed yet.
+    psutil.wait_procs([host], timeout=10)
+    assert engine.failure is not None
+    assert "it is being restarted" in engine.failure
+    await engine.close()
+
+
 def fast_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_process, "TICK_SECONDS", 0.1)
 

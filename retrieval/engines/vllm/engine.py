@@ -58,6 +58,9 @@ class VllmEngine:
 
     @property
     def failure(self) -> str | None:
+        """Also from the moment on that the process is gone, before its callers and the supervisor know of it."""
+        if self._failure is None and self._process is not None and self._process.dead:
+            return f"The engine of {self._name} {self._process.end}; it is being restarted"
         return self._failure
 
     @property
