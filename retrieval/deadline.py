@@ -26,6 +26,13 @@ class Deadline:
     def after(cls, seconds: float, reason: Literal["budget", "deadline"]) -> "Deadline":
         return cls(_now() + seconds, seconds, reason)
 
+    @classmethod
+    def of_search(cls, budget_ms: float | None, most_seconds: float) -> "Deadline":
+        """The caller's budget, where it allows less than the server does."""
+        if budget_ms is not None and budget_ms / 1000 < most_seconds:
+            return cls.after(budget_ms / 1000, "budget")
+        return cls.after(most_seconds, "deadline")
+
     @property
     def left(self) -> float:
         """Seconds; 0 when time is up."""

@@ -12,9 +12,9 @@ from retrieval.search.query import SearchQuery, SearchResult
 from retrieval.search.service import passages_of
 
 
-async def collection_to_search(name: str, node: Node) -> Collection:
-    """Raises CollectionNotFound, CatalogUnavailable, BudgetExceeded."""
-    deadline = Deadline.after(node.search_deadline_seconds, "deadline")
+async def collection_to_search(name: str, node: Node, budget_ms: float | None = None) -> Collection:
+    """`budget_ms`: of the search. Raises CollectionNotFound, CatalogUnavailable, BudgetExceeded."""
+    deadline = Deadline.of_search(budget_ms, node.search_deadline_seconds)
     return await deadline.of(node.collections.get_recent(name), "catalog")
 
 

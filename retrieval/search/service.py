@@ -54,7 +54,7 @@ class SearchService:
         """`collection` holds vectors of `embedder`. What is missing is told in the result, as `Recall` and
         `SecondStage` say, or raised as they and the store raise it. Raises InvalidText, BudgetExceeded."""
         started = perf_counter()
-        deadline = self._deadline(query)
+        deadline = Deadline.of_search(query.budget_ms, self._deadline_seconds)
         check_text(query.text)
         with self._ahead_of_bulk_work(query):
             recalled = await self._recall(collection, embedder, query, deadline)
@@ -89,11 +89,6 @@ class SearchService:
             truncated_query_tokens=max(recalled.truncated_query_tokens, reranked.truncated_query_tokens),
             next=_next(query, recalled.report, reranked.report) if len(hits) > end else None,
         )
-
-    def _deadline(self, query: SearchQuery) -> Deadline:
-        if query.budget_ms is not None and query.budget_ms / 1000 < self._deadline_seconds:
-            return Deadline.after(query.budget_ms / 1000, "budget")
-        return Deadline.after(self._deadline_seconds, "deadline")
 
     def _ahead_of_bulk_work(self, query: SearchQuery) -> AbstractContextManager[None]:
         return self._gate.search() if self._gate and (query.reranking or query.highlights) else nullcontext()

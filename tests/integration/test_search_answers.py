@@ -325,3 +325,11 @@ async def test_a_catalog_that_hangs_is_503_within_the_deadline(tmp_path: Path, m
         refused = await node.http.post("/search", json={"query": "care"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "budget_exceeded")
         assert "TANDEM_SEARCH_DEADLINE_SECONDS" in refused.json()["error"]["message"]
+
+
+async def test_a_catalog_that_hangs_is_503_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path, search_deadline_seconds=60) as node:
+        hang(monkeypatch, node.components.catalog, "collection")
+        refused = await node.http.post("/search", json={"query": "care", "budget_ms": 100})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "budget_exceeded")
+        assert "100 ms of budget_ms" in refused.json()["error"]["message"]

@@ -36,7 +36,7 @@ async def search(
     metrics: NodeMetrics,
 ) -> Response:
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
-    collection = await collection_to_search(body.collection, node)
+    collection = await collection_to_search(body.collection, node, body.budget_ms)
     place = node.cursors.place(body.cursor, body.digest()) if body.cursor else None
     queries = [body.to_query(text, collection, place) for text in body.texts]
     results = await unless_gone(request, ask(queries, collection, node, admission, metrics))
