@@ -9,10 +9,11 @@ from tests.support.chaos import Figure
 from tests.support.hostile import asking, attacking, dripping, leaving, listening_on, pouring, request, silent
 from tests.support.ingesting import CHUNKING, a_text
 from tests.support.load import a_question, closed_loop
-from tests.support.outside import API_KEY, REQUEST_S, OutsideNode
+from tests.support.outside import API_KEY, REQUEST_S, SEARCH_DEADLINE_S, OutsideNode
 
 NORMAL_CLIENTS = 3
 WORST_SEARCH_S = 2.0
+"""In the long form, with four times as many of them, it is the deadline that every search has."""
 MARGIN_S = 3.0
 """For a machine that is busy with other things."""
 MOST_GROWTH_MB = 150
@@ -100,7 +101,7 @@ async def test_searches_go_on_while_hostile_clients_do_what_they_can(
     figure("files held open by hostile clients, and after they left", f"{held}, {left}")
     figure("memory that they cost", f"{growth:+.0f} MB")
     assert not attacked.refused, attacked
-    assert attacked.slowest < WORST_SEARCH_S
+    assert attacked.slowest < (SEARCH_DEADLINE_S if long_form else WORST_SEARCH_S)
     assert not after.refused, after
     assert growth < MOST_GROWTH_MB
     for name, what in met.items():
