@@ -6,7 +6,7 @@
 #   make test                 all tests            make check    what must be green before a commit
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo serve eval bench setup setup-dev test test-unit chaos fuzz check lock clean
+.PHONY: help demo serve eval bench setup setup-dev test test-unit chaos fuzz check lock screenshots clean
 
 on_npu := python3 -c "import importlib.util as u; u.find_spec('vllm_ascend') or exit(1)"
 DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || { $(on_npu) 2> /dev/null && echo npu || echo cpu; })
@@ -58,6 +58,10 @@ check: setup-dev  ## Linters, types, import rules and unit tests
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest -q tests/unit
+
+URL ?= http://127.0.0.1:8080
+screenshots: setup-dev  ## Pictures of the page of a running node (URL), for the documents
+	@.venv/bin/python deploy/screenshots.py $(URL)
 
 lock: setup-dev  ## Compiles deploy/requirements/ from pyproject.toml (UPGRADE=1: newest versions)
 	@deploy/requirements/lock.sh

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from secrets import token_urlsafe
 
 from fastapi import Depends, FastAPI
-from fastapi.responses import RedirectResponse
 
 from app.http import error_handlers
 from app.http.limits import Admission
@@ -27,6 +26,7 @@ from app.mcp.tools import Tools
 from app.node.node import Components, OnStep
 from app.node.runner import OnFailure, Runner
 from app.settings import Settings
+from app.ui.pages import PAGES, PUBLIC_PAGES
 from app.wiring.components import build_components, node_options
 
 BODIES_AT_ONCE = 4
@@ -80,14 +80,15 @@ def create_app(
     for router in GUARDED:
         app.include_router(router, dependencies=[Depends(caller), Depends(body_as_declared)])
 
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
+    for router in PUBLIC_PAGES:
+        app.include_router(router)
+    for router in PAGES:
+        app.include_router(router, dependencies=[Depends(caller)])
 
     max_body = settings.max_body_mb * 2**20
     bounds, budget = BodyBounds(max_body, settings.max_documents), BodyBudget(BODIES_AT_ONCE * max_body)
     app.add_middleware(Bodies, bounds=bounds, budget=budget)
-    keys = ApiKeys(settings.api_keys, settings.api_keys_file, internal=internal_key)
+    app.state.keys = keys = ApiKeys(settings.api_keys, settings.api_keys_file, internal=internal_key)
     app.add_middleware(Access, keys=keys)
     # The name it listens on is one of its names; with keys, none is checked unless names were given.
     names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.asks_for_keys else ()

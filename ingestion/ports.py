@@ -137,6 +137,10 @@ class Catalog(Lifecycle, Protocol):
         """Raises JobNotFound."""
         ...
 
+    async def latest_jobs(self, *, limit: int) -> Sequence[Job]:
+        """The last accepted first."""
+        ...
+
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
         """In the order of the job's documents, skipping the first `after`. Raises JobNotFound."""
         ...

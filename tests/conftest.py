@@ -6,6 +6,7 @@ pytest.register_assert_rewrite("tests.support")  # before anything imports it
 
 pytest_plugins = [
     "tests.support.audited",
+    "tests.support.browser",
     "tests.support.chaos",
     "tests.support.dialect_servers",
     "tests.support.engines",

@@ -84,6 +84,9 @@ class SqlCatalog:
     async def job(self, job_id: JobId) -> Job:
         return await self._database.read(lambda connection: jobs.job(connection, job_id))
 
+    async def latest_jobs(self, *, limit: int) -> Sequence[Job]:
+        return await self._database.read(lambda connection: jobs.latest(connection, limit))
+
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
         return await self._database.read(
             lambda connection: jobs.job_receipts(connection, job_id, after=after, limit=limit)

@@ -65,6 +65,12 @@ async def job(connection: AsyncConnection, job_id: JobId) -> Job:
     )
 
 
+async def latest(connection: AsyncConnection, limit: int) -> Sequence[Job]:
+    """See Catalog.latest_jobs."""
+    ids = await connection.scalars(select(jobs.c.id).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit))
+    return [await job(connection, JobId(id_)) for id_ in ids.all()]
+
+
 async def _state(connection: AsyncConnection, job_id: JobId, progress: Progress, cancelled: bool) -> JobState:
     if progress.done == progress.documents:
         if cancelled:

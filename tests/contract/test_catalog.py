@@ -260,6 +260,14 @@ class TestTold:
         with pytest.raises(DocumentNotFound):
             await catalog.document("docs", DocumentId("a"))
 
+    async def test_the_latest_jobs_come_first(self, catalog: SqlCatalog) -> None:
+        assert await catalog.latest_jobs(limit=10) == []
+        for name in ("first", "second", "third"):
+            await catalog.accept(JobId(name), "docs", [a_document(name)])
+        latest = await catalog.latest_jobs(limit=2)
+        assert [job.id for job in latest] == ["third", "second"]
+        assert latest[0] == await catalog.job(JobId("third"))
+
     async def test_a_job_from_its_queue_to_its_end(self, catalog: SqlCatalog) -> None:
         await catalog.accept(JOB, "docs", [a_document("a"), a_document("b")])
         queued = await catalog.job(JOB)

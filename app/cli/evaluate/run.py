@@ -118,13 +118,20 @@ def record(run: Run) -> Any:
 def load(path: Path) -> Run:
     """Raises InvalidRequest for what is no such file."""
     try:
-        return _FILE.validate_json(path.read_bytes())
+        raw = path.read_bytes()
     except OSError as error:
         raise InvalidRequest(f"{path}: cannot be read ({error.strerror}).") from error
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, name: str) -> Run:
+    """The content of a file that errors call `name`. Raises InvalidRequest for what is no such file."""
+    try:
+        return _FILE.validate_json(raw)
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))
-        raise InvalidRequest(f"{path}: not a file of `tandem eval --json` ({place}: {wrong['msg']}).") from error
+        raise InvalidRequest(f"{name}: not a file of `tandem eval --json` ({place}: {wrong['msg']}).") from error
 
 
 def _any(queries: Mapping[str, Asked]) -> Asked:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.server.json_scan import JsonScan
@@ -43,10 +44,13 @@ BOUNDS: Final[Mapping[str, BodyBound]] = {
     "/collections/{name}/golden": BodyBound(32 * MB, 200_000, 21_000),
     "/collections/{name}/reembed": BodyBound(32 * MB, 200_000, 21_000),
     "/v1/vector_stores/{vector_store_id}/file_batches": BodyBound(32 * MB, 50_000, 2_000),
+    "/ui/login": BodyBound(16_384, 1_000, 100),
+    "/ui/language": BodyBound(16_384, 1_000, 100),
+    "/ui/evaluation": BodyBound(32 * MB, 10_000, 1_000),
     "/mcp": BodyBound(16 * MB, 20_000, 2_000),  # the longest text of its tool `ingest`, written with escapes
 }
 """By the path of the route; where there is none, DEFAULT."""
-INGESTING: Final = ("/ingest", "/v1/files")
+INGESTING: Final = ("/ingest", "/v1/files", "/ui/upload")
 """Bounded by what is set for documents."""
 VALUES_PER_DOCUMENT, CONTAINERS_PER_DOCUMENT = 200, 20
 
@@ -205,7 +209,11 @@ class _Body:
 
 async def refuse(error: TandemError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers in the shape of the route. A body that was not read is left unread: the connection ends."""
-    response = shape_at(scope).response(error)
+    await answer_unread(shape_at(scope).response(error), scope, receive, send)
+
+
+async def answer_unread(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends a response to a request whose body, if any, stays unread: the connection ends with it."""
     if _has_body(scope):
         response.headers["Connection"] = "close"
     await response(scope, receive, send)

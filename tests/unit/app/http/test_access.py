@@ -8,12 +8,12 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import Message, Scope
 
+from app.http.security.access import is_public
 from app.main import create_app
 from app.settings import Settings
 
 KEY = "a key of this test"
 APP = create_app(Settings(api_keys=KEY))  # type: ignore[arg-type]  # as the environment has it
-PUBLIC = {"/", "/docs", "/docs/name", "/openapi.json", "/health/live", "/health/ready"}
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
@@ -57,15 +57,19 @@ async def answer(method: str, path: str, **headers: str) -> tuple[int, dict[str,
     return start["status"], told, b"".join(message.get("body", b"") for message in rest)
 
 
-@pytest.mark.parametrize(("method", "path"), [each for each in operations(APP) if each[1] not in PUBLIC])
+@pytest.mark.parametrize(("method", "path"), [each for each in operations(APP) if not is_public(each[1])])
 async def test_nothing_is_read_of_a_caller_without_a_key(method: str, path: str) -> None:
     kinds = ("application/json", "multipart/form-data; boundary=x", "text/plain")
     sizes = ({"content_length": "1000"}, {"transfer_encoding": "chunked"})
     for kind, size, wrong in product(kinds, sizes, (None, "Bearer wrong", "Basic wrong", KEY)):
         key = {} if wrong is None else {"authorization": wrong}
         status, headers, body = await answer(method, path, content_type=kind, **size, **key)
-        assert status == (403 if path == "/retrieval" else 401), body  # Dify's own
+        # Dify has a status of its own, and who opens a page is asked for the key.
+        is_page = method == "GET" and (path == "/" or path.startswith("/ui/"))
+        assert status == (403 if path == "/retrieval" else 303 if is_page else 401), body
         assert headers["connection"] == "close"
+        if is_page:
+            assert headers["location"].startswith("/ui/login?next=%2F")
 
 
 async def test_what_is_no_route_is_behind_the_keys_and_reads_nothing() -> None:

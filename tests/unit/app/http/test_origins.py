@@ -188,7 +188,8 @@ async def test_nobody_is_sent_to_where_a_host_says(path: str) -> None:
     for app in (APP, app_with(api_keys="a-key")):
         found = await answer("GET", path, {"Host": "localhost", "Authorization": "Bearer a-key"}, app=app)
         assert found.status_code == 404
-    assert (await answer("GET", "/", {})).headers["location"] == "/docs"
+    asked = await answer("GET", "/", {"Host": "localhost"}, app=app_with(api_keys="a-key"))
+    assert asked.headers["location"] == "/ui/login?next=%2F"
 
 
 @pytest.mark.parametrize(

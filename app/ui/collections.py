@@ -1,0 +1,130 @@
+"""Collections: the list, a new one, one of them, its move to another model, and its deletion."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData
+
+from app.errors import validation_error
+from app.http.routes.collections import create_collection
+from app.http.routes.reembed import reembed_collection
+from app.http.schemas.collections import CollectionIn
+from app.http.schemas.reembed import ReembedIn
+from app.http.schemas.wire import CollectionName
+from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
+from retrieval.errors import InvalidRequest
+
+router = APIRouter(prefix="/ui/collections", include_in_schema=False, route_class=PageRoute)
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+Name = Annotated[CollectionName, Path()]
+KEY_TYPES = ("text", "int", "float", "bool")
+
+
+@router.get("")
+async def collections_page(request: Request, node: PageNode) -> Response:
+    collections = await node.collections.list()
+    totals = await node.components.catalog.totals([each.name for each in collections])
+    return render(request, "collections.html", collections=collections, totals=totals, key_types=KEY_TYPES)
+
+
+@router.post("")
+async def create(request: Request, node: PageNode) -> Response:
+    form = await checked_form(request)
+    body: dict[str, Any] = {
+        "name": field(form, "name").strip(),
+        "language": field(form, "language", "mixed"),
+        "duplicates": field(form, "duplicates", "store"),
+        "metadata_keys": _declared(form),
+    }
+    numbers = {name: _number(form, name) for name in ("max_tokens", "overlap", "dimension")}
+    chunking = {name: numbers[name] for name in ("max_tokens", "overlap") if numbers[name] is not None}
+    if chunking:
+        body["chunking"] = chunking
+    if numbers["dimension"] is not None:
+        body["dimension"] = numbers["dimension"]
+    for name in ("query_instruction", "rerank_instruction", "document_instruction"):
+        if text := field(form, name).strip():
+            body[name] = text
+    created = await create_collection(_checked(CollectionIn, body), node)
+    return _to(request, created.name)
+
+
+@router.get("/{name}")
+async def collection_page(request: Request, name: Name, node: PageNode) -> Response:
+    collection = await node.collections.get(name)
+    return render(
+        request,
+        "collection.html",
+        collection=collection,
+        chunks=await node.collections.count(name),
+        totals=(await node.components.catalog.totals([name])).get(name),
+        golden=await node.components.catalog.golden_queries(name),
+        move=node.reembedding.status(name),
+    )
+
+
+@router.post("/{name}/reembed")
+async def reembed(request: Request, name: Name, node: PageNode) -> Response:
+    form = await checked_form(request)
+    body: dict[str, Any] = {"gate": field(form, "gate") == "on"}
+    if models := field(form, "models").strip():
+        body["models"] = models
+    if (size := _number(form, "max_tokens")) is not None:
+        body["chunking"] = {"max_tokens": size}
+    await reembed_collection(name, _checked(ReembedIn, body), node)
+    return _to(request, name)
+
+
+@router.post("/{name}/rollback")
+async def rollback(request: Request, name: Name, node: PageNode) -> Response:
+    await checked_form(request)
+    await node.reembedding.rollback(name)
+    return _to(request, name)
+
+
+@router.post("/{name}/delete")
+async def delete(request: Request, name: Name, node: PageNode) -> Response:
+    """Deletes the collection once its name was typed: with it go its documents, vectors, jobs and originals."""
+    form = await checked_form(request)
+    if field(form, "confirm") != name:
+        raise InvalidRequest(f"confirm: type the name of the collection, {name!r}, to delete it.")
+    await node.collections.delete(name)
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/collections", 303)
+
+
+def _checked(model: type[ModelT], body: Mapping[str, Any]) -> ModelT:
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise validation_error(error.errors(include_url=False, include_input=False)) from None
+
+
+def _declared(form: FormData) -> dict[str, str]:
+    """`key: type` lines of the form."""
+    declared = {}
+    for line in field(form, "metadata_keys").splitlines():
+        key, colon, kind = (part.strip() for part in line.partition(":"))
+        if key:
+            if not colon or kind not in KEY_TYPES:
+                raise InvalidRequest(
+                    f"metadata_keys: {line[:80]!r} is not a line such as 'year: int'; types: {', '.join(KEY_TYPES)}."
+                )
+            declared[key] = kind
+    return declared
+
+
+def _number(form: FormData, name: str) -> int | None:
+    text = field(form, name).strip()
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise InvalidRequest(f"{name}: {text[:40]!r} is not a whole number.") from None
+
+
+def _to(request: Request, name: str) -> RedirectResponse:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/collections/{name}", 303)

@@ -1,0 +1,136 @@
+"""What the two stages did to the hits of one answer, as lines and bars of a drawing. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from app.http.schemas.answer import HitOut, SearchOut
+
+RECALL: Final = ("fused", "dense", "sparse")
+"""Stages whose rank is the rank in recall, the deciding one first."""
+ROW: Final = 26
+TOP: Final = 24
+LEFT, RIGHT, WIDTH = 40, 220, 260
+BELOW_STEP: Final = 16
+"""Between ranks that lie deeper than the answer is long: these are drawn one under the other, in their order."""
+BAR_WIDTH: Final = 600
+REASONS: Final[Mapping[str, str]] = {
+    "not_requested": "the request did not ask for it",
+    "no_candidates": "recall found nothing",
+    "budget": "the request's time budget was used up",
+    "deadline": "the node's deadline for a search was reached",
+    "model_language": "the model was not made for the language of the question",
+    "no_sparse_index": "the vector store has no index of words (BM25)",
+    "engine_dead": "the model's engine is not running; it is being restarted",
+    "engine_failed": "the model's engine failed on this request",
+}
+"""Why a stage did less than it might have, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One hit: from its rank in recall to its place in the answer."""
+
+    place: int
+    recalled: int
+    y_from: float
+    y_to: float
+    direction: Literal["up", "down", "same"]
+    title: str
+
+    @property
+    def moved(self) -> int:
+        return abs(self.recalled - self.place)
+
+
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    lines: Sequence[Line]
+    width: int
+    height: float
+    left: int
+    right: int
+    limit: float | None
+    """Height of the line below which ranks have no row of their own; None where no hit came from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A share of the time bar."""
+
+    stage: str
+    ms: float
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Of a hit's text: what is to be marked, and what is not."""
+
+    text: str
+    marked: bool
+
+
+def recall_rank(hit: HitOut) -> int | None:
+    """The rank that the first stage gave; None for a hit without one."""
+    return next((hit.ranks[stage] for stage in RECALL if stage in hit.ranks), None)
+
+
+def slopes(answer: SearchOut) -> Slopes:
+    """Ranks up to the length of the answer have a row each, on both sides; deeper ones follow below in their order."""
+    shown = len(answer.hits)
+    bottom = TOP + (shown - 1) * ROW
+    ranks = [recall_rank(hit) for hit in answer.hits]
+    deep = sorted(rank for rank in ranks if rank is not None and rank > shown)
+
+    def height(rank: int) -> float:
+        if rank <= shown:
+            return TOP + (rank - 1) * ROW
+        return bottom + ROW + deep.index(rank) * BELOW_STEP
+
+    lines = []
+    for place, hit in enumerate(answer.hits, start=1):
+        recalled = recall_rank(hit)
+        if recalled is None:
+            continue
+        direction: Literal["up", "down", "same"] = "same" if recalled == place else "up" if recalled > place else "down"
+        title = hit.title or hit.document_id
+        lines.append(Line(place, recalled, height(recalled), height(place), direction, title))
+    end = bottom + ROW + len(deep) * BELOW_STEP
+    return Slopes(lines, WIDTH, end, LEFT, RIGHT, bottom + ROW / 2 if deep else None)
+
+
+def time_bar(timings: Mapping[str, float]) -> list[Part]:
+    """Embedding, recall, reranking and the rest, in shares of BAR_WIDTH; together they are the total."""
+    total = max(timings["total"], 0.001)
+    stages = {stage: timings[stage] for stage in ("embed", "recall", "rerank")}
+    stages["other"] = max(total - sum(stages.values()), 0.0)
+    parts, x = [], 0.0
+    scale = BAR_WIDTH / max(total, sum(stages.values()))
+    for stage, ms in stages.items():
+        width = ms * scale
+        parts.append(Part(stage, ms, round(x, 2), round(width, 2)))
+        x += width
+    return parts
+
+
+def pieces(hit: HitOut) -> list[Piece]:
+    """The hit's text, its highlighted sentences marked."""
+    marks = sorted(
+        (max(each.start - hit.start, 0), min(each.end - hit.start, len(hit.text))) for each in hit.highlights or []
+    )
+    found, done = [], 0
+    for start, end in marks:
+        start = max(start, done)
+        if start < end:
+            found += [Piece(hit.text[done:start], False), Piece(hit.text[start:end], True)]
+            done = end
+    return [piece for piece in (*found, Piece(hit.text[done:], False)) if piece.text]
+
+
+def moved_between(first: SearchOut, second: SearchOut) -> dict[str, tuple[int | None, int | None]]:
+    """Places of every chunk in the two answers, in the order of the second; None where it is not in one."""
+    before = {hit.chunk_id: place for place, hit in enumerate(first.hits, start=1)}
+    after = {hit.chunk_id: place for place, hit in enumerate(second.hits, start=1)}
+    return {chunk: (before.get(chunk), after.get(chunk)) for chunk in (*after, *(c for c in before if c not in after))}

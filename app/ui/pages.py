@@ -1,0 +1,13 @@
+"""The routers of the page: those that need a key, and those that let people in."""
+
+from app.ui import account, assets, collections, documents, evaluation, jobs, search, system
+
+PUBLIC_PAGES = (assets.router, account.router)
+PAGES = (
+    search.router,
+    documents.router,
+    collections.router,
+    jobs.router,
+    evaluation.router,
+    system.router,
+)

@@ -1,0 +1,46 @@
+"""What a document became: its chunks in their order, and its text as the chunks hold it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.node.node import Node
+from ingestion.types import Collection, DocumentRecord
+from retrieval.types import Chunk
+
+MAX_CHUNKS: Final = 500
+"""That a page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk as the page shows it: what it repeats of the one before, and the rest."""
+
+    chunk: Chunk
+    repeated: str
+    rest: str
+
+
+async def passages_of(
+    node: Node, collection: Collection, record: DocumentRecord, *, first: int = 0, limit: int = MAX_CHUNKS
+) -> list[Passage]:
+    """At most `limit` chunks of the document, from number `first` on, in their order. Raises StoreUnavailable."""
+    last = min(record.chunks, first + limit)
+    found = await node.components.store.chunks(collection.store_name, {record.document.id: range(first, last)})
+    return with_overlap(sorted(found.values(), key=lambda chunk: chunk.ordinal))
+
+
+def with_overlap(chunks: Sequence[Chunk]) -> list[Passage]:
+    """`chunks` in their order. What a chunk shares with the end of the one before is told from offsets."""
+    passages, end = [], 0
+    for chunk in chunks:
+        shared = min(max(end - chunk.start, 0), len(chunk.text))
+        passages.append(Passage(chunk, chunk.text[:shared], chunk.text[shared:]))
+        end = max(end, chunk.end)
+    return passages
+
+
+async def text_of(node: Node, collection: Collection, record: DocumentRecord) -> str:
+    """The document's text as its chunks hold it, overlaps once; white space between chunks is a line break."""
+    every = await passages_of(node, collection, record, limit=record.chunks)
+    return "\n".join(passage.rest for passage in every if passage.rest)

@@ -1,0 +1,119 @@
+"""From a template and its values to an answer, and from an error to a page that says what was wrong."""
+
+import json
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.datastructures import FormData
+
+from app import ROOT
+from app.errors import STATUS, validation_error
+from app.http.routes.dependencies import ServingNode
+from app.http.uploads import UploadRoute
+from app.node.node import Node
+from app.ui import session
+from app.ui.language import language_of, translator
+from retrieval.errors import TandemError
+
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+PAGE_KEY: Final = "page"
+"""Name of the installation's key that tokens are made with."""
+
+_templates: Final = Environment(
+    loader=FileSystemLoader(ROOT / "app" / "ui" / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters["path"] = lambda text: quote(str(text), safe="/")
+_templates.filters["when"] = lambda at: at.strftime("%Y-%m-%d %H:%M:%S") if isinstance(at, datetime) else ""
+_templates.filters["compact"] = lambda value: json.dumps(value, ensure_ascii=False)
+_templates.filters["bytes"] = lambda size: (
+    f"{size / 2**20:.1f} MB" if size >= 2**20 else f"{size / 1024:.1f} KB" if size >= 1024 else f"{size} B"
+)
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """The template in the language of the request. Every value is escaped."""
+    language = language_of(request)
+    text = _templates.get_template(template).render(
+        base=request.scope.get("root_path", ""),
+        path=request.url.path,
+        here=str(request.url.path) + (f"?{request.url.query}" if request.url.query else ""),
+        language=language,
+        t=translator(language),
+        signed_in=session.COOKIE in request.cookies,
+        csrf=getattr(request.state, "csrf", ""),
+        **values,
+    )
+    return HTMLResponse(text, status, HEADERS)
+
+
+def error_page(request: Request, error: TandemError) -> HTMLResponse:
+    return render(request, "error.html", STATUS.get(error.code, 500), error=error)
+
+
+class PageRoute(APIRoute):
+    """A route of the page: what goes wrong is told as a page, in words."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def as_page(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except TandemError as error:
+                return error_page(request, error)
+            except RequestValidationError as error:
+                return error_page(request, validation_error(error.errors()))
+
+        return as_page
+
+
+class UploadPageRoute(PageRoute, UploadRoute):
+    """One that takes files."""
+
+
+async def page_node(request: Request, node: ServingNode) -> Node:
+    """The node, and the session's token in the request's state for the forms of the page."""
+    request.state.secret = await _secret(request, node)
+    request.state.csrf = session.token_of(request.state.secret, request)
+    return node
+
+
+async def _secret(request: Request, node: Node) -> bytes:
+    kept = getattr(request.app.state, "page_secret", None)
+    if kept is None:
+        kept = request.app.state.page_secret = await node.components.catalog.secret(PAGE_KEY)
+    return bytes(kept)
+
+
+PageNode = Annotated[Node, Depends(page_node)]
+
+
+async def checked_form(request: Request, *, max_files: int = 0) -> FormData:
+    """The form of a change, once it is certain that this page sent it. Raises OriginNotAllowed."""
+    session.check_origin(request)
+    form = await request.form(max_files=max_files, max_fields=64)
+    session.check_token(request.state.secret, request, form)
+    return form
+
+
+def field(form: FormData, name: str, default: str = "") -> str:
+    """A text field; `default` where it is absent or a file."""
+    value = form.get(name, default)
+    return value if isinstance(value, str) else default

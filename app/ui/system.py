@@ -1,0 +1,86 @@
+"""The system: whether it is ready and why not, what it computes now, and whether its stores agree."""
+
+from asyncio import timeout
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+
+from app.http.callers import unless_gone
+from app.http.routes.dependencies import NodeMetrics, NodeRunner, SearchAdmission
+from app.http.telemetry import Metrics
+from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
+from retrieval.errors import Unavailable
+
+router = APIRouter(prefix="/ui/system", include_in_schema=False, route_class=PageRoute)
+
+QUEUE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that the page keeps a short history of."""
+
+    name: str
+    value: float | None
+    unit: str = ""
+
+
+@router.get("")
+async def system_page(request: Request, node: PageNode, runner: NodeRunner) -> Response:
+    problems = runner.problems()
+    parts = (*node.parts, "self_test")
+    checks = {**dict.fromkeys(parts), **problems}
+    return render(
+        request,
+        "system.html",
+        checks=checks,
+        selftest=node.selftest.checks if node.selftest else (),
+        models={
+            "embed": node.components.embedder.fingerprint.model,
+            "rerank": node.components.reranker.model,
+        },
+        capabilities=node.capabilities,
+        report=None,
+    )
+
+
+@router.get("/live")
+async def live(request: Request, node: PageNode, metrics: NodeMetrics, admission: SearchAdmission) -> Response:
+    """The numbers of this moment, as a fragment of the page."""
+    queued: int | None = None
+    try:
+        async with timeout(QUEUE_SECONDS):
+            queued = await node.components.catalog.queue_depth()
+    except (Unavailable, TimeoutError):
+        queued = None
+    figures = [
+        Figure("documents waiting", queued),
+        Figure("work of searches under way", round(admission.seconds, 2), "s"),
+        Figure("searches answered", _count(metrics, "/search")),
+    ]
+    if gate := node.components.gate:
+        state = gate.state()
+        figures += [
+            Figure("search calls computing", state.interactive),
+            Figure("ingestion slices computing", state.bulk_slices),
+            Figure("ingestion tokens allowed at once", state.bulk_bound),
+            Figure("ingestion tokens per second", round(state.bulk_tokens_per_second)),
+        ]
+    return render(request, "system_live.html", figures=figures)
+
+
+@router.post("/audit")
+async def audit(request: Request, node: PageNode) -> Response:
+    form = await checked_form(request)
+    report = await unless_gone(request, node.auditor.run(repair=field(form, "repair") == "on"))
+    return render(request, "audit.html", report=report, clean=report.clean)
+
+
+def _count(metrics: Metrics, route: str) -> float:
+    """Requests of a route that were answered, well or badly."""
+    return sum(
+        sample.value
+        for metric in metrics.requests.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels.get("route") == route
+    )

@@ -1,0 +1,311 @@
+"""The page over HTTP: what it shows, what it refuses, and that it goes no way around the services."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import AsyncIterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+from retrieval.evaluation.datasets import load_collection
+from tests.support.node import NodeUnderTest, running
+
+NASTY = '<script>alert("x")</script><img src=x onerror=alert(1)>\'"&'
+
+
+@pytest.fixture(scope="module")
+async def page(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeUnderTest]:
+    async with running(tmp_path_factory.mktemp("page"), max_documents=50) as node:
+        await node.ingest(
+            *(
+                {"id": f"harbour/{number}.txt", "title": f"Harbour {number}", "text": f"Lantern and harbour {number}."}
+                for number in range(8)
+            ),
+            {"id": f"nasty{NASTY}", "title": NASTY, "text": f"Harbour {NASTY}", "metadata": {"note": NASTY}},
+        )
+        yield node
+
+
+class _Handlers(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [f"{tag} {name}" for name, _ in attrs if name.startswith("on") or name == "style"]
+
+
+def handlers(text: str) -> list[str]:
+    """Attributes of the page that would run a script or set a style."""
+    parser = _Handlers()
+    parser.feed(text)
+    return parser.found
+
+
+def token(text: str) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', text)
+    assert found
+    return found[1]
+
+
+async def test_a_search_shows_what_both_stages_did(page: NodeUnderTest) -> None:
+    answer = await page.http.get("/", params={"q": "harbour 3", "top_k": "4"})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+    hits = re.findall(r'<li id="hit-(\d+)">', answer.text)
+    assert hits == ["1", "2", "3", "4"]
+    assert "harbour/3.txt" in answer.text
+    assert answer.text.count("<line ") >= 4
+    for stage in ("embed", "recall", "rerank", "other"):
+        assert f'class="key {stage}"' in answer.text
+    assert "orders the answer" in answer.text
+    assert "TandemRetriever(url=&#39;http://127.0.0.1&#39;" in answer.text
+
+
+async def test_what_was_degraded_is_said_in_words(page: NodeUnderTest) -> None:
+    answer = await page.http.get("/", params={"q": "harbour", "rerank": "off"})
+    assert "the request did not ask for it" in answer.text
+
+
+async def test_filters_are_built_from_fields(page: NodeUnderTest) -> None:
+    query = {"q": "harbour", "filter_key": "document_id", "filter_op": "eq", "filter_value": "harbour/5.txt"}
+    answer = await page.http.get("/", params=query)
+    assert re.findall(r'<li id="hit-(\d+)">', answer.text) == ["1"]
+    wrong = await page.http.get("/", params={"q": "harbour", "candidates": "many"})
+    assert "candidates: &#39;many&#39; is not a number." in wrong.text
+
+
+async def test_two_settings_side_by_side(page: NodeUnderTest) -> None:
+    answer = await page.http.get("/ui/compare", params={"q": "harbour 3", "mode": "sparse", "b_mode": "dense"})
+    assert answer.text.count('<ol class="hits brief">') == 2
+    assert "hits have another place in B than in A." in answer.text
+    # What the second column leaves out, the first one says.
+    same = await page.http.get("/ui/compare", params={"q": "harbour 3", "mode": "sparse"})
+    assert re.search(r"<p>0 / \d+ hits have another place", same.text)
+
+
+@pytest.mark.parametrize("path", ["/", "/ui/documents", "/ui/document", "/ui/jobs", "/ui/compare"])
+async def test_text_of_documents_is_never_markup(page: NodeUnderTest, path: str) -> None:
+    answer = await page.http.get(path, params={"q": f"harbour {NASTY}", "id": f"nasty{NASTY}", "top_k": "50"})
+    assert answer.status_code == 200
+    assert NASTY not in answer.text
+    assert "<script>alert" not in answer.text
+    assert "<img src=x" not in answer.text
+    if path in ("/", "/ui/documents", "/ui/document"):
+        assert NASTY in unescape(answer.text)
+    assert handlers(answer.text) == []
+
+
+async def test_a_document_shows_its_chunks_and_its_original(page: NodeUnderTest) -> None:
+    text = "\n\n".join(f"Paragraph {number} of the long text tells of its own subject." for number in range(200))
+    await page.ingest({"id": "long", "text": text}, chunking={"max_tokens": 64, "overlap": 16})
+    answer = await page.http.get("/ui/document", params={"id": "long"})
+    chunks = re.findall(r'<section class="chunk"', answer.text)
+    record = (await page.http.get("/documents/long")).json()
+    assert len(chunks) == record["chunks"] > 5
+    assert '<span class="repeated">' in answer.text
+    # Overlaps left out, the blocks are the text again.
+    shown = re.sub(r'<span class="repeated">.*?</span>', "", answer.text, flags=re.DOTALL)
+    blocks = re.findall(r'<p class="text">(.*?)</p>', shown, flags=re.DOTALL)
+    assert "".join(unescape("".join(blocks)).split()) == "".join(text.split())
+    original = await page.http.get("/ui/original", params={"id": "long"})
+    assert original.content.decode() == text
+    assert original.headers["content-disposition"].startswith("attachment")
+
+
+async def test_files_are_ingested_watched_and_deleted(page: NodeUnderTest) -> None:
+    form = token((await page.http.get("/ui/documents")).text)
+    files = [
+        (
+            "files",
+            ("a/one.txt", b"The first lighthouse."),
+        ),
+        ("files", ("a/two.txt", b"The second lighthouse.")),
+    ]
+    sent = await page.http.post("/ui/upload", data={"csrf": form, "collection": "docs"}, files=files)
+    assert sent.status_code == 303
+    job = sent.headers["location"]
+
+    await page.http.get(f"{job}/events")  # which end with the job
+    events = await page.http.get(f"{job}/events")
+    assert events.text.startswith("event: ended")
+    told = (await page.http.get(job)).text
+    assert "one.txt" in told
+    assert job.rpartition("/")[2][:12] in (await page.http.get("/ui/jobs")).text
+    gone = await page.http.post("/ui/document/delete", data={"csrf": form, "collection": "docs", "id": "a/one.txt"})
+    assert gone.status_code == 303
+    assert (await page.http.get("/documents/a/one.txt")).status_code == 404
+
+
+async def test_a_failed_document_is_tried_again(page: NodeUnderTest) -> None:
+    form = token((await page.http.get("/ui/documents")).text)
+    sent = await page.http.post(
+        "/ui/upload", data={"csrf": form, "collection": "docs"}, files={"files": ("broken.pdf", b"%PDF-1.7 broken")}
+    )
+    job = sent.headers["location"]
+
+    await page.http.get(f"{job}/events")  # which end with the job
+    assert "Try the failed documents again" in (await page.http.get(job)).text
+    again = await page.http.post(f"{job}/retry", data={"csrf": form})
+    assert again.status_code == 303
+    assert again.headers["location"] != job
+
+
+async def test_collections_are_created_and_deleted(page: NodeUnderTest) -> None:
+    form = token((await page.http.get("/ui/collections")).text)
+    fields = {"csrf": form, "name": "manuals", "language": "zh", "max_tokens": "128", "metadata_keys": "year: int"}
+    made = await page.http.post("/ui/collections", data=fields)
+    assert made.headers["location"] == "/ui/collections/manuals"
+    shown = (await page.http.get("/ui/collections/manuals")).text
+    assert "year: int" in shown
+    refused = await page.http.post("/ui/collections/manuals/delete", data={"csrf": form, "confirm": "docs"})
+    assert refused.status_code == 422
+    assert (await page.http.get("/collections/manuals")).status_code == 200
+    gone = await page.http.post("/ui/collections/manuals/delete", data={"csrf": form, "confirm": "manuals"})
+    assert gone.status_code == 303
+    assert (await page.http.get("/collections/manuals")).status_code == 404
+
+
+async def test_the_system_is_shown_and_audited(page: NodeUnderTest) -> None:
+    text = (await page.http.get("/ui/system")).text
+    assert text.count(">works<") >= 6
+    assert "documents waiting" in (await page.http.get("/ui/system/live")).text
+    audited = await page.http.post("/ui/system/audit", data={"csrf": token(text)})
+    assert "Catalog, store and originals agree." in audited.text
+
+
+async def test_judgements_become_a_judged_collection(page: NodeUnderTest, tmp_path: Path) -> None:
+    form = token((await page.http.get("/", params={"q": "harbour"})).text)
+    judged = [
+        {"query": "harbour 3", "document_id": "harbour/3.txt", "relevant": True},
+        {"query": "harbour 3", "document_id": "harbour/4.txt", "relevant": False},
+    ]
+    body = json.dumps({"collection": "docs", "judgements": judged})
+    answer = await page.http.post("/ui/judgements", data={"csrf": form, "judgements": body})
+    assert answer.status_code == 200, answer.text
+    zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path)
+    collection = load_collection(tmp_path)
+    assert list(collection.queries.values()) == ["harbour 3"]
+    assert [(qrel.doc_id, qrel.relevance) for qrel in collection.qrels] == [("harbour/3.txt", 1), ("harbour/4.txt", 0)]
+    assert "Lantern and harbour 3." in [passage.text for passage in collection.passages]
+
+
+TAKE_FILES = ("/ui/upload", "/ui/evaluation")
+CHANGES = [
+    "/ui/upload",
+    "/ui/document/delete",
+    "/ui/document/reingest",
+    "/ui/judgements",
+    "/ui/collections",
+    "/ui/collections/docs/delete",
+    "/ui/collections/docs/reembed",
+    "/ui/collections/docs/rollback",
+    "/ui/jobs/x/cancel",
+    "/ui/jobs/x/retry",
+    "/ui/system/audit",
+    "/ui/evaluation",
+]
+
+
+@pytest.mark.parametrize("path", CHANGES)
+async def test_a_change_needs_the_session_s_token(page: NodeUnderTest, path: str) -> None:
+    for fields in ({}, {"csrf": "0" * 64}):
+        data = {**fields, "collection": "docs", "id": "harbour/1.txt"}
+        files = {"files": ("a.txt", b"a")} if path in TAKE_FILES else None
+        answer = await page.http.post(path, data=data, files=files)
+        assert answer.status_code == 403, path
+        assert "The page has expired" in answer.text
+    assert (await page.http.get("/documents/harbour/1.txt")).status_code == 200
+
+
+async def test_every_change_of_the_page_is_in_this_list(page: NodeUnderTest) -> None:
+    app = create_app(Settings(), page.components)
+    posted = {
+        route.path
+        for route in app.routes
+        if getattr(route, "path", "").startswith("/ui/") and "POST" in getattr(route, "methods", ())
+    }
+    public = {"/ui/login", "/ui/logout", "/ui/language"}
+    listed = {path.replace("/docs/", "/{name}/").replace("/x/", "/{job_id}/") for path in CHANGES}
+    assert posted - public == listed
+
+
+async def test_a_page_of_another_origin_changes_nothing(page: NodeUnderTest) -> None:
+    form = token((await page.http.get("/ui/documents")).text)
+    for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = await page.http.post("/ui/system/audit", data={"csrf": form}, headers=headers)
+        assert answer.status_code == 403
+
+
+@pytest.fixture(scope="module")
+async def keyed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+    async with running(tmp_path_factory.mktemp("keyed"), api_keys="a-key-of-this-node") as node:
+        yield node.http
+
+
+async def test_a_key_is_asked_for_and_kept_in_a_cookie(keyed: httpx.AsyncClient) -> None:
+    asked = await keyed.get("/?q=harbour")
+    assert asked.status_code == 303
+    assert asked.headers["location"] == "/ui/login?next=%2F%3Fq%3Dharbour"
+    wrong = await keyed.post("/ui/login", data={"key": "guess", "next": "/"})
+    assert (wrong.status_code, "not a key of this node" in wrong.text) == (401, True)
+    right = await keyed.post("/ui/login", data={"key": "a-key-of-this-node", "next": "/?q=harbour"})
+    assert (right.status_code, right.headers["location"]) == (303, "/?q=harbour")
+    cookie = right.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert (await keyed.get("/?q=harbour")).status_code == 200
+    # The cookie opens the page and nothing else: no other site's form can use it on the API.
+    assert (await keyed.get("/collections")).status_code == 401
+    await keyed.post("/ui/logout")
+    assert (await keyed.get("/?q=harbour")).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "wanted", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"]
+)
+async def test_signing_in_leads_nowhere_else(keyed: httpx.AsyncClient, wanted: str) -> None:
+    answer = await keyed.post("/ui/login", data={"key": "a-key-of-this-node", "next": wanted})
+    assert answer.headers["location"] == "/"
+    keyed.cookies.clear()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh-CN"),
+        ("en-GB,zh;q=0.5", "en"),
+        ("fr", "en"),
+        ("", "en"),
+        ("en;q=x,zh;q=0.1", "zh-CN"),
+    ],
+)
+async def test_the_language_is_the_browser_s(page: NodeUnderTest, accepted: str, language: str) -> None:
+    answer = await page.http.get("/", headers={"Accept-Language": accepted})
+    assert f'<html lang="{language}">' in answer.text
+
+
+async def test_the_language_can_be_chosen(page: NodeUnderTest) -> None:
+    await page.http.post("/ui/language", data={"language": "zh", "next": "/ui/jobs"})
+    assert "任务" in (await page.http.get("/ui/jobs", headers={"Accept-Language": "en"})).text
+    page.http.cookies.clear()
+
+
+async def test_nothing_is_loaded_from_elsewhere_and_no_script_is_inline(page: NodeUnderTest) -> None:
+    for path in ("/?q=harbour", "/ui/documents", "/ui/collections", "/ui/jobs", "/ui/system", "/ui/evaluation"):
+        answer = await page.http.get(path)
+        directives = dict(each.strip().split(" ", 1) for each in answer.headers["content-security-policy"].split(";"))
+        assert directives["default-src"] == "'none'"
+        assert directives["script-src"] == directives["style-src"] == directives["connect-src"] == "'self'"
+        for link in re.findall(r'(?:src|href|action|hx-get)="([^"]*)"', answer.text):
+            assert link.startswith(("/", "#")), link
+            assert not link.startswith("//"), link
+        assert re.findall(r"<script(?![^>]*\ssrc=)", answer.text) == []
+        assert handlers(answer.text) == []
