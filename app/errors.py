@@ -50,7 +50,7 @@ class TooManyConnections(TandemError):
     retryable = True
 
 
-class CallerGone(TandemError):
+class CallerDisconnected(TandemError):
     """Nobody is left to read the answer."""
 
     code = "caller_gone"
@@ -121,7 +121,7 @@ TEXT_ERRORS: Mapping[object, type[InvalidRequest]] = {
 
 MAX_PROBLEMS = 20
 """In one answer."""
-MAX_SHOWN_CHARACTERS = 80
+MAX_NAME_CHARACTERS = 80
 """Of a name that the caller made up."""
 RETRY_AFTER_SECONDS = 5
 """Where an error that a retry may mend does not know better."""
@@ -173,7 +173,7 @@ def validation_error(errors: Sequence[Mapping[str, object]]) -> TandemError:
     for error in errors[:MAX_PROBLEMS]:
         place = error["loc"]
         assert isinstance(place, tuple)
-        field = ".".join(str(part)[:MAX_SHOWN_CHARACTERS] for part in place if part != "body") or "body"
+        field = ".".join(str(part)[:MAX_NAME_CHARACTERS] for part in place if part != "body") or "body"
         message = str(error["msg"])
         if error["type"] == "json_invalid":
             return InvalidJson(f"The body is not valid JSON: {message}.")

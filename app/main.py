@@ -8,17 +8,17 @@ from fastapi import Depends, FastAPI
 
 from app.http import error_handlers
 from app.http.limits import Admission
-from app.http.openapi import described
+from app.http.openapi import create_api
 from app.http.routes import docs_page, health
 from app.http.routes.dependencies import body_as_declared, caller
 from app.http.routes.guarded import GUARDED
 from app.http.security.access import Access
 from app.http.security.api_keys import ApiKeys
 from app.http.security.origins import OriginCheck
-from app.http.server.bodies import Bodies, BodyBounds, BodyBudget
-from app.http.server.in_flight import EndsWithTheNode, UnderWay
+from app.http.server.bodies import BodyBounds, BodyBudget, BodyLimitMiddleware
+from app.http.server.in_flight import InFlightMiddleware, InFlightRequests
 from app.http.server.occupancy import Occupancy
-from app.http.telemetry import Metrics, Observed
+from app.http.telemetry import Metrics, TelemetryMiddleware
 from app.mcp.endpoint import McpEndpoint
 from app.mcp.over_services import OverServices
 from app.mcp.server import build_server
@@ -63,7 +63,7 @@ def create_app(
             finally:
                 await runner.stop()
 
-    app = described(lifespan=lifespan)
+    app = create_api(lifespan=lifespan)
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.admission = Admission(settings.max_candidates_in_flight, "candidates", settings.search_deadline_seconds)
@@ -73,7 +73,7 @@ def create_app(
         per_address=settings.max_streams_per_address,
         trusted=settings.trusted_proxies,
     )
-    app.state.under_way = UnderWay()
+    app.state.in_flight = InFlightRequests()
     error_handlers.install(app)
     app.include_router(health.router)
     app.include_router(docs_page.router)
@@ -87,12 +87,12 @@ def create_app(
 
     max_body = settings.max_body_mb * 2**20
     bounds, budget = BodyBounds(max_body, settings.max_documents), BodyBudget(BODIES_AT_ONCE * max_body)
-    app.add_middleware(Bodies, bounds=bounds, budget=budget)
+    app.add_middleware(BodyLimitMiddleware, bounds=bounds, budget=budget)
     app.state.keys = keys = ApiKeys(settings.api_keys, settings.api_keys_file, internal=internal_key)
     app.add_middleware(Access, keys=keys)
     # The name it listens on is one of its names; with keys, none is checked unless names were given.
-    names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.asks_for_keys else ()
-    app.add_middleware(EndsWithTheNode, under_way=app.state.under_way)
-    app.add_middleware(OriginCheck, allowed_hosts=names, keyless=not settings.asks_for_keys)
-    app.add_middleware(Observed, metrics=metrics)
+    names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.requires_keys else ()
+    app.add_middleware(InFlightMiddleware, in_flight=app.state.in_flight)
+    app.add_middleware(OriginCheck, allowed_hosts=names, keyless=not settings.requires_keys)
+    app.add_middleware(TelemetryMiddleware, metrics=metrics)
     return app

@@ -262,7 +262,7 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def asks_for_keys(self) -> bool:
+    def requires_keys(self) -> bool:
         """Whether callers need an API key."""
         return bool(self.api_keys or self.api_keys_file)
 

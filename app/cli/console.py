@@ -51,11 +51,11 @@ def bar(console: Console) -> Progress:
     )
 
 
-def step_teller(console: Console, status: Status) -> Callable[[str], None]:
+def step_reporter(console: Console, status: Status) -> Callable[[str], None]:
     """Shows steps in the spinner of a terminal; elsewhere prints each one once."""
     last = ""
 
-    def tell(step: str) -> None:
+    def report(step: str) -> None:
         nonlocal last
         if step == last:
             return
@@ -65,7 +65,7 @@ def step_teller(console: Console, status: Status) -> Callable[[str], None]:
         else:
             console.print(step, markup=False)
 
-    return tell
+    return report
 
 
 class ProgressLog:
@@ -73,14 +73,16 @@ class ProgressLog:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._started = self._told = monotonic()
+        self._started = self._last_report = monotonic()
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Prints `line` unless another was printed a moment ago."""
         now = monotonic()
-        if animated(self._console) or now - self._told <= max(LOG_EVERY_SECONDS, LOG_SHARE * (now - self._started)):
+        if animated(self._console) or now - self._last_report <= max(
+            LOG_EVERY_SECONDS, LOG_SHARE * (now - self._started)
+        ):
             return
-        self._told = now
+        self._last_report = now
         self._console.print(line, markup=False)
 
 
@@ -89,7 +91,7 @@ def counted(items: Collection[T], title: str, console: Console) -> Iterator[T]:
     log = ProgressLog(console)
     shown = track(items, title, console=console, disable=not animated(console), transient=True)
     for number, item in enumerate(shown):
-        log.tell(f"{title}: {number} of {len(items)}")
+        log.report(f"{title}: {number} of {len(items)}")
         yield item
 
 

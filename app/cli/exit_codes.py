@@ -14,9 +14,9 @@ from app.cli.client.node_client import START_HINT
 from langchain_tandem.client import InvalidSetting, NodeUnreachable, Refused, TandemClientError
 from retrieval.errors import InvalidRequest, TandemError
 
-OF_THIS_MACHINE = ("configuration", "model_unavailable", "device_unknown", "unsupported", "node_failed")
+LOCAL_CODES = ("configuration", "model_unavailable", "device_unknown", "unsupported", "node_failed")
 """Codes of errors that no node has to do with."""
-JSON_WANTED = "tandem.json"
+JSON_REQUESTED = "tandem.json"
 """Key in a context's `meta`: the result goes to stdout as JSON, and so does an error."""
 JSON_INTO_FILES = ("eval", "bench")
 """Commands whose `--json` takes the name of a file, `-` for stdout."""
@@ -57,7 +57,7 @@ def exit_status(error: TandemError | TandemClientError) -> Exit:
         return Exit.USAGE
     if isinstance(error, TandemClientError):
         return Exit.FAILURES
-    return Exit.MACHINE if error.code in OF_THIS_MACHINE else Exit.FAILURES
+    return Exit.MACHINE if error.code in LOCAL_CODES else Exit.FAILURES
 
 
 def error_record(error: TandemError | TandemClientError) -> dict[str, Any]:
@@ -87,28 +87,28 @@ class TandemGroup(TyperGroup):
     on stdout as well, so that stdout holds one JSON document however the command ends."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        given = list(ctx.args)
+        arguments = list(ctx.args)
         try:
             return super().invoke(ctx)
         except (TandemError, TandemClientError) as error:
-            _tell(f"{error.message} {START_HINT}" if isinstance(error, NodeUnreachable) else error.message)
-            if ctx.meta.get(JSON_WANTED):
+            _print_error(f"{error.message} {START_HINT}" if isinstance(error, NodeUnreachable) else error.message)
+            if ctx.meta.get(JSON_REQUESTED):
                 print_json(error_record(error))
             raise typer.Exit(exit_status(error)) from error
         except TyperException as error:  # shown by typer
             message = getattr(error, "format_message", error.__str__)
-            flagged = "--json" in given and ctx.invoked_subcommand not in JSON_INTO_FILES
-            if ctx.meta.get(JSON_WANTED) or flagged:
+            requested = "--json" in arguments and ctx.invoked_subcommand not in JSON_INTO_FILES
+            if ctx.meta.get(JSON_REQUESTED) or requested:
                 print_json({"error": {"code": InvalidRequest.code, "message": message(), "detail": {}}})
             raise
         except OSError as error:
             if error.filename is None:
                 raise
-            _tell(f"{error.filename}: {error.strerror}.")
-            if ctx.meta.get(JSON_WANTED):
+            _print_error(f"{error.filename}: {error.strerror}.")
+            if ctx.meta.get(JSON_REQUESTED):
                 print_json(error_record(InvalidRequest(f"{error.filename}: {error.strerror}.")))
             raise typer.Exit(Exit.USAGE) from error
 
 
-def _tell(message: str) -> None:
+def _print_error(message: str) -> None:
     Console(stderr=True).print(f"tandem: {message}", markup=False, highlight=False, soft_wrap=True)

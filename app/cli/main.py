@@ -10,7 +10,7 @@ import typer
 
 from app.cli.bench.commands import bench_app
 from app.cli.client.collections import collections_app
-from app.cli.client.commands import asking_app
+from app.cli.client.commands import client_app
 from app.cli.client.documents import documents_app
 from app.cli.client.jobs import jobs_app
 from app.cli.console import results
@@ -80,7 +80,7 @@ def demo() -> None:
     raise typer.Exit(run_demo(load_settings(), results()))
 
 
-app.add_typer(asking_app)
+app.add_typer(client_app)
 app.add_typer(collections_app, name="collections")
 app.add_typer(documents_app, name="documents")
 app.add_typer(jobs_app, name="jobs")

@@ -6,20 +6,20 @@ from typing import Annotated
 import typer
 
 from app.cli.completion import collection_names
-from app.cli.exit_codes import JSON_WANTED
+from app.cli.exit_codes import JSON_REQUESTED
 
 NODE = "http://127.0.0.1:8080"
 """Where `tandem serve` listens unless told otherwise."""
 STDOUT = Path("-")
 
 
-def _json_wanted(ctx: typer.Context, wanted: bool) -> bool:
-    ctx.meta[JSON_WANTED] = wanted
-    return wanted
+def _request_json(ctx: typer.Context, requested: bool) -> bool:
+    ctx.meta[JSON_REQUESTED] = requested
+    return requested
 
 
 def _json_file(ctx: typer.Context, path: Path | None) -> Path | None:
-    ctx.meta[JSON_WANTED] = path == STDOUT
+    ctx.meta[JSON_REQUESTED] = path == STDOUT
     return path
 
 
@@ -32,7 +32,7 @@ CollectionName = Annotated[
 Name = Annotated[str, typer.Argument(help="Name of the collection.", autocompletion=collection_names)]
 AsJson = Annotated[
     bool,
-    typer.Option("--json", help="Print the result as JSON, alone on stdout.", is_eager=True, callback=_json_wanted),
+    typer.Option("--json", help="Print the result as JSON, alone on stdout.", is_eager=True, callback=_request_json),
 ]
 JsonFile = Annotated[
     Path | None,

@@ -20,7 +20,7 @@ def seconds_to_embed(node: Node, embedder: Embedder, inputs: Sequence[str] | Seq
     return node.embed_pace.seconds(expected_tokens(texts, window) + ids)
 
 
-def embeds_whatever(node: Node, lane: Lane) -> bool:
+def admits_any_size(node: Node, lane: Lane) -> bool:
     """Whether an idle node takes a request of any size: bulk work has to be done, however long it takes, and an old
     measurement is no reason to refuse."""
     return lane is Lane.BULK or node.embed_pace.is_older_than(node.search_deadline_seconds)

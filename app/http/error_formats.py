@@ -14,7 +14,7 @@ from retrieval.errors import TandemError
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorShape:
+class ErrorFormat:
     """How a group of routes writes an error."""
 
     model: type[BaseModel]
@@ -32,7 +32,7 @@ class ErrorShape:
         return JSONResponse(self.body(error, status), status, error_headers(error, status))
 
 
-def _ours(error: TandemError, _: int) -> dict[str, object]:
+def _native(error: TandemError, _: int) -> dict[str, object]:
     return error_body(error.code, error.message, error.detail)
 
 
@@ -74,9 +74,9 @@ def _dify(error: TandemError, status: int) -> dict[str, object]:
 BAD_REQUEST = {415: 400, 422: 400, 501: 400}
 """Clients that know no other status for a wrong request."""
 
-OURS = ErrorShape(ErrorBody, _ours)
-OPENAI = ErrorShape(OpenAIErrorOut, _openai, BAD_REQUEST)
-RERANK = ErrorShape(RerankErrorOut, _rerank, BAD_REQUEST)
-COHERE = ErrorShape(CohereErrorOut, _cohere, BAD_REQUEST)
-DIFY = ErrorShape(DifyErrorOut, _dify, {401: 403})
+NATIVE = ErrorFormat(ErrorBody, _native)
+OPENAI = ErrorFormat(OpenAIErrorOut, _openai, BAD_REQUEST)
+RERANK = ErrorFormat(RerankErrorOut, _rerank, BAD_REQUEST)
+COHERE = ErrorFormat(CohereErrorOut, _cohere, BAD_REQUEST)
+DIFY = ErrorFormat(DifyErrorOut, _dify, {401: 403})
 """Dify tells of a wrong key when an endpoint is registered, where the status is 403."""

@@ -9,7 +9,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.errors import InvalidJson, error_body, validation_error
-from app.http.tags import shape_at
+from app.http.tags import error_format_at
 from retrieval.errors import NO_ROOM, InvalidRequest, StoreFull, TandemError
 
 log = structlog.get_logger()
@@ -18,18 +18,18 @@ log = structlog.get_logger()
 def install(app: FastAPI) -> None:
     @app.exception_handler(TandemError)
     async def tandem_error(request: Request, error: TandemError) -> JSONResponse:
-        return shape_at(request.scope).response(error)
+        return error_format_at(request.scope).response(error)
 
     @app.exception_handler(RequestValidationError)
     async def request_error(request: Request, error: RequestValidationError) -> JSONResponse:
-        return shape_at(request.scope).response(validation_error(error.errors()))
+        return error_format_at(request.scope).response(validation_error(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 400:
             is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
             unreadable = InvalidRequest if is_form else InvalidJson
-            return shape_at(request.scope).response(unreadable(f"The body cannot be read: {error.detail}."))
+            return error_format_at(request.scope).response(unreadable(f"The body cannot be read: {error.detail}."))
         code, headers = "invalid_request", error.headers
         if error.status_code == 404:
             code = "route_not_found"
@@ -43,12 +43,12 @@ def install(app: FastAPI) -> None:
     async def defect(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             log.error("the disk is full", path=request.url.path, reason=str(error.strerror))
-            return shape_at(request.scope).response(
+            return error_format_at(request.scope).response(
                 StoreFull("A disk is full (the data folder's, or /tmp): free space.")
             )
         log.error("defect while answering", path=request.url.path, exc_info=error)
         message = "A defect of the service; its log has the details under this request id."
-        return shape_at(request.scope).response(TandemError(message, request_id=request.state.request_id))
+        return error_format_at(request.scope).response(TandemError(message, request_id=request.state.request_id))
 
 
 def _methods_at(app: FastAPI, scope: Scope) -> set[str]:

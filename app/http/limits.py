@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from ingestion.errors import Overloaded
 
 MAX_RETRY_AFTER_SECONDS = 60
-FILLED = 0.8
+MAX_DEADLINE_SHARE = 0.8
 """Of the deadline, at most, by work under way: a speed is an estimate, and whoever is admitted last has to end in time,
 not in part."""
 
@@ -16,9 +16,9 @@ class Admission:
     """Bounds the work that requests have under way, counted in `what` they bring, and in the seconds that it is
     expected to take at the speed that was measured: what could not be answered in time is refused before any work."""
 
-    def __init__(self, capacity: int, what: str, deadline_seconds: float) -> None:
+    def __init__(self, capacity: int, unit: str, deadline_seconds: float) -> None:
         self._capacity = capacity
-        self._what = what
+        self._unit = unit
         self._deadline = deadline_seconds
         self._used = 0
         self._seconds = 0.0
@@ -29,23 +29,23 @@ class Admission:
         return self._seconds
 
     @asynccontextmanager
-    async def admit(self, count: int, seconds: float = 0.0, *, whatever_alone: bool = True) -> AsyncIterator[None]:
+    async def admit(self, count: int, seconds: float = 0.0, *, any_size_when_idle: bool = True) -> AsyncIterator[None]:
         """Raises Overloaded where `count` more would pass the bound, or `seconds` more FILLED of the deadline. An idle
-        node always takes one request, but for one of more than the deadline that is not taken `whatever_alone`."""
+        node always takes one request, but for one of more than the deadline that is not taken `any_size_when_idle`."""
         if self._used and self._used + count > self._capacity:
-            spare = self._used + count - self._capacity
+            excess = self._used + count - self._capacity
             raise Overloaded(
-                f"{self._used} {self._what} are under way; {count} more would pass the bound of {self._capacity}. "
-                f"Try again later, or with fewer {self._what}.",
-                retry_after_s=_retry_after(self._seconds * spare / self._used),
+                f"{self._used} {self._unit} are under way; {count} more would pass the bound of {self._capacity}. "
+                f"Try again later, or with fewer {self._unit}.",
+                retry_after_s=_retry_after(self._seconds * excess / self._used),
             )
         expected = self._seconds + seconds
-        most = self._deadline * FILLED if self._used else self._deadline
-        if expected > most and (self._used or not whatever_alone):
+        limit = self._deadline * MAX_DEADLINE_SHARE if self._used else self._deadline
+        if expected > limit and (self._used or not any_size_when_idle):
             raise Overloaded(
                 f"This would take about {seconds:.3g} s, after {self._seconds:.3g} s of work under way: too much for "
-                f"{self._deadline:g} s (TANDEM_SEARCH_DEADLINE_SECONDS). Try again later, or with fewer {self._what}.",
-                retry_after_s=_retry_after(expected - most),
+                f"{self._deadline:g} s (TANDEM_SEARCH_DEADLINE_SECONDS). Try again later, or with fewer {self._unit}.",
+                retry_after_s=_retry_after(expected - limit),
             )
         self._used += count
         self._seconds += seconds

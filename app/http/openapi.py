@@ -10,11 +10,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from app.errors import example_of, has_retry_after, meaning_of
-from app.http.error_formats import ErrorShape
+from app.http.error_formats import ErrorFormat
 from app.http.routes.dependencies import serving_node
 from app.http.routes.documented import CODES
 from app.http.schemas.ingest import IngestForm, IngestIn, JobEventOut
-from app.http.tags import TAGS, shape_of
+from app.http.tags import TAGS, error_format_of
 
 Json = dict[str, Any]
 
@@ -42,9 +42,9 @@ body at 1 KB a second at least (408 `request_timeout`). What is no HTTP/1.1 is 4
 many 503 `too_many_connections`. A node that stops answers 503 `not_ready` and closes the connection.
 """
 
-MODELS_READ_BY_HAND: tuple[type[BaseModel], ...] = (IngestIn, IngestForm)
+UNDECLARED_REQUEST_MODELS: tuple[type[BaseModel], ...] = (IngestIn, IngestForm)
 """Bodies that a route reads itself: FastAPI does not see them."""
-MODELS_WRITTEN_BY_HAND: tuple[type[BaseModel], ...] = (JobEventOut,)
+UNDECLARED_ANSWER_MODELS: tuple[type[BaseModel], ...] = (JobEventOut,)
 """Parts of streams, likewise."""
 
 WITH_BODY = (
@@ -75,16 +75,16 @@ class Api(FastAPI):
                         operation = schema["paths"][route.path_format][method.lower()]
                         _restore_examples(operation, route)
                         examples |= _complete(
-                            operation, shape_of(route), needs_node=_depends_on(route.dependant, serving_node)
+                            operation, error_format_of(route), needs_node=_depends_on(route.dependant, serving_node)
                         )
-                        if not self.state.settings.asks_for_keys and "security" in operation:
+                        if not self.state.settings.requires_keys and "security" in operation:
                             operation["security"].insert(0, {})
             _complete_components(schema["components"], {tag.errors.model for tag in TAGS}, examples)
         assert self.openapi_schema is not None
         return self.openapi_schema
 
 
-def described(**options: Any) -> Api:
+def create_api(**options: Any) -> Api:
     """The application, without routes."""
     return Api(
         title="Tandem",
@@ -105,12 +105,12 @@ def described(**options: Any) -> Api:
 
 def _restore_examples(operation: Json, route: APIRoute) -> None:
     """FastAPI leaves out whatever is null, in examples as well."""
-    for status, told in route.responses.items():
-        for media_type, media in told.get("content", {}).items():
+    for status, declared in route.responses.items():
+        for media_type, media in declared.get("content", {}).items():
             operation["responses"][str(status)]["content"][media_type]["examples"] = media["examples"]
 
 
-def _complete(operation: Json, shape: ErrorShape, *, needs_node: bool) -> Json:
+def _complete(operation: Json, error_format: ErrorFormat, *, needs_node: bool) -> Json:
     """Adds the errors that follow from what the route is, writes out all of them, and names the headers. Returns the
     examples that the answers refer to."""
     responses: Json = operation["responses"]
@@ -122,11 +122,13 @@ def _complete(operation: Json, shape: ErrorShape, *, needs_node: bool) -> Json:
         codes += found or ()
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys((*codes, *_common_codes(operation, needs_node=needs_node))):
-        by_status.setdefault(shape.status_of(code), []).append(code)
+        by_status.setdefault(error_format.status_of(code), []).append(code)
     examples: Json = {}
     for number, of_status in by_status.items():
-        bodies = {f"{shape.model.__name__}.{code}": shape.body(example_of(code), number) for code in of_status}
-        responses[str(number)] = _error_response(number, of_status, shape.model, bodies)
+        bodies = {
+            f"{error_format.model.__name__}.{code}": error_format.body(example_of(code), number) for code in of_status
+        }
+        responses[str(number)] = _error_response(number, of_status, error_format.model, bodies)
         examples |= {name: {"value": body} for name, body in bodies.items()}
     for response in responses.values():
         response.setdefault("headers", {})["X-Request-ID"] = {"$ref": "#/components/headers/RequestId"}
@@ -166,14 +168,14 @@ def _error_response(status: int, codes: Collection[str], model: type[BaseModel],
 
 
 def _complete_components(components: Json, error_models: Iterable[type[BaseModel]], examples: Json) -> None:
-    read: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in MODELS_READ_BY_HAND]
+    read: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in UNDECLARED_REQUEST_MODELS]
     written: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (model, "serialization") for model in (*MODELS_WRITTEN_BY_HAND, *error_models)
+        (model, "serialization") for model in (*UNDECLARED_ANSWER_MODELS, *error_models)
     ]
     _, found = models_json_schema([*read, *written], ref_template="#/components/schemas/{model}")
     schemas: Json = {**found["$defs"], **components["schemas"]}
-    for of_fastapi in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(of_fastapi, None)
+    for generated in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(generated, None)
     components["schemas"] = dict(sorted(schemas.items()))
     components["headers"] = HEADERS
     components["examples"] = dict(sorted(examples.items()))

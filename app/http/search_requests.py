@@ -12,13 +12,13 @@ from retrieval.search.query import SearchQuery, SearchResult
 from retrieval.search.service import passages_of
 
 
-async def collection_to_search(name: str, node: Node, budget_ms: float | None = None) -> Collection:
+async def find_collection(name: str, node: Node, budget_ms: float | None = None) -> Collection:
     """`budget_ms`: of the search. Raises CollectionNotFound, CatalogUnavailable, BudgetExceeded."""
     deadline = Deadline.of_search(budget_ms, node.search_deadline_seconds)
     return await deadline.of(node.collections.get_recent(name), "catalog")
 
 
-async def ask(
+async def run_queries(
     queries: Sequence[SearchQuery], collection: Collection, node: Node, admission: Admission, metrics: Metrics
 ) -> list[SearchResult]:
     """An answer for each, in their order; they are searched side by side. Admitted by the passages that they may hold
@@ -28,8 +28,8 @@ async def ask(
     passages = sum(passages_of(query) for query in queries)
     seconds = sum(node.search.seconds(query) for query in queries)
     # One search ends with what was reranked in time. Several at once would all end so, if an old measurement is right.
-    whatever = len(queries) == 1 or node.rerank_pace.is_older_than(node.search_deadline_seconds)
-    async with admission.admit(passages, seconds, whatever_alone=whatever):
+    any_size = len(queries) == 1 or node.rerank_pace.is_older_than(node.search_deadline_seconds)
+    async with admission.admit(passages, seconds, any_size_when_idle=any_size):
         results = await side_by_side(node.search.search(collection.store_name, embedder, query) for query in queries)
     for result in results:
         metrics.observe(result)

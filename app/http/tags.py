@@ -6,7 +6,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
 
-from app.http.error_formats import COHERE, DIFY, OPENAI, OURS, RERANK, ErrorShape
+from app.http.error_formats import COHERE, DIFY, NATIVE, OPENAI, RERANK, ErrorFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Tag:
 
     name: str
     description: str
-    errors: ErrorShape = OURS
+    errors: ErrorFormat = NATIVE
     """Another one where the clients of another product parse it."""
 
 
@@ -36,15 +36,15 @@ TAGS = (
 )
 
 
-def shape_of(route: object) -> ErrorShape:
+def error_format_of(route: object) -> ErrorFormat:
     """Of the route's first tag."""
-    shapes = {tag.name: tag.errors for tag in TAGS}
-    return shapes.get(str(route.tags[0]), OURS) if isinstance(route, APIRoute) and route.tags else OURS
+    formats = {tag.name: tag.errors for tag in TAGS}
+    return formats.get(str(route.tags[0]), NATIVE) if isinstance(route, APIRoute) and route.tags else NATIVE
 
 
-def shape_at(scope: Scope) -> ErrorShape:
+def error_format_at(scope: Scope) -> ErrorFormat:
     """Of the route that a request goes to, whether or not it has got there."""
-    return shape_of(route_at(scope))
+    return error_format_of(route_at(scope))
 
 
 def route_at(scope: Scope) -> object:

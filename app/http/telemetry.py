@@ -44,11 +44,11 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         cache_logger_on_first_use=False,
     )
     protocol = logging.getLogger("mcp")
-    protocol.handlers, protocol.propagate = [_Forwarded()], False
+    protocol.handlers, protocol.propagate = [_LibraryLogHandler()], False
     protocol.setLevel(logging.WARNING)
 
 
-class _Forwarded(logging.Handler):
+class _LibraryLogHandler(logging.Handler):
     """What a library logs, in our format: where, and what kind of error. Not its words, which may quote a request."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -128,7 +128,7 @@ class GateCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         state = self._gate.state()
-        for name, what, value in (
+        for name, documentation, value in (
             ("tandem_gate_interactive_calls", "Calls of searches that compute", state.interactive),
             ("tandem_gate_bulk_slices", "Slices of ingestion that compute", state.bulk_slices),
             ("tandem_gate_bulk_tokens", "Their tokens", state.bulk_tokens),
@@ -137,15 +137,15 @@ class GateCollector(Collector):
             ("tandem_gate_bulk_tokens_per_second", "Speed of ingestion without searches", state.bulk_tokens_per_second),
             ("tandem_gate_interactive_seconds", "Time of a typical call of a search", state.interactive_seconds),
         ):
-            yield GaugeMetricFamily(name, what, value)
-        for name, what, value in (
+            yield GaugeMetricFamily(name, documentation, value)
+        for name, documentation, value in (
             ("tandem_gate_bulk_waited_seconds", "Time that ingestion waited for its turns", state.bulk_waited_seconds),
             ("tandem_gate_slices_amid_searches", "Slices on the guaranteed share", state.slices_amid_searches),
         ):
-            yield CounterMetricFamily(name, what, value)
+            yield CounterMetricFamily(name, documentation, value)
 
 
-class Observed:
+class TelemetryMiddleware:
     """ASGI middleware: a request id on the way in and out, and the request's metrics. An event stream is answered when
     it begins; how long it lasts says nothing of the node."""
 
@@ -157,13 +157,13 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.match(given) else uuid4().hex
+        sent_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent_id if REQUEST_ID.match(sent_id) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started = perf_counter()
         status, seconds = 500, None
 
-        async def tagged(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -176,7 +176,7 @@ class Observed:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._app(scope, receive, tagged)
+                await self._app(scope, receive, send_with_id)
             finally:
                 route = getattr(scope.get("route"), "path", "unknown")
                 self._metrics.requests.labels(route, str(status)).inc()

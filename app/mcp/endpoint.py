@@ -12,7 +12,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import Message
 
-from app.http.callers import unless_gone
+from app.http.disconnect import cancel_on_disconnect
 
 
 class McpEndpoint:
@@ -50,9 +50,9 @@ class McpEndpoint:
             await holding
 
     async def answer(self, request: Request) -> Response:
-        """Cancels the work where the caller hangs up. Raises CallerGone."""
+        """Cancels the work where the caller hangs up. Raises CallerDisconnected."""
         body = await request.body()
-        return await unless_gone(request, self._answer(request, body))
+        return await cancel_on_disconnect(request, self._answer(request, body))
 
     async def _answer(self, request: Request, body: bytes) -> Response:
         unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

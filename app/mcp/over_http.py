@@ -8,7 +8,7 @@ from app.cli.client.node_client import Client
 from app.mcp.port import Json
 from langchain_tandem.client.calls import ENDED
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
 """Between looks at a job: most texts are searchable within a second."""
 
 
@@ -27,7 +27,7 @@ class OverHttp:
         job = await asyncio.to_thread(self._client.job, accepted["job_id"], receipts=True)
         while job["state"] not in ENDED and monotonic() < until:
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
             job = await asyncio.to_thread(self._client.job, accepted["job_id"], receipts=True)
         return job
 

@@ -8,7 +8,7 @@ from app.http.schemas.answer import SearchOut
 from app.http.schemas.collections import CollectionOut
 from app.http.schemas.ingest import IngestIn
 from app.http.schemas.query import SearchIn
-from app.http.search_requests import ask, collection_to_search
+from app.http.search_requests import find_collection, run_queries
 from app.http.telemetry import Metrics
 from app.mcp.port import Json
 from app.node.node import Node
@@ -23,9 +23,9 @@ class OverServices:
 
     async def search(self, request: Json) -> Json:
         body, node = SearchIn.model_validate(request), self._serving()
-        collection = await collection_to_search(body.collection, node)
+        collection = await find_collection(body.collection, node)
         queries = [body.to_query(text, collection) for text in body.texts]
-        [result] = await ask(queries, collection, node, self._admission, self._metrics)
+        [result] = await run_queries(queries, collection, node, self._admission, self._metrics)
         return SearchOut.of(result, None, "").model_dump(mode="json", exclude={"request_id"})
 
     async def ingest(self, request: Json, wait_seconds: float) -> Json:

@@ -121,8 +121,8 @@ class Tools:
         try:
             result = await definition.run(definition.arguments.model_validate(arguments))
         except ValidationError as error:
-            wrong = validation_error(error.errors(include_url=False, include_input=False))
-            return _failed(wrong.message), wrong.code
+            invalid = validation_error(error.errors(include_url=False, include_input=False))
+            return _failed(invalid.message), invalid.code
         except TandemError as error:
             return _failed(error.message), error.code
         except TandemClientError as error:
@@ -132,27 +132,27 @@ class Tools:
             return _failed("A defect of the service; its log has the details."), "internal"
         return result, "document_failed" if result.is_error else "ok"
 
-    async def _search(self, asked: SearchArguments) -> CallToolResult:
-        question = {"query": asked.query, "collection": self._place(asked), "top_k": asked.top_k}
-        if asked.filter:
-            question["filter"] = asked.filter
+    async def _search(self, arguments: SearchArguments) -> CallToolResult:
+        question = {"query": arguments.query, "collection": self._collection_of(arguments), "top_k": arguments.top_k}
+        if arguments.filter:
+            question["filter"] = arguments.filter
         answer = SearchAnswer.of(await self._node.search(question))
-        return _answered(answer.as_text(), answer)
+        return _result(answer.as_text(), answer)
 
-    async def _ingest(self, asked: IngestArguments) -> CallToolResult:
-        document = {"text": asked.text, "title": asked.title, "metadata": asked.metadata}
-        if asked.id:
-            document["id"] = asked.id
-        request = {"collection": self._place(asked), "documents": [document]}
+    async def _ingest(self, arguments: IngestArguments) -> CallToolResult:
+        document = {"text": arguments.text, "title": arguments.title, "metadata": arguments.metadata}
+        if arguments.id:
+            document["id"] = arguments.id
+        request = {"collection": self._collection_of(arguments), "documents": [document]}
         answer = IngestAnswer.of(await self._node.ingest(request, WAIT_SECONDS))
-        return _answered(answer.as_text(), answer, failed=answer.error is not None)
+        return _result(answer.as_text(), answer, failed=answer.error is not None)
 
     async def _list_collections(self, _: NoArguments) -> CallToolResult:
         answer = CollectionsAnswer.of(await self._node.collections())
-        return _answered(answer.as_text(), answer)
+        return _result(answer.as_text(), answer)
 
-    def _place(self, asked: SearchArguments | IngestArguments) -> str:
-        return asked.collection if "collection" in asked.model_fields_set else self._collection
+    def _collection_of(self, arguments: SearchArguments | IngestArguments) -> str:
+        return arguments.collection if "collection" in arguments.model_fields_set else self._collection
 
     def _described(self, definition: Definition) -> Tool:
         schema = definition.arguments.model_json_schema()
@@ -174,7 +174,7 @@ class Tools:
         )
 
 
-def _answered(text: str, answer: BaseModel, *, failed: bool = False) -> CallToolResult:
+def _result(text: str, answer: BaseModel, *, failed: bool = False) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=text)],
         structured_content=answer.model_dump(mode="json"),

@@ -130,13 +130,13 @@ class Node:
             parts.catalog, parts.blobs, originals, parts.store, self.embedders, work_arrived=work_arrived
         )
         # Processes know one model. What goes into collections of another one, to which they may be on their way, stays.
-        main = Embedders(parts.embedder)
-        elsewhere = options.workers == 0 or parts.worker_processes is not None
+        main_only = Embedders(parts.embedder)
+        ingests_in_processes = options.workers == 0 or parts.worker_processes is not None
         self._workers = Workers(
             WorkerParts(self.embedders, parts.store, parts.catalog, parts.blobs, parts.parser),
             options.worker,
-            slots=1 if elsewhere else options.workers,
-            takes=(lambda fingerprint: main.named(fingerprint) is None) if elsewhere else None,
+            slots=1 if ingests_in_processes else options.workers,
+            takes=(lambda fingerprint: main_only.named(fingerprint) is None) if ingests_in_processes else None,
             drain=options.drain,
             work_arrived=work_arrived,
             changes=changes,
@@ -176,8 +176,8 @@ class Node:
         async def start(name: str, part: Lifecycle) -> None:
             await until_available(part.start, f"starting the {name}", on_step)
 
-        *others, embedder, reranker = self.parts.items()
-        for each in others:
+        *before_engines, embedder, reranker = self.parts.items()
+        for each in before_engines:
             await start(*each)
         await side_by_side([start(*embedder), start(*reranker)])
         on_step("testing the models")

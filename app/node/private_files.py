@@ -16,7 +16,7 @@ def keep_files_private() -> None:
     os.umask(_OTHERS)
 
 
-def warn_of_readers(folder: Path) -> None:
+def warn_if_readable(folder: Path) -> None:
     """An older folder, or one that somebody else made, may be open to other users. Its owner decides: nothing is
     changed."""
     mode = stat.S_IMODE(folder.stat().st_mode)

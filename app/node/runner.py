@@ -67,9 +67,9 @@ class Runner:
 
     async def _start(self) -> None:
         try:
-            components = await self._build(self._tell)
+            components = await self._build(self._report_step)
             self.node = Node(components, self._options)
-            await self.node.start(self._tell)
+            await self.node.start(self._report_step)
         except TandemError as error:
             log.error("the node cannot start", code=error.code, reason=error.message)
             self._step = f"unable to start: {error.message}"
@@ -83,6 +83,6 @@ class Runner:
         problems = self.problems()
         log.info("not ready" if problems else "ready", **problems)
 
-    def _tell(self, step: str) -> None:
+    def _report_step(self, step: str) -> None:
         log.info(step)
         self._step = step

@@ -24,7 +24,7 @@ from retrieval.processes.vitals import TICK_SECONDS, Vitals
 log = structlog.get_logger()
 
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 30.0
 STABLE_SECONDS = 60.0
 """A process that lived this long ended for a new reason: the pauses begin anew."""
 END_SECONDS = 10.0
@@ -84,7 +84,7 @@ class WorkerProcesses:
             except OSError as error:
                 log.error("worker process not started", reason=str(error))
         self._keeping = [asyncio.create_task(self._keep_running(number)) for number in range(self._count)]
-        self._keeping.append(asyncio.create_task(self._tell(work_arrived)))
+        self._keeping.append(asyncio.create_task(self._announce_work(work_arrived)))
 
     async def stop(self) -> None:
         """Lets the batches under way finish within the drain time. The node has to answer meanwhile: it embeds them."""
@@ -106,22 +106,22 @@ class WorkerProcesses:
             child.close()
 
     async def _spawn(self, number: int) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs, ExitStack() as unless_started:
-            unless_started.callback(ours.close)
+        own_end, child_end = socket.socketpair()
+        with child_end, ExitStack() as unless_started:
+            unless_started.callback(own_end.close)
             process = await asyncio.create_subprocess_exec(
                 *self._command,
-                stdin=theirs.fileno(),
+                stdin=child_end.fileno(),
                 cwd=ROOT,
                 env={**worker_inheritance(), **self._environment},
                 # A Ctrl-C in the terminal is the node's to handle: it lets them drain before it ends itself.
                 start_new_session=True,
             )
             unless_started.pop_all()
-        reader, writer = await asyncio.open_connection(sock=ours)
+        reader, writer = await asyncio.open_connection(sock=own_end)
         self._running[number] = _Child(process, reader, writer)
 
-    async def _tell(self, work_arrived: Changes) -> None:
+    async def _announce_work(self, work_arrived: Changes) -> None:
         while True:
             arrival = work_arrived.upcoming
             await arrival.wait()
@@ -135,7 +135,7 @@ class WorkerProcesses:
             partial(self._ended, number),
             partial(self._spawn, number),
             first_pause_seconds=FIRST_PAUSE_SECONDS,
-            longest_pause_seconds=LONGEST_PAUSE_SECONDS,
+            longest_pause_seconds=MAX_PAUSE_SECONDS,
             stable_seconds=STABLE_SECONDS,
         )
 
@@ -163,13 +163,13 @@ class _Child:
         ending = asyncio.create_task(self.process.wait())
         try:
             while not (await asyncio.wait([ending], timeout=TICK_SECONDS))[0]:
-                if hangs := self._vitals.tick():
-                    log.error("worker process hangs", pid=self.process.pid, reason=hangs)
+                if hang := self._vitals.tick():
+                    log.error("worker process hangs", pid=self.process.pid, reason=hang)
                     os.killpg(
                         self.process.pid, signal.SIGKILL
                     )  # with its parsers; not reaped yet, so the number is its own
                     await asyncio.wait([ending], timeout=END_SECONDS)
-                    return f"it {hangs} and was killed"
+                    return f"it {hang} and was killed"
             return f"it ended with status {ending.result()}"
         finally:
             ending.cancel()

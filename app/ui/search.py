@@ -12,11 +12,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import URL
 
-from app.http.callers import unless_gone
+from app.http.disconnect import cancel_on_disconnect
 from app.http.routes.dependencies import NodeMetrics, SearchAdmission
 from app.http.schemas.answer import SearchOut
 from app.http.schemas.wire import CollectionName, FilledId, FilledText
-from app.http.search_requests import ask, collection_to_search
+from app.http.search_requests import find_collection, run_queries
 from app.node.node import Node
 from app.ui.movement import REASONS, moved_between, pieces, recall_rank, slopes, time_bar
 from app.ui.passages import text_of
@@ -50,7 +50,7 @@ async def search_page(request: Request, node: PageNode, admission: SearchAdmissi
     collections = await node.collections.list()
     shown = Shown()
     if form.query:
-        shown = await unless_gone(request, _search(form, request, node, admission, metrics))
+        shown = await cancel_on_disconnect(request, _search(form, request, node, admission, metrics))
     return render(
         request,
         "search.html",
@@ -73,7 +73,7 @@ async def compare_page(request: Request, node: PageNode, admission: SearchAdmiss
     if first.query:
         # One after the other: each with its own time on the accelerator, so that their times can be compared.
         for form in (first, second):
-            shown = await unless_gone(request, _search(form, request, node, admission, metrics))
+            shown = await cancel_on_disconnect(request, _search(form, request, node, admission, metrics))
             columns.append({"form": form, "shown": shown, **_drawn(shown, _node_url(request))})
         answers = [column["shown"].answer for column in columns]
         if answers[0] and answers[1]:
@@ -134,10 +134,10 @@ async def _search(
 ) -> Shown:
     body: dict[str, Any] | None = None
     try:
-        collection = await collection_to_search(form["collection"] or "docs", node, form.budget_ms)
+        collection = await find_collection(form["collection"] or "docs", node, form.budget_ms)
         body = form.body(collection.metadata_keys)
         wanted = to_request(body)
-        results = await ask([wanted.to_query(form.query, collection)], collection, node, admission, metrics)
+        results = await run_queries([wanted.to_query(form.query, collection)], collection, node, admission, metrics)
         return Shown(SearchOut.of(results[0], None, request.state.request_id), body=body)
     except TandemError as error:
         return Shown(error=error, body=body)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
-from app.http.callers import unless_gone
+from app.http.disconnect import cancel_on_disconnect
 from app.http.routes.dependencies import NodeMetrics, NodeRunner, SearchAdmission
 from app.http.telemetry import Metrics
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
@@ -72,7 +72,7 @@ async def live(request: Request, node: PageNode, metrics: NodeMetrics, admission
 @router.post("/audit")
 async def audit(request: Request, node: PageNode) -> Response:
     form = await checked_form(request)
-    report = await unless_gone(request, node.auditor.run(repair=field(form, "repair") == "on"))
+    report = await cancel_on_disconnect(request, node.auditor.run(repair=field(form, "repair") == "on"))
     return render(request, "audit.html", report=report, clean=report.clean)
 
 

@@ -12,7 +12,7 @@ from app.settings import PREFIX, Settings
 from app.wiring.models import (
     build_models,
     build_profile,
-    download_teller,
+    download_reporter,
     engine_key,
     http_embedder,
     model_hub,
@@ -61,7 +61,7 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
     """The same for a process without an accelerator. `on_changed` as for NodeEmbedder."""
     chosen = build_profile(settings).embed
     on_step(f"looking for the model {chosen.name}")
-    folder = await model_hub(settings).resolve(chosen.id, download_teller(on_step))
+    folder = await model_hub(settings).resolve(chosen.id, download_reporter(on_step))
     embedder: Embedder
     if settings.engine == "node":
         assert settings.node_url is not None
@@ -99,7 +99,7 @@ def worker_environment(settings: Settings, internal_key: str) -> Mapping[str, st
     own = {
         "engine": "node",
         "node_url": _own_url(settings),
-        "engine_api_key": internal_key if settings.asks_for_keys else "",
+        "engine_api_key": internal_key if settings.requires_keys else "",
         "api_keys": "",
         "api_keys_file": "",
         "data_dir": str(settings.data_dir),

@@ -32,7 +32,7 @@ from retrieval.ports import Embedder, Reranker
 
 log = structlog.get_logger()
 
-TOLERANCE_OF_RERANKS = 0.7
+RERANK_ONLY_TOLERANCE = 0.7
 """Of the gate, where no query waits behind documents: what is under way ends while the query is embedded and the store
 recalls, and only what is left of it then delays a search. Beside searches ingestion got 0.77 of its rate so, at search
 p50 1.19; 0.68 and 1.17 with 0.5 (one H200)."""
@@ -51,7 +51,7 @@ def model_hub(settings: Settings) -> ModelHub:
 
 def gate_options(settings: Settings) -> GateOptions:
     """Slices as large as the engines' steps; for servers, as the requests that go to them."""
-    tolerance = TOLERANCE_OF_RERANKS if settings.query_engine else GateOptions().tolerance
+    tolerance = RERANK_ONLY_TOLERANCE if settings.query_engine else GateOptions().tolerance
     options = GateOptions(settings.gate_tolerance or tolerance, settings.gate_bulk_share)
     if settings.engine == "http":
         return replace(options, slice_tokens=REQUEST_TOKENS, slots=REQUESTS_AT_ONCE)
@@ -122,11 +122,11 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
     hub = model_hub(settings)
     if settings.load_format == "dummy":
         log.warning("DUMMY WEIGHTS: vectors and scores mean nothing", setting="TANDEM_LOAD_FORMAT")
-    tell = download_teller(on_step)
+    report = download_reporter(on_step)
     on_step(f"looking for the model {chosen.embed.name}")
-    embed_folder = await hub.resolve(chosen.embed.id, tell)
+    embed_folder = await hub.resolve(chosen.embed.id, report)
     on_step(f"looking for the model {chosen.rerank.name}")
-    rerank_folder = await hub.resolve(chosen.rerank.id, tell)
+    rerank_folder = await hub.resolve(chosen.rerank.id, report)
     if settings.engine == "http":
         gate = Gate(gate_options(settings))
         return (
@@ -135,7 +135,7 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
             gate,
         )
     if lacks_compiler() and not settings.enforce_eager:
-        log.warning("NO C++ COMPILER: engines compute without compilation, which is slower", mend="install g++")
+        log.warning("NO C++ COMPILER: engines compute without compilation, which is slower", remedy="install g++")
     folders = embed_folder, rerank_folder
     settings = await to_thread(with_query_engine_here, settings, chosen, folders)
     gate = Gate(gate_options(settings))
@@ -205,15 +205,15 @@ def _server(settings: Settings, url: str, model: Model) -> HttpServerOptions:
     )
 
 
-def download_teller(on_step: OnStep) -> Progress:
+def download_reporter(on_step: OnStep) -> Progress:
     """Progress of a download as a step, told in whole percents of a file."""
-    told = ""
+    last_step = ""
 
-    def tell(file: str, done: int, total: int) -> None:
-        nonlocal told
+    def report(file: str, done: int, total: int) -> None:
+        nonlocal last_step
         step = f"downloading {file}, {100 * done // max(total, 1)} % of {total / 1e9:.1f} GB"
-        if step != told:
-            told = step
+        if step != last_step:
+            last_step = step
             on_step(step)
 
-    return tell
+    return report

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.engines import TINY_WINDOW
 from tests.support.model_server import ModelServer
-from tests.support.outside import DISK_BYTES, MINILM, OutsideNode, outside_node
+from tests.support.served_node import DISK_BYTES, MINILM, ServedNodeUnderLoad, served_node
 from tests.support.small_disk import CannotMount, small_disk
 from tests.support.vllm_serve import API_KEY
 from tests.support.waiting import free_port
@@ -47,7 +47,9 @@ def models(request: pytest.FixtureRequest, tiny_models: Mapping[str, str]) -> It
 
 
 @pytest.fixture(scope="session")
-def shared_node(tiny_models: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[OutsideNode]:
+def shared_node(
+    tiny_models: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServedNodeUnderLoad]:
     """A served node that tests use one after the other, on a small disk where one can be mounted."""
     folder = tmp_path_factory.mktemp("outside")
     with ExitStack() as stack:
@@ -55,26 +57,26 @@ def shared_node(tiny_models: Mapping[str, str], tmp_path_factory: pytest.TempPat
             disk = stack.enter_context(small_disk(folder / "disk", DISK_BYTES))
         except CannotMount:
             disk = None
-        yield stack.enter_context(outside_node(folder, tiny_models, disk))
+        yield stack.enter_context(served_node(folder, tiny_models, disk))
 
 
 @pytest.fixture
-def outside(shared_node: OutsideNode) -> Iterator[OutsideNode]:
+def outside(shared_node: ServedNodeUnderLoad) -> Iterator[ServedNodeUnderLoad]:
     """That node, with models that answer at once."""
     yield shared_node
     shared_node.models.seconds = shared_node.models.document_seconds = 0.0
 
 
 @pytest.fixture(scope="session")
-def shared_minilm_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OutsideNode]:
+def shared_minilm_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedNodeUnderLoad]:
     """A served node with engines of its own."""
-    with outside_node(tmp_path_factory.mktemp("minilm"), MINILM, None) as node:
+    with served_node(tmp_path_factory.mktemp("minilm"), MINILM, None) as node:
         yield node
 
 
 @pytest.fixture
-def minilm_node(request: pytest.FixtureRequest, long_form: bool) -> OutsideNode:
+def minilm_node(request: pytest.FixtureRequest, long_form: bool) -> ServedNodeUnderLoad:
     if not long_form:
         pytest.skip("only in the long form: engines take half a minute to start, and as long to come back")
-    node: OutsideNode = request.getfixturevalue("shared_minilm_node")
+    node: ServedNodeUnderLoad = request.getfixturevalue("shared_minilm_node")
     return node

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.chaos import Figure
 from tests.support.ingesting import CHUNKING, a_text, asked, ready, until_ready
-from tests.support.outside import DISK_RESERVE_MB, OutsideNode, health_of
+from tests.support.served_node import DISK_RESERVE_MB, ServedNodeUnderLoad, health_of
 from tests.support.small_disk import SmallDisk
 
 FULL_FOR_S = 4
@@ -20,7 +20,7 @@ FREED_WITHIN_S = 40
 
 
 @pytest.fixture
-def disk(outside: OutsideNode) -> Iterator[SmallDisk]:
+def disk(outside: ServedNodeUnderLoad) -> Iterator[SmallDisk]:
     """The node's, with room on it again after the test."""
     if outside.disk is None:
         pytest.skip("a small file system needs the right to mount one")
@@ -30,26 +30,26 @@ def disk(outside: OutsideNode) -> Iterator[SmallDisk]:
 
 @pytest.mark.timeout(1800)
 async def test_nothing_is_lost_or_revived_when_somebody_fills_the_disk(
-    outside: OutsideNode, disk: SmallDisk, long_form: bool, luck: Random, figure: Figure
+    outside: ServedNodeUnderLoad, disk: SmallDisk, long_form: bool, rng: Random, figure: Figure
 ) -> None:
     back = []
     rounds = 20 if long_form else 1
     async with outside.client() as http:
         for number in range(rounds):
             names = [f"full {number} {each}" for each in range(12)]
-            await outside.ingest(http, {name: a_text(name, luck.choice((1, 3, 8))) for name in names})
-            doomed = luck.sample(names, 4)
+            await outside.ingest(http, {name: a_text(name, rng.choice((1, 3, 8))) for name in names})
+            doomed = rng.sample(names, 4)
             for name in doomed[:2]:
                 await outside.delete(http, name)
             # Some rows are in files by now and some in memory alone.
-            await asyncio.sleep(luck.choice((0, 0.5, 2.5)) if long_form else 0)
+            await asyncio.sleep(rng.choice((0, 0.5, 2.5)) if long_form else 0)
             for name in doomed[2:]:
                 await outside.delete(http, name)
             late = {f"late {number} {each}": a_text(f"late {number} {each}", 2) for each in range(4)}
             await outside.ingest(http, late)
             async with health_of(http) as health:
                 disk.fill()
-                await asyncio.sleep(luck.uniform(1, 2 * FULL_FOR_S) if long_form else FULL_FOR_S)
+                await asyncio.sleep(rng.uniform(1, 2 * FULL_FOR_S) if long_form else FULL_FOR_S)
                 refused = await _post(http, {"refused": a_text("refused", 1)})
                 searched = await http.post("/search", json={"query": "kiln", "rerank": False})
                 disk.clear()
@@ -62,7 +62,7 @@ async def test_nothing_is_lost_or_revived_when_somebody_fills_the_disk(
             started = monotonic()
             await until_ready(http, seconds=FREED_WITHIN_S)
             back.append(monotonic() - started)
-            if long_form and luck.random() < 0.5:
+            if long_form and rng.random() < 0.5:
                 await _restart(outside, http)
             await outside.check(http)
         await outside.ingest(http, {"after": a_text("after", 3)})
@@ -74,14 +74,14 @@ async def test_nothing_is_lost_or_revived_when_somebody_fills_the_disk(
 
 @pytest.mark.timeout(1800)
 async def test_ingestion_fills_the_disk_up_to_the_reserve_and_goes_on_when_it_is_freed(
-    outside: OutsideNode, disk: SmallDisk, long_form: bool, luck: Random, figure: Figure
+    outside: ServedNodeUnderLoad, disk: SmallDisk, long_form: bool, rng: Random, figure: Figure
 ) -> None:
     rounds = 6 if long_form else 1
     least = disk.free_bytes()
     taken = 0
     async with outside.client() as http:
         for number in range(rounds):
-            disk.fill(leave=(DISK_RESERVE_MB + (luck.randrange(1, 9) if long_form else 1)) * 2**20)
+            disk.fill(leave=(DISK_RESERVE_MB + (rng.randrange(1, 9) if long_form else 1)) * 2**20)
             accepted: dict[str, str] = {}
             jobs = []
             async with asyncio.timeout(120):
@@ -96,8 +96,8 @@ async def test_ingestion_fills_the_disk_up_to_the_reserve_and_goes_on_when_it_is
                         break
                     accepted |= texts
                     jobs.append(answer.json()["job_id"])
-                    if luck.random() < 0.2:
-                        name = luck.choice(sorted(accepted))
+                    if rng.random() < 0.2:
+                        name = rng.choice(sorted(accepted))
                         # One that is being worked on cannot be deleted yet.
                         if (await http.delete(f"/documents/{name}")).status_code == 204:
                             del accepted[name]
@@ -137,7 +137,7 @@ async def _ended(http: httpx.AsyncClient, job_id: str) -> bool:
     return job["state"] not in ("queued", "running")
 
 
-async def _restart(outside: OutsideNode, http: httpx.AsyncClient) -> None:
+async def _restart(outside: ServedNodeUnderLoad, http: httpx.AsyncClient) -> None:
     """kill -9, and a start on the same data."""
     outside.process.kill()
     outside.process.start()

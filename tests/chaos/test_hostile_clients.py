@@ -9,7 +9,7 @@ from tests.support.chaos import Figure
 from tests.support.hostile import asking, attacking, dripping, leaving, listening_on, pouring, request, silent
 from tests.support.ingesting import CHUNKING, a_text
 from tests.support.load import a_question, closed_loop
-from tests.support.outside import API_KEY, REQUEST_S, SEARCH_DEADLINE_S, OutsideNode
+from tests.support.served_node import API_KEY, REQUEST_S, SEARCH_DEADLINE_S, ServedNodeUnderLoad
 
 NORMAL_CLIENTS = 3
 WORST_SEARCH_S = 2.0
@@ -32,7 +32,7 @@ def wide(unit: bytes, size: int) -> bytes:
 
 @pytest.mark.timeout(600)
 async def test_searches_go_on_while_hostile_clients_do_what_they_can(
-    outside: OutsideNode, long_form: bool, figure: Figure
+    outside: ServedNodeUnderLoad, long_form: bool, figure: Figure
 ) -> None:
     seconds = 60 if long_form else 5
     scale = 4 if long_form else 1

@@ -18,7 +18,7 @@ from tests.support.documents import word
 from tests.support.hung import child_running, stopped
 from tests.support.ingesting import a_text, until_ready
 from tests.support.load import a_question
-from tests.support.outside import SEARCH_DEADLINE_S, OutsideNode, health_of, outside_node
+from tests.support.served_node import SEARCH_DEADLINE_S, ServedNodeUnderLoad, health_of, served_node
 from tests.support.stores import ServerProcess
 
 HEALTH_WITHIN_S = 2.0
@@ -62,7 +62,7 @@ async def searches_while_hung(http: httpx.AsyncClient, second: str = "sparse") -
     return answers
 
 
-async def test_milvus_lite_hangs(outside: OutsideNode, long_form: bool, figure: Figure) -> None:
+async def test_milvus_lite_hangs(outside: ServedNodeUnderLoad, long_form: bool, figure: Figure) -> None:
     if not long_form:
         pytest.skip("only in the long form: a process that is silent for a few seconds may be busy")
     slowest, back = [], []
@@ -87,7 +87,7 @@ async def test_milvus_lite_hangs(outside: OutsideNode, long_form: bool, figure: 
     figure("Milvus Lite hangs: replaced, and ready again", f"at most {max(back):.1f} s")
 
 
-async def test_a_model_server_hangs(outside: OutsideNode, figure: Figure) -> None:
+async def test_a_model_server_hangs(outside: ServedNodeUnderLoad, figure: Figure) -> None:
     async with outside.client() as http:
         await outside.ingest(http, {"before server": a_text("before server", 5)})
         async with health_of(http) as health:
@@ -111,7 +111,7 @@ async def test_a_model_server_hangs(outside: OutsideNode, figure: Figure) -> Non
     figure("it answers again: until searches are reranked again", f"{back:.1f} s")
 
 
-async def test_the_parser_hangs(outside: OutsideNode, long_form: bool, figure: Figure) -> None:
+async def test_the_parser_hangs(outside: ServedNodeUnderLoad, long_form: bool, figure: Figure) -> None:
     if not long_form:
         pytest.skip("only in the long form: a document may be read for a minute")
     async with outside.client() as http:
@@ -136,7 +136,7 @@ async def test_the_parser_hangs(outside: OutsideNode, long_form: bool, figure: F
 
 
 @pytest.mark.parametrize("engine", ["embedder", "reranker"])
-async def test_an_engine_hangs(minilm_node: OutsideNode, long_form: bool, figure: Figure, engine: str) -> None:
+async def test_an_engine_hangs(minilm_node: ServedNodeUnderLoad, long_form: bool, figure: Figure, engine: str) -> None:
     node = minilm_node
     async with node.client() as http:
         await node.ingest(http, {f"before {engine}": a_text(f"before {engine}", 5)})
@@ -188,7 +188,7 @@ async def _a_server_hangs(
     folder: Path, settings: Mapping[str, str], pid: int, part: str, figure: Figure, *, seconds: float = 20
 ) -> None:
     """One that is not the node's to restart: it goes on after `seconds`."""
-    with outside_node(folder, settings, None) as node:
+    with served_node(folder, settings, None) as node:
         async with node.client() as http:
             await node.ingest(http, {"before": a_text("before", 5)})
             server = psutil.Process(pid)

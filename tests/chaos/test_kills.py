@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.chaos import Figure
 from tests.support.ingesting import Sender, a_text, check_everything, client_of, until_ready
-from tests.support.mortal import Mortal, mortal
+from tests.support.killable_process import KillableProcess, killable_process
 from tests.support.waiting import free_port
 
 LEASE_S = 2
@@ -25,12 +25,12 @@ OF_THE_STORE = 0.25
 
 @pytest.mark.timeout(3600)
 async def test_documents_survive_every_kill(
-    tmp_path: Path, models: Mapping[str, str], long_form: bool, luck: Random, figure: Figure
+    tmp_path: Path, models: Mapping[str, str], long_form: bool, rng: Random, figure: Figure
 ) -> None:
     documents, kills = (500, 200) if long_form else (40, 4)
     names = [f"document {number:03}" for number in range(documents)]
-    sent = {name: a_text(name, luck.choice((1, 3, 8, 20, 60))) for name in names}
-    replaced = {name: a_text(f"new {name}", luck.choice((2, 9, 40))) for name in luck.sample(names, documents // 10)}
+    sent = {name: a_text(name, rng.choice((1, 3, 8, 20, 60))) for name in names}
+    replaced = {name: a_text(f"new {name}", rng.choice((2, 9, 40))) for name in rng.sample(names, documents // 10)}
     replacements = _parts(list(replaced.items()), max(kills // 5, 1))
     portions = [dict(part) for part in _parts(list(sent.items()), kills)]
     port = free_port()
@@ -43,24 +43,24 @@ async def test_documents_survive_every_kill(
     }
     hit: Counter[str] = Counter()
     starts: list[float] = []
-    with mortal(["serve", "--port", str(port)], tmp_path / "node.log", settings) as node:
+    with killable_process(["serve", "--port", str(port)], tmp_path / "node.log", settings) as node:
         async with client_of(f"http://127.0.0.1:{port}") as http:
             sender = Sender(http)
             sending = []
             started = monotonic()
             for number, portion in enumerate(portions):
-                if luck.random() < WHILE_STARTING:
+                if rng.random() < WHILE_STARTING:
                     victim = "starting node"
                     sending.append(asyncio.create_task(sender.send(portion)))
-                    await asyncio.sleep(luck.uniform(0, 3))
+                    await asyncio.sleep(rng.uniform(0, 3))
                 else:
-                    victim = "store" if luck.random() < OF_THE_STORE else "node"
+                    victim = "store" if rng.random() < OF_THE_STORE else "node"
                     await until_ready(http)
                     starts.append(monotonic() - started)
                     sending.append(asyncio.create_task(sender.send(portion)))
                     if number % 5 == 4:
                         sending.append(asyncio.create_task(sender.send(dict(replacements.pop()))))
-                    await asyncio.sleep(luck.uniform(0, 1.2))
+                    await asyncio.sleep(rng.uniform(0, 1.2))
                 await _kill(node, victim)
                 hit[victim] += 1
                 hit["with documents under a lease"] += bool(_leased(tmp_path / "data" / "catalog.sqlite"))
@@ -83,7 +83,7 @@ def _parts(items: list[tuple[str, str]], count: int) -> list[list[tuple[str, str
     return [items[first::count] for first in range(count)]
 
 
-async def _kill(node: Mortal, victim: str) -> None:
+async def _kill(node: KillableProcess, victim: str) -> None:
     if victim == "store":
         child = node.store_child()
         if child is not None:

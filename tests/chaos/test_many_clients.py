@@ -30,7 +30,7 @@ DISK_BYTES = 2 * 2**20
 
 @pytest.mark.timeout(900)
 async def test_the_same_documents_from_many_clients_are_stored_once(
-    tmp_path: Path, long_form: bool, luck: Random, figure: Figure
+    tmp_path: Path, long_form: bool, rng: Random, figure: Figure
 ) -> None:
     count = 1000 if long_form else 200
     sent = {f"document {number:04}": a_text(f"document {number}", 1 + number % 5) for number in range(count)}
@@ -38,7 +38,7 @@ async def test_the_same_documents_from_many_clients_are_stored_once(
     app = create_app(settings, real_but_for(FakeEmbedder(dimension=32), FakeReranker(), tmp_path))
 
     async def send_all(sender: Sender) -> None:
-        names = luck.sample(sorted(sent), count)
+        names = rng.sample(sorted(sent), count)
         for first in range(0, count, A_REQUEST):
             await sender.send({name: sent[name] for name in names[first : first + A_REQUEST]})
 
@@ -65,7 +65,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_full_disk_refuses_documents_and_stores_nothing_of_them(
-    tmp_path: Path, small_disk: Path, luck: Random, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_disk: Path, rng: Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FAILURE_SECONDS", 0.5)
     data = tmp_path / "data"
@@ -77,7 +77,7 @@ async def test_a_full_disk_refuses_documents_and_stores_nothing_of_them(
     filler.write_bytes(b"\0" * (DISK_BYTES // 2))
 
     def a_large_text() -> str:
-        return b64encode(luck.randbytes(150_000)).decode() + "\n"
+        return b64encode(rng.randbytes(150_000)).decode() + "\n"
 
     async def post(http: httpx.AsyncClient, names: list[str]) -> httpx.Response:
         documents = [{"id": name, "text": a_large_text()} for name in names]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.chaos import Figure
 from tests.support.ingesting import Sender, a_text, asked, client_of, until_ready
-from tests.support.mortal import Mortal, mortal
+from tests.support.killable_process import KillableProcess, killable_process
 from tests.support.waiting import free_port
 
 MOST_GROWTH_MB = 200
@@ -22,7 +22,7 @@ async def test_memory_of_the_node_stays_flat(
     wanted = 20_000 if long_form else 2_000
     port = free_port()
     settings = {**models, "TANDEM_DATA_DIR": str(tmp_path / "data")}
-    with mortal(["serve", "--port", str(port)], tmp_path / "node.log", settings) as node:
+    with killable_process(["serve", "--port", str(port)], tmp_path / "node.log", settings) as node:
         async with client_of(f"http://127.0.0.1:{port}") as http:
             await until_ready(http)
             sender = Sender(http)
@@ -52,7 +52,7 @@ def megabytes(process: psutil.Process) -> float:
     return float(process.memory_info().rss) / 1e6
 
 
-async def watch(node: Mortal, seen: list[float]) -> None:
+async def watch(node: KillableProcess, seen: list[float]) -> None:
     process = psutil.Process(node.pid)
     while True:
         seen.append(megabytes(process))

@@ -18,7 +18,7 @@ from retrieval.stores.milvus.store import MilvusStore
 from tests.support.chaos import Figure
 from tests.support.databases import outage
 from tests.support.engines import TINY_WINDOW, engine_options
-from tests.support.interruption import BACK_WITHIN_S, Asker, interrupted, slow_node
+from tests.support.interruption import BACK_WITHIN_S, SearchLoop, interrupted, slow_node
 from tests.support.model_server import ModelServer
 from tests.support.stores import ServerProcess
 from tests.support.waiting import free_port
@@ -34,34 +34,34 @@ async def test_milvus_is_killed_while_documents_come_in(
 ) -> None:
     away = []
 
-    async def kill(asker: Asker) -> None:
+    async def kill(search_loop: SearchLoop) -> None:
         for _ in range(3 if long_form else 1):
             milvus_server.kill()
             gone = monotonic()
-            await asker.until("503 store_unavailable", seconds=10)
+            await search_loop.until("503 store_unavailable", seconds=10)
             milvus_server.start()
-            await asker.until("found", seconds=BACK_WITHIN_S)
+            await search_loop.until("found", seconds=BACK_WITHIN_S)
             away.append(monotonic() - gone)
 
     async with slow_node(tmp_path, 41, store=MilvusStore(milvus_server.uri)) as http:
-        asker = await interrupted(http, 300 if long_form else 60, "store_unavailable", kill)
+        search_loop = await interrupted(http, 300 if long_form else 60, "store_unavailable", kill)
     figure("Milvus killed and started, until searches answer again", ", ".join(f"{seconds:.1f} s" for seconds in away))
-    figure("searches meanwhile", f"{asker.answers}, slowest {asker.slowest_s:.1f} s")
+    figure("searches meanwhile", f"{search_loop.answers}, slowest {search_loop.slowest_s:.1f} s")
 
 
 async def test_postgresql_throws_everybody_out_while_documents_come_in(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str, long_form: bool, figure: Figure
 ) -> None:
-    async def throw_out(asker: Asker) -> None:
+    async def throw_out(search_loop: SearchLoop) -> None:
         for _ in range(5 if long_form else 1):
             with outage(postgres_server, postgres_url):
                 gone = monotonic()
-                await asker.until("503 catalog_unavailable", seconds=10)
+                await search_loop.until("503 catalog_unavailable", seconds=10)
                 body = {"documents": [{"id": "refused", "text": "Nobody wrote this down."}]}
-                refused = await asker.http.post("/ingest", json=body)
+                refused = await search_loop.http.post("/ingest", json=body)
                 assert (refused.status_code, refused.json()["error"]["code"]) == (503, "catalog_unavailable")
                 await asyncio.sleep(AWAY_S)
-            await asker.until("found", seconds=BACK_WITHIN_S)
+            await search_loop.until("found", seconds=BACK_WITHIN_S)
             figure("PostgreSQL away, until searches answer again", f"{monotonic() - gone:.1f} s")
 
     async with slow_node(tmp_path, 42, catalog=SqlCatalog(postgres_url)) as http:
@@ -76,9 +76,9 @@ async def test_a_model_server_goes_away_while_documents_come_in(tmp_path: Path, 
     server = ModelServer(port, seconds=0.05)
     server.start()
 
-    async def end(asker: Asker) -> None:
+    async def end(search_loop: SearchLoop) -> None:
         server.stop()
-        await asker.until("503 engine_dead", seconds=10)
+        await search_loop.until("503 engine_dead", seconds=10)
         await asyncio.sleep(AWAY_S)
         server.start()
 
@@ -94,11 +94,11 @@ async def test_an_engine_process_is_killed_while_documents_come_in(
         pytest.skip("only in the long form: an engine takes half a minute to start, and as long to come back")
     embedder = VllmEmbedder(engine_options("mortal", tiny_embedding_folder))
 
-    async def kill(asker: Asker) -> None:
+    async def kill(search_loop: SearchLoop) -> None:
         gone = monotonic()
         os.kill(embedder.engine.pids[0], signal.SIGKILL)
-        await asker.until("503 engine_dead", seconds=10)
-        await asker.until("found", seconds=BACK_WITHIN_S)
+        await search_loop.until("503 engine_dead", seconds=10)
+        await search_loop.until("found", seconds=BACK_WITHIN_S)
         figure("engine process killed, until searches answer again", f"{monotonic() - gone:.1f} s")
 
     async with slow_node(tmp_path, 43, embedder=embedder) as http:

@@ -8,7 +8,7 @@ import pytest
 from tests.support.chaos import Figure
 from tests.support.ingesting import a_text
 from tests.support.load import closed_loop, open_loop
-from tests.support.outside import SEARCH_DEADLINE_S, OutsideNode
+from tests.support.served_node import SEARCH_DEADLINE_S, ServedNodeUnderLoad
 
 CLIENTS = 24
 OVERLOAD = 3
@@ -23,7 +23,7 @@ MARGIN_S = 2
 
 @pytest.mark.timeout(600)
 async def test_overload_costs_those_who_are_too_many_and_nobody_else(
-    outside: OutsideNode, long_form: bool, figure: Figure
+    outside: ServedNodeUnderLoad, long_form: bool, figure: Figure
 ) -> None:
     async with outside.client() as http:
         await outside.ingest(http, {name: a_text(name, 20) for name in (f"load {number}" for number in range(6))})
@@ -34,7 +34,7 @@ async def test_overload_costs_those_who_are_too_many_and_nobody_else(
 
 
 @pytest.mark.timeout(600)
-async def test_overload_of_real_models(minilm_node: OutsideNode, figure: Figure) -> None:
+async def test_overload_of_real_models(minilm_node: ServedNodeUnderLoad, figure: Figure) -> None:
     async with minilm_node.client() as http:
         names = [f"load {number}" for number in range(6)]
         await minilm_node.ingest(http, {name: a_text(name, 20) for name in names})
@@ -42,7 +42,7 @@ async def test_overload_of_real_models(minilm_node: OutsideNode, figure: Figure)
         await minilm_node.check(http)
 
 
-async def overload(node: OutsideNode, name: str, figure: Figure, *, long_form: bool) -> None:
+async def overload(node: ServedNodeUnderLoad, name: str, figure: Figure, *, long_form: bool) -> None:
     """Measures what `node` can do, then offers three times as much."""
     seconds = 60 if long_form else 2.5
     async with node.client(seconds=120) as http:
@@ -75,7 +75,7 @@ async def overload(node: OutsideNode, name: str, figure: Figure, *, long_form: b
     assert after.slowest < SEARCH_DEADLINE_S
 
 
-async def _watch(node: OutsideNode, memory: list[float]) -> None:
+async def _watch(node: ServedNodeUnderLoad, memory: list[float]) -> None:
     while True:
         memory.append(node.megabytes())
         await asyncio.sleep(0.2)

@@ -119,20 +119,20 @@ async def until_settled(found: Cluster, sent: dict[str, str]) -> None:
 
 @pytest.mark.timeout(3000)
 async def test_documents_survive_every_kill_of_a_worker(
-    cluster_of: ClusterOf, postgres_url: str, long_form: bool, luck: Random, figure: Figure
+    cluster_of: ClusterOf, postgres_url: str, long_form: bool, rng: Random, figure: Figure
 ) -> None:
     count, kills = (200, 50) if long_form else (40, 4)
     async with cluster_of(workers=3, dimension=45) as found:
         await found.until_working()
         found.embedder.seconds = 0.2
         names = list(documents(count))
-        sent = {name: a_text(name, luck.choice((1, 4, 12, 40))) for name in names}
+        sent = {name: a_text(name, rng.choice((1, 4, 12, 40))) for name in names}
         sender = Sender(found.http)
         in_work = 0
         for number in range(kills):
             await sender.send({name: sent[name] for name in names[number::kills]})
-            await asyncio.sleep(luck.uniform(0, 1.5))
-            victim = luck.choice(found.workers)
+            await asyncio.sleep(rng.uniform(0, 1.5))
+            victim = rng.choice(found.workers)
             name = name_of(victim)
             in_work += name in found.leased().values()
             victim.kill()

@@ -28,7 +28,7 @@ from retrieval.errors import EngineFailed, StoreUnavailable
 from retrieval.types import DocumentId, Embeddings, StoreName
 from tests.support.catalog import a_collection
 from tests.support.crashes import Crash
-from tests.support.steered import MemoryStore, SteeredProcess
+from tests.support.stepped_process import MemoryStore, SteppedProcess
 
 Result = TypeVar("Result")
 
@@ -85,7 +85,7 @@ class IngestionMachine(RuleBasedStateMachine):
         self.store, self.blobs = MemoryStore(), Blobs()
         self.ahead = timedelta(0)
         self.jobs: list[JobId] = []
-        self.running: list[SteeredProcess] = []
+        self.running: list[SteppedProcess] = []
         self.wait(self.begin())
 
     def wait(self, call: Coroutine[Any, Any, Result]) -> Result:
@@ -116,7 +116,7 @@ class IngestionMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def delete(self, name: str) -> None:
-        process = SteeredProcess()
+        process = SteppedProcess()
         catalog, store = process.port("catalog", self.catalog), process.port("store", self.store)
         originals: Any = Originals(catalog, self.blobs)  # type: ignore[arg-type]
         limits = Limits(document_bytes=1000, documents=10, queued=100)
@@ -149,10 +149,10 @@ class IngestionMachine(RuleBasedStateMachine):
     # What becomes of workers
     @rule()
     def work(self) -> None:
-        process = SteeredProcess()
+        process = SteppedProcess()
         self.start(process, self.worker(process)._work_once())
 
-    def worker(self, process: SteeredProcess) -> Worker:
+    def worker(self, process: SteppedProcess) -> Worker:
         catalog, store = process.port("catalog", self.catalog), process.port("store", self.store)
         pipeline = Pipeline(
             catalog=catalog,
@@ -164,7 +164,7 @@ class IngestionMachine(RuleBasedStateMachine):
         options = WorkerOptions(batch=2, lease=LEASE, max_attempts=ATTEMPTS, backoff=timedelta(0))
         return Worker(WorkerId("worker"), catalog, pipeline, options, Changes(), Changes())
 
-    def start(self, process: SteeredProcess, work: Coroutine[Any, Any, Any]) -> None:
+    def start(self, process: SteppedProcess, work: Coroutine[Any, Any, Any]) -> None:
         process.ahead = lambda: self.ahead
         self.wait(process.begin(work))
         self.running.append(process)
@@ -201,7 +201,7 @@ class IngestionMachine(RuleBasedStateMachine):
     def leases_run_out(self) -> None:
         self.ahead += LEASE
 
-    def one(self, data: st.DataObject) -> SteeredProcess:
+    def one(self, data: st.DataObject) -> SteppedProcess:
         return self.running[data.draw(st.integers(0, len(self.running) - 1))]
 
     def bury(self) -> None:

@@ -18,7 +18,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import StreamingResponse
 
 from app.http import error_handlers
-from app.http.server.in_flight import EndsWithTheNode, UnderWay
+from app.http.server.in_flight import InFlightMiddleware, InFlightRequests
 from app.http.server.run import Server, connections_of, server_config
 from app.http.telemetry import Metrics
 from app.node.last_resort import descendants
@@ -30,7 +30,7 @@ from tests.support.waiting import until
 class Stopping:
     http: httpx.AsyncClient
     server: Server
-    under_way: UnderWay
+    in_flight: InFlightRequests
     task: "asyncio.Task[None]"
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,7 +38,7 @@ class Stopping:
 
     async def stop(self) -> None:
         self.server.should_exit = True
-        await until(lambda: self.under_way.stopping)
+        await until(lambda: self.in_flight.stopping)
 
 
 def application(node: "list[Stopping]") -> FastAPI:
@@ -81,19 +81,19 @@ def application(node: "list[Stopping]") -> FastAPI:
 @asynccontextmanager
 async def serving(drain_seconds: float) -> AsyncIterator[Stopping]:
     node: list[Stopping] = []
-    app, under_way = application(node), UnderWay()
-    app.add_middleware(EndsWithTheNode, under_way=under_way)
+    app, in_flight = application(node), InFlightRequests()
+    app.add_middleware(InFlightMiddleware, in_flight=in_flight)
     settings, metrics = load_settings(), Metrics()
 
     async def drain() -> None:
         await node[0].drained.wait()
 
     config = server_config(app, settings, connections_of(settings, metrics), stop_seconds=1)
-    server = Server(config, under_way, drain, drain_seconds=drain_seconds)
+    server = Server(config, in_flight, drain, drain_seconds=drain_seconds)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with httpx.AsyncClient(base_url=url, timeout=20) as http:
-            node.append(Stopping(http, server, under_way, asyncio.create_task(server.serve(sockets=[listener]))))
+            node.append(Stopping(http, server, in_flight, asyncio.create_task(server.serve(sockets=[listener]))))
             await until(lambda: server.started)
             try:
                 yield node[0]

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from app.cli.node.worker import hear
+from app.cli.node.worker import listen_for_work
 from app.main import create_app
 from app.node.node import Components
 from app.node.worker_processes import WorkerProcesses
@@ -234,7 +234,7 @@ async def test_what_they_hear_wakes_their_workers(monkeypatch: pytest.MonkeyPatc
     with os.fdopen(reading) as stdin, os.fdopen(writing, "wb", buffering=0) as node:
         monkeypatch.setattr(sys, "stdin", stdin)
         work_arrived = Changes()
-        hearing = asyncio.create_task(hear(work_arrived))
+        hearing = asyncio.create_task(listen_for_work(work_arrived))
         for _ in range(2):
             arrival = work_arrived.upcoming
             node.write(b"\n")

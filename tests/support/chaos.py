@@ -44,7 +44,7 @@ def long_form(pytestconfig: pytest.Config) -> bool:
 
 
 @pytest.fixture
-def luck(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> random.Random:
+def rng(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> random.Random:
     """The same for the same test and seed, whatever else runs."""
     return random.Random(f"{pytestconfig.stash[_SEED]} {request.node.name}")
 

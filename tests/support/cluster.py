@@ -20,8 +20,8 @@ from retrieval.engines.fake import FakeReranker
 from retrieval.models.folder import read_tokenizer
 from retrieval.stores.milvus.store import MilvusStore
 from tests.support.ingesting import Sender, a_text, client_of
+from tests.support.killable_process import KillableProcess, killable_process
 from tests.support.listening import listening
-from tests.support.mortal import Mortal, mortal
 from tests.support.paced import PacedEmbedder
 from tests.support.waiting import until
 
@@ -35,7 +35,7 @@ class Cluster:
     embedder: PacedEmbedder
     """The node's; all workers embed through it."""
     database: str
-    workers: list[Mortal] = field(default_factory=list)
+    workers: list[KillableProcess] = field(default_factory=list)
 
     async def until_working(self) -> None:
         """Leaves no document. Workers first make sure that they see the originals, for which there has to be one."""
@@ -58,7 +58,7 @@ class Cluster:
             rows = connection.execute("SELECT id, lease_worker FROM documents WHERE lease_token IS NOT NULL").fetchall()
         return {str(document): str(worker).rpartition("-")[0] for document, worker in rows}
 
-    async def leased_by(self, worker: Mortal, *, seconds: float = 30) -> set[str]:
+    async def leased_by(self, worker: KillableProcess, *, seconds: float = 30) -> set[str]:
         """The documents that it has in work, as soon as there are any."""
         async with asyncio.timeout(seconds):
             while not (found := {document for document, name in self.leased().items() if name == name_of(worker)}):
@@ -66,7 +66,7 @@ class Cluster:
         return found
 
 
-def name_of(worker: Mortal) -> str | None:
+def name_of(worker: KillableProcess) -> str | None:
     """What it calls itself since its last start; None while it is not working yet."""
     name = None
     for line in worker.log_since_start().splitlines():
@@ -111,7 +111,7 @@ async def cluster(
         try:
             for number in range(workers):
                 log = folder / f"worker-{number}.log"
-                found.workers.append(stack.enter_context(mortal(["worker"], log, environment)))
+                found.workers.append(stack.enter_context(killable_process(["worker"], log, environment)))
             yield found
         finally:
             await http.delete("/collections/docs")

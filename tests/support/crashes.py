@@ -44,7 +44,7 @@ class Life:
         """Whether it came to `point`."""
         self._point = point
         self.ahead: Callable[[], timedelta] = lambda: ahead
-        self._under_way: set[asyncio.Future[Any]] = set()
+        self._in_flight: set[asyncio.Future[Any]] = set()
 
     def port(self, name: str, port: object) -> Any:
         """`port` as this process sees it."""
@@ -52,7 +52,7 @@ class Life:
 
     async def settle(self) -> None:
         """Waits for what the process had asked for: a server carries out what it has heard."""
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     async def call(self, step: str, work: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         self._live()
@@ -63,8 +63,8 @@ class Life:
         if "now" in kwargs:
             kwargs["now"] += self.ahead()
         call = asyncio.ensure_future(work(*args, **kwargs))
-        self._under_way.add(call)
-        call.add_done_callback(self._under_way.discard)
+        self._in_flight.add(call)
+        call.add_done_callback(self._in_flight.discard)
         result = await asyncio.shield(call)
         if moment == "after":
             self._die()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.cli.evaluate.run import Asked, CollectionRun, Row, Run
+from app.cli.evaluate.run import CollectionRun, QueryResult, Row, Run
 from retrieval.search.query import Mode
 
 MODES: tuple[Mode, ...] = ("sparse", "dense", "hybrid")
@@ -18,7 +18,7 @@ def row(mode: Mode, pool: int | None, values: Sequence[float], *, first: int = 0
         mode,
         pool,
         {
-            f"q{number}": Asked(
+            f"q{number}": QueryResult(
                 dict.fromkeys(names, value), {stage: ms + number - first for stage, ms in times.items()}
             )
             for number, value in enumerate(values, start=first)

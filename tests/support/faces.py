@@ -27,7 +27,7 @@ class Face:
     """With the key."""
 
 
-def worded_tokenizer() -> Tokenizer:
+def word_level_tokenizer() -> Tokenizer:
     """One token per word, of which it knows a few by an id of their own."""
     tokenizer = word_tokenizer()
     vocabulary = {UNKNOWN: 0} | {word: place for place, word in enumerate(WORDS, start=1)}
@@ -39,7 +39,7 @@ def worded_tokenizer() -> Tokenizer:
 async def face(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Face]:
     """Shared by the session; tests keep apart by collections."""
     folder = tmp_path_factory.mktemp("face")
-    embedder, reranker = FakeEmbedder(tokenizer=worded_tokenizer()), FakeReranker()
+    embedder, reranker = FakeEmbedder(tokenizer=word_level_tokenizer()), FakeReranker()
     settings = Settings(data_dir=folder, selftest_margin=False, api_keys=KEY, max_body_mb=2, max_document_mb=1)  # type: ignore[arg-type]
     app = create_app(settings, real_but_for(embedder, reranker, folder))
     headers = {"Authorization": f"Bearer {KEY}"}

@@ -55,7 +55,7 @@ class Hub:
     """(file, Range header) of each download request."""
 
     def ranges(self, file: str) -> list[str | None]:
-        return [asked for name, asked in self.fetched if name == file]
+        return [requested for name, requested in self.fetched if name == file]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -111,14 +111,14 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._json(404, {"Message": "no such file"})
             return
-        asked = self.headers.get("Range")
-        start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
+        requested = self.headers.get("Range")
+        start = int(requested.removeprefix("bytes=").split("-")[0]) if requested else 0
         etag = sha256(data).hexdigest()
         body = data[start:]
         if file in self.hub.corrupt:
             body = body[:-1] + bytes([body[-1] ^ 1])
-        self.send_response(206 if asked else 200)
-        if asked:
+        self.send_response(206 if requested else 200)
+        if requested:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", f'"{etag}"')
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        self.hub.fetched.append((file, asked))
+        self.hub.fetched.append((file, requested))
         if (cut := self.hub.cut.pop(file, None)) is not None:
             self.wfile.write(body[:cut])
             self.close_connection = True

@@ -38,7 +38,7 @@ async def slow_node(folder: Path, dimension: int, **parts: object) -> AsyncItera
         await http.delete("/collections/docs")
 
 
-class Asker:
+class SearchLoop:
     """Searches again and again, and keeps what was answered."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
@@ -71,23 +71,23 @@ class Asker:
 
 
 async def interrupted(
-    http: httpx.AsyncClient, count: int, unavailable: str, interrupt: Callable[[Asker], Awaitable[None]]
-) -> Asker:
+    http: httpx.AsyncClient, count: int, unavailable: str, interrupt: Callable[[SearchLoop], Awaitable[None]]
+) -> SearchLoop:
     """Sends `count` documents, interrupts their ingestion in the middle, and checks that nothing was lost by it."""
     sent = {f"document {number:03}": a_text(f"document {number}", 1 + number % 12) for number in range(count)}
-    sender, asker = Sender(http), Asker(http)
-    asking = asyncio.create_task(asker.run())
+    sender, search_loop = Sender(http), SearchLoop(http)
+    searching = asyncio.create_task(search_loop.run())
     job = await sender.send(sent)
     async with asyncio.timeout(60):
         while (done := (await sender.job(job))["progress"]["done"]) < count // 4:
             await asyncio.sleep(0.02)
     assert done < count
-    await interrupt(asker)
-    await asker.until("found", seconds=BACK_WITHIN_S)
+    await interrupt(search_loop)
+    await search_loop.until("found", seconds=BACK_WITHIN_S)
     await sender.until_ended(seconds=BACK_WITHIN_S)
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
+    searching.cancel()
+    await asyncio.gather(searching, return_exceptions=True)
     assert (await sender.job(job))["state"] == "succeeded"
-    assert set(asker.answers) == {"found", f"503 {unavailable}"}, asker.answers
+    assert set(search_loop.answers) == {"found", f"503 {unavailable}"}, search_loop.answers
     await check_everything(http, sent)
-    return asker
+    return search_loop

@@ -30,7 +30,7 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-class ToldStore:
+class ScriptedStore:
     """Of VectorStore what a search needs: each branch finds the chunks that it gives a score, the best first."""
 
     def __init__(self, dense: Mapping[str, float], sparse: Mapping[str, float]) -> None:
@@ -77,7 +77,7 @@ class ToldStore:
         return [a_candidate(name, score) for name, score in best_first]
 
 
-class ToldEmbedder:
+class ScriptedEmbedder:
     fingerprint = FINGERPRINT
 
     def __init__(self, *, hangs: bool = False) -> None:
@@ -96,7 +96,7 @@ class ToldEmbedder:
         return Embeddings(np.ones((len(texts), 4), dtype=np.float32) / 2, zeros, zeros, self.fingerprint)
 
 
-class ToldReranker:
+class ScriptedReranker:
     """Scores each passage by its text, 0 where nothing was told. A call takes `seconds`; with `seconds_a_passage` one
     call after the other is computed, as by a device."""
 

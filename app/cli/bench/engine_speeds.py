@@ -100,9 +100,9 @@ async def rerank_times(rerank: Encode, prompts: Prompts, candidates: int, load: 
     """One after the other; the first two do not count."""
     times = []
     for _ in range(load.repeats + 2):
-        asked = prompts.reranked(candidates, load.tokens)
+        prompt_ids = prompts.reranked(candidates, load.tokens)
         started = perf_counter()
-        await rerank(asked)
+        await rerank(prompt_ids)
         times.append(1000 * (perf_counter() - started))
     return Reranked(candidates, Summary.of(times[2:]))
 

@@ -16,8 +16,8 @@ from rich.table import Table
 from app import ROOT
 from app.cli.bench.engine_speeds import EngineLoad, Prompts, Speeds, embed_rate, fed, rerank_times
 from app.cli.bench.measures import Summary, arrivals
-from app.cli.bench.mixed_result import Ratios, ratio, told
-from app.cli.console import step_teller
+from app.cli.bench.mixed_result import Ratios, ratio, ratio_text
+from app.cli.console import step_reporter
 from app.settings import Settings
 from app.wiring.models import build_models
 from retrieval.device.gated import encode_gated
@@ -77,14 +77,14 @@ async def _measure(
     settings: Settings, load: EngineLoad, console: Console
 ) -> tuple[Speeds, Summary, Summary, float, BareWork]:
     with console.status("") as status:
-        tell = step_teller(console, status)
-        embedder, reranker, gate = await build_models(settings, tell)
+        report = step_reporter(console, status)
+        embedder, reranker, gate = await build_models(settings, report)
         if not isinstance(embedder, VllmEmbedder) or not isinstance(reranker, VllmReranker | LateInteractionReranker):
             raise ConfigurationError("TANDEM_ENGINE: this machine's own engines are measured; leave it out.")
         try:
-            tell("starting both engines")
+            report("starting both engines")
             await side_by_side([embedder.start(), reranker.start()])
-            tell("measuring")
+            report("measuring")
             slice_tokens, ahead = gate.options.slice_tokens, 2 * gate.options.slots + 1
             prompts = Prompts(embedder.tokenizer.get_vocab_size(), reranker.engine.options.max_model_len)
 
@@ -127,13 +127,13 @@ async def _search_times(
         await search()
         return 1000 * (perf_counter() - start - due)
 
-    async def tell() -> float:
+    async def report() -> float:
         await asyncio.sleep(load.warm_up)
         on_measured()
         return 0.0
 
     due = arrivals(load.rate, load.warm_up + load.seconds, kind=load.arrivals, seed=0)
-    times = await side_by_side([tell(), *map(one, due)])
+    times = await side_by_side([report(), *map(one, due)])
     return Summary.of([took for at, took in zip(due, times[1:], strict=True) if at >= load.warm_up])
 
 
@@ -185,4 +185,4 @@ def show_engines(bench: EngineBench, load: EngineLoad, console: Console) -> None
         f"{bench.texts_beside:,.0f} texts/s",
         markup=False,
     )
-    console.print(f"Both at once over alone: {told(bench.ratios)}", markup=False)
+    console.print(f"Both at once over alone: {ratio_text(bench.ratios)}", markup=False)

@@ -62,11 +62,11 @@ class FeederProcess:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            told = json.loads(line)
-            if "error" in told:
-                self._error = told["error"]
+            message = json.loads(line)
+            if "error" in message:
+                self._error = message["error"]
             else:
-                self.points.append(Point(**told))
+                self.points.append(Point(**message))
 
 
 @contextmanager

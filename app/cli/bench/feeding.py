@@ -73,12 +73,12 @@ class Feeder:
     """One Feeding under way."""
 
     def __init__(
-        self, http: httpx.AsyncClient, feeding: Feeding, corpus: Corpus, tell: Callable[[Point], None]
+        self, http: httpx.AsyncClient, feeding: Feeding, corpus: Corpus, report: Callable[[Point], None]
     ) -> None:
         self._http = http
         self._feeding = feeding
         self._corpus = corpus
-        self._tell = tell
+        self._tell = report
         self._next = feeding.first
         self._end = None if feeding.count is None else feeding.first + feeding.count
         self._jobs: deque[_Job] = deque()
@@ -140,13 +140,13 @@ class Feeder:
         """Asks for the oldest jobs, until two that have not begun: workers take documents in their order."""
         idle = 0
         for job in list(self._jobs):
-            told = _checked(await self._http.get(f"/jobs/{job.id}", params={"limit": 0}))["progress"]
-            if told["failed"]:
+            progress = _checked(await self._http.get(f"/jobs/{job.id}", params={"limit": 0}))["progress"]
+            if progress["failed"]:
                 receipts = _checked(await self._http.get(f"/jobs/{job.id}"))["documents"]
                 first = next(receipt for receipt in receipts if receipt["error"])
-                raise FeedingFailed(f"{told['failed']} documents failed, {first['id']!r} with {first['error']}.")
-            job.done = _Progress(told["done"], told["chunks"], told["tokens"])
-            idle += not told["done"]
+                raise FeedingFailed(f"{progress['failed']} documents failed, {first['id']!r} with {first['error']}.")
+            job.done = _Progress(progress["done"], progress["chunks"], progress["tokens"])
+            idle += not progress["done"]
             if idle == 2:
                 break
         at = monotonic()

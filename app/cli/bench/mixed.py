@@ -10,7 +10,7 @@ from rich.console import Console
 
 from app.cli.bench.corpus import Corpus
 from app.cli.bench.measures import ingested, rates
-from app.cli.bench.mixed_result import TITLES, Measured, Mixed, Stretch, ratios_of, told
+from app.cli.bench.mixed_result import TITLES, Measured, Mixed, Stretch, ratio_text, ratios_of
 from app.cli.bench.node import MeasuredNode
 from app.cli.bench.search import search_at_rate
 from app.cli.bench.searching import Load, Question
@@ -31,7 +31,7 @@ def measure_mixed(node: MeasuredNode, corpus: Corpus, load: Load, *, pool: int, 
         order = list(TITLES)[:: 1 if number % 2 == 0 else -1]
         found = {stretch: _measure(stretch, node, corpus, question, load, number) for stretch in order}
         measured.append({stretch: found[stretch] for stretch in TITLES})
-        console.print(f"Round {number + 1}: {told(ratios_of(measured[-1]))}", markup=False)
+        console.print(f"Round {number + 1}: {ratio_text(ratios_of(measured[-1]))}", markup=False)
     return Mixed(tuple(measured))
 
 

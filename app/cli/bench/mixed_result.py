@@ -134,7 +134,7 @@ def show_mixed(mixed: Mixed, load: Load, console: Console) -> None:
         table.add_row(title, *_search_cells(mixed.searched(stretch)), *_ingest_cells(mixed.ingested(stretch)))
     console.print(table)
     _show_parts(mixed, console)
-    console.print(f"Both at once over alone: {told(mixed.median)}", markup=False)
+    console.print(f"Both at once over alone: {ratio_text(mixed.median)}", markup=False)
     console.print(f"Of all rounds' searches together, p99: {_times(mixed.pooled_p99)}", markup=False)
     least = min(found.least_waiting or 0 for stretch in _WITH_INGESTION for found in mixed.ingested(stretch))
     if least < SHORT_OF_DOCUMENTS:
@@ -169,7 +169,7 @@ def _median(values: Sequence[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def told(ratios: Ratios) -> str:
+def ratio_text(ratios: Ratios) -> str:
     return f"search p50 {_times(ratios.p50)}, p99 {_times(ratios.p99)}, ingestion {_times(ratios.ingestion)}"
 
 

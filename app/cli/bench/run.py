@@ -40,27 +40,29 @@ class Output:
         self._json = json_file
         self._plot = plot
 
-    def write(self, command: str, node: MeasuredNode, corpus: Corpus, asked: Mapping[str, object], result: Any) -> None:
-        asked = {**asked, "corpus": {"name": corpus.name, **corpus.spec()}}
-        self.save(command, asked, node.settings, {"node": node.describe(), **result.to_json()})
+    def write(
+        self, command: str, node: MeasuredNode, corpus: Corpus, parameters: Mapping[str, object], result: Any
+    ) -> None:
+        parameters = {**parameters, "corpus": {"name": corpus.name, **corpus.spec()}}
+        self.save(command, parameters, node.settings, {"node": node.describe(), **result.to_json()})
 
     def save(
-        self, command: str, asked: Mapping[str, object], settings: Settings | None, found: Mapping[str, object]
+        self, command: str, parameters: Mapping[str, object], settings: Settings | None, found: Mapping[str, object]
     ) -> None:
         if self._json is None:
             return
-        told = {
+        record = {
             "command": command,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "asked": asked,
+            "asked": parameters,
             "machine": describe_machine(),
             "settings": _changed(settings),
             **found,
         }
         if self._json == STDOUT:
-            print_json(told)
+            print_json(record)
         else:
-            self._json.write_text(json.dumps(told, indent=1))
+            self._json.write_text(json.dumps(record, indent=1))
 
     def draw(
         self,
@@ -170,8 +172,8 @@ def _changed(settings: Settings | None) -> Mapping[str, Any] | None:
     """What is not as by default, secrets and folders of this run left out."""
     if settings is None:
         return None
-    told = settings.model_dump(mode="json", exclude_defaults=True)
-    return {name: value for name, value in told.items() if name not in _OF_THIS_RUN}
+    values = settings.model_dump(mode="json", exclude_defaults=True)
+    return {name: value for name, value in values.items() if name not in _OF_THIS_RUN}
 
 
 def _title(node: MeasuredNode, load: Load) -> str:

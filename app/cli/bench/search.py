@@ -37,8 +37,8 @@ class SearchBench:
 
     def to_json(self) -> dict[str, object]:
         overhead = self.overhead
-        told = {"total": overhead.total, "calls": overhead.calls, "rest": overhead.rest} if overhead else None
-        return {**self.searched.to_json(), "overhead_ms": told}
+        overhead_ms = {"total": overhead.total, "calls": overhead.calls, "rest": overhead.rest} if overhead else None
+        return {**self.searched.to_json(), "overhead_ms": overhead_ms}
 
 
 def measure_search(

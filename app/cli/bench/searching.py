@@ -150,8 +150,8 @@ async def _ask(http: httpx.AsyncClient, body: Mapping[str, object], due: float, 
         answer = response.json()
         error = _error(response.status_code, answer, body)
         stages = answer["timings_ms"] if error is None else {}
-    except (httpx.HTTPError, ValueError) as trouble:
-        error = type(trouble).__name__
+    except (httpx.HTTPError, ValueError) as problem:
+        error = type(problem).__name__
     ms = (monotonic() - due) * 1000
     return Sample(round(due - measured_from, 4), round((sent - due) * 1000, 3), round(ms, 3), stages, error)
 

@@ -65,14 +65,14 @@ def show_report(report: dict[str, Any], console: Console) -> None:
     for note in report["notes"]:
         where = f" in {note['collection']}" if note["collection"] else ""
         console.print(Text(f"{note['count']:,} {NOTES[note['kind']]}{where}", style="dim"))
-    looked = (
+    extent = (
         f"{report['documents']:,} documents, {report['chunks']:,} chunks and {report['blobs']:,} originals "
         f"in {report['seconds']:.1f} s"
     )
     verdict = "Clean" if report["clean"] else "Findings are left"
     if not report["clean"] and not report["repair"]:
         verdict += "; `tandem audit --repair` mends what can be mended"
-    console.print(f"{verdict}: {looked}.", markup=False, highlight=False)
+    console.print(f"{verdict}: {extent}.", markup=False, highlight=False)
 
 
 def _what(finding: dict[str, Any]) -> Text:

@@ -8,7 +8,7 @@ import typer
 from rich.rule import Rule
 
 from app.cli.client.audit import show_report
-from app.cli.client.files import Choice, find_files, reported_on
+from app.cli.client.files import FileFilter, find_files, link_reporter
 from app.cli.client.ingest import ingest_documents, ingest_files, summarise
 from app.cli.client.jobs import cancel
 from app.cli.client.node_client import Client
@@ -22,13 +22,13 @@ from app.cli.options import NODE, ApiKey, AsJson, CollectionName, Name, Url
 from retrieval.errors import InvalidRequest
 from retrieval.search.query import Mode
 
-asking_app = typer.Typer()
-asking_app.command("cancel")(cancel)
+client_app = typer.Typer()
+client_app.command("cancel")(cancel)
 
 FIRST_WORDS = "Watching {}: Ctrl-C ends it."
 
 
-@asking_app.command()
+@client_app.command()
 def ingest(
     paths: Annotated[
         list[Path],
@@ -59,7 +59,7 @@ def ingest(
     api_key: ApiKey = None,
 ) -> None:
     """Send files to a node and wait until they can be searched. Status 1 where documents failed."""
-    told, choice = read_metadata(metadata or []), Choice(tuple(include or ()), tuple(exclude or ()))
+    values, file_filter = read_metadata(metadata or []), FileFilter(tuple(include or ()), tuple(exclude or ()))
     if STDIN in paths and len(paths) > 1:
         raise InvalidRequest("-: standard input stands alone; send files in a command of their own.")
     if (name or media_type) and (paths != [STDIN] or jsonl):
@@ -69,16 +69,16 @@ def ingest(
     if watch:
         if jsonl or STDIN in paths:
             raise InvalidRequest("--watch wants folders.")
-        _watch(paths, choice, collection, told, url, api_key, delete=delete, as_json=as_json)
+        _watch(paths, file_filter, collection, values, url, api_key, delete=delete, as_json=as_json)
         return
     with Client(url, api_key) as client:
         if jsonl:
-            receipts = ingest_documents(client, collection, read_documents(paths, told), messages())
+            receipts = ingest_documents(client, collection, read_documents(paths, values), messages())
         elif paths == [STDIN]:
-            receipts = ingest_documents(client, collection, [read_document(name, media_type, told)], messages())
+            receipts = ingest_documents(client, collection, [read_document(name, media_type, values)], messages())
         else:
-            files = find_files(paths, choice, reported_on(messages()))
-            receipts = ingest_files(client, collection, files, messages(), told)
+            files = find_files(paths, file_filter, link_reporter(messages()))
+            receipts = ingest_files(client, collection, files, messages(), values)
     if as_json:
         print_json({"documents": receipts})
         well = not any(receipt["error"] for receipt in receipts)
@@ -90,7 +90,7 @@ def ingest(
 
 def _watch(
     folders: list[Path],
-    choice: Choice,
+    file_filter: FileFilter,
     collection: str,
     metadata: dict[str, object],
     url: str,
@@ -114,17 +114,17 @@ def _watch(
         for id_ in done.deleted:
             results().print(f"{id_}: deleted from {collection}", markup=False, highlight=False)
         for id_ in done.kept:
-            told = f"{id_}: its file has gone; the document stays (--delete would delete it)"
-            results().print(told, markup=False, highlight=False)
+            values = f"{id_}: its file has gone; the document stays (--delete would delete it)"
+            results().print(values, markup=False, highlight=False)
 
     stop_on_sigterm()
     with suppress(KeyboardInterrupt), Client(url, api_key) as client:
-        follower = Follower(client, collection, folders, choice, messages(), delete=delete, metadata=metadata)
+        follower = Follower(client, collection, folders, file_filter, messages(), delete=delete, metadata=metadata)
         messages().print(FIRST_WORDS.format(", ".join(map(str, folders))), markup=False, highlight=False)
         follow(follower, folders, show)
 
 
-@asking_app.command()
+@client_app.command()
 def search(
     query: Annotated[str, typer.Argument(help="The question, or - for one a line of standard input.")],
     collection: CollectionName = "docs",
@@ -145,7 +145,7 @@ def search(
     api_key: ApiKey = None,
 ) -> None:
     """Ask a node."""
-    asked = {
+    options = {
         "collection": collection,
         "top_k": top_k,
         "candidates": candidates,
@@ -156,9 +156,9 @@ def search(
     with Client(url, api_key) as client:
         if query == str(STDIN):
             questions = read_questions()
-            answers = client.search_many(questions, **asked)
+            answers = client.search_many(questions, **options)
         else:
-            questions, answers = [], [client.search(query, **asked)]
+            questions, answers = [], [client.search(query, **options)]
     if as_json:
         print_json({"results": answers} if questions else answers[0])
         return
@@ -168,7 +168,7 @@ def search(
         show_hits(answer, results())
 
 
-@asking_app.command()
+@client_app.command()
 def audit(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
     collection: Annotated[
@@ -195,7 +195,7 @@ def audit(
         raise typer.Exit(Exit.FAILURES)
 
 
-@asking_app.command()
+@client_app.command()
 def reembed(
     collection: Name,
     models: Annotated[

@@ -10,7 +10,7 @@ from rich.console import Console
 from app.cli.globs import is_like, is_pattern, is_within, split_pattern
 from retrieval.errors import InvalidRequest
 
-PASSED_OVER = (".*", "*~", "#*#", "~$*", "*.swp", "*.swx", "*.tmp", "*.part", "*.crdownload")
+IGNORED_FILES = (".*", "*~", "#*#", "~$*", "*.swp", "*.swx", "*.tmp", "*.part", "*.crdownload")
 """In folders: what is hidden, and what editors and downloads leave there while they work."""
 
 
@@ -19,7 +19,7 @@ OnLink = Callable[[Path, Path], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FileFilter:
     """Of the files in folders those that match any of `include`, if there is any, and none of `exclude`."""
 
     include: tuple[str, ...] = ()
@@ -27,19 +27,19 @@ class Choice:
 
     def takes(self, name: PurePath) -> bool:
         """`name`: the path within the folder."""
-        if any(is_within(name, each) for each in (*PASSED_OVER, *self.exclude)):
+        if any(is_within(name, each) for each in (*IGNORED_FILES, *self.exclude)):
             return False
         return not self.include or any(is_within(name, each) for each in self.include)
 
 
-def find_files(paths: Sequence[Path], choice: Choice, on_link: OnLink) -> list[tuple[str, Path]]:
+def find_files(paths: Sequence[Path], file_filter: FileFilter, on_link: OnLink) -> list[tuple[str, Path]]:
     """Document id and path of every file. In a folder, ids are paths relative to it; behind a pattern, relative to the
     folder before its first wildcard. A file that is named itself is taken, and its id is its name. Links are followed
     where they stay in the folder.
 
     Raises InvalidRequest where there is nothing to ingest, and where two files would become one document.
     """
-    found = [each for path in paths for each in _files(path, choice, on_link)]
+    found = [each for path in paths for each in _files(path, file_filter, on_link)]
     paths_by_id: dict[str, Path] = {}
     for document_id, file in found:
         other = paths_by_id.setdefault(document_id, file)
@@ -50,13 +50,13 @@ def find_files(paths: Sequence[Path], choice: Choice, on_link: OnLink) -> list[t
     return list(paths_by_id.items())
 
 
-def files_below(folder: Path, choice: Choice, on_link: OnLink) -> Iterator[tuple[str, Path]]:
+def files_below(folder: Path, file_filter: FileFilter, on_link: OnLink) -> Iterator[tuple[str, Path]]:
     """Of a folder that is there, sorted by path. Who may write into it must not make files elsewhere readable: links
     that lead out of it are passed over. Links to folders within it are, too: their files are found where they lie."""
     root = os.path.realpath(folder)
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
-        if not choice.takes(name):
+        if not file_filter.takes(name):
             continue
         if file.is_symlink():
             target = Path(os.path.realpath(file))
@@ -67,7 +67,7 @@ def files_below(folder: Path, choice: Choice, on_link: OnLink) -> Iterator[tuple
             yield name.as_posix(), file
 
 
-def reported_on(console: Console) -> OnLink:
+def link_reporter(console: Console) -> OnLink:
     """Each link once."""
     seen: set[Path] = set()
 
@@ -80,9 +80,9 @@ def reported_on(console: Console) -> OnLink:
     return report
 
 
-def _files(path: Path, choice: Choice, on_link: OnLink) -> list[tuple[str, Path]]:
+def _files(path: Path, file_filter: FileFilter, on_link: OnLink) -> list[tuple[str, Path]]:
     if path.is_dir():
-        return list(files_below(path, choice, on_link))
+        return list(files_below(path, file_filter, on_link))
     if path.is_file():
         return [(path.name, path)]
     if not is_pattern(str(path)):
@@ -90,7 +90,7 @@ def _files(path: Path, choice: Choice, on_link: OnLink) -> list[tuple[str, Path]
     folder, pattern = split_pattern(str(path))
     found = []
     if folder.is_dir():
-        found = [each for each in files_below(folder, choice, on_link) if is_like(PurePath(each[0]), pattern)]
+        found = [each for each in files_below(folder, file_filter, on_link) if is_like(PurePath(each[0]), pattern)]
     if not found:
         raise InvalidRequest(f"{path}: no file matches.")
     return found

@@ -9,7 +9,7 @@ from rich.console import Console
 from app.cli.client.node_client import Client
 from app.cli.console import ProgressLog, bar
 from langchain_tandem.client import TandemClientError
-from langchain_tandem.client.feeding import batches, size_of
+from langchain_tandem.client.batching import batches, size_of
 
 T = TypeVar("T")
 BYTES_A_REQUEST = 16 * 2**20
@@ -133,12 +133,12 @@ class Ingesting:
     def sent(self, documents: int) -> None:
         self._sent = documents
         self._bar.update(self._task, description=f"Sent {self._sent}")
-        self._tell()
+        self._show_progress()
 
     def done(self, documents: int) -> None:
         self._done = documents
         self._bar.update(self._task, completed=documents, total=self._total or self._sent, description="Ingesting")
-        self._tell()
+        self._show_progress()
 
-    def _tell(self) -> None:
-        self._log.tell(f"{self._sent} sent, {self._done} of {self._total or self._sent} done")
+    def _show_progress(self) -> None:
+        self._log.report(f"{self._sent} sent, {self._done} of {self._total or self._sent} done")

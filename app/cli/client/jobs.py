@@ -29,7 +29,7 @@ def show(
     if as_json:
         print_json(found)
         return
-    _tell(found, results())
+    _show_job(found, results())
     summarise(found["documents"], results())
 
 
@@ -47,7 +47,7 @@ def watch(jobs: Jobs, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey 
         print_json({"jobs": ended})
     else:
         for job in ended:
-            _tell(job, results())
+            _show_job(job, results())
             summarise(job["documents"], results())
     if any(job["progress"]["failed"] for job in ended):
         raise typer.Exit(Exit.FAILURES)
@@ -67,11 +67,11 @@ def cancel_jobs(client: Client, job_ids: Sequence[str], console: Console) -> lis
     cancelled = []
     for job_id in job_ids:
         cancelled.append(client.cancel(job_id))
-        _tell(cancelled[-1], console)
+        _show_job(cancelled[-1], console)
     return cancelled
 
 
-def _tell(job: dict[str, Any], console: Console) -> None:
+def _show_job(job: dict[str, Any], console: Console) -> None:
     progress = job["progress"]
-    told = f"{job['job_id']}: {job['state']}, {progress['done']} of {progress['documents']} documents have ended"
-    console.print(told, highlight=False, soft_wrap=True)
+    line = f"{job['job_id']}: {job['state']}, {progress['done']} of {progress['documents']} documents have ended"
+    console.print(line, highlight=False, soft_wrap=True)

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from langchain_tandem.client import NO_RETRIES, PATIENT, TandemClient
+from langchain_tandem.client import LONG_RETRIES, NO_RETRIES, TandemClient
 
 ANSWER_SECONDS = 700.0
 """Models on small machines take their time."""
-PATIENCE = replace(PATIENT, unreached_seconds=0)
+PATIENCE = replace(LONG_RETRIES, unreachable_seconds=0)
 START_HINT = "Start a node with `make serve`, or name one with --url."
 """For who finds no node."""
 

@@ -26,12 +26,12 @@ def read_golden(folder: Path) -> list[dict[str, Any]]:
     """Queries and judgements of a folder in BEIR's layout; every grade above nought counts as relevant."""
     from retrieval.evaluation.datasets import load_collection
 
-    judged = load_collection(folder)
+    dataset = load_collection(folder)
     relevant: dict[str, list[str]] = {}
-    for qrel in judged.qrels:
+    for qrel in dataset.qrels:
         if qrel.relevance > 0:
             relevant.setdefault(qrel.query_id, []).append(qrel.doc_id)
-    return [{"query": judged.queries[id_], "relevant": documents} for id_, documents in relevant.items()]
+    return [{"query": dataset.queries[id_], "relevant": documents} for id_, documents in relevant.items()]
 
 
 def follow(client: Client, name: str, console: Console) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def follow(client: Client, name: str, console: Console) -> dict[str, Any]:
         while (status := client.reembedding(name))["phase"] in ("filling", "measuring"):
             phase = status["phase"].capitalize()
             shown.update(task, description=phase, total=status["documents"] or None, completed=status["done"])
-            log.tell(f"{phase}: {status['done']} of {status['documents']} documents")
+            log.report(f"{phase}: {status['done']} of {status['documents']} documents")
             sleep(POLL_SECONDS)
     return status
 

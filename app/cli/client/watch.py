@@ -9,12 +9,12 @@ from typing import Any
 from rich.console import Console
 from watchfiles import watch
 
-from app.cli.client.files import Choice, files_below, reported_on
+from app.cli.client.files import FileFilter, files_below, link_reporter
 from app.cli.client.ingest import BYTES_A_REQUEST, ingest_files
 from app.cli.client.node_client import Client
 from app.cli.exit_codes import Exit, exit_status
 from langchain_tandem.client import NodeUnreachable, Refused
-from langchain_tandem.client.feeding import batches
+from langchain_tandem.client.batching import batches
 from retrieval.errors import InvalidRequest
 
 QUIET_MS = 400
@@ -23,7 +23,7 @@ BURST_MS = 5000
 """or when it has lasted so long."""
 RETRY_MS = 2000
 """How often what could not be sent is tried again."""
-LOOK_AGAIN_SECONDS = 60.0
+RESCAN_SECONDS = 60.0
 """How often folders are read without a change having been told: some network disks tell none."""
 
 Stamp = tuple[int, int, int]
@@ -50,7 +50,7 @@ class Follower:
         client: Client,
         collection: str,
         folders: Sequence[Path],
-        choice: Choice,
+        file_filter: FileFilter,
         console: Console,
         *,
         delete: bool,
@@ -63,20 +63,20 @@ class Follower:
         self._client = client
         self._collection = collection
         self._folders = folders
-        self._choice = choice
+        self._file_filter = file_filter
         self._console = console
-        self._on_link = reported_on(console)
+        self._on_link = link_reporter(console)
         self._delete = delete
         self._metadata = metadata
         self._sent: dict[str, Stamp] = {}
-        self._trouble = ""
-        self._look()
+        self._last_message = ""
+        self._scan()
 
     def sync(self) -> Round:
         """Sends what is new or changed, deletes what has gone. What the node refuses is told, and left until it
         changes. Raises what no later round would mend."""
         done = Round()
-        found = self._look()
+        found = self._scan()
         if found is None:
             return done
         gone = sorted(self._sent.keys() - found.keys())
@@ -89,13 +89,13 @@ class Follower:
                     self._delete_document(id_)
                 del self._sent[id_]
                 (done.deleted if self._delete else done.kept).append(id_)
-            self._trouble = ""
+            self._last_message = ""
         except (NodeUnreachable, Refused) as error:
             busy = isinstance(error, Refused) and error.code == "document_busy"
             if not busy and exit_status(error) is Exit.REFUSED:
                 raise
             done.finished = False
-            self._tell_once(f"{error.message} Trying again.")
+            self._print_once(f"{error.message} Trying again.")
         return done
 
     def _send(self, batch: Mapping[str, tuple[Path, Stamp]], done: Round) -> None:
@@ -111,7 +111,7 @@ class Follower:
                 return
             if isinstance(error, FileNotFoundError):  # gone since it was found
                 return
-            self._tell(f"{next(iter(batch))}: {error.message if isinstance(error, Refused) else error.strerror}")
+            self._print(f"{next(iter(batch))}: {error.message if isinstance(error, Refused) else error.strerror}")
         self._sent |= {id_: stamp for id_, (_, stamp) in batch.items()}
 
     def _delete_document(self, id_: str) -> None:
@@ -121,14 +121,14 @@ class Follower:
             if error.status != 404:
                 raise
 
-    def _look(self) -> dict[str, tuple[Path, Stamp]] | None:
+    def _scan(self) -> dict[str, tuple[Path, Stamp]] | None:
         """Every file by document id; None while a folder is away, of which nothing follows for its files."""
         found: dict[str, tuple[Path, Stamp]] = {}
         for folder in self._folders:
             if not folder.is_dir():
-                self._tell_once(f"{folder} is not there: its documents stay as they are.")
+                self._print_once(f"{folder} is not there: its documents stay as they are.")
                 return None
-            for id_, path in files_below(folder, self._choice, self._on_link):
+            for id_, path in files_below(folder, self._file_filter, self._on_link):
                 if id_ in found:
                     raise InvalidRequest(
                         f"{found[id_][0]} and {path} would both become document {id_!r}; watch the folders apart."
@@ -140,23 +140,23 @@ class Follower:
                 found[id_] = (path, (status.st_mtime_ns, status.st_size, status.st_ino))
         return found
 
-    def _tell_once(self, trouble: str) -> None:
+    def _print_once(self, message: str) -> None:
         """Not again while it lasts."""
-        if trouble != self._trouble:
-            self._trouble = trouble
-            self._tell(trouble)
+        if message != self._last_message:
+            self._last_message = message
+            self._print(message)
 
-    def _tell(self, words: str) -> None:
-        self._console.print(words, markup=False, highlight=False, soft_wrap=True)
+    def _print(self, message: str) -> None:
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def follow(follower: Follower, folders: Sequence[Path], show: Callable[[Round], None]) -> None:
     """Until interrupted; `show` is told of every round in which something was done."""
-    behind, looked = True, 0.0
+    behind, scanned_at = True, 0.0
     for number, changes in enumerate(_rounds(folders)):
         # The second round too: what changed after the first one and before the watch began was not told.
-        if number < 2 or changes or behind or monotonic() - looked > LOOK_AGAIN_SECONDS:
-            looked = monotonic()
+        if number < 2 or changes or behind or monotonic() - scanned_at > RESCAN_SECONDS:
+            scanned_at = monotonic()
             done = follower.sync()
             behind = not done.finished
             if done.receipts or done.deleted or done.kept:

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from app.cli.client.ingest import Ingesting
 from app.cli.client.node_client import Client
-from app.cli.console import counted, step_teller
+from app.cli.console import counted, step_reporter
 from app.cli.evaluate.compare import compare, show_comparison
-from app.cli.evaluate.run import CLIENT, NAMES, STAGES, Asked, CollectionRun, Row, Run, load, record, save
+from app.cli.evaluate.run import CLIENT, NAMES, STAGES, CollectionRun, QueryResult, Row, Run, load, record, save
 from app.cli.evaluate.table import show
 from app.cli.exit_codes import print_json
 from app.cli.node.spawn import running_node
@@ -58,26 +58,26 @@ def check_results(json_file: Path | None, plot: Path | None) -> None:
 
 
 @contextmanager
-def scratch(client: Client, judged: JudgedCollection) -> Iterator[dict[str, Any]]:
+def scratch(client: Client, dataset: JudgedCollection) -> Iterator[dict[str, Any]]:
     """A new collection, as the node describes it; it is deleted in the end."""
-    safe = "".join(each if each.isascii() and each.isalnum() else "_" for each in judged.name)
+    safe = "".join(each if each.isascii() and each.isalnum() else "_" for each in dataset.name)
     # No name that can be foreseen: one that is there already is somebody's.
-    collection = client.create_collection(f"eval_{safe[:80]}_{uuid4().hex[:8]}", language=judged.language)
+    collection = client.create_collection(f"eval_{safe[:80]}_{uuid4().hex[:8]}", language=dataset.language)
     try:
         yield collection
     finally:
         client.delete_collection(collection["name"])
 
 
-def ingest(client: Client, name: str, judged: JudgedCollection, console: Console) -> float:
+def ingest(client: Client, name: str, dataset: JudgedCollection, console: Console) -> float:
     """Fills the collection `name` and returns the seconds until the last receipt. Raises IngestFailed."""
     started = perf_counter()
     jobs: deque[str] = deque()
     sent = ended = 0
-    with Ingesting(console, len(judged.passages)) as progress:
-        while sent < len(judged.passages) or jobs:
-            if sent < len(judged.passages) and len(jobs) < REQUESTS_AHEAD:
-                batch = judged.passages[sent : sent + DOCUMENTS_A_REQUEST]
+    with Ingesting(console, len(dataset.passages)) as progress:
+        while sent < len(dataset.passages) or jobs:
+            if sent < len(dataset.passages) and len(jobs) < REQUESTS_AHEAD:
+                batch = dataset.passages[sent : sent + DOCUMENTS_A_REQUEST]
                 documents = [{"id": each.id, "title": each.title, "text": each.text} for each in batch]
                 jobs.append(client.ingest(collection=name, documents=documents, wait=False)["job_id"])
                 sent += len(batch)
@@ -96,7 +96,7 @@ def ingest(client: Client, name: str, judged: JudgedCollection, console: Console
 
 
 def search(
-    client: Client, name: str, judged: JudgedCollection, console: Console, *, mode: Mode, pool: int | None
+    client: Client, name: str, dataset: JudgedCollection, console: Console, *, mode: Mode, pool: int | None
 ) -> tuple[Row, Mapping[str, str]]:
     """Asks every query once, one after the other. `pool`: candidates to rerank; None: recall alone. Returns the names
     of the models, too. Raises Refused, and NotReranked where reranking was not applied."""
@@ -104,7 +104,7 @@ def search(
     rankings: dict[str, list[str]] = {}
     times: dict[str, dict[str, float]] = {}
     title = f"{NAMES[mode]}, {pool} candidates reranked" if pool else NAMES[mode]
-    for query_id, text in counted(judged.queries.items(), title, console):
+    for query_id, text in counted(dataset.queries.items(), title, console):
         started = perf_counter()
         # Several chunks of one document count as one answer, so all are asked for.
         answer = client.search(
@@ -115,47 +115,47 @@ def search(
         if pool and reason not in (None, "no_candidates"):
             raise NotReranked(f"Reranking was not applied: {reason}")
         taken = {"embed": mode != "sparse", "recall": True, "rerank": pool is not None}
-        told = answer["timings_ms"]
-        times[query_id] = {CLIENT: round(elapsed, 3), "total": told["total"]} | {
-            stage: told[stage] for stage in STAGES if taken[stage]
+        timings = answer["timings_ms"]
+        times[query_id] = {CLIENT: round(elapsed, 3), "total": timings["total"]} | {
+            stage: timings[stage] for stage in STAGES if taken[stage]
         }
         rankings[query_id] = list(dict.fromkeys(hit["document_id"] for hit in answer["hits"]))
-    measured = measure_queries(judged.qrels, rankings)
-    asked = {
-        query_id: Asked({name: value for name, value in measured[query_id].items() if DEPTHS[name] <= depth}, ms)
+    measured = measure_queries(dataset.qrels, rankings)
+    results = {
+        query_id: QueryResult({name: value for name, value in measured[query_id].items() if DEPTHS[name] <= depth}, ms)
         for query_id, ms in times.items()
     }
-    return Row.of(mode, pool, asked), answer["models"]
+    return Row.of(mode, pool, results), answer["models"]
 
 
-def evaluate(client: Client, judged: JudgedCollection, console: Console, *, pool: int) -> CollectionRun:
+def evaluate(client: Client, dataset: JudgedCollection, console: Console, *, pool: int) -> CollectionRun:
     """Ingests into a scratch collection and searches it in every mode, each without and with reranking."""
-    left_out = f" ({judged.left_out:,} more have no text and are left out)" if judged.left_out else ""
-    console.print(f"{judged.name}: ingesting {len(judged.passages):,} documents{left_out}", markup=False)
+    left_out = f" ({dataset.left_out:,} more have no text and are left out)" if dataset.left_out else ""
+    console.print(f"{dataset.name}: ingesting {len(dataset.passages):,} documents{left_out}", markup=False)
     rows: list[Row] = []
     no_bm25 = None
-    with scratch(client, judged) as collection:
+    with scratch(client, dataset) as collection:
         name = collection["name"]
-        seconds = ingest(client, name, judged, console)
+        seconds = ingest(client, name, dataset, console)
         chunks = client.collection(name)["chunks"]
-        console.print(f"Ingested in {seconds:.1f} s: {chunks:,} chunks. Asking {len(judged.queries):,} queries")
+        console.print(f"Ingested in {seconds:.1f} s: {chunks:,} chunks. Asking {len(dataset.queries):,} queries")
         for mode in NAMES:
             try:
                 for each in (None, pool):
-                    row, models = search(client, name, judged, console, mode=mode, pool=each)
+                    row, models = search(client, name, dataset, console, mode=mode, pool=each)
                     rows.append(row)
             except Refused as error:
                 if error.code != "unsupported":
                     raise
                 no_bm25 = error.message
     return CollectionRun(
-        name=judged.name,
-        digest=judged.digest(),
-        language=judged.language,
-        documents=len(judged.passages),
-        left_out=judged.left_out,
+        name=dataset.name,
+        digest=dataset.digest(),
+        language=dataset.language,
+        documents=len(dataset.passages),
+        left_out=dataset.left_out,
         chunks=chunks,
-        judgements=len(judged.qrels),
+        judgements=len(dataset.qrels),
         models=models,
         fingerprint=collection["fingerprint"],
         chunking=collection["chunking"],
@@ -179,7 +179,7 @@ def own_node(console: Console, **overrides: object) -> Iterator[tuple[Client, Se
         environment = {
             f"{PREFIX}{name.upper()}": "" if value is None else str(value) for name, value in overrides.items()
         }
-        with running_node(settings, environment, on_step=step_teller(console, status)) as client:
+        with running_node(settings, environment, on_step=step_reporter(console, status)) as client:
             status.stop()
             yield client, settings
 
@@ -203,13 +203,13 @@ def evaluate_folders(
     check_results(output, plot)
     with console.status("Reading the collections"):
         collections = [load_collection(folder, queries=queries) for folder in folders]
-    if len({judged.name for judged in collections}) < len(collections):
+    if len({dataset.name for dataset in collections}) < len(collections):
         raise InvalidRequest("Two of the folders have the same name, which their figures would go by.")
     run = Run(version("tandem-rag"), pool, ())
     with ExitStack() as stack:
         client = stack.enter_context(Client(url, api_key)) if url else stack.enter_context(own_node(console))[0]
-        for judged in collections:
-            evaluated = evaluate(client, judged, console, pool=pool)
+        for dataset in collections:
+            evaluated = evaluate(client, dataset, console, pool=pool)
             show(evaluated, console)
             run = Run(run.tandem, pool, (*run.collections, evaluated))
             if output and output != STDOUT:

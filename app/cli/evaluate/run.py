@@ -20,7 +20,7 @@ STAGES = ("embed", "recall", "rerank")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QueryResult:
     """One query."""
 
     measures: Mapping[str, float]
@@ -50,10 +50,10 @@ class Row:
     measures: Mapping[str, float]
     """Means over the queries; without those that look deeper than this row's ranking goes."""
     latency_ms: Mapping[str, Latency]
-    queries: Mapping[str, Asked]
+    queries: Mapping[str, QueryResult]
 
     @classmethod
-    def of(cls, mode: Mode, pool: int | None, queries: Mapping[str, Asked]) -> "Row":
+    def of(cls, mode: Mode, pool: int | None, queries: Mapping[str, QueryResult]) -> "Row":
         times = {stage: Latency.of(each.ms[stage] for each in queries.values()) for stage in _any(queries).ms}
         return cls(mode, pool, means({id_: each.measures for id_, each in queries.items()}), times, queries)
 
@@ -63,7 +63,7 @@ class Row:
 
     def values(self, measure: str) -> dict[str, float]:
         """Of one measure, by query."""
-        return {query_id: asked.measures[measure] for query_id, asked in self.queries.items()}
+        return {query_id: result.measures[measure] for query_id, result in self.queries.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +134,5 @@ def parse(raw: bytes, name: str) -> Run:
         raise InvalidRequest(f"{name}: not a file of `tandem eval --json` ({place}: {wrong['msg']}).") from error
 
 
-def _any(queries: Mapping[str, Asked]) -> Asked:
+def _any(queries: Mapping[str, QueryResult]) -> QueryResult:
     return next(iter(queries.values()))

@@ -4,11 +4,11 @@ from rich.console import Console
 from rich.rule import Rule
 
 from app import ROOT
-from app.cli.client.files import Choice, find_files, reported_on
+from app.cli.client.files import FileFilter, find_files, link_reporter
 from app.cli.client.ingest import ingest_files, summarise
 from app.cli.client.node_client import Client
 from app.cli.client.search import show_hits
-from app.cli.console import step_teller, wait_for_interrupt
+from app.cli.console import step_reporter, wait_for_interrupt
 from app.cli.node.spawn import running_node
 from app.node.node import DEFAULT_COLLECTION
 from app.settings import Settings
@@ -35,7 +35,7 @@ def demo(settings: Settings, console: Console) -> int:
         environment["TANDEM_ENFORCE_EAGER"] = "true"
     with (
         console.status("Starting") as status,
-        running_node(settings, environment, on_step=step_teller(console, status)) as client,
+        running_node(settings, environment, on_step=step_reporter(console, status)) as client,
     ):
         status.stop()
         healthy = _show(client, console)
@@ -48,7 +48,7 @@ def demo(settings: Settings, console: Console) -> int:
 
 
 def _show(client: Client, console: Console) -> bool:
-    files = find_files([SAMPLES, DOCS], Choice(), reported_on(console))
+    files = find_files([SAMPLES, DOCS], FileFilter(), link_reporter(console))
     console.print(f"Ingesting {len(files)} documents from {SAMPLES} and {DOCS}")
     healthy = summarise(ingest_files(client, DEFAULT_COLLECTION, files, console), console)
     for question in QUESTIONS:

@@ -71,14 +71,14 @@ class _Downloads:
     def of(self, model: str) -> Callable[[str, int, int], None]:
         """A callback for the files of one model: name, bytes that are here, bytes in all."""
 
-        def tell(file: str, done: int, total: int) -> None:
+        def report(file: str, done: int, total: int) -> None:
             name = f"{model} {file}"
             if name not in self._tasks:
                 self._tasks[name] = self._bar.add_task(name, total=total)
             self._bar.update(self._tasks[name], completed=done, total=total)
-            self._log.tell(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+            self._log.report(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
-        return tell
+        return report
 
 
 def _record(settings: Settings, here: Mapping[str, InstalledModel]) -> dict[str, Any]:

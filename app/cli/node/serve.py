@@ -14,7 +14,7 @@ from app.http.telemetry import configure_logging
 from app.main import create_app
 from app.node import descriptors
 from app.node.last_resort import end_after
-from app.node.private_files import keep_files_private, warn_of_readers
+from app.node.private_files import keep_files_private, warn_if_readable
 from app.settings import Settings
 from app.wiring.memory import check_memory
 from app.wiring.models import build_profile
@@ -43,7 +43,7 @@ def serve(settings: Settings) -> int:
     check_memory(settings, build_profile(settings))
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-    if not settings.asks_for_keys and not is_loopback(settings.host):
+    if not settings.requires_keys and not is_loopback(settings.host):
         log.warning("whoever reaches this address may read and delete documents: TANDEM_ALLOW_KEYLESS is set")
     failures: list[TandemError] = []
 
@@ -70,12 +70,12 @@ def serve(settings: Settings) -> int:
         connections=connections.bound,
         file_descriptors=descriptors_limit,
     )
-    Server(config, app.state.under_way, drain, drain_seconds=settings.drain_seconds).run(sockets=[listener])
+    Server(config, app.state.in_flight, drain, drain_seconds=settings.drain_seconds).run(sockets=[listener])
     return 1 if failures else 0
 
 
 def _require_keys(settings: Settings) -> None:
-    if not (settings.asks_for_keys or settings.allow_keyless or is_loopback(settings.host)):
+    if not (settings.requires_keys or settings.allow_keyless or is_loopback(settings.host)):
         raise ConfigurationError(
             f"TANDEM_HOST={settings.host}: whoever reaches this address could read and delete documents. Set "
             "TANDEM_API_KEYS, or TANDEM_ALLOW_KEYLESS=true where that is meant."
@@ -89,7 +89,7 @@ def _prepare(data_dir: Path) -> None:
         raise ConfigurationError(f"TANDEM_DATA_DIR={data_dir}: cannot be created ({error.strerror}).") from error
     if not os.access(data_dir, os.W_OK):
         raise ConfigurationError(f"TANDEM_DATA_DIR={data_dir}: cannot be written to.")
-    warn_of_readers(data_dir)
+    warn_if_readable(data_dir)
 
 
 def _listen(settings: Settings) -> socket.socket:

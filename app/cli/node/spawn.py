@@ -42,7 +42,7 @@ def running_node(
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     log = settings.data_dir / "node.log"
     key = None
-    if settings.asks_for_keys:
+    if settings.requires_keys:
         key = token_urlsafe(32)
         known = [*(each.get_secret_value() for each in settings.api_keys), key]
         environment = {**environment, "TANDEM_API_KEYS": ",".join(known)}

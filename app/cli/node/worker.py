@@ -29,11 +29,11 @@ log = structlog.get_logger()
 SAMPLED_DOCUMENTS = 20
 """Of each collection; the smallest original among them is looked for."""
 POLL_SECONDS = 1.0
-BESIDE_A_NODE = 5
+NICENESS = 5
 """Niceness of a process that a node has started: the node, which answers searches, goes before it. On two busy cores
 searches beside ingestion took 1.79 times as long as alone instead of 2.04, and ingestion kept 0.86 of its rate instead
 of 0.79 (medians of four stretches, in turns)."""
-_NEWS_BYTES = 4096
+_READ_BYTES = 4096
 
 
 def work(settings: Settings, *, of_node: bool = False) -> None:
@@ -51,7 +51,7 @@ def work(settings: Settings, *, of_node: bool = False) -> None:
     configure_logging(settings.log_level, as_json=settings.log_json)
     keep_files_private()
     if of_node:
-        os.nice(BESIDE_A_NODE)
+        os.nice(NICENESS)
     asyncio.run(_until_stopped(settings, of_node=of_node))
 
 
@@ -75,7 +75,7 @@ def require_shared_parts(settings: Settings) -> None:
         raise ConfigurationError("TANDEM_WORKERS=0: a worker without slots would do nothing.")
 
 
-async def until_originals_are_seen(catalog: Catalog, blobs: BlobStore) -> None:
+async def until_originals_are_visible(catalog: Catalog, blobs: BlobStore) -> None:
     """Returns when the catalog holds a document whose original is here: with another folder than the node's every
     document would end as failed. Raises BlobStoreUnavailable where all that were looked for are missing."""
     wanted = await _sample(catalog)
@@ -119,7 +119,7 @@ async def _until_stopped(settings: Settings, *, of_node: bool) -> None:
     starting = asyncio.create_task(process.start())
     starting.add_done_callback(on_started)
     following = asyncio.create_task(_follow_node(work_arrived, stopping)) if of_node else None
-    beating = asyncio.create_task(beat(sys.stdin.fileno())) if of_node else None
+    beating = asyncio.create_task(send_heartbeats(sys.stdin.fileno())) if of_node else None
     await stopping.wait()
     if following:
         following.cancel()
@@ -146,7 +146,7 @@ class _Process:
     async def start(self) -> None:
         """Waits for what may come. Raises what no waiting mends."""
         settings = self._settings
-        parts = await build_worker_parts(settings, _tell, self._on_changed)
+        parts = await build_worker_parts(settings, _log_step, self._on_changed)
         self._parts = {
             "catalog": parts.catalog,
             "store": parts.store,
@@ -155,9 +155,9 @@ class _Process:
             "parser": parts.parser,
         }
         for name, part in self._parts.items():
-            await until_available(part.start, f"starting the {name}", _tell)
+            await until_available(part.start, f"starting the {name}", _log_step)
         await until_available(
-            partial(until_originals_are_seen, parts.catalog, parts.blobs), "looking at originals", _tell
+            partial(until_originals_are_visible, parts.catalog, parts.blobs), "looking at originals", _log_step
         )
         self._workers = Workers(
             parts,
@@ -180,20 +180,20 @@ class _Process:
 
 
 async def _follow_node(work_arrived: Changes, stopping: asyncio.Event) -> None:
-    await hear(work_arrived)
+    await listen_for_work(work_arrived)
     log.warning("the node is gone")
     stopping.set()
 
 
-async def hear(work_arrived: Changes) -> None:
+async def listen_for_work(work_arrived: Changes) -> None:
     """The node writes to standard input when it has queued documents. Returns when that is closed, which it is also
     when the node was killed."""
     reader = await standard_input()
-    while await reader.read(_NEWS_BYTES):
+    while await reader.read(_READ_BYTES):
         work_arrived.announce()
 
 
-async def beat(node: int) -> None:
+async def send_heartbeats(node: int) -> None:
     """Lets the node, by the socket that is standard input, know every second that the event loop here still turns."""
     os.set_blocking(node, False)
     while True:
@@ -206,7 +206,7 @@ async def beat(node: int) -> None:
         await asyncio.sleep(TICK_SECONDS)
 
 
-def _tell(step: str) -> None:
+def _log_step(step: str) -> None:
     log.info(step)
 
 

@@ -8,13 +8,13 @@ from pydantic_core import PydanticCustomError
 from app.errors import INVALID_TEXT
 
 
-class Face(BaseModel):
+class CompatModel(BaseModel):
     """Fields that are not named are left unread: clients of many products send some."""
 
     model_config = ConfigDict(extra="ignore", from_attributes=True)
 
 
-class FaceAsked(Face):
+class CompatRequest(CompatModel):
     """What callers send. No type is taken for another one: "5" is no number, and 0 is not false."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
@@ -34,14 +34,14 @@ LongText = Annotated[str, Field(max_length=1_000_000), AfterValidator(_whole)]
 """What a model reads; what does not fit its window is cut."""
 
 
-class OpenAIProblem(Face):
+class OpenAIProblem(CompatModel):
     message: str = Field(description="For people: what was wrong, which value, what to do.")
     type: str = Field(description="Class of the error: `invalid_request_error`, `rate_limit_error`…")
     param: str | None = Field(description="The field that is wrong; null where it is none.")
     code: str = Field(description="One of this node's error codes.")
 
 
-class OpenAIErrorOut(Face):
+class OpenAIErrorOut(CompatModel):
     error: OpenAIProblem = Field(description="What was wrong.")
 
 
@@ -49,6 +49,6 @@ class RerankErrorOut(OpenAIErrorOut):
     detail: str = Field(description="The message, where Jina's clients look for it.")
 
 
-class CohereErrorOut(Face):
+class CohereErrorOut(CompatModel):
     message: str = Field(description="For people: what was wrong, which value, what to do.")
     code: str = Field(description="One of this node's error codes.")

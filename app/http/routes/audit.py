@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
 
-from app.http.callers import unless_gone
+from app.http.disconnect import cancel_on_disconnect
 from app.http.examples import audit as examples
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
@@ -26,4 +26,6 @@ async def audit(
 ) -> AuditOut:
     """Compares all documents with the vector store and the originals, and answers when that is done: minutes for
     millions of chunks. One at a time; it ends when its caller leaves."""
-    return AuditOut.of(await unless_gone(request, node.auditor.run(collection=body.collection, repair=body.repair)))
+    return AuditOut.of(
+        await cancel_on_disconnect(request, node.auditor.run(collection=body.collection, repair=body.repair))
+    )

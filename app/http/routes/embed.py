@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
-from app.http.callers import unless_gone
+from app.http.disconnect import cancel_on_disconnect
+from app.http.embed_requests import admits_any_size, seconds_to_embed
 from app.http.embed_requests import embed as embedded
-from app.http.embed_requests import embeds_whatever, seconds_to_embed
 from app.http.examples import embed as examples
 from app.http.routes.dependencies import EmbedAdmission, ServingNode
 from app.http.routes.documented import EMBEDDER, answer, failures, named
@@ -52,8 +52,8 @@ async def embed(
     """Vectors of unit length, in the order of the texts. Longer texts than the window are cut at their end."""
     embedder, lane = node.components.embedder, body.as_lane
     expected = seconds_to_embed(node, embedder, body.texts)
-    async with admission.admit(len(body.texts), expected, whatever_alone=embeds_whatever(node, lane)):
+    async with admission.admit(len(body.texts), expected, any_size_when_idle=admits_any_size(node, lane)):
         work = embedded(node, embedder, body.texts, kind=body.kind, lane=lane, instruction=body.instruction)
-        embeddings = await unless_gone(request, work)
+        embeddings = await cancel_on_disconnect(request, work)
     # Made by ourselves, so that FastAPI does not check the answer a second time.
     return Response(EmbedOut.of(embeddings).model_dump_json(), media_type="application/json")

@@ -106,11 +106,11 @@ async def ingest(
 
 
 async def _accept(
-    node: Node, asked: IngestIn | IngestForm, uploads: Sequence[Upload], idempotency_key: str | None
+    node: Node, body: IngestIn | IngestForm, uploads: Sequence[Upload], idempotency_key: str | None
 ) -> Response:
-    chunking = asked.chunking.to_chunking() if asked.chunking else None
-    job_id, receipts = await node.ingestion.accept(asked.collection, uploads, chunking, idempotency_key=idempotency_key)
-    if asked.wait:
+    chunking = body.chunking.to_chunking() if body.chunking else None
+    job_id, receipts = await node.ingestion.accept(body.collection, uploads, chunking, idempotency_key=idempotency_key)
+    if body.wait:
         job = await node.ingestion.wait(job_id, timeout_seconds=WAIT_SECONDS)
         return _answer(await describe(node, job), 200)
     documents = [

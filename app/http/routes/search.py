@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
-from app.http.callers import unless_gone
+from app.http.disconnect import cancel_on_disconnect
 from app.http.examples import search as examples
 from app.http.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.http.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
 from app.http.schemas.answer import BatchOut, SearchOut
 from app.http.schemas.query import SearchIn
-from app.http.search_requests import ask, collection_to_search
+from app.http.search_requests import find_collection, run_queries
 from retrieval.search.query import SearchResult
 
 router = APIRouter(tags=["search"])
@@ -36,10 +36,10 @@ async def search(
     metrics: NodeMetrics,
 ) -> Response:
     """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
-    collection = await collection_to_search(body.collection, node, body.budget_ms)
+    collection = await find_collection(body.collection, node, body.budget_ms)
     place = node.cursors.place(body.cursor, body.digest()) if body.cursor else None
     queries = [body.to_query(text, collection, place) for text in body.texts]
-    results = await unless_gone(request, ask(queries, collection, node, admission, metrics))
+    results = await cancel_on_disconnect(request, run_queries(queries, collection, node, admission, metrics))
 
     def answer(result: SearchResult) -> SearchOut:
         more = result.next if body.query is not None else None
@@ -48,5 +48,5 @@ async def search(
 
     answers = [answer(result) for result in results]
     # Made by ourselves, so that FastAPI does not check the answer a second time.
-    told = BatchOut(results=answers) if body.queries else answers[0]
-    return Response(told.model_dump_json(), media_type="application/json")
+    content = BatchOut(results=answers) if body.queries else answers[0]
+    return Response(content.model_dump_json(), media_type="application/json")

@@ -5,11 +5,11 @@ from typing import Self
 
 from pydantic import Field
 
-from app.http.schemas.wire import Asked, Wire
+from app.http.schemas.wire import Wire, WireRequest
 from ingestion.audit.report import AuditReport, FindingKind, NoteKind
 
 
-class AuditIn(Asked):
+class AuditIn(WireRequest):
     # Of any form: collections that are being filled in the background have names that no request can give.
     collection: str | None = Field(None, max_length=200, description="Default: all of them, and the originals.")
     repair: bool = Field(False, description="Mend what can be mended.")

@@ -6,14 +6,14 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.http.schemas.wire import Asked, CollectionName, Instruction, Wire
+from app.http.schemas.wire import CollectionName, Instruction, Wire, WireRequest
 from ingestion.types import Chunking, Collection, Duplicates
 from retrieval.filters.metadata_keys import MAX_KEYS
 from retrieval.filters.tree import KeyType
 from retrieval.types import Language
 
 
-class ChunkingIn(Asked):
+class ChunkingIn(WireRequest):
     max_tokens: int = Field(512, ge=16, le=32_768, description="Longest chunk, in tokens of the embedding model.")
     overlap: int | None = Field(
         None, ge=0, description="Tokens that neighbouring chunks may share; default: an eighth of max_tokens."
@@ -29,7 +29,7 @@ class ChunkingIn(Asked):
         return Chunking(self.max_tokens, self.max_tokens // 8 if self.overlap is None else self.overlap)
 
 
-class CollectionIn(Asked):
+class CollectionIn(WireRequest):
     name: CollectionName
     language: Language = Field("mixed", description="Of the documents; decides how the lexical index cuts words.")
     chunking: ChunkingIn = Field(ChunkingIn(), description="How its documents are cut, unless they say otherwise.")

@@ -18,8 +18,8 @@ class Cursors:
 
     def at(self, place: Place, digest: str) -> str:
         """`digest` is that of the question."""
-        told = json.dumps([place.offset, place.pool, place.mode, place.reranked, digest]).encode()
-        return urlsafe_b64encode(self._mac(told) + told).decode()
+        payload = json.dumps([place.offset, place.pool, place.mode, place.reranked, digest]).encode()
+        return urlsafe_b64encode(self._mac(payload) + payload).decode()
 
     def place(self, cursor: str, digest: str) -> Place:
         """Raises InvalidRequest."""
@@ -27,16 +27,16 @@ class Cursors:
             decoded = urlsafe_b64decode(cursor.encode())
         except ValueError:
             decoded = b""
-        mac, told = decoded[:_MAC_BYTES], decoded[_MAC_BYTES:]
+        mac, payload = decoded[:_MAC_BYTES], decoded[_MAC_BYTES:]
         # What carries the MAC was written by `at`: nothing in it has to be checked again.
-        if not hmac.compare_digest(mac, self._mac(told)):
+        if not hmac.compare_digest(mac, self._mac(payload)):
             raise InvalidRequest("cursor: not one that an answer gave as next_cursor. Send it as it came.")
-        offset, pool, mode, reranked, of = json.loads(told)
-        if of != digest:
+        offset, pool, mode, reranked, owner = json.loads(payload)
+        if owner != digest:
             raise InvalidRequest(
                 "cursor: it belongs to another question; only top_k, neighbors and highlights may change."
             )
         return Place(offset, pool, mode, reranked)
 
-    def _mac(self, told: bytes) -> bytes:
-        return hmac.digest(self._key, told, "sha256")[:_MAC_BYTES]
+    def _mac(self, payload: bytes) -> bytes:
+        return hmac.digest(self._key, payload, "sha256")[:_MAC_BYTES]

@@ -9,25 +9,25 @@ from app.http.schemas.wire import ErrorOut, Wire
 from ingestion.types import DocumentState
 
 
-def _of_document(name: str, description: str) -> Any:
+def _document_field(name: str, description: str) -> Any:
     return Field(validation_alias=AliasPath("document", name), description=description)
 
 
 class DocumentOut(Wire):
     """Made from a DocumentRecord."""
 
-    id: str = _of_document("id", "As ingested, or derived from the content.")
-    collection: str = _of_document("collection", "That it belongs to.")
+    id: str = _document_field("id", "As ingested, or derived from the content.")
+    collection: str = _document_field("collection", "That it belongs to.")
     state: DocumentState = Field(
         description="`ready`: searchable. `failed`: a version from before, if any, stays searchable."
     )
     version: int = Field(description="Grows by one with every accepted change.")
-    title: str = _of_document("title", "From the request or the document; may be empty.")
-    media_type: str = _of_document("media_type", "As found out from the content.")
-    partition: str = _of_document("partition", "Empty where it has none.")
-    metadata: dict[str, JsonValue] = _of_document("metadata", "As ingested.")
-    sha256: str = _of_document("sha256", "Of the original, in hexadecimal digits.")
-    size: int = _of_document("size", "Bytes of the original.")
+    title: str = _document_field("title", "From the request or the document; may be empty.")
+    media_type: str = _document_field("media_type", "As found out from the content.")
+    partition: str = _document_field("partition", "Empty where it has none.")
+    metadata: dict[str, JsonValue] = _document_field("metadata", "As ingested.")
+    sha256: str = _document_field("sha256", "Of the original, in hexadecimal digits.")
+    size: int = _document_field("size", "Bytes of the original.")
     chunks: int = Field(description="How many the store holds.")
     tokens: int = Field(description="Of all chunks.")
     truncated_tokens: int = Field(description="Tokens that did not fit the embedding model's window.")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from app.http.schemas.collections import FingerprintOut
-from app.http.schemas.wire import Asked, Text, Wire
+from app.http.schemas.wire import Text, Wire, WireRequest
 from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
 
 MAX_TEXTS = 256
@@ -17,7 +17,7 @@ EmbeddedText = Annotated[str, Field(max_length=262_144)]
 LaneName = Literal["interactive", "bulk"]
 
 
-class EmbedIn(Asked):
+class EmbedIn(WireRequest):
     texts: list[EmbeddedText] = Field(
         min_length=1, max_length=MAX_TEXTS, fail_fast=True, description="Any text, blank ones as well."
     )

@@ -9,7 +9,17 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.http.schemas.collections import ChunkingIn
-from app.http.schemas.wire import Asked, Base64Content, CollectionName, ErrorOut, FilledId, Id, Metadata, Text, Wire
+from app.http.schemas.wire import (
+    Base64Content,
+    CollectionName,
+    ErrorOut,
+    FilledId,
+    Id,
+    Metadata,
+    Text,
+    Wire,
+    WireRequest,
+)
 from ingestion.service import Upload
 from ingestion.types import Job, JobState, Receipt, ReceiptStatus
 
@@ -33,7 +43,7 @@ MAX_TITLE_CHARACTERS = 4096
 """Longer ones than a chunk can be stored with are cut."""
 
 
-class DocumentIn(Asked):
+class DocumentIn(WireRequest):
     id: FilledId | None = Field(None, description="Yours. Without one it is derived from the content.")
     text: Text | None = Field(None, max_length=MAX_DOCUMENT, description="Plain text or Markdown.")
     content_base64: Base64Content | None = Field(
@@ -71,7 +81,7 @@ class DocumentIn(Asked):
         )
 
 
-class IngestIn(Asked):
+class IngestIn(WireRequest):
     collection: CollectionName = Field("docs", description="That the documents go to; `docs` is there from the start.")
     documents: list[DocumentIn] = Field(
         # After a wrong one the others are not looked at: what is wrong with each of a thousand nobody reads.
@@ -87,7 +97,7 @@ class IngestIn(Asked):
         return [document.to_upload() for document in self.documents]
 
 
-class IngestForm(Asked):
+class IngestForm(WireRequest):
     """The field `data` of a multipart request: what holds for all of its files."""
 
     collection: CollectionName = Field("docs", description="That the files go to; `docs` is there from the start.")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.http.schemas.wire import Asked, CollectionName, FilledText, FilterTree, Id, Instruction
+from app.http.schemas.wire import CollectionName, FilledText, FilterTree, Id, Instruction, WireRequest
 from ingestion.types import Collection
 from retrieval.filters.parse import parse_filter
 from retrieval.filters.tree import BUILT_IN, And, Filter, In, KeyType, Not
@@ -22,7 +22,7 @@ MAX_HIGHLIGHTED = 100
 """Hits of one request whose sentences are ranked, over all its queries."""
 
 
-class WeightsIn(Asked):
+class WeightsIn(WireRequest):
     dense: float = Field(1.0, ge=0, le=1000, description="Of the vectors' scores.")
     sparse: float = Field(1.0, ge=0, le=1000, description="Of the words' scores (BM25).")
 
@@ -33,7 +33,7 @@ class WeightsIn(Asked):
         return self
 
 
-class FusionIn(Asked):
+class FusionIn(WireRequest):
     """How `hybrid` joins its branches."""
 
     method: Literal["weighted", "rrf"] = Field(
@@ -49,14 +49,14 @@ class FusionIn(Asked):
 Query = Annotated[FilledText, Field(max_length=MAX_QUERY_CHARACTERS)]
 
 
-class ExcludeIn(Asked):
+class ExcludeIn(WireRequest):
     """What is not to be found, because the caller has it already."""
 
     documents: list[Id] = Field(default_factory=list, max_length=500, fail_fast=True, description="Ids of documents.")
     chunks: list[Id] = Field(default_factory=list, max_length=500, fail_fast=True, description="Ids of chunks.")
 
 
-class SearchIn(Asked):
+class SearchIn(WireRequest):
     query: Query | None = Field(None, description="One question, in the words of whoever asks.")
     queries: Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] | None = Field(
         None, description="Several questions at once, each answered as if asked alone."

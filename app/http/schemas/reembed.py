@@ -6,7 +6,7 @@ from pydantic import Field
 
 from app.http.schemas.collections import ChunkingIn
 from app.http.schemas.query import Query
-from app.http.schemas.wire import Asked, FilledId, ModelName, Wire
+from app.http.schemas.wire import FilledId, ModelName, Wire, WireRequest
 from ingestion.reembedding import Phase, Status
 from ingestion.types import GoldenQuery
 from retrieval.types import DocumentId
@@ -14,7 +14,7 @@ from retrieval.types import DocumentId
 MAX_QUERIES = 10_000
 
 
-class GoldenQueryIn(Asked):
+class GoldenQueryIn(WireRequest):
     """A question and the ids of all documents that answer it."""
 
     query: Query = Field(description="As somebody would ask it.")
@@ -26,13 +26,13 @@ class GoldenQueryIn(Asked):
         return GoldenQuery(self.query, tuple(DocumentId(id_) for id_ in self.relevant))
 
 
-class GoldenQueries(Asked):
+class GoldenQueries(WireRequest):
     queries: list[GoldenQueryIn] = Field(
         max_length=MAX_QUERIES, fail_fast=True, description="In the place of all earlier ones."
     )
 
 
-class ReembedIn(Asked):
+class ReembedIn(WireRequest):
     models: ModelName | None = Field(
         None,
         description="Pair or embedding model to move to, as in TANDEM_MODELS. Default: the collection's, where it runs "

@@ -100,7 +100,7 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
-class Asked(Wire):
+class WireRequest(Wire):
     """What callers send. No type is taken for another one: "5" is no number, and 0 is not false."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)

@@ -63,7 +63,7 @@ class ApiKeys:
         self._digests = tuple(map(digest_of, entries))
         self._file = KeyFile(file, clock) if file else None
         self._internal = digest_of(internal) if internal else None
-        _warn_of_short(entries, "TANDEM_API_KEYS")
+        _warn_of_short_keys(entries, "TANDEM_API_KEYS")
 
     def caller(self, authorization: str | None) -> Caller:
         """Raises Unauthorized."""
@@ -141,14 +141,14 @@ class KeyFile:
             raise self._unusable("holds no key")
         if readable and not all(entry.startswith(HASHED) for entry in entries):
             log.warning("every user of this machine can read the API keys: chmod 600", file=str(self._path))
-        _warn_of_short(entries, str(self._path))
+        _warn_of_short_keys(entries, str(self._path))
         return digests
 
     def _unusable(self, why: str) -> ConfigurationError:
         return ConfigurationError(f"TANDEM_API_KEYS_FILE={self._path}: {why}.")
 
 
-def _warn_of_short(entries: Sequence[str], source: str) -> None:
+def _warn_of_short_keys(entries: Sequence[str], source: str) -> None:
     short = sum(len(entry) < SHORT_CHARACTERS for entry in entries)
     if short:
         log.warning(

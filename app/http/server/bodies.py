@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.server.json_scan import JsonScan
-from app.http.tags import route_at, shape_at
+from app.http.tags import error_format_at, route_at
 from ingestion.errors import Overloaded, TooLarge
 from retrieval.errors import TandemError
 
@@ -114,7 +114,7 @@ class BodyShare:
             self.size = size
 
 
-class Bodies:
+class BodyLimitMiddleware:
     """ASGI middleware: refuses a body as soon as it is known to be too large, too wide or too deep, or one too many.
     The rest of it is not read: the connection is closed, here and wherever an answer goes out before its request has
     come in."""
@@ -209,7 +209,7 @@ class _Body:
 
 async def refuse(error: TandemError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers in the shape of the route. A body that was not read is left unread: the connection ends."""
-    await answer_unread(shape_at(scope).response(error), scope, receive, send)
+    await answer_unread(error_format_at(scope).response(error), scope, receive, send)
 
 
 async def answer_unread(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -39,7 +39,7 @@ class ConnectionOptions:
     """Requests that wait for the answer to an earlier one."""
 
 
-class Swept(Protocol):
+class SweptConnection(Protocol):
     def sweep(self, now: float) -> None:
         """Ends the connection where it has had its time."""
 
@@ -48,22 +48,22 @@ class Connections:
     def __init__(self, occupancy: Occupancy, options: ConnectionOptions, metrics: Metrics) -> None:
         """`occupancy` is lowered to what the limit of file descriptors leaves, as that is at any time."""
         self.options = options
-        self._wanted = occupancy.total
+        self._requested_total = occupancy.total
         self._occupancy = occupancy
         self._metrics = metrics
-        self._open: set[Swept] = set()
-        self._lingering: set[Swept] = set()
+        self._open: set[SweptConnection] = set()
+        self._lingering: set[SweptConnection] = set()
         self._reserved = 0
         self._sweeping: asyncio.TimerHandle | None = None
         self._refused = 0
         self._logged_at = float("-inf")
-        self._fit()
+        self._fit_to_descriptors()
 
     @property
     def bound(self) -> int:
         return self._occupancy.total
 
-    def admit(self, connection: Swept, address: str | None) -> Literal["open", "reserved"] | Refusal:
+    def admit(self, connection: SweptConnection, address: str | None) -> Literal["open", "reserved"] | Refusal:
         """Counts the connection, unless it is refused. `reserved`: for health checks alone."""
         refusal = self._occupancy.refusal(address)
         reserved = refusal == "all" and is_local(address) and self._reserved < RESERVED
@@ -80,7 +80,7 @@ class Connections:
             self._sweep_later()
         return "reserved" if reserved else "open"
 
-    def leave(self, connection: Swept, address: str | None, *, reserved: bool) -> None:
+    def leave(self, connection: SweptConnection, address: str | None, *, reserved: bool) -> None:
         self._open.discard(connection)
         self._metrics.connections.set(len(self._open))
         if reserved:
@@ -88,7 +88,7 @@ class Connections:
         else:
             self._occupancy.leave(address)
 
-    def may_linger(self, connection: Swept) -> bool:
+    def let_linger(self, connection: SweptConnection) -> bool:
         """Whether a connection that was refused may stay until its caller has read why."""
         if len(self._lingering) >= LINGERING:
             return False
@@ -97,7 +97,7 @@ class Connections:
             self._sweep_later()
         return True
 
-    def forget(self, connection: Swept) -> None:
+    def forget(self, connection: SweptConnection) -> None:
         self._lingering.discard(connection)
 
     def refused(self, reason: str) -> None:
@@ -108,7 +108,7 @@ class Connections:
         self._sweeping = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        self._fit()
+        self._fit_to_descriptors()
         now = asyncio.get_running_loop().time()
         for connection in [*self._open, *self._lingering]:
             connection.sweep(now)
@@ -119,5 +119,5 @@ class Connections:
         if self._open or self._lingering or self._refused:
             self._sweep_later()
 
-    def _fit(self) -> None:
-        self._occupancy.total = min(self._wanted, descriptors.connections_within(descriptors.limit()))
+    def _fit_to_descriptors(self) -> None:
+        self._occupancy.total = min(self._requested_total, descriptors.connections_within(descriptors.limit()))

@@ -6,16 +6,16 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.tags import shape_at
+from app.http.tags import error_format_at
 from retrieval.errors import NotReady
 
-STILL_ANSWERED: Final = ("/health/", "/metrics", "/embed")
+SERVED_WHILE_STOPPING: Final = ("/health/", "/metrics", "/embed")
 """While the node stops: who asks how it is, and the worker processes, which embed what they have in hand."""
 CANCEL_SECONDS: Final = 2.0
 """For what is cancelled to end."""
 
 
-class UnderWay:
+class InFlightRequests:
     def __init__(self) -> None:
         self.stopping = False
         """New requests are refused, and connections end with the answer they wait for."""
@@ -51,12 +51,12 @@ class UnderWay:
         return task in self._cancelled
 
 
-class EndsWithTheNode:
+class InFlightMiddleware:
     """ASGI middleware: what comes while the node stops, and what is not done in time, is answered with 503."""
 
-    def __init__(self, app: ASGIApp, under_way: UnderWay) -> None:
+    def __init__(self, app: ASGIApp, in_flight: InFlightRequests) -> None:
         self._app = app
-        self._under_way = under_way
+        self._in_flight = in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,29 +64,29 @@ class EndsWithTheNode:
             return
         started = False
 
-        async def noted(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                if self._under_way.stopping:
+                if self._in_flight.stopping:
                     MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
-        if self._under_way.stopping and not scope["path"].startswith(STILL_ANSWERED):
-            await self._refuse(scope, receive, noted, "The node is stopping and takes no more requests.")
+        if self._in_flight.stopping and not scope["path"].startswith(SERVED_WHILE_STOPPING):
+            await self._refuse(scope, receive, send_and_note, "The node is stopping and takes no more requests.")
             return
-        task = self._under_way.enter()
+        task = self._in_flight.enter()
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, send_and_note)
         except asyncio.CancelledError:
-            if not self._under_way.was_cancelled(task):
+            if not self._in_flight.was_cancelled(task):
                 raise
             while task.cancelling():
                 task.uncancel()
             if not started:
-                await self._refuse(scope, receive, noted, "The node stopped before this was done.")
+                await self._refuse(scope, receive, send_and_note, "The node stopped before this was done.")
         finally:
-            self._under_way.leave(task)
+            self._in_flight.leave(task)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, what: str) -> None:
-        await shape_at(scope).response(NotReady(f"{what} Try again shortly."))(scope, receive, send)
+        await error_format_at(scope).response(NotReady(f"{what} Try again shortly."))(scope, receive, send)

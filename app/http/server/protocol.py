@@ -19,7 +19,7 @@ from app.errors import (
     error_body,
     error_headers,
 )
-from app.http.error_formats import OURS
+from app.http.error_formats import NATIVE
 from app.http.server.connections import Connections
 from retrieval.errors import TandemError
 
@@ -35,7 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, connections: Connections, **options: Any) -> None:
         """`options` as uvicorn gives them."""
         super().__init__(**options)
-        self._every = connections
+        self._connections = connections
         self._bounds = connections.options
         self._admitted = False
         self._reserved = False
@@ -58,25 +58,25 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        found = self._every.admit(self, self._address)
+        found = self._connections.admit(self, self._address)
         if found in ("open", "reserved"):
             self._admitted, self._reserved = True, found == "reserved"
             self._head_since = self.loop.time()
             if self._reserved:
                 self.app = _for_health_checks(self.app)
             return
-        if not self._every.may_linger(self):
+        if not self._connections.let_linger(self):
             self._ended = True
             self.transport.abort()
             return
-        whose = "this node" if found == "all" else "your address"
-        self._end(TooManyConnections(f"There are too many connections to {whose}."))
+        place = "this node" if found == "all" else "your address"
+        self._end(TooManyConnections(f"There are too many connections to {place}."))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._admitted:
-            self._every.leave(self, self._address, reserved=self._reserved)
+            self._connections.leave(self, self._address, reserved=self._reserved)
         else:
-            self._every.forget(self)
+            self._connections.forget(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -111,7 +111,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if now - self._lingering_since > LINGER_SECONDS:
                 self.transport.close()
         elif self._blocked_since is not None and now - self._blocked_since > bounds.reading_seconds:
-            self._every.refused("reading")
+            self._connections.refused("reading")
             self.transport.abort()
         elif self._head_since is not None and not self._is_answering():
             seconds = RESERVED_SECONDS if self._reserved else bounds.request_seconds
@@ -122,9 +122,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _sweep_body(self, since: float, now: float) -> None:
         bounds = self._bounds
-        waits_for_us = self.flow.read_paused or self.cycle.waiting_for_100_continue
+        is_throttled = self.flow.read_paused or self.cycle.waiting_for_100_continue
         enough = bounds.request_seconds * bounds.bytes_per_second
-        if waits_for_us or self._body_bytes >= enough:
+        if is_throttled or self._body_bytes >= enough:
             self._body_since, self._body_bytes = now, 0
         elif now - since > bounds.request_seconds:
             self._refuse(
@@ -144,20 +144,20 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_url(url)
         self._count(len(url))
         if len(self.url) > self._bounds.line_bytes:
-            self._break_off(self._too_large(f"the request line has more than {self._bounds.line_bytes:,} bytes"))
+            self._abort_parser(self._too_large(f"the request line has more than {self._bounds.line_bytes:,} bytes"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
         self._fields += 1
         self._count(len(name) + len(value))
         if self._fields > self._bounds.fields:
-            self._break_off(self._too_large(f"it has more than {self._bounds.fields} header fields"))
+            self._abort_parser(self._too_large(f"it has more than {self._bounds.fields} header fields"))
         if len(name) + len(value) > self._bounds.line_bytes:
-            self._break_off(self._too_large(f"a field has more than {self._bounds.line_bytes:,} bytes"))
+            self._abort_parser(self._too_large(f"a field has more than {self._bounds.line_bytes:,} bytes"))
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= self._bounds.pipelined:
-            self._break_off(MalformedRequest(f"More than {self._bounds.pipelined} requests wait for their answers."))
+            self._abort_parser(MalformedRequest(f"More than {self._bounds.pipelined} requests wait for their answers."))
         self._head_since, self._body_since, self._body_bytes = None, self.loop.time(), 0
         super().on_headers_complete()
         self.cycle.transport = _LingeringTransport(self)  # type: ignore[assignment]  # what a cycle uses of it
@@ -205,19 +205,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = 0
         self._head_bytes += size
         if self._head_bytes > self._bounds.head_bytes:
-            self._break_off(self._too_large(f"its head has more than {self._bounds.head_bytes:,} bytes"))
+            self._abort_parser(self._too_large(f"its head has more than {self._bounds.head_bytes:,} bytes"))
 
     def _too_large(self, what: str) -> HeadTooLarge:
         return HeadTooLarge(f"The request's head is too large: {what}.")
 
-    def _break_off(self, problem: TandemError) -> None:
+    def _abort_parser(self, problem: TandemError) -> None:
         """Out of a callback of the parser's, which then gives up."""
         self._problem = problem
         raise problem
 
     def _refuse(self, error: TandemError) -> None:
         if not self._ended:
-            self._every.refused(error.code)
+            self._connections.refused(error.code)
             self._end(error)
 
     def _end(self, error: TandemError) -> None:
@@ -269,7 +269,7 @@ def _for_health_checks(app: ASGIApp) -> Any:
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
-        full = OURS.response(TooManyConnections("There are too many connections to this node."))
+        full = NATIVE.response(TooManyConnections("There are too many connections to this node."))
         await (app if scope["path"].startswith(HEALTH) else full)(scope, receive, closing)
 
     return only_health

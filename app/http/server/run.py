@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.http.server.connections import ConnectionOptions, Connections
-from app.http.server.in_flight import UnderWay
+from app.http.server.in_flight import InFlightRequests
 from app.http.server.occupancy import Occupancy
 from app.http.server.protocol import BoundedProtocol
 from app.http.telemetry import Metrics
@@ -46,14 +46,16 @@ def server_config(app: ASGIApp, settings: Settings, connections: Connections, *,
 class Server(uvicorn.Server):
     """Stops in order: refuses what is new, lets what is under way finish, and answers the rest."""
 
-    def __init__(self, config: uvicorn.Config, under_way: UnderWay, drain: Drain, *, drain_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, in_flight: InFlightRequests, drain: Drain, *, drain_seconds: float
+    ) -> None:
         """`drain` ends the work that no request waits for, meanwhile."""
         super().__init__(config)
-        self._under_way = under_way
+        self._in_flight = in_flight
         self._drain = drain
         self._drain_seconds = drain_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Still listening: who comes now is told to go elsewhere, and the node's worker processes embed until they end.
-        await side_by_side([self._under_way.finish(self._drain_seconds), self._drain()])
+        await side_by_side([self._in_flight.finish(self._drain_seconds), self._drain()])
         await super().shutdown(sockets)

@@ -7,7 +7,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from app.http.server.occupancy import Occupancy
-from app.http.tags import shape_at
+from app.http.tags import error_format_at
 from ingestion.errors import Overloaded
 
 RETRY_AFTER_SECONDS = 10
@@ -26,12 +26,12 @@ class BoundedStream(EventSourceResponse):
         address = scope["client"][0] if scope.get("client") else None
         if refusal := self._streams.refusal(address):
             await self._events.aclose()
-            whose = "at this node" if refusal == "all" else "from your address"
+            place = "at this node" if refusal == "all" else "from your address"
             error = Overloaded(
-                f"There are too many event streams {whose}. Close one, or ask GET /jobs/{{id}} instead.",
+                f"There are too many event streams {place}. Close one, or ask GET /jobs/{{id}} instead.",
                 retry_after_s=RETRY_AFTER_SECONDS,
             )
-            await shape_at(scope).response(error)(scope, receive, send)
+            await error_format_at(scope).response(error)(scope, receive, send)
             return
         self._streams.enter(address)
         try:

@@ -18,7 +18,7 @@ from retrieval.processes.supervision import keep_running
 from retrieval.types import Lane, TokenIds
 
 FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 60.0
+MAX_PAUSE_SECONDS = 60.0
 _STABLE_SECONDS = 300.0
 """An engine that served this long has paid for its earlier restarts."""
 _WATCH_SECONDS = 0.25
@@ -88,7 +88,7 @@ class VllmEngine:
                 self._restart,
                 on_failed_start=self._not_restarted,
                 first_pause_seconds=self._first_pause_seconds,
-                longest_pause_seconds=LONGEST_PAUSE_SECONDS,
+                longest_pause_seconds=MAX_PAUSE_SECONDS,
                 stable_seconds=_STABLE_SECONDS,
             ),
             name=f"engine {self._name}",

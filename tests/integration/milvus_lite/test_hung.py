@@ -39,7 +39,7 @@ async def test_a_hung_child_is_noticed_and_started_again(
     vector = rows(range(1))[0].vector
 
     os.kill(pid, signal.SIGSTOP)
-    under_way = [
+    in_flight = [
         asyncio.create_task(store.search(NAME, vector, limit=1)),
         asyncio.create_task(store.upsert(NAME, rows(range(20, 21)))),
         asyncio.create_task(store.count(NAME)),
@@ -49,7 +49,7 @@ async def test_a_hung_child_is_noticed_and_started_again(
     with pytest.raises(StoreUnavailable, match="silent"):
         await store.search(NAME, vector, limit=1)
     # They end with the child, not with their own timeouts of a minute.
-    ended = await asyncio.gather(*under_way, return_exceptions=True)
+    ended = await asyncio.gather(*in_flight, return_exceptions=True)
     assert [type(each) for each in ended] == [StoreUnavailable] * 3
     await until_healthy(store)
     assert server.pid != pid

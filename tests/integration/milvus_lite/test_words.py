@@ -38,11 +38,11 @@ WORDS = [
 QUIET_S = 0.1
 
 
-def a_row(number: int, luck: random.Random) -> EmbeddedChunk:
-    text = " ".join(luck.choices(WORDS, k=luck.randint(1, 30)))
+def a_row(number: int, rng: random.Random) -> EmbeddedChunk:
+    text = " ".join(rng.choices(WORDS, k=rng.randint(1, 30)))
     chunk = Chunk(ChunkId(f"c{number}"), DocumentId(f"d{number}"), 0, text, start=0, end=len(text), tokens=1)
     return EmbeddedChunk(
-        chunk, np.ones(4, dtype=np.float32), title=luck.choice(["", "Storm"]), partition=f"p{number % 3}"
+        chunk, np.ones(4, dtype=np.float32), title=rng.choice(["", "Storm"]), partition=f"p{number % 3}"
     )
 
 
@@ -64,7 +64,7 @@ async def test_scores_are_those_of_the_whole_collection(
     store: MilvusStore, partition: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flush, "_QUIET_S", QUIET_S)
-    luck = random.Random(1)
+    rng = random.Random(1)
     await store.create_collection(NAME, CollectionSpec(4, "mixed"))
     rows: dict[ChunkId, EmbeddedChunk] = {}
 
@@ -76,7 +76,7 @@ async def test_scores_are_those_of_the_whole_collection(
             assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
     async def write(first: int, count: int) -> None:
-        written = [a_row(number, luck) for number in range(first, first + count)]
+        written = [a_row(number, rng) for number in range(first, first + count)]
         await store.upsert(NAME, written)
         rows.update({row.chunk.id: row for row in written})
 

@@ -24,9 +24,9 @@ def quick_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flush, "_QUIET_S", QUIET_S)
 
 
-def a_row(number: int, luck: random.Random) -> EmbeddedChunk:
-    text = f"text {luck.random()}"
-    vector = np.array([luck.gauss(0, 1) for _ in range(DIMENSION)], dtype=np.float32)
+def a_row(number: int, rng: random.Random) -> EmbeddedChunk:
+    text = f"text {rng.random()}"
+    vector = np.array([rng.gauss(0, 1) for _ in range(DIMENSION)], dtype=np.float32)
     chunk = Chunk(ChunkId(f"c{number}"), DocumentId(f"d{number}"), 0, text, start=0, end=len(text), tokens=1)
     return EmbeddedChunk(chunk, vector, partition=f"p{number % 3}")
 
@@ -43,13 +43,13 @@ async def check(store: MilvusStore, expected: Mapping[ChunkId, EmbeddedChunk], n
 
 async def test_rows_are_the_same_in_memory_and_in_files(store: MilvusStore) -> None:
     await store.create_collection(NAME, CollectionSpec(DIMENSION))
-    luck = random.Random(0)
+    rng = random.Random(0)
     expected: dict[ChunkId, EmbeddedChunk] = {}
     for generation in range(4):
-        written = [a_row(number, luck) for number in luck.sample(range(60), 30)]
+        written = [a_row(number, rng) for number in rng.sample(range(60), 30)]
         await store.upsert(NAME, written)
         expected |= {row.chunk.id: row for row in written}
-        gone = luck.sample(sorted(expected), 8)
+        gone = rng.sample(sorted(expected), 8)
         await store.delete(NAME, gone)
         expected = {id_: row for id_, row in expected.items() if id_ not in gone}
         await check(store, expected, 60)

@@ -7,7 +7,7 @@ import ingestion.errors
 import ingestion.pipeline.pipeline
 import ingestion.worker
 from app.errors import STATUS, InvalidJson, validation_error
-from app.http.error_formats import OURS
+from app.http.error_formats import NATIVE
 from app.http.schemas.ingest import IngestIn
 from app.http.schemas.query import SearchIn
 from ingestion.errors import Overloaded
@@ -35,7 +35,7 @@ def test_every_code_that_can_be_an_answer_has_a_status() -> None:
 
 
 def test_the_body_has_code_message_and_detail() -> None:
-    response = OURS.response(CollectionNotFound("There is no collection 'x'.", collection="x"))
+    response = NATIVE.response(CollectionNotFound("There is no collection 'x'.", collection="x"))
     assert response.status_code == 404
     assert json.loads(response.body) == {
         "error": {
@@ -48,8 +48,8 @@ def test_the_body_has_code_message_and_detail() -> None:
 
 
 def test_what_a_retry_may_mend_says_when() -> None:
-    assert OURS.response(EngineDead("gone")).headers["retry-after"] == "5"
-    assert OURS.response(Overloaded("full", retry_after_s=9)).headers["retry-after"] == "9"
+    assert NATIVE.response(EngineDead("gone")).headers["retry-after"] == "5"
+    assert NATIVE.response(Overloaded("full", retry_after_s=9)).headers["retry-after"] == "9"
 
 
 def refusal(body: str, model: type[IngestIn] | type[SearchIn] = SearchIn) -> TandemError:

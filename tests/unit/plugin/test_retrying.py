@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from langchain_tandem.client import (
+    LONG_RETRIES,
     NO_RETRIES,
-    PATIENT,
-    SHORT,
+    SHORT_RETRIES,
     NodeUnreachable,
     NotFound,
     NotTandem,
@@ -21,7 +21,7 @@ from langchain_tandem.client import (
     Unauthorized,
     Unavailable,
 )
-from langchain_tandem.client.retrying import Patience
+from langchain_tandem.client.retrying import RetryState
 from tests.support.scripted_node import Answer, EitherClient, refusal
 
 FOUND = httpx.Response(200, json={"hits": []})
@@ -48,7 +48,7 @@ async def test_a_node_is_asked_again_when_it_wants_to_be(client: EitherClient, s
 
 
 async def test_without_a_word_from_the_node_pauses_double(client: EitherClient) -> None:
-    client.of(FOUND, *[RESET] * 8, FOUND, retries=Retries(away_seconds=999, longest_pause=10))
+    client.of(FOUND, *[RESET] * 8, FOUND, retries=Retries(unavailable_seconds=999, longest_pause=10))
     await client("search", "x")
     await client("search", "x")
     assert client.pauses == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
@@ -64,15 +64,15 @@ async def test_a_date_is_waited_for(client: EitherClient) -> None:
 async def test_what_is_neither_number_nor_date_is_passed_over(client: EitherClient) -> None:
     client.of(refusal(503, "not_ready", "soon"), FOUND)
     await client("search", "x")
-    assert client.pauses == [SHORT.first_pause]
+    assert client.pauses == [SHORT_RETRIES.first_pause]
 
 
 @pytest.mark.parametrize(
     ("answer", "kind", "limit"),
     [
-        (refusal(429, "overloaded", "4"), Overloaded, SHORT.full_seconds),
-        (refusal(503, "not_ready", "4"), Unavailable, SHORT.away_seconds),
-        (httpx.Response(502, text="<html>Bad Gateway"), Unavailable, SHORT.away_seconds),
+        (refusal(429, "overloaded", "4"), Overloaded, SHORT_RETRIES.overloaded_seconds),
+        (refusal(503, "not_ready", "4"), Unavailable, SHORT_RETRIES.unavailable_seconds),
+        (httpx.Response(502, text="<html>Bad Gateway"), Unavailable, SHORT_RETRIES.unavailable_seconds),
     ],
 )
 async def test_a_node_that_stays_so_is_given_up(
@@ -81,14 +81,14 @@ async def test_a_node_that_stays_so_is_given_up(
     client.of(answer)
     with pytest.raises(kind):
         await client("search", "x")
-    assert limit - SHORT.longest_pause <= sum(client.pauses) <= limit
+    assert limit - SHORT_RETRIES.longest_pause <= sum(client.pauses) <= limit
 
 
 async def test_a_node_that_never_answered_is_given_up_sooner(client: EitherClient) -> None:
     client.of(AWAY)
     with pytest.raises(NodeUnreachable, match=r"No answer from http://node: ConnectError\."):
         await client("search", "x")
-    assert 0 < sum(client.pauses) <= SHORT.unreached_seconds
+    assert 0 < sum(client.pauses) <= SHORT_RETRIES.unreachable_seconds
 
 
 async def test_a_node_that_wants_too_much_patience_is_not_waited_for(client: EitherClient) -> None:
@@ -185,7 +185,7 @@ async def test_a_queue_that_stays_full_is_given_up_late(client: EitherClient) ->
     client.of(refusal(429, "overloaded", "10"))
     with pytest.raises(Overloaded):
         await client("ingest", [{"text": "words"}])
-    assert sum(client.pauses) == PATIENT.full_seconds
+    assert sum(client.pauses) == LONG_RETRIES.overloaded_seconds
 
 
 async def test_a_broken_stream_is_opened_anew(client: EitherClient) -> None:
@@ -214,14 +214,18 @@ async def test_a_watched_node_that_stays_away_is_given_up(client: EitherClient, 
     client.of(answer)
     with pytest.raises((NodeUnreachable, Unavailable)):
         await states(client)
-    assert PATIENT.away_seconds - PATIENT.longest_pause <= sum(client.pauses) <= PATIENT.away_seconds
+    assert (
+        LONG_RETRIES.unavailable_seconds - LONG_RETRIES.longest_pause
+        <= sum(client.pauses)
+        <= LONG_RETRIES.unavailable_seconds
+    )
 
 
 async def test_every_event_brings_new_patience(client: EitherClient) -> None:
     breaks = [answer for _ in range(5) for answer in (events("running"), refusal(503, "not_ready", "200"))]
     client.of(*breaks, events("succeeded"))
     assert (await states(client))[-1] == "succeeded"
-    assert sum(client.pauses) > PATIENT.away_seconds
+    assert sum(client.pauses) > LONG_RETRIES.unavailable_seconds
 
 
 @pytest.mark.parametrize("text", ["data: no json\n\n", 'data: {"progress": 1}\n\n', "x" * (2 << 20)])
@@ -234,6 +238,6 @@ async def test_a_stream_of_something_else_is_no_node(client: EitherClient, text:
 def test_clients_do_not_come_back_all_at_once() -> None:
     """Never before the node wants them to, and not much later."""
     asked = Overloaded("full", code="overloaded", status=429, retry_after=8)
-    pauses = {Patience(SHORT).pause(asked, answered=True) for _ in range(50)}
+    pauses = {RetryState(SHORT_RETRIES).pause(asked, answered=True) for _ in range(50)}
     assert len(pauses) > 10
     assert 8 <= min(pauses) < max(pauses) <= 10

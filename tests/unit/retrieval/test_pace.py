@@ -7,7 +7,7 @@ import pytest
 from retrieval.pace import ENOUGH_TOKENS, Pace, PacedReranker, expected_tokens
 from retrieval.types import Lane
 from tests.support.simulated import simulate
-from tests.support.stages import ToldReranker
+from tests.support.stages import ScriptedReranker
 
 
 def measured(work: Callable[[Pace], Coroutine[Any, Any, None]]) -> float:
@@ -113,7 +113,7 @@ def test_how_old_the_last_measurement_is() -> None:
 
 def test_a_reranker_s_time_follows_from_its_last_passages() -> None:
     async def run() -> tuple[float, float]:
-        reranker = PacedReranker(ToldReranker(seconds_a_passage=0.1), Pace(), 512)  # type: ignore[arg-type]
+        reranker = PacedReranker(ScriptedReranker(seconds_a_passage=0.1), Pace(), 512)  # type: ignore[arg-type]
         before = reranker.seconds(100)
         for _ in range(200):
             await reranker.rerank("why", ["passage"] * 20, lane=Lane.INTERACTIVE)

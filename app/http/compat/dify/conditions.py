@@ -27,14 +27,14 @@ _ORDER: Final[Mapping[Operator, str]] = {
 _PARTS_OF_TEXTS: Final = ("contains", "not contains", "start with", "end with")
 
 
-def filter_of(asked: MetadataCondition | None, declared: Mapping[str, KeyType]) -> Tree | None:
+def filter_of(metadata_condition: MetadataCondition | None, declared: Mapping[str, KeyType]) -> Tree | None:
     """A filter as POST /search takes it; None where there is no condition. Raises InvalidRequest, with the number of
     the condition, for what cannot be said in one.
 
     As in Dify, a chunk without the key meets no condition but `empty`.
     """
     trees: list[Tree] = []
-    for number, condition in enumerate((asked and asked.conditions) or ()):
+    for number, condition in enumerate((metadata_condition and metadata_condition.conditions) or ()):
         place = f"metadata_condition.conditions.{number}"
         try:
             tree = _tree(condition, declared)
@@ -42,9 +42,9 @@ def filter_of(asked: MetadataCondition | None, declared: Mapping[str, KeyType]) 
         except InvalidRequest as error:
             raise InvalidRequest(f"{place}: {error.message}") from error
         trees.append(tree)
-    if asked is None or len(trees) < 2:
+    if metadata_condition is None or len(trees) < 2:
         return trees[0] if trees else None
-    return {"type": asked.logical_operator or "and", "filters": [*trees]}
+    return {"type": metadata_condition.logical_operator or "and", "filters": [*trees]}
 
 
 def _tree(condition: Condition, declared: Mapping[str, KeyType]) -> Tree:
@@ -83,22 +83,22 @@ def _kind(key: str, declared: Mapping[str, KeyType]) -> str | None:
 
 
 def _existence(key: str, *, wanted: bool) -> Tree:
-    there: Tree = {"type": "exists", "key": key}
-    return there if wanted else {"type": "not", "filters": [there]}
+    exists: Tree = {"type": "exists", "key": key}
+    return exists if wanted else {"type": "not", "filters": [exists]}
 
 
 def _membership(key: str, value: Value | list[str], kind: str | None, *, negated: bool) -> Tree:
     """A text is a list divided by commas, as Dify reads it."""
-    given = value if isinstance(value, list) else [part.strip() for part in str(value).split(",") if part.strip()]
-    if not given:
+    values = value if isinstance(value, list) else [part.strip() for part in str(value).split(",") if part.strip()]
+    if not values:
         raise InvalidRequest("value: the list is empty.")
-    within: Tree = {"type": "in", "key": key, "value": [_typed(each, kind) for each in given]}
+    member: Tree = {"type": "in", "key": key, "value": [_typed(each, kind) for each in values]}
     if not negated:
-        return within
-    outside: Tree = {"type": "not", "filters": [within]}
+        return member
+    not_member: Tree = {"type": "not", "filters": [member]}
     if key in BUILT_IN and not BUILT_IN[key].optional:
-        return outside
-    return {"type": "and", "filters": [_existence(key, wanted=True), outside]}
+        return not_member
+    return {"type": "and", "filters": [_existence(key, wanted=True), not_member]}
 
 
 def _typed(value: Value, kind: str | None) -> Value | bool:

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
-from app.http.callers import unless_gone
 from app.http.compat.dify import examples
 from app.http.compat.dify.conditions import filter_of
 from app.http.compat.dify.schemas import DEFAULT_TOP_K, RetrievalIn, RetrievalOut, records
+from app.http.disconnect import cancel_on_disconnect
 from app.http.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.http.routes.documented import CATALOG, EMBEDDER, STORE, answer, failures, named
 from app.http.schemas.query import SearchIn
-from app.http.search_requests import ask, collection_to_search
+from app.http.search_requests import find_collection, run_queries
 
 router = APIRouter(tags=["dify"])
 
@@ -36,7 +36,7 @@ async def retrieve_for_dify(
     metrics: NodeMetrics,
 ) -> Response:
     """A search of the collection `knowledge_id`, reranked, with scores from 0 to 1."""
-    collection = await collection_to_search(body.knowledge_id, node)
+    collection = await find_collection(body.knowledge_id, node)
     setting = body.retrieval_setting
     question = SearchIn(
         query=body.query,
@@ -45,6 +45,6 @@ async def retrieve_for_dify(
         filter=filter_of(body.metadata_condition, collection.metadata_keys),
     )
     queries = [question.to_query(body.query, collection)]
-    [result] = await unless_gone(request, ask(queries, collection, node, admission, metrics))
+    [result] = await cancel_on_disconnect(request, run_queries(queries, collection, node, admission, metrics))
     found = records(result.hits, result.score_name, setting.score_threshold or 0.0)
     return Response(RetrievalOut(records=found).model_dump_json(), media_type="application/json")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue
 
-from app.http.compat.wire import Face, FaceAsked
+from app.http.compat.wire import CompatModel, CompatRequest
 from app.http.schemas.query import Query
 from app.http.schemas.wire import Text
 from retrieval.filters.parse import MAX_TEXT_CHARACTERS
@@ -40,14 +40,14 @@ Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Value = Annotated[str, Field(max_length=32_768)] | int | float
 
 
-class RetrievalSetting(FaceAsked):
+class RetrievalSetting(CompatRequest):
     top_k: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description=f"Default: {DEFAULT_TOP_K}.")
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Least score of a record; 0 where Dify's threshold is off."
     )
 
 
-class Condition(FaceAsked):
+class Condition(CompatRequest):
     name: Name | Annotated[list[Name], Field(min_length=1, max_length=10)] = Field(
         description="Key of the documents' metadata, or `document_id`, `title`, `partition`, `media_type`, `page`, "
         "`ordinal`, `chunk_id`, `ingested_at`. A list, as older documentation has it, may hold one name."
@@ -65,21 +65,21 @@ class Condition(FaceAsked):
     )
 
 
-class MetadataCondition(FaceAsked):
+class MetadataCondition(CompatRequest):
     logical_operator: Literal["and", "or"] | None = Field("and", description="What joins the conditions.")
     conditions: Annotated[list[Condition], Field(max_length=MAX_CONDITIONS, fail_fast=True)] | None = Field(
         None, description="A chunk without the key meets none but `empty`."
     )
 
 
-class RetrievalIn(FaceAsked):
+class RetrievalIn(CompatRequest):
     knowledge_id: Annotated[Text, Field(max_length=200, description="Name of a collection.")]
     query: Query = Field(description="One question, in the words of whoever asks.")
     retrieval_setting: RetrievalSetting = Field(description="How much to return.")
     metadata_condition: MetadataCondition | None = Field(None, description="Which documents to look in. Default: all.")
 
 
-class Record(Face):
+class Record(CompatModel):
     content: str = Field(description="Text of the chunk.")
     score: float = Field(ge=0, le=1, description="The one that records are ordered by; `metadata.score_name` names it.")
     title: str = Field(description="Of the document; its id where it has none.")
@@ -105,11 +105,11 @@ class Record(Face):
         )
 
 
-class RetrievalOut(Face):
+class RetrievalOut(CompatModel):
     records: list[Record] = Field(description="Best first.")
 
 
-class DifyErrorOut(Face):
+class DifyErrorOut(CompatModel):
     error_code: int = Field(
         description="1001: no `Bearer <key>` in the Authorization header; 1002: the key is unknown; 2001: there is no "
         "such collection; otherwise the HTTP status."

@@ -11,7 +11,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
 
-from app.http.callers import unless_gone
 from app.http.compat.model_names import check_reranker
 from app.http.compat.rerank import examples
 from app.http.compat.rerank.schemas import (
@@ -29,6 +28,7 @@ from app.http.compat.rerank.schemas import (
     ScoreOf,
     ScoreOut,
 )
+from app.http.disconnect import cancel_on_disconnect
 from app.http.limits import Admission
 from app.http.routes.dependencies import SearchAdmission, ServingNode
 from app.http.routes.documented import EMBEDDER, answer, failures, named
@@ -100,12 +100,12 @@ async def score_pairs(
     passages: dict[str, list[str]] = {}
     places = []
     for query, passage in body.pairs:
-        asked = passages.setdefault(query, [])
-        places.append((query, len(asked)))
-        asked.append(passage)
+        texts = passages.setdefault(query, [])
+        places.append((query, len(texts)))
+        texts.append(passage)
     async with _admitted(node, admission, passages):
-        work = side_by_side(_rerank(node, query, asked, body.instruction) for query, asked in passages.items())
-        found = dict(zip(passages, await unless_gone(request, work), strict=True))
+        work = side_by_side(_rerank(node, query, texts, body.instruction) for query, texts in passages.items())
+        found = dict(zip(passages, await cancel_on_disconnect(request, work), strict=True))
     return ScoreOut(
         id=f"score-{request.state.request_id}",
         created=int(time()),
@@ -121,7 +121,7 @@ async def _scored(body: Rerank, request: Request, node: Node, admission: Admissi
     async with _admitted(node, admission, {body.query: texts}):
         if body.max_tokens_per_doc is not None:
             texts = await asyncio.to_thread(_cut, node, texts, body.max_tokens_per_doc)
-        return await unless_gone(request, _rerank(node, body.query, texts, body.instruction))
+        return await cancel_on_disconnect(request, _rerank(node, body.query, texts, body.instruction))
 
 
 def _admitted(
@@ -134,8 +134,8 @@ def _admitted(
         expected_tokens(texts, window) + len(texts) * expected_tokens([query], window // 2)
         for query, texts in passages.items()
     )
-    whatever = node.rerank_pace.is_older_than(node.search_deadline_seconds)
-    return admission.admit(count, node.rerank_pace.seconds(tokens), whatever_alone=whatever)
+    any_size = node.rerank_pace.is_older_than(node.search_deadline_seconds)
+    return admission.admit(count, node.rerank_pace.seconds(tokens), any_size_when_idle=any_size)
 
 
 async def _rerank(node: Node, query: str, passages: Sequence[str], instruction: str | None) -> RerankScores:
@@ -165,6 +165,6 @@ def _results(body: Rerank, scores: RerankScores, *, with_documents: bool) -> lis
 
 
 def _usage(found: Sequence[RerankScores]) -> RerankUsage:
-    read = sum(each.tokens for each in found)
+    tokens = sum(each.tokens for each in found)
     cut = sum(sum(each.truncated_tokens) + each.truncated_query_tokens for each in found)
-    return RerankUsage(total_tokens=read, prompt_tokens=read, truncated_tokens=cut)
+    return RerankUsage(total_tokens=tokens, prompt_tokens=tokens, truncated_tokens=cut)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.http.compat.wire import Face, FaceAsked, LongText, WholeText
+from app.http.compat.wire import CompatModel, CompatRequest, LongText, WholeText
 from app.http.schemas.query import MAX_QUERY_CHARACTERS, Query
 from app.http.schemas.wire import ModelName, Text
 
@@ -17,15 +17,15 @@ MAX_DOCUMENTS = 1000
 """Of one request; also the most that Cohere advises."""
 
 
-class PassageIn(FaceAsked):
+class PassageIn(CompatRequest):
     text: LongText = Field(description="Of the document.")
 
 
-class PassageOut(Face):
+class PassageOut(CompatModel):
     text: str = Field(description="As it was sent.")
 
 
-class Rerank(FaceAsked):
+class Rerank(CompatRequest):
     """What both versions ask."""
 
     model: ModelName | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
@@ -55,41 +55,41 @@ class CohereRerankIn(Rerank):
     priority: int | None = Field(None, description="Without effect: all searches come before ingestion.")
 
 
-class ResultOut(Face):
+class ResultOut(CompatModel):
     index: int = Field(description="Of the document in the request.")
     relevance_score: float = Field(description="0 to 1. Of late interaction (minilm) it is no probability.")
     document: PassageOut | None = Field(None, description="With `return_documents`.")
 
 
-class RerankUsage(Face):
+class RerankUsage(CompatModel):
     total_tokens: int = Field(description="What the reranker read, query and prompt of each document included.")
     prompt_tokens: int = Field(description="The same.")
     truncated_tokens: int = Field(description="Of documents and query, what did not fit and was not read.")
 
 
-class RerankedOut(Face):
+class RerankedOut(CompatModel):
     id: str = Field(description="`rerank-` and the id of the request.")
     model: str = Field(description="The one that answered.")
     usage: RerankUsage = Field(description="What was read, and what was not.")
     results: list[ResultOut] = Field(description="The most relevant first.")
 
 
-class ApiVersion(Face):
+class ApiVersion(CompatModel):
     version: str = Field("2", description="Of Cohere's API.")
 
 
-class CohereTokens(Face):
+class CohereTokens(CompatModel):
     input_tokens: int = Field(description="What the reranker read.")
     output_tokens: int = Field(0, description="A reranker writes none.")
 
 
-class CohereMeta(Face):
+class CohereMeta(CompatModel):
     api_version: ApiVersion = Field(ApiVersion(), description="Whose wire this is.")
     tokens: CohereTokens = Field(description="What was read.")
     warnings: list[str] | None = Field(None, description="What was cut.")
 
 
-class CohereRerankOut(Face):
+class CohereRerankOut(CompatModel):
     id: str = Field(description="Of the request.")
     results: list[ResultOut] = Field(description="The most relevant first.")
     meta: CohereMeta = Field(description="What it took.")
@@ -99,7 +99,7 @@ Side = Annotated[WholeText, Field(max_length=MAX_QUERY_CHARACTERS)]
 Sides = Side | Annotated[list[Side], Field(min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True)]
 
 
-class ScoreIn(FaceAsked):
+class ScoreIn(CompatRequest):
     model: ModelName | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
     text_1: Sides = Field(description="A query for all of `text_2`, or one for each.")
     text_2: Sides = Field(description="The passages.")
@@ -122,13 +122,13 @@ class ScoreIn(FaceAsked):
         return list(zip(first if len(first) > 1 else first * len(second), second, strict=True))
 
 
-class ScoreOf(Face):
+class ScoreOf(CompatModel):
     index: int = Field(description="Of the pair.")
     object: Literal["score"] = Field("score", description="What this is.")
     score: float = Field(description="0 to 1.")
 
 
-class ScoreOut(Face):
+class ScoreOut(CompatModel):
     id: str = Field(description="`score-` and the id of the request.")
     object: Literal["list"] = Field("list", description="What this is.")
     created: int = Field(description="Seconds since 1970.")

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from langchain_tandem.client import PATIENT, SHORT, AsyncTandemClient, Retries, TandemClient
+from langchain_tandem.client import LONG_RETRIES, SHORT_RETRIES, AsyncTandemClient, Retries, TandemClient
 from langchain_tandem.client.exchange import address, authorization
 
 
@@ -73,12 +73,12 @@ class Connection(BaseModel):
     url: str = Field(default_factory=lambda: address(None), description="Default: TANDEM_URL, or this machine.")
     api_key: SecretStr | None = Field(default_factory=_api_key, description="Default: TANDEM_API_KEY.")
     timeout: float = Field(60.0, gt=0, description="Seconds without a byte of an answer.")
-    retries: Retries = Field(SHORT, description="How long questions are repeated that may yet be answered.")
-    ingest_retries: Retries = Field(PATIENT, description="How long documents are sent again.")
+    retries: Retries = Field(SHORT_RETRIES, description="How long questions are repeated that may yet be answered.")
+    ingest_retries: Retries = Field(LONG_RETRIES, description="How long documents are sent again.")
     _clients: Clients = PrivateAttr(default_factory=Clients)
 
     @model_validator(mode="after")
-    def _usable(self) -> Self:
+    def _check(self) -> Self:
         address(self.url)
         authorization(self.api_key)
         return self

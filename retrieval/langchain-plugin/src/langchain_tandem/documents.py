@@ -30,8 +30,8 @@ def to_wire(texts: Iterable[Text], partition: str | None) -> list[dict[str, Any]
 
 def ids_of(documents: Sequence[Mapping[str, Any]], receipts: Iterable[Mapping[str, Any]]) -> list[str]:
     """Under which each of the documents is found: under another's, where the collection leaves duplicates out."""
-    elsewhere = {each["id"]: each["duplicate_of"] for each in receipts if each["status"] == "duplicate_of"}
-    return [elsewhere.get(document["id"], document["id"]) for document in documents]
+    duplicates = {each["id"]: each["duplicate_of"] for each in receipts if each["status"] == "duplicate_of"}
+    return [duplicates.get(document["id"], document["id"]) for document in documents]
 
 
 def _as_json(text: Text) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from langchain_tandem.client import TandemClientError
 
-TOLD = (
+HIT_FIELDS = (
     "chunk_id",
     "document_id",
     "title",
@@ -19,7 +19,7 @@ TOLD = (
     "ranks",
     "truncated_tokens",
 )
-IF_ASKED = ("context", "highlights", "others")
+OPTIONAL_FIELDS = ("context", "highlights", "others")
 
 
 class MetadataClash(TandemClientError, ValueError):
@@ -29,8 +29,8 @@ class MetadataClash(TandemClientError, ValueError):
 def metadata_of(hit: Mapping[str, Any], score_name: str, key: str) -> dict[str, Any]:
     """The user's metadata, and under `key` what the node tells of the hit. Raises MetadataClash."""
     refuse_clash(hit["metadata"], key, f"document {hit['document_id']!r}")
-    told = {name: hit[name] for name in TOLD} | {"score_name": score_name}
-    return {**hit["metadata"], key: told | {name: hit[name] for name in IF_ASKED if hit[name]}}
+    description = {name: hit[name] for name in HIT_FIELDS} | {"score_name": score_name}
+    return {**hit["metadata"], key: description | {name: hit[name] for name in OPTIONAL_FIELDS if hit[name]}}
 
 
 def refuse_clash(metadata: Mapping[str, Any], key: str, what: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from langchain_tandem.documents import Text, ids_of, to_wire
 from langchain_tandem.hits import metadata_of, refuse_clash
-from langchain_tandem.questions import Questions
+from langchain_tandem.search_fields import SearchFields
 
 try:
     from llama_index.core.callbacks import CallbackManager
@@ -34,38 +34,38 @@ class TandemLlamaIndexRetriever(BaseRetriever):
         self, *, metadata_key: str = "tandem", callback_manager: CallbackManager | None = None, **fields: Any
     ) -> None:
         super().__init__(callback_manager=callback_manager)
-        self._questions = Questions(**fields)
+        self._fields = SearchFields(**fields)
         self._metadata_key = metadata_key
 
     def add_documents(self, documents: Sequence[Document], *, chunking: Mapping[str, int] | None = None) -> list[str]:
         """Returns the documents' ids once all can be searched. Raises IngestFailed where some cannot."""
         wire = self._wire(documents)
-        asked = self._questions
-        return ids_of(wire, asked.client.ingest_all(wire, collection=asked.collection, chunking=chunking))
+        fields = self._fields
+        return ids_of(wire, fields.client.ingest_all(wire, collection=fields.collection, chunking=chunking))
 
     async def aadd_documents(
         self, documents: Sequence[Document], *, chunking: Mapping[str, int] | None = None
     ) -> list[str]:
         """As add_documents."""
         wire = self._wire(documents)
-        asked = self._questions
-        return ids_of(wire, await asked.async_client.ingest_all(wire, collection=asked.collection, chunking=chunking))
+        fields = self._fields
+        return ids_of(wire, await fields.async_client.ingest_all(wire, collection=fields.collection, chunking=chunking))
 
     def close(self) -> None:
         """Closes the connections of blocking calls; later calls open new ones."""
-        self._questions.close()
+        self._fields.close()
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""
-        await self._questions.aclose()
+        await self._fields.aclose()
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        asked = self._questions
-        return self._read(asked.client.search(query_bundle.query_str, **asked.options({})))
+        fields = self._fields
+        return self._read(fields.client.search(query_bundle.query_str, **fields.options({})))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        asked = self._questions
-        return self._read(await asked.async_client.search(query_bundle.query_str, **asked.options({})))
+        fields = self._fields
+        return self._read(await fields.async_client.search(query_bundle.query_str, **fields.options({})))
 
     def _read(self, answer: Mapping[str, Any]) -> list[NodeWithScore]:
         return [NodeWithScore(node=self._node(hit, answer["score_name"]), score=hit["score"]) for hit in answer["hits"]]
@@ -86,4 +86,4 @@ class TandemLlamaIndexRetriever(BaseRetriever):
         for document in documents:
             refuse_clash(document.metadata, self._metadata_key, f"document {document.id_!r}")
         texts = [Text(document.get_content(), document.metadata, document.id_) for document in documents]
-        return to_wire(texts, self._questions.partition)
+        return to_wire(texts, self._fields.partition)

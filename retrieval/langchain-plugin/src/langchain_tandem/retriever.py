@@ -11,10 +11,10 @@ from pydantic import Field
 from langchain_tandem.connection import STRICT
 from langchain_tandem.documents import Text, ids_of, to_wire
 from langchain_tandem.hits import metadata_of, refuse_clash
-from langchain_tandem.questions import Questions
+from langchain_tandem.search_fields import SearchFields
 
 
-class TandemRetriever(Questions, BaseRetriever):
+class TandemRetriever(SearchFields, BaseRetriever):
     """Finds chunks: recalled by vectors and words, and reranked on the node.
 
     Any field of a question can be overridden in a call: `retriever.invoke("…", k=3, rerank=False)`.

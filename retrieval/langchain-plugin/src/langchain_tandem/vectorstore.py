@@ -11,7 +11,7 @@ from langchain_core.vectorstores import VectorStore
 from langchain_tandem.client import NotFound, TandemClientError
 from langchain_tandem.documents import Text, ids_of, to_wire
 from langchain_tandem.embeddings import TandemEmbeddings
-from langchain_tandem.questions import Questions
+from langchain_tandem.search_fields import SearchFields
 
 
 class NoText(TandemClientError):
@@ -28,15 +28,15 @@ class TandemVectorStore(VectorStore):
 
     def __init__(self, collection: str = "docs", **fields: Any) -> None:
         """The collection has to be there. `fields`: those of TandemRetriever, for every search."""
-        self._questions = Questions(collection=collection, **{"group_by": "document", **fields})
+        self._fields = SearchFields(collection=collection, **{"group_by": "document", **fields})
 
     def close(self) -> None:
         """Closes the connections of blocking calls; later calls open new ones."""
-        self._questions.close()
+        self._fields.close()
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""
-        await self._questions.aclose()
+        await self._fields.aclose()
 
     @classmethod
     def from_texts(
@@ -86,8 +86,8 @@ class TandemVectorStore(VectorStore):
         """Returns the ids once all texts can be searched. Raises IngestFailed where some cannot. `options`: others of
         `POST /ingest`, such as `chunking`."""
         wire = self._wire(texts, metadatas, ids)
-        asked = self._questions
-        return ids_of(wire, asked.client.ingest_all(wire, collection=asked.collection, **options))
+        fields = self._fields
+        return ids_of(wire, fields.client.ingest_all(wire, collection=fields.collection, **options))
 
     async def aadd_texts(
         self,
@@ -98,49 +98,51 @@ class TandemVectorStore(VectorStore):
         **options: Any,
     ) -> list[str]:
         wire = self._wire(texts, metadatas, ids)
-        asked = self._questions
-        return ids_of(wire, await asked.async_client.ingest_all(wire, collection=asked.collection, **options))
+        fields = self._fields
+        return ids_of(wire, await fields.async_client.ingest_all(wire, collection=fields.collection, **options))
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Those that can be searched, with their whole text. Raises NoText for one that came as a file."""
         found = []
-        asked = self._questions
+        fields = self._fields
         for id_ in ids:
             try:
-                record = asked.client.document(id_, collection=asked.collection)
+                record = fields.client.document(id_, collection=fields.collection)
                 if record["state"] == "ready":
-                    found.append(_whole(record, asked.client.original(id_, collection=asked.collection)))
+                    found.append(_document(record, fields.client.original(id_, collection=fields.collection)))
             except NotFound as error:
-                _unless_document(error)
+                _raise_unless_document_missing(error)
         return found
 
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         found = []
-        asked = self._questions
+        fields = self._fields
         for id_ in ids:
             try:
-                record = await asked.async_client.document(id_, collection=asked.collection)
+                record = await fields.async_client.document(id_, collection=fields.collection)
                 if record["state"] == "ready":
-                    found.append(_whole(record, await asked.async_client.original(id_, collection=asked.collection)))
+                    found.append(
+                        _document(record, await fields.async_client.original(id_, collection=fields.collection))
+                    )
             except NotFound as error:
-                _unless_document(error)
+                _raise_unless_document_missing(error)
         return found
 
     def delete(self, ids: list[str] | None = None, **_: Any) -> bool:
         """Returns when nothing of these documents can be found any more. Does nothing for those that are not there."""
-        for id_ in _named(ids):
+        for id_ in _require_ids(ids):
             try:
-                self._questions.client.delete_document(id_, collection=self._questions.collection)
+                self._fields.client.delete_document(id_, collection=self._fields.collection)
             except NotFound as error:
-                _unless_document(error)
+                _raise_unless_document_missing(error)
         return True
 
     async def adelete(self, ids: list[str] | None = None, **_: Any) -> bool:
-        for id_ in _named(ids):
+        for id_ in _require_ids(ids):
             try:
-                await self._questions.async_client.delete_document(id_, collection=self._questions.collection)
+                await self._fields.async_client.delete_document(id_, collection=self._fields.collection)
             except NotFound as error:
-                _unless_document(error)
+                _raise_unless_document_missing(error)
         return True
 
     # Searches: `options` are fields of TandemRetriever.
@@ -153,25 +155,25 @@ class TandemVectorStore(VectorStore):
 
     def similarity_search_with_score(self, query: str, k: int = 4, **options: Any) -> list[tuple[Document, float]]:
         """Scores are NaN for hits that `budget_ms` left without one."""
-        return _read(self._questions.client.search(query, **self._questions.options({"k": k, **options})))
+        return _read(self._fields.client.search(query, **self._fields.options({"k": k, **options})))
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, **options: Any
     ) -> list[tuple[Document, float]]:
-        return _read(await self._questions.async_client.search(query, **self._questions.options({"k": k, **options})))
+        return _read(await self._fields.async_client.search(query, **self._fields.options({"k": k, **options})))
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
     ) -> list[Document]:
         """The node's own `diversity`, among `fetch_k` candidates."""
-        varied = {"candidates": fetch_k, "diversity": 1 - lambda_mult, **options}
-        return self.similarity_search(query, k, **varied)
+        mmr_options = {"candidates": fetch_k, "diversity": 1 - lambda_mult, **options}
+        return self.similarity_search(query, k, **mmr_options)
 
     async def amax_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
     ) -> list[Document]:
-        varied = {"candidates": fetch_k, "diversity": 1 - lambda_mult, **options}
-        return await self.asimilarity_search(query, k, **varied)
+        mmr_options = {"candidates": fetch_k, "diversity": 1 - lambda_mult, **options}
+        return await self.asimilarity_search(query, k, **mmr_options)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         """Scores of reranking and of joined recall lie between 0 and 1 as they are."""
@@ -182,7 +184,7 @@ class TandemVectorStore(VectorStore):
     ) -> list[dict[str, Any]]:
         every = list(texts)
         rows = zip(every, metadatas or [{} for _ in every], ids or [None for _ in every], strict=True)
-        return to_wire((Text(text, metadata or {}, id_) for text, metadata, id_ in rows), self._questions.partition)
+        return to_wire((Text(text, metadata or {}, id_) for text, metadata, id_ in rows), self._fields.partition)
 
 
 def _read(answer: Mapping[str, Any]) -> list[tuple[Document, float]]:
@@ -195,20 +197,20 @@ def _read(answer: Mapping[str, Any]) -> list[tuple[Document, float]]:
     ]
 
 
-def _whole(record: Mapping[str, Any], original: bytes) -> Document:
+def _document(record: Mapping[str, Any], original: bytes) -> Document:
     try:
         return Document(original.decode(), id=record["id"], metadata=record["metadata"])
     except UnicodeDecodeError:
         raise NoText(f"Document {record['id']!r} is a file ({record['media_type']}): search brings its text.") from None
 
 
-def _named(ids: list[str] | None) -> list[str]:
+def _require_ids(ids: list[str] | None) -> list[str]:
     if ids is None:
         raise ValueError("Name the ids to delete. To delete everything, delete the collection.")
     return ids
 
 
-def _unless_document(error: NotFound) -> None:
+def _raise_unless_document_missing(error: NotFound) -> None:
     """That a document is not there is no error; that its collection is not is one."""
     if error.code != "document_not_found":
         raise error

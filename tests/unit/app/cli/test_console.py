@@ -24,7 +24,7 @@ def test_a_long_work_is_told_of_more_and_more_rarely(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(terminal, "monotonic", count().__next__)
     log = terminal.ProgressLog(console)
     for second in range(1, 1001):
-        log.tell(str(second))
+        log.report(str(second))
     told = [int(line) for line in console.file.getvalue().split()]  # type: ignore[attr-defined]
     assert told[:4] == [6, 12, 18, 24]
     assert min(later - earlier for earlier, later in pairwise(told[-3:])) > 80

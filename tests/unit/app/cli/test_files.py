@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 import pytest
 from rich.console import Console
 
-from app.cli.client.files import Choice, find_files, reported_on
+from app.cli.client.files import FileFilter, find_files, link_reporter
 from app.cli.globs import is_like, is_within, split_pattern
 from retrieval.errors import InvalidRequest
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ids(*paths: Path, **choice: tuple[str, ...]) -> list[str]:
-    return [id_ for id_, _ in find_files(paths, Choice(**choice), lambda *_: None)]
+    return [id_ for id_, _ in find_files(paths, FileFilter(**choice), lambda *_: None)]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def linked(tmp_path: Path) -> Path:
 
 def test_links_that_leave_the_folder_are_skipped_and_reported(linked: Path) -> None:
     console = Console(file=StringIO(), width=40)
-    found = find_files([linked, linked / "**/*.md"], Choice(), reported_on(console))
+    found = find_files([linked, linked / "**/*.md"], FileFilter(), link_reporter(console))
     assert [id_ for id_, _ in found] == ["guides/a.md", "inside.md"]
     assert {path.read_text() for _, path in found} == {"words"}
     assert isinstance(console.file, StringIO)

@@ -8,7 +8,7 @@ from rich.console import Console
 from app.cli.client.ingest import ingest_files, summarise
 from app.cli.client.jobs import cancel_jobs
 from langchain_tandem.client import NodeUnreachable
-from langchain_tandem.client.feeding import DOCUMENTS_A_REQUEST
+from langchain_tandem.client.batching import DOCUMENTS_A_REQUEST
 
 
 class ScriptedClient:

@@ -21,7 +21,7 @@ from app.wiring.memory import (
     with_query_engine,
     with_query_engine_here,
 )
-from app.wiring.models import TOLERANCE_OF_RERANKS, build_profile, engine_options, gate_options
+from app.wiring.models import RERANK_ONLY_TOLERANCE, build_profile, engine_options, gate_options
 from retrieval.device import detect
 from retrieval.device.planner import DeviceMemory
 from retrieval.errors import ConfigurationError, ModelUnavailable
@@ -223,7 +223,7 @@ def test_queries_have_an_engine_of_their_own_where_there_is_room(
     pair = build_profile(settings)
     found = with_query_engine(settings, kind, lambda each: plan_here(each, pair_demands(each, pair)))
     assert found.query_engine is expected
-    assert gate_options(found).tolerance == (TOLERANCE_OF_RERANKS if expected else 0.5)
+    assert gate_options(found).tolerance == (RERANK_ONLY_TOLERANCE if expected else 0.5)
     told = gate_options(found.model_copy(update={"gate_tolerance": 0.2}))
     assert told.tolerance == 0.2
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import app.cli.client.watch
-from app.cli.client.files import Choice
+from app.cli.client.files import FileFilter
 from app.cli.client.watch import Follower, Round, follow
 from langchain_tandem.client import NodeUnreachable, Refused, TandemClientError
 from retrieval.errors import InvalidRequest
@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 
 def following(node: Node, said: StringIO, *folders: Path, delete: bool = False, **choice: tuple[str, ...]) -> Follower:
     console = Console(file=said, width=200)
-    return Follower(node, "docs", folders, Choice(**choice), console, delete=delete, metadata={"team": "kiln"})  # type: ignore[arg-type]
+    return Follower(node, "docs", folders, FileFilter(**choice), console, delete=delete, metadata={"team": "kiln"})  # type: ignore[arg-type]
 
 
 def test_first_everything_then_only_what_changed(node: Node, said: StringIO, folder: Path) -> None:
@@ -207,14 +207,14 @@ def test_a_file_that_goes_meanwhile_is_no_error(
     node: Node, said: StringIO, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follower = following(node, said, folder)
-    look = follower._look
+    scan = follower._scan
 
-    def look_and_lose() -> object:
-        found = look()
+    def scan_and_lose() -> object:
+        found = scan()
         (folder / "a.md").unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(follower, "_look", look_and_lose)
+    monkeypatch.setattr(follower, "_scan", scan_and_lose)
     follower.sync()
     assert node.holds.keys() == {"sub/b.md"}
     assert follower.sync() == Round()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.node.worker import require_shared_parts, until_originals_are_seen
+from app.cli.node.worker import require_shared_parts, until_originals_are_visible
 from app.settings import load_settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
@@ -72,6 +72,6 @@ async def test_a_worker_sees_the_originals_or_says_that_it_does_not(catalog: Sql
     await blobs.put({document.sha256: b"text"})
     await catalog.add_collection(a_collection())
     await catalog.accept(JobId("j"), "docs", [document])
-    await until_originals_are_seen(catalog, blobs)
+    await until_originals_are_visible(catalog, blobs)
     with pytest.raises(BlobStoreUnavailable, match="TANDEM_BLOBS"):
-        await until_originals_are_seen(catalog, others)
+        await until_originals_are_visible(catalog, others)

@@ -145,6 +145,6 @@ def test_readable_files_and_short_keys_are_warned_of_and_not_shown(file: Path) -
 
 
 def test_a_file_alone_makes_the_node_ask(file: Path) -> None:
-    assert load_settings(api_keys_file=file).asks_for_keys
-    assert load_settings(api_keys=KEY).asks_for_keys
-    assert not load_settings().asks_for_keys
+    assert load_settings(api_keys_file=file).requires_keys
+    assert load_settings(api_keys=KEY).requires_keys
+    assert not load_settings().requires_keys

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 
 from app.http.error_handlers import install
-from app.http.server.bodies import BOUNDS, INGESTING, MB, SMALL_BYTES, Bodies, BodyBounds, BodyBudget
+from app.http.server.bodies import BOUNDS, INGESTING, MB, SMALL_BYTES, BodyBounds, BodyBudget, BodyLimitMiddleware
 from app.main import create_app
 from app.settings import Settings
 from ingestion.errors import Overloaded
@@ -27,7 +27,9 @@ def echoing(budget: BodyBudget | None = None, max_bytes: int = 3 * MB) -> FastAP
     async def size(request: Request) -> int:
         return len(await request.body())
 
-    app.add_middleware(Bodies, bounds=BodyBounds(max_bytes, max_documents=10), budget=budget or BodyBudget(2**40))
+    app.add_middleware(
+        BodyLimitMiddleware, bounds=BodyBounds(max_bytes, max_documents=10), budget=budget or BodyBudget(2**40)
+    )
     return app
 
 

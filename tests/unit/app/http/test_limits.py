@@ -42,7 +42,7 @@ async def test_what_cannot_be_answered_in_time_is_refused_with_when_it_could_be(
 async def test_more_than_the_deadline_is_refused_by_an_idle_node_too(seconds: float, retry_after: int) -> None:
     admission = Admission(8000, "candidates", 60)
     with pytest.raises(Overloaded) as refused:
-        async with admission.admit(50, seconds, whatever_alone=False):
+        async with admission.admit(50, seconds, any_size_when_idle=False):
             pass
     assert refused.value.detail["retry_after_s"] == retry_after
     async with admission.admit(50, seconds):

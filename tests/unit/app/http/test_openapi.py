@@ -107,12 +107,12 @@ def test_errors_that_follow_from_what_a_route_is_are_documented() -> None:
 
 @every_operation
 def test_errors_have_the_shape_of_their_tag_and_say_when_to_try_again(operation: Json) -> None:
-    shape = {"$ref": f"#/components/schemas/{SHAPES[operation['tags'][0]].model.__name__}"}
+    schema = {"$ref": f"#/components/schemas/{SHAPES[operation['tags'][0]].model.__name__}"}
     for status, answer in operation["responses"].items():
         assert "X-Request-ID" in answer["headers"]
         if status < "400" or not codes(operation, int(status)) <= STATUS.keys():
             continue
-        assert answer["content"]["application/json"]["schema"] == shape
+        assert answer["content"]["application/json"]["schema"] == schema
         assert ("Retry-After" in answer["headers"]) >= (status in ("429", "503"))
         assert ("WWW-Authenticate" in answer["headers"]) == (status == "401")
         assert "500" not in operation["responses"]
@@ -135,8 +135,8 @@ def test_every_code_has_a_meaning() -> None:
 
 def fields() -> Iterator[tuple[str, Json]]:
     for name, model in SCHEMA["components"]["schemas"].items():
-        for field, described in model.get("properties", {}).items():
-            yield f"{name}.{field}", described
+        for field, declared in model.get("properties", {}).items():
+            yield f"{name}.{field}", declared
 
 
 def test_every_field_is_described() -> None:

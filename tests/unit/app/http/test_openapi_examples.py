@@ -23,8 +23,8 @@ def examples() -> Iterator[tuple[str, object, object]]:
                 for value in parameter["schema"].get("examples", []):
                     yield f"{name} {parameter['name']}", parameter["schema"], value
             places: dict[str, Any] = {"request": operation.get("requestBody", {}), **operation["responses"]}
-            for place, described in places.items():
-                for media in described.get("content", {}).values():
+            for place, declared in places.items():
+                for media in declared.get("content", {}).values():
                     for title, example in media["examples"].items():
                         found = resolved(example)
                         yield f"{name} {place} {title}", media.get("schema", {"type": "string"}), found["value"]

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from app.cli.node.serve import serve
 from app.http.security.origins import is_loopback
-from app.http.tags import shape_of
+from app.http.tags import error_format_of
 from app.main import create_app
 from app.settings import load_settings
 from retrieval.errors import ConfigurationError
@@ -64,7 +64,7 @@ async def test_a_name_that_is_not_the_node_s_gets_nothing_anywhere(pair: tuple[s
     found = await answer(method, url_of(route), {"Host": "evil.example", "Origin": EVIL})
     assert found.status_code == 421
     if method != "HEAD":
-        shape_of(route).model.model_validate(found.json())
+        error_format_of(route).model.model_validate(found.json())
         assert "host_not_allowed" in "".join(code_in(found.json()))
         assert "TANDEM_ALLOWED_HOSTS" in found.text
     assert "x-request-id" in found.headers

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from app.http.limits import Admission
-from app.http.search_requests import ask
+from app.http.search_requests import run_queries
 from app.http.telemetry import Metrics
 from ingestion.errors import Overloaded
 from retrieval.pace import Pace
 from retrieval.search.query import SearchQuery
 from retrieval.search.service import SearchService
 from tests.support.simulated import simulate
-from tests.support.stages import ToldEmbedder, ToldReranker, ToldStore
+from tests.support.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
 
 SCORES = {f"d{number}/0": 1 - number / 100 for number in range(50)}
 DEADLINE, SECONDS = 20.0, 400.0
@@ -24,13 +24,13 @@ RATE = 3 / SECONDS_A_SEARCH
 def test_capacity_is_used_and_what_was_admitted_is_answered_in_time() -> None:
     pace = Pace()
     service = SearchService(
-        ToldReranker(SCORES, seconds_a_passage=SECONDS_A_SEARCH / len(SCORES)),  # type: ignore[arg-type]
-        ToldStore(SCORES, SCORES),  # type: ignore[arg-type]
+        ScriptedReranker(SCORES, seconds_a_passage=SECONDS_A_SEARCH / len(SCORES)),  # type: ignore[arg-type]
+        ScriptedStore(SCORES, SCORES),  # type: ignore[arg-type]
         ["en"],
         deadline_seconds=DEADLINE,
         pace=pace,
     )
-    embedders = SimpleNamespace(for_collection=lambda *_: ToldEmbedder())
+    embedders = SimpleNamespace(for_collection=lambda *_: ScriptedEmbedder())
     node = SimpleNamespace(search=service, embedders=embedders, rerank_pace=pace, search_deadline_seconds=DEADLINE)
     collection = SimpleNamespace(name="docs", store_name="docs", fingerprint=None)
     admission, metrics = Admission(8000, "candidates", DEADLINE), Metrics()
@@ -43,7 +43,7 @@ def test_capacity_is_used_and_what_was_admitted_is_answered_in_time() -> None:
         clock = asyncio.get_running_loop()
         began = clock.time()
         try:
-            [result] = await ask([SearchQuery("why")], collection, node, admission, metrics)  # type: ignore[arg-type]
+            [result] = await run_queries([SearchQuery("why")], collection, node, admission, metrics)  # type: ignore[arg-type]
         except Overloaded as error:
             retries.append(error.detail["retry_after_s"])  # type: ignore[arg-type]
             return

@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.telemetry import Metrics, Observed
+from app.http.telemetry import Metrics, TelemetryMiddleware
 
 
 class Stream:
@@ -44,7 +44,7 @@ async def test_an_open_stream_is_counted_and_its_length_is_no_time_to_answer(mon
     now = 1000.0
     monkeypatch.setattr("app.http.telemetry.perf_counter", lambda: now)
     metrics, stream = Metrics(), Stream()
-    request = asyncio.create_task(Observed(stream, metrics)(scope("/events"), receive, send))
+    request = asyncio.create_task(TelemetryMiddleware(stream, metrics)(scope("/events"), receive, send))
     await stream.begun.wait()
     assert counted(metrics, "tandem_http_streams") == 1
     now += 600
@@ -59,7 +59,7 @@ async def test_an_open_stream_is_counted_and_its_length_is_no_time_to_answer(mon
 
 async def test_a_stream_that_is_cut_off_is_no_longer_open() -> None:
     metrics, stream = Metrics(), Stream()
-    request = asyncio.create_task(Observed(stream, metrics)(scope("/events"), receive, send))
+    request = asyncio.create_task(TelemetryMiddleware(stream, metrics)(scope("/events"), receive, send))
     await stream.begun.wait()
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
@@ -75,6 +75,6 @@ async def test_other_answers_are_no_streams() -> None:
         assert counted(metrics, "tandem_http_streams") == 0
         return PlainTextResponse("ok")
 
-    await Observed(Starlette(routes=[Route("/", answer)]), metrics)(scope("/"), receive, send)
+    await TelemetryMiddleware(Starlette(routes=[Route("/", answer)]), metrics)(scope("/"), receive, send)
     assert counted(metrics, "tandem_http_streams") == 0
     assert "tandem_http_request_seconds_count" in generate_latest(metrics.registry).decode()

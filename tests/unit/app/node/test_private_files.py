@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.cli.node.serve import _prepare
-from app.node.private_files import warn_of_readers
+from app.node.private_files import warn_if_readable
 
 PROGRAM = """
 import sys
@@ -48,5 +48,5 @@ def test_an_older_folder_that_others_may_enter_is_reported(tmp_path: Path, mode:
 def test_a_private_folder_is_no_news(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with capture_logs() as logs:
-        warn_of_readers(tmp_path)
+        warn_if_readable(tmp_path)
     assert logs == []

@@ -83,7 +83,7 @@ def test_worker_processes_of_a_node_get_a_key_of_their_own_and_none_of_its_calle
     worker = load_settings()
     assert worker.engine_api_key is not None
     assert worker.engine_api_key.get_secret_value() == "internal"
-    assert not worker.asks_for_keys
+    assert not worker.requires_keys
     assert not [value for value in environ.values() if value in keys.values()]
 
 

@@ -37,9 +37,9 @@ def test_without_diversity_relevance_alone_decides_and_with_nothing_else_likenes
 
 
 def test_scores_never_rise_down_the_order() -> None:
-    luck = np.random.default_rng(0)
-    hits = recalled(**{f"n{number}": float(luck.random()) for number in range(40)})
-    vectors = {hit.candidate.chunk.id: luck.normal(size=8).astype(np.float32) for hit in hits}
+    rng = np.random.default_rng(0)
+    hits = recalled(**{f"n{number}": float(rng.random()) for number in range(40)})
+    vectors = {hit.candidate.chunk.id: rng.normal(size=8).astype(np.float32) for hit in hits}
     vectors = {id_: vector / np.linalg.norm(vector) for id_, vector in vectors.items()}
     for diversity in (0.2, 0.5, 0.9):
         scores = [hit.score or 0 for hit in diversified(hits, vectors, diversity, 40)]

@@ -11,7 +11,7 @@ from retrieval.search.query import Fusion, Mode, Reranking, SearchQuery, SearchR
 from retrieval.search.service import SearchService
 from retrieval.types import StoreName
 from tests.support.hits import names
-from tests.support.stages import ToldEmbedder, ToldReranker, ToldStore
+from tests.support.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
 
 NAMES = [f"d{document}/{chunk}" for document in range(8) for chunk in range(5)]
 
@@ -58,7 +58,7 @@ async def walked(service: SearchService, query: SearchQuery, sizes: list[int]) -
 
 
 async def ask(service: SearchService, query: SearchQuery) -> SearchResult:
-    return await service.search(StoreName("docs"), ToldEmbedder(), query)  # type: ignore[arg-type]
+    return await service.search(StoreName("docs"), ScriptedEmbedder(), query)  # type: ignore[arg-type]
 
 
 @settings(max_examples=150, deadline=None)
@@ -66,7 +66,7 @@ async def ask(service: SearchService, query: SearchQuery) -> SearchResult:
 def test_a_walk_shows_each_hit_once_and_in_the_order_of_the_one_long_list(
     dense: dict[str, float], sparse: dict[str, float], rerank: dict[str, float], query: SearchQuery, sizes: list[int]
 ) -> None:
-    service = SearchService(ToldReranker(rerank), ToldStore(dense, sparse), ["en"])  # type: ignore[arg-type]
+    service = SearchService(ScriptedReranker(rerank), ScriptedStore(dense, sparse), ["en"])  # type: ignore[arg-type]
     whole = asyncio.run(ask(service, replace(query, top_k=query.candidates)))
     assert whole.next is None, "the list is as long as its pool"
     seen = asyncio.run(walked(service, query, sizes))
@@ -76,8 +76,8 @@ def test_a_walk_shows_each_hit_once_and_in_the_order_of_the_one_long_list(
 
 async def test_a_page_does_as_the_first_one_did_though_the_reranker_came_back() -> None:
     scores = {name: number / 100 for number, name in enumerate(NAMES)}
-    store = ToldStore(scores, scores)
-    service = SearchService(ToldReranker(scores), store, ["en"])  # type: ignore[arg-type]
+    store = ScriptedStore(scores, scores)
+    service = SearchService(ScriptedReranker(scores), store, ["en"])  # type: ignore[arg-type]
     first = await ask(service, SearchQuery("why", mode="sparse", top_k=5, candidates=20, reranking=None))
     assert first.next is not None
     assert (first.next.offset, first.next.pool, first.next.mode, first.next.reranked) == (5, 20, "sparse", False)

@@ -13,7 +13,7 @@ from retrieval.search.service import SearchService, passages_of
 from retrieval.types import StoreName
 from tests.support.hits import names
 from tests.support.simulated import simulate
-from tests.support.stages import ToldEmbedder, ToldReranker, ToldStore
+from tests.support.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
 
 SCORES = {f"d{number}/0": 1 - number / 100 for number in range(30)}
 QUERY = SearchQuery("why", top_k=30, candidates=30)
@@ -23,15 +23,15 @@ SECONDS = 10.0
 def asked(
     query: SearchQuery,
     *,
-    embedder: ToldEmbedder | None = None,
+    embedder: ScriptedEmbedder | None = None,
     hangs: set[str] | None = None,
-    reranker: ToldReranker | None = None,
+    reranker: ScriptedReranker | None = None,
 ) -> tuple[SearchResult | BudgetExceeded, float]:
     """What came of it, and after how long."""
-    store = ToldStore(SCORES, SCORES)
+    store = ScriptedStore(SCORES, SCORES)
     store.hangs = hangs or set()
     service = SearchService(
-        reranker or ToldReranker(SCORES),  # type: ignore[arg-type]
+        reranker or ScriptedReranker(SCORES),  # type: ignore[arg-type]
         store,  # type: ignore[arg-type]
         ["en"],
         deadline_seconds=SECONDS,
@@ -41,7 +41,7 @@ def asked(
         clock = asyncio.get_running_loop()
         found: SearchResult | BudgetExceeded
         try:
-            found = await service.search(StoreName("docs"), embedder or ToldEmbedder(), query)  # type: ignore[arg-type]
+            found = await service.search(StoreName("docs"), embedder or ScriptedEmbedder(), query)  # type: ignore[arg-type]
         except BudgetExceeded as error:
             found = error
         return found, clock.time()
@@ -53,7 +53,7 @@ def asked(
 def test_words_answer_and_are_reranked_when_the_embedder_hangs(
     budget_ms: float | None, reason: str, seconds: float
 ) -> None:
-    embedder = ToldEmbedder(hangs=True)
+    embedder = ScriptedEmbedder(hangs=True)
     result, took = asked(replace(QUERY, budget_ms=budget_ms), embedder=embedder)
     assert isinstance(result, SearchResult)
     assert (result.recall.mode, result.recall.reason) == ("sparse", reason)
@@ -73,7 +73,7 @@ def test_words_answer_when_the_nearest_vectors_hang() -> None:
 @pytest.mark.parametrize("mode", ["dense", "hybrid"])
 def test_vectors_that_were_asked_for_are_waited_for_until_the_time_is_up(mode: str) -> None:
     query = replace(QUERY, mode=mode, budget_ms=2000)  # type: ignore[arg-type]
-    error, took = asked(query, embedder=ToldEmbedder(hangs=True))
+    error, took = asked(query, embedder=ScriptedEmbedder(hangs=True))
     assert isinstance(error, BudgetExceeded)
     assert error.detail["part"] == "embedder"
     assert "budget_ms" in error.message
@@ -99,7 +99,7 @@ def test_a_store_that_hangs_behind_the_rerank_is_told_within_a_grace(method: str
 
 @pytest.mark.parametrize(("budget_ms", "reason", "seconds"), [(2000, "budget", 2), (None, "deadline", SECONDS)])
 def test_a_reranker_that_hangs_leaves_recall_order(budget_ms: float | None, reason: str, seconds: float) -> None:
-    hanging = ToldReranker(SCORES, seconds=1e9)
+    hanging = ScriptedReranker(SCORES, seconds=1e9)
     result, took = asked(replace(QUERY, budget_ms=budget_ms), reranker=hanging)
     assert isinstance(result, SearchResult)
     assert (result.rerank.applied, result.rerank.reason, result.rerank.scored) == (False, reason, 0)
@@ -111,7 +111,7 @@ def test_a_reranker_that_hangs_leaves_recall_order(budget_ms: float | None, reas
 
 
 def test_late_highlights_are_left_out() -> None:
-    hanging = ToldReranker(seconds=1e9)
+    hanging = ScriptedReranker(seconds=1e9)
     result, took = asked(replace(QUERY, reranking=None, highlights=2, budget_ms=700), reranker=hanging)
     assert isinstance(result, SearchResult)
     assert all(hit.highlights is None for hit in result.hits)
@@ -136,18 +136,18 @@ def test_a_timeout_of_the_work_itself_is_not_taken_for_the_deadline() -> None:
 
 
 def test_a_pool_that_is_known_to_be_slow_is_scored_as_far_as_time_goes() -> None:
-    reranker = ToldReranker(SCORES, seconds_a_passage=0.5)
-    store = ToldStore(SCORES, SCORES)
+    reranker = ScriptedReranker(SCORES, seconds_a_passage=0.5)
+    store = ScriptedStore(SCORES, SCORES)
     service = SearchService(reranker, store, ["en"], deadline_seconds=SECONDS)  # type: ignore[arg-type]
 
     async def ask() -> tuple[SearchResult, float]:
         clock = asyncio.get_running_loop()
         few = replace(QUERY, top_k=4, candidates=4)
         assert service.seconds(few) == 0, "nothing was measured yet"
-        await service.search(StoreName("docs"), ToldEmbedder(), few)  # type: ignore[arg-type]
+        await service.search(StoreName("docs"), ScriptedEmbedder(), few)  # type: ignore[arg-type]
         assert service.seconds(replace(QUERY, candidates=100)) == pytest.approx(50, rel=0.1)
         began = clock.time()
-        found = await service.search(StoreName("docs"), ToldEmbedder(), QUERY)  # type: ignore[arg-type]
+        found = await service.search(StoreName("docs"), ScriptedEmbedder(), QUERY)  # type: ignore[arg-type]
         return found, clock.time() - began
 
     result, took = simulate(ask())

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Body, Path, Request, Response
 from tokenizers import Tokenizer
 
 from app.errors import ModelNotFound
-from app.http.callers import unless_gone
 from app.http.compat.model_names import embedder_named, is_named
 from app.http.compat.openai.examples import embeddings as examples
 from app.http.compat.openai.schemas.embeddings import EmbeddingsIn, EmbeddingsOut, ModelOut, ModelsListOut
-from app.http.embed_requests import embed, embeds_whatever, seconds_to_embed
+from app.http.disconnect import cancel_on_disconnect
+from app.http.embed_requests import admits_any_size, embed, seconds_to_embed
 from app.http.routes.dependencies import EmbedAdmission, ServingNode
 from app.http.routes.documented import EMBEDDER, answer, failures, named
 from app.http.schemas.wire import Text
@@ -51,15 +51,15 @@ async def create_embeddings(
     inputs at once, in the bulk lane."""
     embedder = with_dimension(embedder_named(node, body.model), body.dimensions)
     inputs = body.inputs
-    waiting = body.kind == "query" or (body.input_type is None and len(inputs) == 1)
-    lane = Lane.INTERACTIVE if waiting else Lane.BULK
+    interactive = body.kind == "query" or (body.input_type is None and len(inputs) == 1)
+    lane = Lane.INTERACTIVE if interactive else Lane.BULK
     expected = seconds_to_embed(node, embedder, inputs)
-    async with admission.admit(len(inputs), expected, whatever_alone=embeds_whatever(node, lane)):
+    async with admission.admit(len(inputs), expected, any_size_when_idle=admits_any_size(node, lane)):
         texts = await asyncio.to_thread(_as_texts, embedder.tokenizer, inputs)
         work = embed(node, embedder, texts, kind=body.kind, lane=lane, instruction=body.instruction)
-        found = await unless_gone(request, work)
-        told = await asyncio.to_thread(_told, found, base64=body.encoding_format == "base64")
-    return Response(told, media_type="application/json")
+        found = await cancel_on_disconnect(request, work)
+        content = await asyncio.to_thread(_to_json, found, base64=body.encoding_format == "base64")
+    return Response(content, media_type="application/json")
 
 
 @router.get(
@@ -118,7 +118,7 @@ def _as_texts(tokenizer: Tokenizer, inputs: Sequence[str] | Sequence[Sequence[in
     return texts or tokenizer.decode_batch([list(ids) for ids in arrays], skip_special_tokens=True)
 
 
-def _told(found: Embeddings, *, base64: bool) -> bytes:
+def _to_json(found: Embeddings, *, base64: bool) -> bytes:
     """Written by ourselves: a list of floats costs more to check than to compute."""
     vectors = found.vectors.astype("<f4", copy=False)
     read = sum(found.tokens)

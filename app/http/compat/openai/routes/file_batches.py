@@ -13,7 +13,7 @@ from app.http.compat.openai.routes.vector_store_files import (
     Limit,
     NoBefore,
     Order,
-    Wanted,
+    StatusFilter,
     accepted,
 )
 from app.http.compat.openai.routes.vector_stores import StorePath, store_named
@@ -27,7 +27,7 @@ from app.http.compat.openai.schemas.files import (
     StoreFileOut,
     StoreFilesOut,
     chunking_of,
-    seconds,
+    unix_seconds,
 )
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, answer, failures, named
@@ -70,7 +70,7 @@ async def add_file_batch(
 ) -> FileBatchOut:
     """Queues uploaded files for ingestion in one job: all of them or none."""
     collection = await store_named(node, vector_store_id)
-    uploads = await node.files.uploads(collection.name, {each.file_id: each.attributes or {} for each in body.wanted})
+    uploads = await node.files.uploads(collection.name, {each.file_id: each.attributes or {} for each in body.entries})
     job_id = await accepted(node, collection.name, uploads, chunking_of(body.chunking_strategy))
     return await _batch(node, collection, job_id)
 
@@ -114,7 +114,7 @@ async def list_batch_files(
     after: After = None,
     order: Order = "asc",
     before: NoBefore = None,
-    status: Wanted = None,
+    status: StatusFilter = None,
 ) -> StoreFilesOut:
     """The batch's files as they are now, by their ids; those that were deleted meanwhile are left out."""
     del order, before
@@ -164,7 +164,7 @@ async def _batch(node: Node, collection: Collection, job_id: JobId) -> FileBatch
     )
     return FileBatchOut(
         id=BATCH_PREFIX + job.id,
-        created_at=seconds(job.created_at),
+        created_at=unix_seconds(job.created_at),
         vector_store_id=STORE_PREFIX + job.collection,
         status=STATUSES[job.state],
         file_counts=counts,

@@ -33,7 +33,7 @@ POLL = {"openai-poll-after-ms": "250"}
 Limit = Annotated[int, Query(ge=1, le=100, description="Files in the answer, at most.")]
 Order = Annotated[Literal["asc"], Query(description="Files are told by their ids.")]
 NoBefore = Annotated[str | None, Query(max_length=0, description="Pages go forward only: `after`.")]
-Wanted = Annotated[Status | None, Query(alias="filter", description="Only those of this status.")]
+StatusFilter = Annotated[Status | None, Query(alias="filter", description="Only those of this status.")]
 
 FILE_NOT_FOUND = failures("collection_not_found", "document_not_found", "invalid_text", *CATALOG)
 NOT_ACCEPTED = failures(
@@ -75,7 +75,7 @@ async def list_store_files(
     after: After = None,
     order: Order = "asc",
     before: NoBefore = None,
-    status: Wanted = None,
+    status: StatusFilter = None,
 ) -> StoreFilesOut:
     """The documents of the collection, by their ids."""
     del order, before  # say that there is one way only

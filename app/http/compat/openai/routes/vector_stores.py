@@ -6,7 +6,6 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Body, Path, Query, Request
 
-from app.http.callers import unless_gone
 from app.http.compat.openai.examples import vector_stores as examples
 from app.http.compat.openai.schemas.files import STORE_PREFIX, DeletedOut, attributes_of, chunking_of
 from app.http.compat.openai.schemas.vector_stores import (
@@ -21,10 +20,11 @@ from app.http.compat.openai.schemas.vector_stores import (
     StoreUpdateIn,
     with_metadata_keys,
 )
+from app.http.disconnect import cancel_on_disconnect
 from app.http.routes.dependencies import NodeMetrics, SearchAdmission, ServingNode
 from app.http.routes.documented import CATALOG, EMBEDDER, STORE, STORE_WRITES, answer, failures, named
 from app.http.schemas.wire import COLLECTION_NAME, Text
-from app.http.search_requests import ask, collection_to_search
+from app.http.search_requests import find_collection, run_queries
 from app.node.node import Node
 from ingestion.types import Collection, Totals
 from ingestion.uploads import filename_of
@@ -66,7 +66,7 @@ async def create_vector_store(
     collection = await node.collections.create(name, node.components.embedder.fingerprint)
     if uploads:
         await node.ingestion.accept(name, uploads, chunking_of(body.chunking_strategy))
-    return await _told(node, collection)
+    return await _with_totals(node, collection)
 
 
 @router.get(
@@ -111,7 +111,7 @@ async def list_vector_stores(
 )
 async def get_vector_store(vector_store_id: StorePath, node: ServingNode) -> StoreOut:
     """One, with its files counted."""
-    return await _told(node, await store_named(node, vector_store_id))
+    return await _with_totals(node, await store_named(node, vector_store_id))
 
 
 @router.post(
@@ -131,7 +131,7 @@ async def update_vector_store(
             f"name: a vector store is a collection, and {collection.name!r} keeps its name. Create another one.",
             param="name",
         )
-    return await _told(node, collection)
+    return await _with_totals(node, collection)
 
 
 @router.delete(
@@ -171,9 +171,9 @@ async def search_vector_store(
 ) -> StoreSearchOut:
     """Chunks that answer the query, the best first, each with the file it is from. They are recalled by vectors and
     words and reranked as POST /search does it."""
-    collection = await collection_to_search(_name_of(vector_store_id), node)
+    collection = await find_collection(_name_of(vector_store_id), node)
     queries = [_query(body, text, collection) for text in body.queries]
-    results = await unless_gone(request, ask(queries, collection, node, admission, metrics))
+    results = await cancel_on_disconnect(request, run_queries(queries, collection, node, admission, metrics))
     best: dict[str, Hit] = {}
     for result in results:
         for hit in result.hits:
@@ -206,14 +206,14 @@ def _no_store(id_: str) -> CollectionNotFound:
     )
 
 
-def _collection_name(asked: str | None, taken: set[str]) -> str:
+def _collection_name(requested: str | None, taken: set[str]) -> str:
     """As near to the name that was asked for as a collection's may be, and new."""
-    words = re.sub(r"[^A-Za-z0-9]+", "_", asked or "").strip("_")[:MAX_NAME]
+    words = re.sub(r"[^A-Za-z0-9]+", "_", requested or "").strip("_")[:MAX_NAME]
     name = words if words[:1].isalpha() else f"store_{words}".rstrip("_")
     return f"{name}_{uuid4().hex[:8]}" if name in taken or not words else name
 
 
-async def _told(node: Node, collection: Collection) -> StoreOut:
+async def _with_totals(node: Node, collection: Collection) -> StoreOut:
     totals = await node.components.catalog.totals([collection.name])
     return StoreOut.of(collection, totals.get(collection.name, Totals()))
 

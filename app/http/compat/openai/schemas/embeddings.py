@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, StrictInt, Tag
 
-from app.http.compat.wire import Face, FaceAsked, LongText
+from app.http.compat.wire import CompatModel, CompatRequest, LongText
 from app.http.schemas.wire import ModelName, Text
 from retrieval.types import TextKind
 
@@ -44,7 +44,7 @@ KINDS: dict[str, TextKind] = {
 }
 
 
-class EmbeddingsIn(FaceAsked):
+class EmbeddingsIn(CompatRequest):
     input: Input = Field(
         description="Texts, or token ids of the served model's own vocabulary. Those of other tokenizers (tiktoken) "
         "stand for other words here, and those that the vocabulary lacks are refused. Longer inputs than the model's "
@@ -85,26 +85,26 @@ class EmbeddingsIn(FaceAsked):
         return self.input
 
 
-class EmbeddingOut(Face):
+class EmbeddingOut(CompatModel):
     object: Literal["embedding"] = Field("embedding", description="What this is.")
     index: int = Field(description="Of the input.")
     embedding: list[float] | str = Field(description="Unit length. With `base64` a text.")
 
 
-class EmbeddingsUsage(Face):
+class EmbeddingsUsage(CompatModel):
     prompt_tokens: int = Field(description="What the model read, instruction and special tokens included.")
     total_tokens: int = Field(description="The same.")
     truncated_tokens: int = Field(description="What did not fit the model's window and was not read.")
 
 
-class EmbeddingsOut(Face):
+class EmbeddingsOut(CompatModel):
     object: Literal["list"] = Field("list", description="What this is.")
     data: list[EmbeddingOut] = Field(description="In the order of the inputs.")
     model: str = Field(description="The one that answered.")
     usage: EmbeddingsUsage = Field(description="What was read, and what was not.")
 
 
-class ModelOut(Face):
+class ModelOut(CompatModel):
     id: str = Field(description="Its public name.")
     object: Literal["model"] = Field("model", description="What this is.")
     created: int = Field(0, description="Not known here.")
@@ -114,6 +114,6 @@ class ModelOut(Face):
     max_tokens: int | None = Field(None, description="Longest document that it embeds without a cut.")
 
 
-class ModelsListOut(Face):
+class ModelsListOut(CompatModel):
     object: Literal["list"] = Field("list", description="What this is.")
     data: list[ModelOut] = Field(description="All that are served, embedding models first.")

@@ -9,7 +9,7 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.http.compat.wire import Face, FaceAsked
+from app.http.compat.wire import CompatModel, CompatRequest
 from app.http.schemas.collections import ChunkingIn
 from app.http.schemas.wire import Metadata, Text
 from ingestion.types import Chunking, DocumentRecord
@@ -37,17 +37,17 @@ Attributes = Annotated[Metadata, AfterValidator(_scalars)]
 ATTRIBUTES = f"Become the document's metadata: at most {MAX_ATTRIBUTES} texts, numbers, true or false."
 
 
-class StaticChunking(FaceAsked):
+class StaticChunking(CompatRequest):
     max_chunk_size_tokens: int = Field(ge=16, le=32_768, description="Longest chunk, in tokens of the embedding model.")
     chunk_overlap_tokens: int = Field(ge=0, description="Tokens that neighbouring chunks share; below the size.")
 
 
-class ChunkingStrategy(FaceAsked):
+class ChunkingStrategy(CompatRequest):
     type: Literal["auto", "static"] = Field(description="`auto`: as the collection has it.")
     static: StaticChunking | None = Field(None, description="How files are cut, with `static`.")
 
     @model_validator(mode="after")
-    def _told(self) -> Self:
+    def _check_static(self) -> Self:
         if self.type == "static":
             if self.static is None:
                 raise PydanticCustomError("chunking", "'static' needs max_chunk_size_tokens and chunk_overlap_tokens")
@@ -56,7 +56,7 @@ class ChunkingStrategy(FaceAsked):
         return self
 
 
-class ChunkingStrategyOut(Face):
+class ChunkingStrategyOut(CompatModel):
     type: Literal["static"] = Field("static", description="What it is, told with its numbers.")
     static: StaticChunking = Field(description="How the file is cut.")
 
@@ -72,7 +72,7 @@ FileId = Annotated[Text, Field(max_length=MAX_FILE_ID_CHARACTERS, description="O
 FileIds = Annotated[list[FileId], Field(max_length=MAX_FILES, fail_fast=True)]
 
 
-class FileCounts(Face):
+class FileCounts(CompatModel):
     in_progress: int = Field(description="Waiting, or being processed.")
     completed: int = Field(description="Searchable.")
     failed: int = Field(description="Ended with an error.")
@@ -80,20 +80,20 @@ class FileCounts(Face):
     total: int = Field(description="All of them.")
 
 
-class DeletedOut(Face):
+class DeletedOut(CompatModel):
     id: str = Field(description="Of what is gone.")
     object: Literal["vector_store.deleted", "vector_store.file.deleted", "file"] = Field(description="What it was.")
     deleted: Literal[True] = Field(True, description="Always.")
 
 
-class Listed(Face):
+class Listed(CompatModel):
     id: str
 
 
 ListedT = TypeVar("ListedT", bound=Listed)
 
 
-class Page(Face, Generic[ListedT]):
+class Page(CompatModel, Generic[ListedT]):
     object: Literal["list"] = Field("list", description="What this is.")
     first_id: str | None = Field(description="Of the page; null where it is empty.")
     last_id: str | None = Field(description="Of the page; null where it is empty. `after` of the next one.")
@@ -106,22 +106,22 @@ class Page(Face, Generic[ListedT]):
         return cls(first_id=first, last_id=last, has_more=has_more, data=list(data))
 
 
-class StoreFileIn(FaceAsked):
+class StoreFileIn(CompatRequest):
     file_id: FileId
     attributes: Attributes | None = Field(None, description=ATTRIBUTES)
     chunking_strategy: ChunkingStrategy | None = Field(None, description="Default: as the collection has it.")
 
 
-class StoreFileUpdateIn(FaceAsked):
+class StoreFileUpdateIn(CompatRequest):
     attributes: Attributes = Field(description=ATTRIBUTES + " They replace those it has.")
 
 
-class BatchFileIn(FaceAsked):
+class BatchFileIn(CompatRequest):
     file_id: FileId
     attributes: Attributes | None = Field(None, description=ATTRIBUTES)
 
 
-class BatchIn(FaceAsked):
+class BatchIn(CompatRequest):
     file_ids: FileIds | None = Field(None, description="Of uploaded files, or of documents.")
     files: list[BatchFileIn] | None = Field(
         None, max_length=MAX_FILES, fail_fast=True, description="Each with attributes of its own."
@@ -136,13 +136,13 @@ class BatchIn(FaceAsked):
         return self
 
     @property
-    def wanted(self) -> list[BatchFileIn]:
+    def entries(self) -> list[BatchFileIn]:
         if self.files:
             return self.files
         return [BatchFileIn(file_id=each, attributes=self.attributes) for each in self.file_ids or ()]
 
 
-class LastError(Face):
+class LastError(CompatModel):
     code: Literal["server_error", "unsupported_file", "invalid_file"] = Field(description="Whose fault it is.")
     message: str = Field(description="What was wrong.")
 
@@ -175,7 +175,7 @@ class StoreFileOut(Listed):
             problem = LastError.model_validate({"code": code, "message": error.message})
         return cls(
             id=document.id,
-            created_at=seconds(record.ingested_at),
+            created_at=unix_seconds(record.ingested_at),
             vector_store_id=STORE_PREFIX + document.collection,
             status=status,
             usage_bytes=document.size,
@@ -185,7 +185,7 @@ class StoreFileOut(Listed):
         )
 
 
-class FileBatchOut(Face):
+class FileBatchOut(CompatModel):
     id: str = Field(description="`vsfb_` and the id of the job.")
     object: Literal["vector_store.files_batch"] = Field("vector_store.files_batch", description="What this is.")
     created_at: int = Field(description="Seconds since 1970.")
@@ -198,7 +198,7 @@ class StoreFilesOut(Page[StoreFileOut]):
     data: list[StoreFileOut] = Field(description="By their ids.")
 
 
-class UploadForm(FaceAsked):
+class UploadForm(CompatRequest):
     file: UploadFile = Field(description="With its name; of a type that can be ingested.")
     purpose: Literal["assistants", "user_data"] = Field("assistants", description="All files are for vector stores.")
     expires_after: Annotated[str, Field(max_length=0)] | None = Field(
@@ -218,7 +218,7 @@ class FileOut(Listed):
 
     @classmethod
     def of(cls, file: StoredFile) -> Self:
-        return cls(id=file.id, bytes=file.size, created_at=seconds(file.created_at), filename=file.filename)
+        return cls(id=file.id, bytes=file.size, created_at=unix_seconds(file.created_at), filename=file.filename)
 
 
 class FilesOut(Page[FileOut]):
@@ -233,7 +233,7 @@ def chunking_of(strategy: ChunkingStrategy | None) -> Chunking | None:
     return ChunkingIn(max_tokens=static.max_chunk_size_tokens, overlap=static.chunk_overlap_tokens).to_chunking()
 
 
-def seconds(moment: datetime) -> int:
+def unix_seconds(moment: datetime) -> int:
     return int(moment.timestamp())
 
 

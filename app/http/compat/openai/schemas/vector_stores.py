@@ -14,9 +14,9 @@ from app.http.compat.openai.schemas.files import (
     Listed,
     Page,
     Scalar,
-    seconds,
+    unix_seconds,
 )
-from app.http.compat.wire import Face, FaceAsked
+from app.http.compat.wire import CompatModel, CompatRequest
 from app.http.schemas.answer import RecallOut, RerankOut
 from app.http.schemas.query import MAX_QUERIES, Query
 from app.http.schemas.wire import FilterTree, Text
@@ -26,7 +26,7 @@ from retrieval.filters.tree import METADATA
 from retrieval.search.query import SearchResult
 
 
-def _nothing(value: object) -> object:
+def _must_be_empty(value: object) -> object:
     """What a collection has no place for is refused, not forgotten."""
     if value:
         raise PydanticCustomError("not_stored", "cannot be stored: a vector store is a collection, which has none")
@@ -43,8 +43,8 @@ Unstored = Annotated[str, Field(max_length=10_000)]
 UnstoredObject = Annotated[dict[str, Unstored], Field(max_length=MAX_ATTRIBUTES)]
 
 
-class _NotStored(FaceAsked):
-    metadata: Annotated[UnstoredObject | None, AfterValidator(_nothing)] = Field(
+class _NotStored(CompatRequest):
+    metadata: Annotated[UnstoredObject | None, AfterValidator(_must_be_empty)] = Field(
         None, description="Must be empty: it cannot be stored."
     )
     expires_after: None = Field(None, description="Must be absent: nothing expires.")
@@ -56,7 +56,7 @@ class StoreIn(_NotStored):
     )
     file_ids: FileIds = Field(default_factory=list, description="Of uploaded files, to be put into it.")
     chunking_strategy: ChunkingStrategy | None = Field(None, description="For these files.")
-    description: Annotated[Unstored | None, AfterValidator(_nothing)] = Field(
+    description: Annotated[Unstored | None, AfterValidator(_must_be_empty)] = Field(
         None, description="Must be empty: it cannot be stored."
     )
 
@@ -89,7 +89,7 @@ class StoreOut(Listed):
         )
         return cls(
             id=STORE_PREFIX + collection.name,
-            created_at=seconds(collection.created_at),
+            created_at=unix_seconds(collection.created_at),
             name=collection.name,
             usage_bytes=totals.size,
             file_counts=counts,
@@ -101,12 +101,12 @@ class StoresOut(Page[StoreOut]):
     data: list[StoreOut] = Field(description="By the time of their creation.")
 
 
-class RankingOptions(FaceAsked):
+class RankingOptions(CompatRequest):
     ranker: Literal["none", "auto", "default-2024-11-15"] = Field("auto", description="`none`: without reranking.")
     score_threshold: float | None = Field(None, ge=0, le=1, description="Applied to the score that results have.")
 
 
-class StoreSearchIn(FaceAsked):
+class StoreSearchIn(CompatRequest):
     query: Query | Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] = Field(
         description="Of several, each chunk counts with its best score."
     )
@@ -126,12 +126,12 @@ class StoreSearchIn(FaceAsked):
         return self.query if isinstance(self.query, list) else [self.query]
 
 
-class ContentOut(Face):
+class ContentOut(CompatModel):
     type: Literal["text"] = Field("text", description="What this is.")
     text: str = Field(description="Of the chunk.")
 
 
-class FoundOut(Face):
+class FoundOut(CompatModel):
     file_id: str = Field(description="Of the file that the chunk is from; the id of the document.")
     filename: str = Field(description="Of the upload; of other documents the title, or else the id.")
     score: float = Field(description="The one that results are ordered by; `stages` names it.")
@@ -139,7 +139,7 @@ class FoundOut(Face):
     content: list[ContentOut] = Field(description="The chunk.")
 
 
-class StagesOut(Face):
+class StagesOut(CompatModel):
     """What was done for one query."""
 
     score_name: str = Field(description="Which score its results have: `rerank`, `fused`…")
@@ -155,7 +155,7 @@ class StagesOut(Face):
         )
 
 
-class StoreSearchOut(Face):
+class StoreSearchOut(CompatModel):
     object: Literal["vector_store.search_results.page"] = Field(
         "vector_store.search_results.page", description="What this is."
     )

@@ -14,12 +14,12 @@ from langchain_tandem.client.errors import (
     Unauthorized,
     Unavailable,
 )
-from langchain_tandem.client.retrying import NO_RETRIES, PATIENT, SHORT, Retries
+from langchain_tandem.client.retrying import LONG_RETRIES, NO_RETRIES, SHORT_RETRIES, Retries
 
 __all__ = [
+    "LONG_RETRIES",
     "NO_RETRIES",
-    "PATIENT",
-    "SHORT",
+    "SHORT_RETRIES",
     "AsyncTandemClient",
     "IngestFailed",
     "InvalidSetting",

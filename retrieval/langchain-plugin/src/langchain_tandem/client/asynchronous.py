@@ -7,13 +7,13 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from langchain_tandem.client import calls, feeding
+from langchain_tandem.client import batching, calls
+from langchain_tandem.client.batching import Files, Json
 from langchain_tandem.client.calls import ENDED, Call, Lane, TextKind
 from langchain_tandem.client.errors import TandemClientError
 from langchain_tandem.client.events import EventDecoder
 from langchain_tandem.client.exchange import Exchange, Flow, Pause, Secret, authorization
-from langchain_tandem.client.feeding import Files, Json
-from langchain_tandem.client.retrying import PATIENT, SHORT, Retries
+from langchain_tandem.client.retrying import LONG_RETRIES, SHORT_RETRIES, Retries
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ class AsyncTandemClient:
         api_key: str | Secret | None = None,
         *,
         timeout: float = 60.0,
-        retries: Retries = SHORT,
-        ingest_retries: Retries = PATIENT,
+        retries: Retries = SHORT_RETRIES,
+        ingest_retries: Retries = LONG_RETRIES,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._exchange = Exchange(url, retries, ingest_retries)
@@ -88,38 +88,38 @@ class AsyncTandemClient:
     async def ingest_files(
         self, collection: str, files: Files, *, idempotency_key: str | None = None, **options: Any
     ) -> Json:
-        contents = await to_thread(feeding.read_files, files)
+        contents = await to_thread(batching.read_files, files)
         return await self._call(calls.ingest_files(collection, contents, idempotency_key, options))
 
     async def ingest_all(
         self, documents: Iterable[Mapping[str, Any]], *, collection: str = "docs", **options: Any
     ) -> list[Json]:
-        batches = feeding.batches(documents, feeding.size_of)
+        batches = batching.batches(documents, batching.size_of)
         jobs = [(await self.ingest(each, collection=collection, **options))["job_id"] for each in batches]
         receipts: list[Json] = []
         for job_id in jobs:
             async for _ in self.watch(job_id):
                 pass
             receipts += (await self.job(job_id, receipts=True))["documents"]
-        return feeding.checked(receipts)
+        return batching.checked(receipts)
 
     async def job(self, job_id: str, *, receipts: bool = False) -> Json:
         return await self._run(self._exchange.job(job_id, receipts=receipts))
 
     async def watch(self, job_id: str) -> AsyncGenerator[Json]:
-        patience = self._exchange.patience()
+        retry_state = self._exchange.retry_state()
         while True:
             try:
                 async with aclosing(self._events(job_id)) as events:
                     async for job in events:
-                        patience = self._exchange.patience()
+                        retry_state = self._exchange.retry_state()
                         yield job
                         if job["state"] in ENDED:
                             return
-                trouble: TandemClientError = self._exchange.broken_off(job_id)
+                failure: TandemClientError = self._exchange.interrupted(job_id)
             except (httpx.RequestError, TandemClientError) as error:
-                trouble = self._exchange.trouble(error)
-            await sleep(patience.pause(trouble, answered=True))
+                failure = self._exchange.failure(error)
+            await sleep(retry_state.pause(failure, answered=True))
 
     async def cancel(self, job_id: str) -> Json:
         return await self._call(calls.cancel(job_id))
@@ -168,7 +168,7 @@ class AsyncTandemClient:
 
     async def _events(self, job_id: str) -> AsyncGenerator[Json]:
         decoder = EventDecoder()
-        async with self._http.stream("GET", calls.job_events(job_id), timeout=calls.SILENT) as response:
+        async with self._http.stream("GET", calls.job_events(job_id), timeout=calls.STREAM_TIMEOUT) as response:
             if not response.is_success:
                 await response.aread()
                 raise self._exchange.refusal(response)

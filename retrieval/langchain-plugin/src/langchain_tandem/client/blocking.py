@@ -6,13 +6,13 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from langchain_tandem.client import calls, feeding
+from langchain_tandem.client import batching, calls
+from langchain_tandem.client.batching import Files, Json
 from langchain_tandem.client.calls import ENDED, Call, Lane, TextKind
 from langchain_tandem.client.errors import TandemClientError
 from langchain_tandem.client.events import EventDecoder
 from langchain_tandem.client.exchange import Exchange, Flow, Pause, Secret, authorization
-from langchain_tandem.client.feeding import Files, Json
-from langchain_tandem.client.retrying import PATIENT, SHORT, Retries
+from langchain_tandem.client.retrying import LONG_RETRIES, SHORT_RETRIES, Retries
 
 T = TypeVar("T")
 
@@ -35,8 +35,8 @@ class TandemClient:
         api_key: str | Secret | None = None,
         *,
         timeout: float = 60.0,
-        retries: Retries = SHORT,
-        ingest_retries: Retries = PATIENT,
+        retries: Retries = SHORT_RETRIES,
+        ingest_retries: Retries = LONG_RETRIES,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """`url` and `api_key`: unless given TANDEM_URL, or this machine, and TANDEM_API_KEY; "" for no key.
@@ -102,21 +102,21 @@ class TandemClient:
         self, collection: str, files: Files, *, idempotency_key: str | None = None, **options: Any
     ) -> Json:
         """One request with the files at these paths, under these ids."""
-        return self._call(calls.ingest_files(collection, feeding.read_files(files), idempotency_key, options))
+        return self._call(calls.ingest_files(collection, batching.read_files(files), idempotency_key, options))
 
     def ingest_all(
         self, documents: Iterable[Mapping[str, Any]], *, collection: str = "docs", **options: Any
     ) -> list[Json]:
         """Any number of documents, in as many requests as they need. Returns their receipts once all can be searched.
         Raises IngestFailed where some cannot."""
-        batches = feeding.batches(documents, feeding.size_of)
+        batches = batching.batches(documents, batching.size_of)
         jobs = [self.ingest(each, collection=collection, **options)["job_id"] for each in batches]
         receipts: list[Json] = []
         for job_id in jobs:
             for _ in self.watch(job_id):
                 pass
             receipts += self.job(job_id, receipts=True)["documents"]
-        return feeding.checked(receipts)
+        return batching.checked(receipts)
 
     def job(self, job_id: str, *, receipts: bool = False) -> Json:
         """The job; with all its receipts where asked."""
@@ -124,18 +124,18 @@ class TandemClient:
 
     def watch(self, job_id: str) -> Iterator[Json]:
         """The job, without receipts: now and at each change, until it has ended. Broken streams are opened anew."""
-        patience = self._exchange.patience()
+        retry_state = self._exchange.retry_state()
         while True:
             try:
                 for job in self._events(job_id):
-                    patience = self._exchange.patience()
+                    retry_state = self._exchange.retry_state()
                     yield job
                     if job["state"] in ENDED:
                         return
-                trouble: TandemClientError = self._exchange.broken_off(job_id)
+                failure: TandemClientError = self._exchange.interrupted(job_id)
             except (httpx.RequestError, TandemClientError) as error:
-                trouble = self._exchange.trouble(error)
-            sleep(patience.pause(trouble, answered=True))
+                failure = self._exchange.failure(error)
+            sleep(retry_state.pause(failure, answered=True))
 
     def cancel(self, job_id: str) -> Json:
         """The job as it is then."""
@@ -192,7 +192,7 @@ class TandemClient:
 
     def _events(self, job_id: str) -> Iterator[Json]:
         decoder = EventDecoder()
-        with self._http.stream("GET", calls.job_events(job_id), timeout=calls.SILENT) as response:
+        with self._http.stream("GET", calls.job_events(job_id), timeout=calls.STREAM_TIMEOUT) as response:
             if not response.is_success:
                 response.read()
                 raise self._exchange.refusal(response)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-from langchain_tandem.client.feeding import Json, content_as_base64
+from langchain_tandem.client.batching import Json, content_as_base64
 
 T = TypeVar("T")
 TextKind = Literal["query", "document"]
@@ -24,12 +24,12 @@ ENDED = ("succeeded", "partial", "failed", "cancelled")
 """States of jobs that change no more."""
 
 CONNECT_SECONDS = 5.0
-LONG = httpx.Timeout(700.0, connect=CONNECT_SECONDS)
+LONG_TIMEOUT = httpx.Timeout(700.0, connect=CONNECT_SECONDS)
 """Longer than the node holds a `wait`."""
-ENDLESS = httpx.Timeout(None, connect=CONNECT_SECONDS)
-SILENT = httpx.Timeout(60.0, connect=CONNECT_SECONDS)
+NO_TIMEOUT = httpx.Timeout(None, connect=CONNECT_SECONDS)
+STREAM_TIMEOUT = httpx.Timeout(60.0, connect=CONNECT_SECONDS)
 """An event stream that brings nothing for so long, not even a keep-alive, is broken."""
-GLANCE = httpx.Timeout(10.0, connect=CONNECT_SECONDS)
+HEALTH_TIMEOUT = httpx.Timeout(10.0, connect=CONNECT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Call(Generic[T]):
     ingests: bool = False
     """Belongs to ingestion, which is repeated for longer."""
     retried: bool = True
-    also: Sequence[int] = ()
+    accepted_statuses: Sequence[int] = ()
     """Statuses beside 2xx that are answers, too."""
 
 
@@ -79,11 +79,11 @@ def _object(response: httpx.Response) -> Json:
     return dict(response.json())
 
 
-def _given(options: Json) -> Json:
+def _without_none(options: Json) -> Json:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _nothing(_: httpx.Response) -> None:
+def _no_content(_: httpx.Response) -> None:
     return None
 
 
@@ -95,21 +95,23 @@ def ready() -> Call[tuple[bool, Json]]:
         state = dict(response.json())
         return bool(state["ready"]), state
 
-    return Call(method="GET", path="/health/ready", read=read, timeout=GLANCE, retried=False, also=(503,))
+    return Call(
+        method="GET", path="/health/ready", read=read, timeout=HEALTH_TIMEOUT, retried=False, accepted_statuses=(503,)
+    )
 
 
 # Questions
 
 
 def search(query: str, options: Json) -> Call[Json]:
-    return Call(method="POST", path="/search", body={"query": query, **_given(options)}, read=_object)
+    return Call(method="POST", path="/search", body={"query": query, **_without_none(options)}, read=_object)
 
 
 def search_many(queries: Sequence[str], options: Json) -> Call[list[Json]]:
     def read(response: httpx.Response) -> list[Json]:
         return list(response.json()["results"])
 
-    return Call(method="POST", path="/search", body={"queries": list(queries), **_given(options)}, read=read)
+    return Call(method="POST", path="/search", body={"queries": list(queries), **_without_none(options)}, read=read)
 
 
 def embed(texts: Sequence[str], kind: TextKind, lane: Lane, instruction: str | None) -> Call[list[list[float]]]:
@@ -142,19 +144,21 @@ def rerank(query: str, documents: Sequence[str], top_n: int | None) -> Call[list
 
 def ingest(documents: Iterable[Mapping[str, Any]], collection: str, key: str | None, options: Json) -> Call[Json]:
     sent = [content_as_base64(document) for document in documents]
-    body = {"collection": collection, "documents": sent, **_given(options)}
+    body = {"collection": collection, "documents": sent, **_without_none(options)}
     return _ingest(key, body=body)
 
 
 def ingest_files(collection: str, files: Sequence[tuple[str, bytes]], key: str | None, options: Json) -> Call[Json]:
-    form = {"data": json.dumps({"collection": collection, **_given(options)})}
+    form = {"data": json.dumps({"collection": collection, **_without_none(options)})}
     return _ingest(key, form=form, files=[("files", file) for file in files])
 
 
 def _ingest(key: str | None, **content: Any) -> Call[Json]:
     """Under a key the node makes one job of it however often it comes."""
     headers = {"Idempotency-Key": key or uuid4().hex}
-    return Call(method="POST", path="/ingest", headers=headers, read=_object, timeout=LONG, ingests=True, **content)
+    return Call(
+        method="POST", path="/ingest", headers=headers, read=_object, timeout=LONG_TIMEOUT, ingests=True, **content
+    )
 
 
 def job(job_id: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Json]:
@@ -167,7 +171,7 @@ def job_events(job_id: str) -> str:
 
 
 def cancel(job_id: str) -> Call[Json]:
-    return Call(method="POST", path=f"/jobs/{_segment(job_id)}/cancel", read=_object, timeout=LONG)
+    return Call(method="POST", path=f"/jobs/{_segment(job_id)}/cancel", read=_object, timeout=LONG_TIMEOUT)
 
 
 # Documents
@@ -190,7 +194,7 @@ def original(document_id: str, collection: str) -> Call[bytes]:
 def delete_document(document_id: str, collection: str) -> Call[None]:
     params = {"collection": collection}
     path = _document(document_id)
-    return Call(method="DELETE", path=path, params=params, read=_nothing, timeout=LONG, repeatable=False)
+    return Call(method="DELETE", path=path, params=params, read=_no_content, timeout=LONG_TIMEOUT, repeatable=False)
 
 
 def _document(document_id: str) -> str:
@@ -207,7 +211,11 @@ def _segment(text: str) -> str:
 
 def create_collection(name: str, settings: Json) -> Call[Json]:
     return Call(
-        method="POST", path="/collections", body={"name": name, **_given(settings)}, read=_object, repeatable=False
+        method="POST",
+        path="/collections",
+        body={"name": name, **_without_none(settings)},
+        read=_object,
+        repeatable=False,
     )
 
 
@@ -224,12 +232,12 @@ def collection(name: str) -> Call[Json]:
 
 def delete_collection(name: str) -> Call[None]:
     path = f"/collections/{_segment(name)}"
-    return Call(method="DELETE", path=path, read=_nothing, timeout=LONG, repeatable=False)
+    return Call(method="DELETE", path=path, read=_no_content, timeout=LONG_TIMEOUT, repeatable=False)
 
 
 def reembed(name: str, plan: Json) -> Call[Json]:
     path = f"/collections/{_segment(name)}/reembed"
-    return Call(method="POST", path=path, body=_given(plan), read=_object, timeout=ENDLESS, repeatable=False)
+    return Call(method="POST", path=path, body=_without_none(plan), read=_object, timeout=NO_TIMEOUT, repeatable=False)
 
 
 def reembedding(name: str) -> Call[Json]:
@@ -238,9 +246,9 @@ def reembedding(name: str) -> Call[Json]:
 
 def rollback(name: str) -> Call[Json]:
     path = f"/collections/{_segment(name)}/rollback"
-    return Call(method="POST", path=path, read=_object, timeout=LONG, repeatable=False)
+    return Call(method="POST", path=path, read=_object, timeout=LONG_TIMEOUT, repeatable=False)
 
 
 def audit(collection: str | None, *, repair: bool) -> Call[Json]:
     body = {"collection": collection, "repair": repair}
-    return Call(method="POST", path="/audit", body=body, read=_object, timeout=ENDLESS, repeatable=False)
+    return Call(method="POST", path="/audit", body=body, read=_object, timeout=NO_TIMEOUT, repeatable=False)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from langchain_tandem.client.errors import NotTandem
 
-LONGEST_EVENT = 1 << 20
+MAX_EVENT_BYTES = 1 << 20
 """Bytes; a node's are a few hundred."""
 
 
@@ -18,7 +18,7 @@ class EventDecoder:
     def feed(self, chunk: bytes) -> Iterator[str]:
         """Raises NotTandem for what is no such stream."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        if len(self._rest) > LONGEST_EVENT:
+        if len(self._rest) > MAX_EVENT_BYTES:
             raise NotTandem("What came is no stream of events: a line did not end.")
         for line in lines:
             field, _, value = line.rstrip(b"\r").partition(b":")

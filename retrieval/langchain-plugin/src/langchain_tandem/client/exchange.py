@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 
 from langchain_tandem.client import calls
+from langchain_tandem.client.batching import Json
 from langchain_tandem.client.calls import Call
 from langchain_tandem.client.errors import (
     BY_STATUS,
@@ -21,8 +22,7 @@ from langchain_tandem.client.errors import (
     TandemClientError,
     Unavailable,
 )
-from langchain_tandem.client.feeding import Json
-from langchain_tandem.client.retrying import NO_RETRIES, Patience, Retries
+from langchain_tandem.client.retrying import NO_RETRIES, Retries, RetryState
 
 T = TypeVar("T")
 LOCAL = "http://127.0.0.1:8080"
@@ -88,22 +88,22 @@ class Exchange:
     def once(self, call: Call[T]) -> Flow[T]:
         """One call, repeated as long as that may help."""
         retries = self._ingest_retries if call.ingests else self._retries
-        patience = Patience(retries if call.retried else NO_RETRIES)
+        retry_state = RetryState(retries if call.retried else NO_RETRIES)
         while True:
-            trouble: TandemClientError
+            failure: TandemClientError
             try:
                 response = yield call
             except httpx.RequestError as error:
-                trouble = self.trouble(error)
-                harmless = isinstance(error, NOT_SENT)
+                failure = self.failure(error)
+                not_processed = isinstance(error, NOT_SENT)
             else:
-                if response.is_success or response.status_code in call.also:
+                if response.is_success or response.status_code in call.accepted_statuses:
                     return self._read(call, response)
-                trouble = self.refusal(response)
-                harmless = response.status_code in NOT_DONE
-            if not (call.repeatable or harmless):
-                raise trouble
-            yield Pause(patience.pause(trouble, answered=self._answered))
+                failure = self.refusal(response)
+                not_processed = response.status_code in NOT_DONE
+            if not (call.repeatable or not_processed):
+                raise failure
+            yield Pause(retry_state.pause(failure, answered=self._answered))
 
     def search_many(self, queries: Sequence[str], options: Json) -> Flow[list[Json]]:
         results: list[Json] = []
@@ -128,29 +128,29 @@ class Exchange:
             cursor = page["next_cursor"]
         return job
 
-    def patience(self) -> Patience:
+    def retry_state(self) -> RetryState:
         """For a stream that tells of ingestion."""
-        return Patience(self._ingest_retries)
+        return RetryState(self._ingest_retries)
 
     def event(self, data: str) -> Json:
         try:
             job = dict(json.loads(data))
             job["state"] = str(job["state"])
         except (ValueError, KeyError, TypeError):
-            raise self._foreign() from None
+            raise self._not_tandem() from None
         return job
 
-    def broken_off(self, job_id: str) -> NodeUnreachable:
+    def interrupted(self, job_id: str) -> NodeUnreachable:
         return NodeUnreachable(f"{self.url} stopped telling of job {job_id}, which had not ended.")
 
-    def trouble(self, error: httpx.RequestError | TandemClientError) -> TandemClientError:
+    def failure(self, error: httpx.RequestError | TandemClientError) -> TandemClientError:
         if isinstance(error, TandemClientError):
             return error
         if isinstance(error, httpx.DecodingError):
-            return self._foreign()
-        trouble = NodeUnreachable(f"No answer from {self.url}: {type(error).__name__}.")
-        trouble.__cause__ = error
-        return trouble
+            return self._not_tandem()
+        failure = NodeUnreachable(f"No answer from {self.url}: {type(error).__name__}.")
+        failure.__cause__ = error
+        return failure
 
     def refusal(self, response: httpx.Response) -> TandemClientError:
         """What an answer that is no success says. The response must have been read."""
@@ -166,7 +166,7 @@ class Exchange:
                 return Unavailable(
                     f"{message}.", code=f"http_{status}", status=status, retry_after=_retry_after(response)
                 )
-            return self._foreign()
+            return self._not_tandem()
         self._answered = True
         kind = BY_STATUS.get(status, Refused)
         return kind(f"{message} ({code})", code=code, status=status, detail=detail, retry_after=_retry_after(response))
@@ -175,11 +175,11 @@ class Exchange:
         try:
             result = call.read(response)
         except (ValueError, KeyError, TypeError):
-            raise self._foreign() from None
+            raise self._not_tandem() from None
         self._answered = True
         return result
 
-    def _foreign(self) -> NotTandem:
+    def _not_tandem(self) -> NotTandem:
         return NotTandem(f"What answers at {self.url} is not a Tandem node.")
 
 

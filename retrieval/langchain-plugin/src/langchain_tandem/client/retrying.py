@@ -16,24 +16,24 @@ class Retries:
     at once.
     """
 
-    away_seconds: float = 30.0
+    unavailable_seconds: float = 30.0
     """For a node that answered before and cannot be reached now, or says 503."""
-    full_seconds: float = 60.0
+    overloaded_seconds: float = 60.0
     """For 429: too much is under way."""
-    unreached_seconds: float = 3.0
+    unreachable_seconds: float = 3.0
     """For a node that never answered this client: its address may be wrong."""
     first_pause: float = 0.25
     longest_pause: float = 10.0
 
 
-SHORT = Retries()
+SHORT_RETRIES = Retries()
 """For what somebody waits for."""
-NO_RETRIES = Retries(away_seconds=0, full_seconds=0, unreached_seconds=0)
-PATIENT = Retries(away_seconds=300, full_seconds=3600, unreached_seconds=3)
+NO_RETRIES = Retries(unavailable_seconds=0, overloaded_seconds=0, unreachable_seconds=0)
+LONG_RETRIES = Retries(unavailable_seconds=300, overloaded_seconds=3600, unreachable_seconds=3)
 """For what goes on without anybody waiting: a node may have to load its models again, a queue to be worked off."""
 
 
-class Patience:
+class RetryState:
     """One call's, or one stretch of silence of a stream."""
 
     def __init__(self, retries: Retries) -> None:
@@ -46,17 +46,17 @@ class Patience:
 
         `answered`: whether this node has answered before.
         """
-        asked: float | None = None
+        retry_after: float | None = None
         if isinstance(error, Overloaded):
-            reason, limit, asked = "full", self._retries.full_seconds, error.retry_after
+            reason, limit, retry_after = "full", self._retries.overloaded_seconds, error.retry_after
         elif isinstance(error, Unavailable):
-            reason, limit, asked = "away", self._retries.away_seconds, error.retry_after
+            reason, limit, retry_after = "away", self._retries.unavailable_seconds, error.retry_after
         elif isinstance(error, NodeUnreachable) and not isinstance(error, NotTandem):
-            reason, limit = "away", self._retries.away_seconds if answered else self._retries.unreached_seconds
+            reason, limit = "away", self._retries.unavailable_seconds if answered else self._retries.unreachable_seconds
         else:
             raise error
         pause = min(self._retries.first_pause * 2**self._failures, self._retries.longest_pause)
-        pause = (pause if asked is None else asked) * uniform(1, 1.25)  # noqa: S311 - no secret hangs on it
+        pause = (pause if retry_after is None else retry_after) * uniform(1, 1.25)  # noqa: S311 - no secret hangs on it
         self._failures = min(self._failures + 1, 30)
         now = monotonic()
         if now - self._since.setdefault(reason, now) + pause > limit:

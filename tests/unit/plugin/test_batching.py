@@ -2,7 +2,7 @@
 
 import pytest
 
-from langchain_tandem.client.feeding import BYTES_A_REQUEST, DOCUMENTS_A_REQUEST, batches, size_of
+from langchain_tandem.client.batching import BYTES_A_REQUEST, DOCUMENTS_A_REQUEST, batches, size_of
 
 
 def test_a_request_holds_so_many() -> None:

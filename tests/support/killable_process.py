@@ -15,7 +15,7 @@ ENDS_S = 20
 """A child notices within half a second that its parent is gone, and takes a few more to close what it has open."""
 
 
-class Mortal:
+class KillableProcess:
     """One command, started as a user would, in a session of its own."""
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -98,9 +98,9 @@ class Mortal:
 
 
 @contextmanager
-def mortal(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[Mortal]:
+def killable_process(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[KillableProcess]:
     """Started; ended in good order where the test has not ended it, killed where the test failed."""
-    process = Mortal(command, log, environment)
+    process = KillableProcess(command, log, environment)
     process.start()
     try:
         yield process

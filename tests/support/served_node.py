@@ -12,8 +12,8 @@ import httpx
 import psutil
 
 from tests.support.ingesting import Sender, check_everything, until_ready
+from tests.support.killable_process import KillableProcess, killable_process
 from tests.support.model_server import ModelServer
-from tests.support.mortal import Mortal, mortal
 from tests.support.small_disk import SmallDisk
 from tests.support.waiting import free_port, wait_until
 
@@ -38,8 +38,8 @@ MINILM = {"TANDEM_MODELS": "minilm", "TANDEM_ENFORCE_EAGER": "true"}
 
 
 @dataclass
-class OutsideNode:
-    process: Mortal
+class ServedNodeUnderLoad:
+    process: KillableProcess
     url: str
     models: ModelServer
     """Both models; `seconds` is what each request to them takes."""
@@ -93,7 +93,7 @@ class OutsideNode:
 
 
 @contextmanager
-def outside_node(folder: Path, models: Mapping[str, str], disk: SmallDisk | None) -> Iterator[OutsideNode]:
+def served_node(folder: Path, models: Mapping[str, str], disk: SmallDisk | None) -> Iterator[ServedNodeUnderLoad]:
     """One that is ready, and holds nothing. Its data lies on `disk`, or in `folder` without one."""
     server = ModelServer(free_port())
     server.start()
@@ -105,8 +105,8 @@ def outside_node(folder: Path, models: Mapping[str, str], disk: SmallDisk | None
         **models,
         "TANDEM_DATA_DIR": str((disk.folder if disk else folder) / "data"),
     }
-    with mortal(["serve", "--port", str(port)], folder / "node.log", settings) as process:
-        node = OutsideNode(process, f"http://127.0.0.1:{port}", server, disk)
+    with killable_process(["serve", "--port", str(port)], folder / "node.log", settings) as process:
+        node = ServedNodeUnderLoad(process, f"http://127.0.0.1:{port}", server, disk)
         wait_until(node.ready, seconds=150)
         yield node
     server.stop()

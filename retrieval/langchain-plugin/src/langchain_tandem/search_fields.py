@@ -28,7 +28,7 @@ OPTIONS = (
 )
 
 
-class Questions(Connection):
+class SearchFields(Connection):
     """Fields are those of the node's `POST /search`, where `k` is `top_k`. None: what the node or the collection does
     by default."""
 
@@ -52,6 +52,6 @@ class Questions(Connection):
 
     def options(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """For a client's `search`. What is no field of `POST /search` the node refuses by name."""
-        asked = {name: getattr(self, name) for name in OPTIONS} | dict(overrides)
-        asked.setdefault("top_k", asked.pop("k"))
-        return asked
+        options = {name: getattr(self, name) for name in OPTIONS} | dict(overrides)
+        options.setdefault("top_k", options.pop("k"))
+        return options

@@ -35,14 +35,14 @@ def size_of(document: Mapping[str, Any]) -> int:
 def batches(items: Iterable[T], size: Callable[[T], int], bytes_a_request: int = BYTES_A_REQUEST) -> Iterator[list[T]]:
     """As many as go well into one request each, by their `size` in bytes."""
     batch: list[T] = []
-    held = 0
+    total = 0
     for item in items:
         length = size(item)
-        if batch and (len(batch) == DOCUMENTS_A_REQUEST or held + length > bytes_a_request):
+        if batch and (len(batch) == DOCUMENTS_A_REQUEST or total + length > bytes_a_request):
             yield batch
-            batch, held = [], 0
+            batch, total = [], 0
         batch.append(item)
-        held += length
+        total += length
     if batch:
         yield batch
 

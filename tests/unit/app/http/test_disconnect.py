@@ -6,8 +6,8 @@ import pytest
 from fastapi import Request
 from starlette.types import Message
 
-from app.errors import CallerGone
-from app.http.callers import unless_gone
+from app.errors import CallerDisconnected
+from app.http.disconnect import cancel_on_disconnect
 from retrieval.errors import EngineDead
 
 
@@ -28,7 +28,7 @@ async def test_whoever_stays_has_the_result() -> None:
         await asyncio.sleep(0)
         return "done"
 
-    assert await unless_gone(Caller().request(), work()) == "done"
+    assert await cancel_on_disconnect(Caller().request(), work()) == "done"
 
 
 async def test_work_for_nobody_is_cancelled() -> None:
@@ -41,8 +41,8 @@ async def test_work_for_nobody_is_cancelled() -> None:
         finally:
             cancelled.set()
 
-    with pytest.raises(CallerGone):
-        await unless_gone(caller.request(), work())
+    with pytest.raises(CallerDisconnected):
+        await cancel_on_disconnect(caller.request(), work())
     assert cancelled.is_set()
 
 
@@ -51,7 +51,7 @@ async def test_what_the_work_raises_is_raised() -> None:
         raise EngineDead("The engine has died.")
 
     with pytest.raises(EngineDead):
-        await unless_gone(Caller().request(), work())
+        await cancel_on_disconnect(Caller().request(), work())
 
 
 async def test_work_is_cancelled_with_whoever_waits_for_it() -> None:
@@ -64,7 +64,7 @@ async def test_work_is_cancelled_with_whoever_waits_for_it() -> None:
         finally:
             cancelled.set()
 
-    waiting = asyncio.create_task(unless_gone(Caller().request(), work()))
+    waiting = asyncio.create_task(cancel_on_disconnect(Caller().request(), work()))
     await begun.wait()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

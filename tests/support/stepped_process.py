@@ -48,7 +48,7 @@ class MemoryStore:
         return len(self.of(name, document_id))
 
 
-class SteeredProcess(Life):
+class SteppedProcess(Life):
     """Stops before each call in STOPS, and before `claim_document` after the first one."""
 
     def __init__(self) -> None:

@@ -6,20 +6,20 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from app.errors import CallerGone
+from app.errors import CallerDisconnected
 
 ResultT = TypeVar("ResultT")
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, ResultT]) -> ResultT:
     """The work's result. Once the caller hangs up the work is cancelled, which ends what an engine is still doing for
-    it. Raises CallerGone, and what the work raises. The body must have been read."""
+    it. Raises CallerDisconnected, and what the work raises. The body must have been read."""
     task = asyncio.create_task(work)
     gone = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
-            raise CallerGone("The caller hung up before the answer was ready.")
+            raise CallerDisconnected("The caller hung up before the answer was ready.")
         return task.result()
     finally:
         task.cancel()
