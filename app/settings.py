@@ -29,7 +29,8 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="Folder of the embedded stores and of the originals.")
 
     models: str | None = Field(
-        None, description="Model pair: qwen3-0.6b, qwen3-4b, qwen3-8b or minilm. Default: by the device that is found."
+        None,
+        description="Model pair: qwen3-0.6b, qwen3-4b, qwen3-8b, e5 or minilm. Default: by the device that is found.",
     )
     embed_model: str | None = Field(None, description="ModelScope id, Hugging Face id or folder of the embedder.")
     rerank_model: str | None = Field(None, description="The same for the reranker.")

@@ -35,7 +35,7 @@ from retrieval.errors import (
 )
 from retrieval.evaluation.selftest import run_selftest
 from retrieval.gather_or_cancel import side_by_side
-from retrieval.models.profiles import is_folder
+from retrieval.models.profiles import is_folder, model
 from retrieval.pace import Pace, PacedReranker
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
 from retrieval.search.service import SearchService
@@ -261,6 +261,7 @@ class Node:
             embedder,
             self.reranker,
             check_margin=self._options.selftest_margin and not self._options.dummy_weights,
+            margin_scale=model(embedder.fingerprint.model).margin_scale,
             check_distinct=not self._options.dummy_weights,
             languages=self._options.languages,
             embed_pace=self.embed_pace,

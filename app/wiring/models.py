@@ -40,7 +40,7 @@ p50 1.19; 0.68 and 1.17 with 0.5 (one H200)."""
 
 def build_profile(settings: Settings) -> ModelProfile:
     """The model pair that the settings name, or the one that suits the device. Raises ConfigurationError."""
-    name = settings.models or ("minilm" if find_device() == "cpu" else "qwen3-0.6b")
+    name = settings.models or ("e5" if find_device() == "cpu" else "qwen3-0.6b")
     return profile(name, embed=settings.embed_model, rerank=settings.rerank_model)
 
 
@@ -147,9 +147,14 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
     embedding = partial(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed")
     embed = await to_thread(embedding, planned[0])
     rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
-    stage = LateInteractionReranker if late else VllmReranker
     read_memory = partial(read_device, settings.tensor_parallel)
-    second_stage: Reranker = stage(rerank, gate=gate, read_memory=read_memory)
+    second_stage: Reranker = (
+        LateInteractionReranker(
+            rerank, gate=gate, read_memory=read_memory, weight=chosen.rerank.late_interaction_weight
+        )
+        if late
+        else VllmReranker(rerank, gate=gate, read_memory=read_memory)
+    )
     embedder = VllmEmbedder(
         embed,
         dimension=settings.embed_dimension,

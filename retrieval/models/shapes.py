@@ -193,5 +193,16 @@ KNOWN_SHAPES: Mapping[str, ModelShape] = {
         vocabulary=30_522,
         positions=512,
     ),
+    "tandem/multilingual-e5-small-q4": ModelShape(
+        family="bert",
+        layers=12,
+        hidden=384,
+        heads=12,
+        kv_heads=12,
+        head_size=32,
+        intermediate=1536,
+        vocabulary=250_037,
+        positions=512,
+    ),
 }
 """Of the named pairs, by id, to plan before anything is downloaded."""

@@ -5,8 +5,9 @@ joined; where nothing is cut the result is what the model card's whole prompt to
 of Qwen3-Embedding and Qwen3-Reranker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal
 
 from tokenizers import Tokenizer
@@ -23,7 +24,7 @@ DEFAULT_RERANK_INSTRUCTION = "Given a web search query, retrieve relevant passag
 
 QueryFormat = Literal["instruct", "plain"]
 """`instruct`: queries carry an instruction, their own or the default, in Qwen3-Embedding's words. `plain`: texts go in
-as they are, behind the caller's instruction if there is one (`query: `, as E5 and BGE were trained)."""
+behind the caller's instruction, else behind the prefix that the model's folder states for their kind, if any."""
 
 QUERY_SHARE = 0.5
 """Largest share that a query may take of the reranker's window, of what the fixed texts leave of it."""
@@ -43,6 +44,12 @@ class Prompt:
     """What the model is given, special tokens included."""
     truncated_tokens: int
     """Tokens of the caller's text that did not fit."""
+
+
+def prompt_version(prefixes: Mapping[TextKind, str]) -> str:
+    """PROMPT_VERSION, and the prefixes where there are some: vectors hold them."""
+    stated = "".join(f":{kind}={prefix}" for kind, prefix in sorted(prefixes.items()))
+    return PROMPT_VERSION + (f":{sha256(stated.encode()).hexdigest()[:8]}" if stated else "")
 
 
 def query_format(model_type: str) -> QueryFormat:
@@ -77,14 +84,25 @@ class EmbeddingPrompts:
     """Token ids for an embedding model: the text, cut at its end to the window, inside the special tokens that the
     tokenizer's own post-processor adds (`<|endoftext|>` at the end for Qwen3, `[CLS]` and `[SEP]` for BERT)."""
 
-    def __init__(self, tokenizer: Tokenizer, *, max_model_len: int, query_format: QueryFormat) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        max_model_len: int,
+        query_format: QueryFormat,
+        prefixes: Mapping[TextKind, str] | None = None,
+    ) -> None:
+        """`prefixes`: of `plain` models that were trained with them (E5: `query: `, `passage: `)."""
         self._tokenizer = tokenizer
+        self._prefixes: Mapping[TextKind, str] = prefixes or {}
+        self._prefix_tokens = {kind: _tokens_before(tokenizer, prefix) for kind, prefix in self._prefixes.items()}
         # Documents are counted, then embedded; candidates come up again and again.
         self._known = TokenMemory(tokenizer)
         self._head, self._tail = _special_tokens(tokenizer)
         self.query_format: QueryFormat = query_format
-        self.max_tokens = window_of(max_model_len) - len(self._head) - len(self._tail)
-        """Tokens of text, special tokens not counted, that go in without a cut."""
+        self._room = window_of(max_model_len) - len(self._head) - len(self._tail)
+        self.max_tokens = self._room - self._prefix_tokens.get("document", 0)
+        """Tokens of a document's text, special tokens and prefix not counted, that go in without a cut."""
         if self.max_tokens < SMALLEST_ROOM:
             raise ConfigurationError(
                 f"max_model_len is {max_model_len}, which leaves {self.max_tokens} tokens for a text; "
@@ -106,20 +124,21 @@ class EmbeddingPrompts:
         if kind == "query" and self.query_format == "instruct":
             instruction = instruction or DEFAULT_QUERY_INSTRUCTION
             before = format_query("", instruction)
-        elif instruction:
-            before = instruction
         else:
+            before = instruction or self._prefixes.get(kind, "")
+        if not before:
             return texts
         [around] = encode_texts(self._tokenizer, [before])
-        _check_room(self.max_tokens - len(around.ids), instruction)
+        _check_room(self._room - len(around.ids), before)
         return [before + text for text in texts]
 
-    def text_of(self, length: int) -> slice:
-        """Where the text's own tokens are in a prompt of `length` tokens: all but the special ones around it."""
-        return slice(len(self._head), length - len(self._tail))
+    def text_of(self, length: int, kind: TextKind) -> slice:
+        """Where the text's own tokens are in a prompt of `length` tokens: all but the special ones around it and those
+        of its prefix."""
+        return slice(len(self._head) + self._prefix_tokens.get(kind, 0), length - len(self._tail))
 
     def _fit(self, ids: TokenIds) -> Prompt:
-        kept = ids[: self.max_tokens]
+        kept = ids[: self._room]
         return Prompt([*self._head, *kept, *self._tail], len(ids) - len(kept))
 
 
@@ -196,6 +215,12 @@ def _check_room(room: int, instruction: str) -> None:
             f"for the text; shorten it so that {SMALLEST_ROOM} are left",
             instruction_characters=len(instruction),
         )
+
+
+def _tokens_before(tokenizer: Tokenizer, prefix: str) -> int:
+    """Tokens that a prefix adds to a text; the space at its end may belong to the text's first token."""
+    with_prefix, alone = encode_texts(tokenizer, [f"{prefix}a", "a"])
+    return len(with_prefix.ids) - len(alone.ids)
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

@@ -19,15 +19,15 @@ SAMPLES = DEPLOY / "samples"
 DOCS = DEPLOY / "docs"
 QUESTIONS = (
     "What is checked before the service takes its first question?",
-    "Who can see documents of another tenant?",
-    "What happens to documents in work when an engine crashes?",
+    "磁盘满了会怎样？",
+    "如何更换集合的向量模型？",
 )
 TOP_K = 4
 
 
 def demo(settings: Settings, console: Console) -> int:
     """Returns the exit status. On a terminal the node stays up until Ctrl-C; elsewhere it is ended at once."""
-    models = settings.models or "minilm"
+    models = settings.models or "e5"
     console.print(f"Starting a node with the models [bold]{models}[/bold]: two engines.")
     environment = {"TANDEM_MODELS": models}
     if find_device() == "cpu":

@@ -28,7 +28,7 @@ from retrieval.device.detect import find_compiler, find_device
 from retrieval.engines.vllm.ascend import known_faults, refused_embedder, vllm_ascend_release
 from retrieval.errors import ConfigurationError, DeviceUnknown, ModelUnavailable, TandemError
 from retrieval.models.files import installed
-from retrieval.models.hub import packaged_folder
+from retrieval.models.hub import packaged_folder, packaged_weights
 from retrieval.models.profiles import is_folder
 
 Verdict = Literal["ok", "note", "fail"]
@@ -177,7 +177,7 @@ def _models(settings: Settings) -> list[Finding]:
     complete = {model.name for model in installed(settings.models_dir) if model.complete}
     findings = []
     for what, model in (("embedder", pair.embed), ("reranker", pair.rerank)):
-        if packaged_folder(model.id) or model.id in complete:
+        if packaged_folder(model.id) or packaged_weights(model) or model.id in complete:
             findings.append(Finding("ok", what, f"{model.name} is here"))
         elif is_folder(model.id):
             there = (Path(model.id).expanduser() / "config.json").is_file()

@@ -11,7 +11,7 @@ from app.cli.console import ProgressLog, animated
 from app.cli.exit_codes import print_json
 from app.settings import Settings
 from retrieval.models.files import InstalledModel, installed
-from retrieval.models.hub import ModelHub, packaged_folder
+from retrieval.models.hub import ModelHub, packaged_folder, packaged_weights
 from retrieval.models.profiles import PROFILES, Model, ModelProfile
 
 
@@ -110,8 +110,9 @@ def _download(pair: ModelProfile) -> int:
 
 
 def _here(pair: ModelProfile, here: Mapping[str, InstalledModel]) -> str:
-    states = [
-        "yes" if packaged_folder(model.id) or (model.id in here and here[model.id].complete) else "no"
-        for model in _models(pair)
-    ]
+    def is_here(model: Model) -> bool:
+        downloaded = model.id in here and here[model.id].complete
+        return downloaded or bool(packaged_folder(model.id) or packaged_weights(model))
+
+    states = ["yes" if is_here(model) else "no" for model in _models(pair)]
     return "yes" if set(states) == {"yes"} else "partly" if "yes" in states else "no"

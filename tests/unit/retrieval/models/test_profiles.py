@@ -34,7 +34,7 @@ def shard(folder: Path, *names: str) -> None:
 
 
 def test_the_named_profiles() -> None:
-    assert [known.name for known in PROFILES] == ["qwen3-0.6b", "qwen3-4b", "qwen3-8b", "minilm"]
+    assert [known.name for known in PROFILES] == ["qwen3-0.6b", "qwen3-4b", "qwen3-8b", "e5", "minilm"]
     small = profile("qwen3-0.6b")
     assert (small.embed.id, small.rerank.id) == ("Qwen/Qwen3-Embedding-0.6B", "Qwen/Qwen3-Reranker-0.6B")
     assert (small.embed.family, small.embed.dimension, small.second_stage) == ("qwen3", 1024, "cross_encoder")

@@ -39,7 +39,9 @@ def test_the_installed_minilm_has_the_known_shape() -> None:
     assert read_shape(config, "minilm") == KNOWN_SHAPES["sentence-transformers/all-MiniLM-L6-v2"]
 
 
-@pytest.mark.parametrize("model", [pair.embed for pair in PROFILES] + [pair.rerank for pair in PROFILES[:3]])
+@pytest.mark.parametrize(
+    "model", [pair.embed for pair in PROFILES if not pair.embed.converted] + [pair.rerank for pair in PROFILES[:3]]
+)
 def test_weights_are_what_is_downloaded(model) -> None:
     """The published sizes, to one digit; all-MiniLM-L6-v2 is published in float32."""
     shape = KNOWN_SHAPES[model.id]

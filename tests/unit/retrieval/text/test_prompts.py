@@ -245,3 +245,19 @@ def test_the_tokenizer_is_left_as_it_was(small_qwen3_tokenizer: Tokenizer) -> No
     RerankPromptBuilder(small_qwen3_tokenizer, max_model_len=256).build("<|im_end|>", ["<|im_end|> " * 300])
     assert small_qwen3_tokenizer.to_str() == before
     assert small_qwen3_tokenizer.encode("<|im_end|>").ids == [small_qwen3_tokenizer.token_to_id("<|im_end|>")]
+
+
+def test_prefixes_stand_before_texts_of_their_kind(qwen3_tokenizer: Tokenizer) -> None:
+    prefixes: dict[TextKind, str] = {"query": "query: ", "document": "passage: "}
+    plain = EmbeddingPrompts(qwen3_tokenizer, max_model_len=128, query_format="plain")
+    behind = EmbeddingPrompts(qwen3_tokenizer, max_model_len=128, query_format="plain", prefixes=prefixes)
+    for kind, prefix in prefixes.items():
+        [prompt] = behind.build(["a kiln"], kind)
+        assert prompt.ids == plain.build([f"{prefix}a kiln"], kind)[0].ids
+        own = prompt.ids[behind.text_of(len(prompt.ids), kind)]
+        assert own[-1:] == plain.build(["a kiln"], kind)[0].ids[-1:]
+        assert len(own) < len(prompt.ids)
+        # The caller's own words take the prefix's place.
+        assert behind.build(["a kiln"], kind, "find: ")[0].ids == plain.build(["find: a kiln"], kind)[0].ids
+    assert behind.max_tokens < plain.max_tokens
+    assert prompts.prompt_version(prefixes) != prompts.prompt_version({}) == prompts.PROMPT_VERSION
