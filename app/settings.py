@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.http.security.api_keys import digest_of
+from ingestion.types import OcrMode
 from retrieval.engines.http.dialects.names import WITHOUT_PRIORITY, DialectName
 from retrieval.errors import ConfigurationError
 
@@ -206,6 +207,15 @@ class Settings(BaseSettings):
     )
     document_seconds: int = Field(
         60, ge=1, le=3600, description="Processor time that reading and chunking one document may take."
+    )
+    ocr: OcrMode = Field(
+        "auto",
+        description="Pictures and pages without text are read by OCR (auto), every page of PDF and pictures is "
+        "(always), or none is (never: no request can have it). Requests may say otherwise.",
+    )
+    ocr_pages: int = Field(200, ge=1, le=20_000, description="Most pages of one document that OCR reads.")
+    ocr_seconds: int = Field(
+        600, ge=1, le=36_000, description="Processor time that OCR of one document may take; later pages are left out."
     )
     drain_seconds: float = Field(
         20, ge=0, description="How long a stop waits for work under way; the process ends 15 s later at most."

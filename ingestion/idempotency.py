@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 
-from ingestion.types import Chunking, Document
+from ingestion.types import Chunking, Document, OcrMode
 
 
-def request_digest(documents: Sequence[Document], chunking: Chunking | None) -> str:
+def request_digest(documents: Sequence[Document], chunking: Chunking | None, ocr: OcrMode | None = None) -> str:
     """64 hexadecimal digits over what was asked for, however it was sent: all but the media types, which are found out,
-    and with the `chunking` of the request, not that which the collection lends it."""
+    and with the `chunking` and `ocr` of the request, not those which the collection and the node lend it."""
     digest = sha256(json.dumps(chunking and asdict(chunking)).encode())
+    if ocr is not None:
+        digest.update(ocr.encode())
     for document in documents:
         asked = (
             document.collection,

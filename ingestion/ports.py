@@ -15,6 +15,7 @@ from ingestion.types import (
     IdempotencyKey,
     Job,
     JobId,
+    OcrMode,
     Outcome,
     ParsedDocument,
     Receipt,
@@ -31,9 +32,11 @@ class Parser(Lifecycle, Protocol):
         """Documents that are read at a time."""
         ...
 
-    async def parse(self, data: bytes, media_type: str, plan: ChunkingPlan | None = None) -> ParsedDocument:
+    async def parse(
+        self, data: bytes, media_type: str, plan: ChunkingPlan | None = None, *, ocr: OcrMode = "auto"
+    ) -> ParsedDocument:
         """Reads the text of `data`, whose type was detected before, and chunks it by `plan`, both within the bounds of
-        one document. Cancelled, it stops at once.
+        one document. Cancelled, it stops at once. What could not be read, its report says.
 
         Raises ParseFailed, EncryptedDocument, ParseLimit or NoText; ParserBusy (a long document, to be tried again) and
         ParserUnavailable. A crash or a hang of the parser costs this document only.

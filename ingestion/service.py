@@ -25,6 +25,7 @@ from ingestion.types import (
     IdempotencyKey,
     Job,
     JobId,
+    OcrMode,
     Outcome,
     Receipt,
     WorkerId,
@@ -47,6 +48,8 @@ class Limits:
     """In one request."""
     queued: int
     """Documents waiting or being processed, over all requests."""
+    ocr: OcrMode = "auto"
+    """Of requests that say nothing about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,11 @@ class IngestionService:
         uploads: Sequence[Upload],
         chunking: Chunking | None = None,
         *,
+        ocr: OcrMode | None = None,
         idempotency_key: str | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
-        """Takes all documents or none. When it returns, originals and job are durable.
+        """Takes all documents or none. When it returns, originals and job are durable. `chunking` and `ocr`: None for
+        those of the collection and of the node.
 
         The same request under the same `idempotency_key` makes no second job: the answer is the earlier one, with its
         receipts as they now are. Raises InvalidRequest and its kin for what the caller must change, Overloaded where
@@ -113,10 +118,12 @@ class IngestionService:
                 limit=self._limits.documents,
             )
         async with self._queue.arriving(len(uploads)):
-            documents = await asyncio.to_thread(self._check, collection, uploads, chunking or collection.chunking)
+            documents = await asyncio.to_thread(
+                self._check, collection, uploads, chunking or collection.chunking, ocr or self._limits.ocr
+            )
             key = None
             if idempotency_key is not None:
-                body_digest = await asyncio.to_thread(request_digest, documents, chunking)
+                body_digest = await asyncio.to_thread(request_digest, documents, chunking, ocr)
                 key = IdempotencyKey(idempotency_key, body_digest)
             # Of a document named twice the catalog keeps the last.
             kept = {
@@ -223,10 +230,14 @@ class IngestionService:
             )
         await self._originals.retire([claim.record.document.sha256])
 
-    def _check(self, collection: Collection, uploads: Sequence[Upload], chunking: Chunking) -> Sequence[Document]:
-        return [self._document(collection, upload, chunking, place) for place, upload in enumerate(uploads)]
+    def _check(
+        self, collection: Collection, uploads: Sequence[Upload], chunking: Chunking, ocr: OcrMode
+    ) -> Sequence[Document]:
+        return [self._document(collection, upload, chunking, ocr, place) for place, upload in enumerate(uploads)]
 
-    def _document(self, collection: Collection, upload: Upload, chunking: Chunking, place: int) -> Document:
+    def _document(
+        self, collection: Collection, upload: Upload, chunking: Chunking, ocr: OcrMode, place: int
+    ) -> Document:
         name = upload.id or upload.filename or f"number {place}"
         shown = name if len(name) <= 80 else name[:77] + "..."
         if len(upload.data) > self._limits.document_bytes:
@@ -257,6 +268,7 @@ class IngestionService:
             partition=upload.partition,
             metadata=upload.metadata,
             chunking=chunking,
+            ocr=ocr,
         )
 
 

@@ -28,6 +28,26 @@ class Chunking:
     overlap: int = 64
 
 
+OcrMode = Literal["auto", "never", "always"]
+"""Whether text in pictures is read: of pages without text of their own, of none, of every page."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingReport:
+    """What became of a document's pages when it was read, and what its reader should know."""
+
+    pages: int = 0
+    """0 for documents that have none."""
+    pages_without_text: tuple[int, ...] = ()
+    """Numbers of pages of which nothing could be read."""
+    ocr_pages: tuple[int, ...] = ()
+    """Numbers of pages that were read by OCR."""
+    ocr_confidence: float | None = None
+    """Mean over these pages, 0 to 1."""
+    warnings: tuple[str, ...] = ()
+    """In words: what was not read, or perhaps wrongly."""
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
     """A collection as the catalog records it. In the store, `name` is an alias of `store_name`."""
@@ -70,6 +90,7 @@ class Document:
     partition: str = ""
     metadata: Mapping[str, object] = field(default_factory=dict)
     chunking: Chunking = Chunking()
+    ocr: OcrMode = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +123,8 @@ class DocumentRecord:
     rollback_ids: frozenset[ChunkId] | None = None
     """Set while the store may hold more of the document than its last success wrote: the chunks that this one wrote, to
     which a failure goes back. Empty where there was none."""
+    report: ReadingReport = ReadingReport()
+    """Of the version that search finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +158,7 @@ class Receipt:
     duplicate_of: DocumentId | None = None
     """Another document of the collection with the same bytes. With status `duplicate_of` this one was left out."""
     error: DocumentError | None = None
+    report: ReadingReport = ReadingReport()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +223,7 @@ class Outcome:
     """Of a failure: whether chunks of the document may have reached the store in this attempt."""
     counted: bool = True
     """Of a failure with `retry_at`: whether it uses up one of the document's attempts."""
+    report: ReadingReport = ReadingReport()
     version_lost: bool = False
     """Of a failure: the store holds nothing of the document any more, the version before included."""
 
@@ -242,6 +267,7 @@ class ParsedDocument:
     pages: tuple[Page, ...] = ()
     layout: ChunkLayout | None = None
     """None: not chunked yet."""
+    report: ReadingReport = ReadingReport()
 
 
 def digest_of(ids: Iterable[ChunkId]) -> str:

@@ -151,8 +151,10 @@ def build_blobs(settings: Settings) -> BlobStore:
 def build_parser(settings: Settings) -> Parser:
     # Long documents hold a slot of ingestion each, so one slot is left to the others.
     long = max(min(settings.parser_processes, settings.workers - 1), 1)
-    limits = ParserLimits(seconds=settings.document_seconds)
-    return ProcessParser(limits, processes=settings.parser_processes, long_processes=long)
+    limits = ParserLimits(
+        seconds=settings.document_seconds, ocr_pages=settings.ocr_pages, ocr_seconds=settings.ocr_seconds
+    )
+    return ProcessParser(limits, processes=settings.parser_processes, long_processes=long, ocr=settings.ocr != "never")
 
 
 def build_reserve(settings: Settings) -> DiskReserve:
@@ -184,6 +186,7 @@ def node_options(settings: Settings) -> NodeOptions:
             document_bytes=settings.max_document_mb * 2**20,
             documents=settings.max_documents,
             queued=settings.max_queued,
+            ocr=settings.ocr,
         ),
         worker=worker_options(settings),
         workers=settings.workers,

@@ -12,7 +12,14 @@ from ingestion.catalog.tables import documents, receipts
 from ingestion.types import DocumentError, JobId, Outcome
 
 NO_LEASE: Values = {"lease_token": None, "lease_worker": None, "lease_version": None}
-NOT_SEARCHABLE: Values = {"chunks": 0, "tokens": 0, "truncated_tokens": 0, "searchable_at": None, "chunk_digest": ""}
+NOT_SEARCHABLE: Values = {
+    "chunks": 0,
+    "tokens": 0,
+    "truncated_tokens": 0,
+    "searchable_at": None,
+    "chunk_digest": "",
+    "report": None,
+}
 SUPERSEDED = DocumentError("superseded", "A newer version of the document was accepted before this one was processed.")
 DELETED = DocumentError("deleted", "The document was deleted before this version was processed.")
 CANCELLED = DocumentError("cancelled", "The job was cancelled before the document was processed.")
@@ -85,6 +92,7 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
         "truncated_tokens": row.truncated_tokens,
         "searchable_at": row.searchable_at,
         "chunk_digest": row.chunk_digest,
+        "report": row.report,
         "error_code": row.error_code,
         "error_message": row.error_message,
         "cancelled": row.cancelled,
@@ -105,6 +113,7 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
             "truncated_tokens": outcome.truncated_tokens,
             "searchable_at": outcome.searchable_at,
             "chunk_digest": outcome.chunk_digest,
+            "report": records.report_value(outcome.report),
         }
     if row.version > row.lease_version:
         return values
@@ -133,6 +142,7 @@ def ended_receipts(row: Row[Any], outcome: Outcome) -> Values:
         "truncated_tokens": outcome.truncated_tokens,
         "reused_chunks": outcome.reused_chunks,
         "searchable_at": outcome.searchable_at,
+        "report": records.report_value(outcome.report),
         **records.error_values(error),
     }
 
@@ -146,6 +156,7 @@ CLOSED = (
     "truncated_tokens",
     "searchable_at",
     "chunk_digest",
+    "report",
     "error_code",
     "error_message",
     "cancelled",
@@ -165,6 +176,7 @@ _RESULT = (
     "truncated_tokens",
     "reused_chunks",
     "searchable_at",
+    "report",
     "error_code",
     "error_message",
 )

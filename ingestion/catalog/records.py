@@ -16,6 +16,7 @@ from ingestion.types import (
     DocumentError,
     DocumentRecord,
     JobId,
+    ReadingReport,
     Receipt,
 )
 from retrieval.errors import InvalidRequest
@@ -93,6 +94,7 @@ def document_values(document: Document, *, turn: int, background: bool, now: dat
         "metadata": dict(document.metadata),
         "max_tokens": document.chunking.max_tokens,
         "overlap": document.chunking.overlap,
+        "ocr": document.ocr,
         "digest": digest(document),
         "version": 1,
         "ingested_at": now,
@@ -102,6 +104,7 @@ def document_values(document: Document, *, turn: int, background: bool, now: dat
         "tokens": 0,
         "truncated_tokens": 0,
         "chunk_digest": "",
+        "report": None,
         "error_code": None,
         "error_message": None,
         "cancelled": False,
@@ -123,6 +126,7 @@ def record(row: Row[Any]) -> DocumentRecord:
         partition=row.partition,
         metadata=row.metadata,
         chunking=Chunking(row.max_tokens, row.overlap),
+        ocr=row.ocr,
     )
     processing = row.lease_token is not None and row.lease_version == row.version
     return DocumentRecord(
@@ -139,6 +143,7 @@ def record(row: Row[Any]) -> DocumentRecord:
         chunk_digest=row.chunk_digest,
         cancelled=row.cancelled,
         rollback_ids=None if row.rollback_ids is None else frozenset(map(ChunkId, row.rollback_ids)),
+        report=_report(row),
     )
 
 
@@ -156,6 +161,7 @@ def receipt_values(receipt: Receipt, *, collection: str, position: int) -> Value
         "reused_chunks": receipt.reused_chunks,
         "searchable_at": receipt.searchable_at,
         "duplicate_of": receipt.duplicate_of,
+        "report": report_value(receipt.report),
         **error_values(receipt.error),
     }
 
@@ -173,6 +179,24 @@ def receipt(row: Row[Any]) -> Receipt:
         searchable_at=row.searchable_at,
         duplicate_of=row.duplicate_of,
         error=_error(row),
+        report=_report(row),
+    )
+
+
+def report_value(report: ReadingReport) -> Values | None:
+    return None if report == ReadingReport() else asdict(report)
+
+
+def _report(row: Row[Any]) -> ReadingReport:
+    if row.report is None:
+        return ReadingReport()
+    values: Values = row.report
+    return ReadingReport(
+        pages=values["pages"],
+        pages_without_text=tuple(values["pages_without_text"]),
+        ocr_pages=tuple(values["ocr_pages"]),
+        ocr_confidence=values["ocr_confidence"],
+        warnings=tuple(values["warnings"]),
     )
 
 

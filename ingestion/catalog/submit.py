@@ -153,8 +153,8 @@ def _queueing(dialect: str, names: tuple[str, ...]) -> ReturningInsert[str, int]
     insert = insert_of(dialect, documents, names)
     new = insert.excluded
     unleased = documents.c.lease_token.is_(None)
-    kept = {"collection", "id", "version", "chunks", "tokens", "truncated_tokens", "chunk_digest", "due_at"}
-    asked = ("digest", "max_tokens", "overlap")
+    kept = {"collection", "id", "version", "chunks", "tokens", "truncated_tokens", "chunk_digest", "report", "due_at"}
+    asked = ("digest", "max_tokens", "overlap", "ocr")
     same = and_(*(documents.c[name] == new[name] for name in asked))
     upsert = insert.on_conflict_do_update(
         index_elements=[documents.c.collection, documents.c.id],
@@ -251,4 +251,5 @@ def _last_receipt(
         truncated_tokens=current.truncated_tokens,
         searchable_at=current.searchable_at,
         duplicate_of=other,
+        report=current.report,
     )

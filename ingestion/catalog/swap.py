@@ -102,6 +102,7 @@ async def _end_receipts(connection: AsyncConnection, name: str, other: str) -> N
                 "truncated_tokens": row.truncated_tokens if found else 0,
                 "reused_chunks": 0,
                 "searchable_at": row.searchable_at if found else None,
+                "report": row.report if found else None,
                 "error_code": row.error_code,
                 "error_message": row.error_message,
             }

@@ -98,6 +98,7 @@ documents = Table(
     # Over all that makes a version differ from the one before, except how it is cut.
     Column("digest", String(64), nullable=False),
     Column("version", Integer, nullable=False),
+    Column("ocr", String, nullable=False),
     Column("ingested_at", UtcDateTime, nullable=False),
     # What became of it. `queued`, `ready` or `failed`: that it is being processed follows from the lease.
     Column("state", String, nullable=False),
@@ -107,6 +108,8 @@ documents = Table(
     Column("truncated_tokens", BigInteger, nullable=False),
     Column("searchable_at", UtcDateTime),
     Column("chunk_digest", String(32), nullable=False),
+    # The fields of a ReadingReport; nothing where there is nothing to say.
+    Column("report", Json),
     Column("error_code", String),
     Column("error_message", Text),
     # Of the current version, whichever version is under a lease.
@@ -172,5 +175,6 @@ receipts = Table(
     Column("duplicate_of", Key),
     Column("error_code", String),
     Column("error_message", Text),
+    Column("report", Json),
     Index("receipts_document", "collection", "document_id"),
 )

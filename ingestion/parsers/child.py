@@ -1,10 +1,12 @@
 """The child process of ingestion.parsers.process: reads documents from standard input, answers on standard output.
 
 Frames: four bytes of length (big endian), a JSON object, then the bytes that the object announces. Request:
-`{"media_type", "plan", "tokenizer", "size"}` with as many bytes of a tokenizer (0: the one before) and of the document;
-`plan`: null or `[title, window, max_tokens, overlap]`. Reply: `{"title", "pages", "layout", "size", "peak_bytes"}` with
-the text in UTF-8, or `{"error", "message", "size": 0, "peak_bytes"}`; `layout`: null or `{"title", "spans"}`. The first
-frame, `{"ready": [restrictions]}`, is sent once they and the limits hold.
+`{"media_type", "plan", "tokenizer", "size", "ocr", "ocr_state"}` with as many bytes of a tokenizer (0: the one before)
+and of the document; `plan`: null or `[title, window, max_tokens, overlap]`. Reply:
+`{"title", "pages", "layout", "report", "size", "peak_bytes"}` with the text in UTF-8, or
+`{"error", "message", "size": 0, "peak_bytes"}`, or `{"ocr_needed": true, "size": 0, "peak_bytes"}`; `layout`: null or
+`{"title", "spans"}`; `report`: the fields of a ReadingReport. The first frame, `{"ready": [restrictions]}`, is sent
+once they and the limits hold.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ import resource
 import signal
 import struct
 import sys
+from dataclasses import asdict
 from itertools import starmap
 from typing import Any, BinaryIO
 
@@ -25,20 +28,29 @@ from xberg import ExtractionConfig
 
 from ingestion.errors import ParseFailed, ParseLimit
 from ingestion.parsers.child_process import CLOCK_FACTOR
-from ingestion.parsers.detect import HTML
+from ingestion.parsers.detect import HTML, PDF, PICTURES
+from ingestion.parsers.ocr import Ocr
+from ingestion.parsers.ocr_state import OcrLimits
+from ingestion.parsers.pages import OcrNeeded, PageReader
 from ingestion.parsers.sandbox import restrict
 from ingestion.parsers.xberg import configuration, extract
 from ingestion.pipeline.document_chunks import ChunkingPlan, layout
 from ingestion.types import Chunking, Page, ParsedDocument
 
 _PR_SET_PDEATHSIG = 1
+_FIRST_PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj "
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>endobj "
+    b"4 0 obj<</Length 45>>stream\nBT /F 20 Tf 9 9 Td (ready) Tj ET 0 0 m 9 9 l S\nendstream endobj "
+    b"5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj\ntrailer<</Root 1 0 R>>"
+)
 _PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
 
 
 def main(arguments: list[str]) -> None:
     """Serves until standard input ends. Arguments: processor seconds and MiB per document, characters of text, parent's
-    pid."""
-    seconds, memory_mib, max_chars, parent = map(int, arguments)
+    pid, pages and seconds of OCR (0 pages: a process without OCR)."""
+    seconds, memory_mib, max_chars, parent, ocr_pages, ocr_seconds = map(int, arguments)
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the whole group; the parent decides
     replies = os.fdopen(os.dup(1), "wb")
@@ -47,6 +59,8 @@ def main(arguments: list[str]) -> None:
     os.dup2(2, 0)
     config = configuration(seconds=CLOCK_FACTOR * seconds, max_chars=max_chars)
     memory = _Memory()
+    pages = PageReader(Ocr() if ocr_pages else None, OcrLimits(ocr_pages, ocr_seconds))
+    pages.read_pdf(_FIRST_PDF, "always", "off")  # imports and opens whatever reading one does
     with asyncio.Runner() as runner:
         runner.run(asyncio.sleep(0))  # opens what an event loop needs
         restrictions = restrict()
@@ -60,19 +74,29 @@ def main(arguments: list[str]) -> None:
             header, vocabulary, data = request
             try:
                 tokenizer = Tokenizer.from_buffer(vocabulary) if vocabulary else tokenizer
-                _limit_cpu(seconds)
-                parsed = runner.run(_read(data, header["media_type"], config))
+                _limit_cpu(seconds + ocr_seconds)
+                parsed = runner.run(_read(data, header, config, pages))
                 reply, text = _answer(parsed, header["plan"], tokenizer, max_chars)
             except MemoryError:
                 reply, text = _refusal(ParseLimit("Reading the document takes more memory than allowed.")), b""
             except ParseFailed as error:
                 reply, text = _refusal(error), b""
+            except OcrNeeded:
+                reply, text = {"ocr_needed": True}, b""
             _send(replies, reply | {"size": len(text), "peak_bytes": memory.peak()}, text)
 
 
-async def _read(data: bytes, media_type: str, config: ExtractionConfig) -> ParsedDocument:
-    result = await extract(data, media_type, config)
-    return ParsedDocument(result.text, media_type, result.title, tuple(starmap(Page, result.pages)))
+async def _read(data: bytes, header: dict[str, Any], config: ExtractionConfig, pages: PageReader) -> ParsedDocument:
+    media_type = header["media_type"]
+    if media_type == PDF:
+        result = pages.read_pdf(data, header["ocr"], header["ocr_state"])
+    elif media_type in PICTURES:
+        result = pages.read_picture(data, header["ocr"], header["ocr_state"])
+    else:
+        result = await extract(data, media_type, config)
+    return ParsedDocument(
+        result.text, media_type, result.title, tuple(starmap(Page, result.pages)), report=result.report
+    )
 
 
 def _answer(
@@ -86,7 +110,9 @@ def _answer(
         done = layout(parsed, ChunkingPlan(title, tokenizer, window, Chunking(*chunking)))
         chunked = {"title": done.title, "spans": [(span.start, span.end, span.tokens) for span in done.spans]}
     pages = [(page.number, page.start) for page in parsed.pages]
-    return {"title": parsed.title, "pages": pages, "layout": chunked}, parsed.text.encode()
+    reply: dict[str, object] = {"title": parsed.title, "pages": pages, "layout": chunked}
+    reply["report"] = asdict(parsed.report)
+    return reply, parsed.text.encode()
 
 
 def _refusal(error: ParseFailed) -> dict[str, object]:

@@ -16,8 +16,9 @@ from typing import Any
 import structlog
 
 from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
+from ingestion.parsers.ocr_state import OcrState
 from ingestion.pipeline.document_chunks import ChunkingPlan
-from ingestion.types import ChunkLayout, ChunkSpan, Page, ParsedDocument
+from ingestion.types import ChunkLayout, ChunkSpan, OcrMode, Page, ParsedDocument, ReadingReport
 
 log = structlog.get_logger()
 
@@ -36,6 +37,7 @@ _ERRORS = {error.code: error for error in (ParseFailed, EncryptedDocument, Parse
 _MAX_HEADER_BYTES = 2**26
 _MAX_TITLE_CHARS = 2**16
 _MAX_MESSAGE_CHARS = 2000
+_MAX_WARNINGS = 100
 _BYTES_PER_CHAR = 4
 _EXIT_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -53,6 +55,12 @@ class ParserLimits:
     """Processor time, to read and to chunk it. By the clock CLOCK_FACTOR times as much, for a busy machine."""
     memory_bytes: int = 2 * 2**30
     """Address space of a child (Linux)."""
+    ocr_memory_bytes: int = 3 * 2**30
+    """The same of a child with OCR, whose models occupy more."""
+    ocr_pages: int = 200
+    """Pages of one document that OCR reads."""
+    ocr_seconds: float = 600
+    """Processor time for it, besides `seconds`."""
     text_chars: int = 20_000_000
     """Characters of text that come out."""
     documents_per_process: int = 1000
@@ -60,9 +68,8 @@ class ParserLimits:
     recycle_bytes: int = 2**30
     """A child is replaced after the document that made it occupy more memory than this."""
 
-    @property
-    def clock_seconds(self) -> float:
-        return CLOCK_FACTOR * self.seconds
+    def clock_seconds(self, *, ocr: bool) -> float:
+        return CLOCK_FACTOR * (self.seconds + (self.ocr_seconds if ocr else 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +80,14 @@ class Request:
     """None: the document is not chunked."""
     tokenizer: bytes
     """The plan's, as JSON."""
+    ocr: OcrMode = "auto"
+    ocr_state: OcrState = "off"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    result: ParsedDocument | ParseFailed
+    result: ParsedDocument | ParseFailed | None
+    """None: it has to be read in a child with OCR."""
     peak_bytes: int
 
 
@@ -85,10 +95,11 @@ class Child:
     """Raises asyncio.IncompleteReadError or ConnectionError where the process has ended, Garbage where it answers what
     no document makes it answer."""
 
-    def __init__(self, process: Process, limits: ParserLimits) -> None:
+    def __init__(self, process: Process, limits: ParserLimits, *, ocr: bool = False) -> None:
         assert process.stdin
         assert process.stdout
         self.documents = 0
+        self.ocr = ocr
         self._limits = limits
         self._process = process
         self._requests = process.stdin
@@ -118,6 +129,8 @@ class Child:
             "size": len(request.data),
             "plan": plan and [plan.title, plan.window, plan.chunking.max_tokens, plan.chunking.overlap],
             "tokenizer": len(tokenizer),
+            "ocr": request.ocr,
+            "ocr_state": request.ocr_state,
         }
         encoded = json.dumps(header).encode()
         self._requests.write(struct.pack(">I", len(encoded)) + encoded)
@@ -168,22 +181,25 @@ class Child:
         return None
 
 
-async def spawn(limits: ParserLimits) -> Child:
-    """Raises OSError or RuntimeError where no process (or no thread to wait for it) can be had."""
+async def spawn(limits: ParserLimits, *, ocr: bool = False) -> Child:
+    """One with OCR takes some seconds more to start. Raises OSError or RuntimeError where no process (or no thread to
+    wait for it) can be had."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *_PROGRAM,
         str(math.ceil(limits.seconds)),
-        str(limits.memory_bytes // 2**20),
+        str((limits.ocr_memory_bytes if ocr else limits.memory_bytes) // 2**20),
         str(limits.text_chars),
         str(os.getpid()),
+        str(limits.ocr_pages if ocr else 0),
+        str(math.ceil(limits.ocr_seconds) if ocr else 0),
         stdin=PIPE,
         stdout=PIPE,
         stderr=DEVNULL,
         env=_ENVIRONMENT,
         limit=2**20,
     )
-    return Child(process, limits)
+    return Child(process, limits, ocr=ocr)
 
 
 def _answer(reply: dict[str, Any], body: bytes, media_type: str) -> Answer:
@@ -191,13 +207,28 @@ def _answer(reply: dict[str, Any], body: bytes, media_type: str) -> Answer:
     peak = _number(reply["peak_bytes"])
     if "error" in reply:
         return Answer(_ERRORS[reply["error"]](_string(reply["message"], _MAX_MESSAGE_CHARS)), peak)
+    if "ocr_needed" in reply:
+        return Answer(None, peak)
     text = body.decode()
     pages = tuple(Page(_number(number), _number(start, len(text))) for number, start in reply["pages"])
     layout = reply["layout"]
     if layout is not None:
         layout = ChunkLayout(_string(layout["title"], _MAX_TITLE_CHARS), _spans(layout["spans"], len(text)))
     title = _string(reply["title"], _MAX_TITLE_CHARS)
-    return Answer(ParsedDocument(text, media_type, title, pages, layout), peak)
+    return Answer(ParsedDocument(text, media_type, title, pages, layout, _report(reply["report"])), peak)
+
+
+def _report(values: dict[str, Any]) -> ReadingReport:
+    confidence = values["ocr_confidence"]
+    if confidence is not None and not (isinstance(confidence, float) and 0 <= confidence <= 1):
+        raise ValueError("no such confidence")
+    return ReadingReport(
+        _number(values["pages"]),
+        tuple(map(_number, values["pages_without_text"])),
+        tuple(map(_number, values["ocr_pages"])),
+        confidence,
+        tuple(_string(warning, _MAX_MESSAGE_CHARS) for warning in values["warnings"][:_MAX_WARNINGS]),
+    )
 
 
 def _spans(values: Sequence[Sequence[object]], chars: int) -> tuple[ChunkSpan, ...]:

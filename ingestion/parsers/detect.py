@@ -24,8 +24,35 @@ JSON = "application/json"
 JSONL = "application/x-ndjson"
 XML = "application/xml"
 EML = "message/rfc822"
+PNG = "image/png"
+JPEG = "image/jpeg"
+WEBP = "image/webp"
+TIFF = "image/tiff"
+BMP = "image/bmp"
+HEIC = "image/heic"
 
-ACCEPTED = (PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML)
+PICTURES = (PNG, JPEG, WEBP, TIFF, BMP, HEIC)
+"""Read by OCR alone."""
+ACCEPTED = (
+    PDF,
+    DOCX,
+    PPTX,
+    XLSX,
+    ODT,
+    EPUB,
+    DOC,
+    RTF,
+    HTML,
+    MARKDOWN,
+    TEXT,
+    CSV,
+    TSV,
+    JSON,
+    JSONL,
+    XML,
+    EML,
+    *PICTURES,
+)
 PLAIN = frozenset({TEXT, MARKDOWN, CSV, TSV})
 """Types whose text is taken as it is, once its encoding is known."""
 
@@ -35,7 +62,10 @@ def becomes_markdown(media_type: str) -> bool:
     return media_type == MARKDOWN or media_type not in PLAIN
 
 
-_NAMES = "PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, XML, EML"
+_NAMES = (
+    "PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, XML, EML, PNG, JPEG, "
+    "WebP, TIFF, BMP, HEIC"
+)
 # Types that the bytes alone do not tell apart: they are text, and whoever sends them says which.
 _TEXT_FAMILY = frozenset({HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML})
 _ZIP_FAMILY = frozenset({DOCX, PPTX, XLSX, ODT, EPUB})
@@ -47,23 +77,26 @@ _EXTENSIONS = {
     "md": MARKDOWN, "markdown": MARKDOWN, "csv": CSV, "tsv": TSV, "json": JSON, "jsonl": JSONL, "ndjson": JSONL,
     "xml": XML, "eml": EML, "txt": TEXT, "text": TEXT, "log": TEXT,
     "xls": "application/vnd.ms-excel", "ppt": "application/vnd.ms-powerpoint", "zip": "application/zip",
-    "gz": "application/gzip", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif",
+    "gz": "application/gzip", "png": PNG, "jpg": JPEG, "jpeg": JPEG, "webp": WEBP, "tif": TIFF, "tiff": TIFF,
+    "bmp": BMP, "heic": HEIC, "heif": HEIC, "gif": "image/gif",
 }  # fmt: skip
 _ALIASES = {
     "text/x-markdown": MARKDOWN, "application/xhtml+xml": HTML, "text/xml": XML, "text/rtf": RTF,
     "application/jsonl": JSONL, "application/x-jsonlines": JSONL, "application/jsonlines": JSONL, "text/json": JSON,
-    "application/csv": CSV, "text/tsv": TSV, "application/x-pdf": PDF,
+    "application/csv": CSV, "text/tsv": TSV, "application/x-pdf": PDF, "image/jpg": JPEG, "image/x-ms-bmp": BMP,
+    "image/heif": HEIC,
 }  # fmt: skip
 # Declarations that say nothing about the content. Browsers on Windows declare CSV files as Excel's.
 _UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/vnd.ms-excel"})
 
 _MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"),
+    (b"\x89PNG\r\n\x1a\n", PNG), (b"\xff\xd8\xff", JPEG), (b"GIF8", "image/gif"),
     (b"\x1f\x8b", "application/gzip"), (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
     (b"Rar!\x1a\x07", "application/vnd.rar"), (b"\x7fELF", "application/x-executable"),
     (b"MZ\x90\0", "application/x-msdownload"), (b"SQLite format 3\0", "application/vnd.sqlite3"),
-    (b"II*\0", "image/tiff"), (b"MM\0*", "image/tiff"),
+    (b"II*\0", TIFF), (b"MM\0*", TIFF),
 )  # fmt: skip
+_HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"heim", b"heis", b"hevc")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -122,9 +155,11 @@ def _of_content(data: bytes, claims: list[str]) -> str:
         if data.startswith(magic):
             return media_type
     if data[:4] == b"RIFF":
-        return "image/webp" if data[8:12] == b"WEBP" else "audio/wav"
+        return WEBP if data[8:12] == b"WEBP" else "audio/wav"
     if data[4:8] == b"ftyp":
-        return "video/mp4"
+        return HEIC if data[8:12] in _HEIF_BRANDS else "video/mp4"
+    if data[:2] == b"BM" and data[6:10] == bytes(4) and len(data) > 54:
+        return BMP
     return _of_text(data, claims)
 
 

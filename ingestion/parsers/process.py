@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 from cachetools import LRUCache
@@ -13,9 +14,11 @@ from tokenizers import Tokenizer
 
 from ingestion.errors import NoText, ParseFailed, ParseLimit, ParserBusy, ParserUnavailable
 from ingestion.parsers.child_process import Answer, Child, Garbage, ParserLimits, Request, spawn
+from ingestion.parsers.detect import PDF, PICTURES
 from ingestion.parsers.inline import is_short, read_short
+from ingestion.parsers.ocr_state import OcrState, is_installed
 from ingestion.pipeline.document_chunks import ChunkingPlan
-from ingestion.types import ParsedDocument
+from ingestion.types import OcrMode, ParsedDocument
 from retrieval.gather_or_cancel import side_by_side
 
 log = structlog.get_logger()
@@ -29,6 +32,8 @@ _LONG_KNOWN = 1024
 _KEY_BYTES = 2**16
 _TOKENIZERS_KEPT = 4
 _START_SECONDS = 60
+_OCR_KEPT = 1
+"""Children with OCR that are kept when there is nothing for them to read: they are large."""
 # How a process ends that could not allocate memory, or used up its processor time.
 _LIMIT_SIGNALS = (-signal.SIGABRT, -signal.SIGXCPU)
 
@@ -37,16 +42,29 @@ class _LostError(ParseFailed):
     """The child was killed by someone else, or hung: not yet the document's fault."""
 
 
+class _OcrBroken(ParserUnavailable):
+    """Its packages are there, but they do not load."""
+
+
 class ProcessParser:
     """Parser with `processes` children for documents (None: one for every four processors, at least 1, at most 8), and
     up to `long_processes` more while long documents are read.
+
+    Documents that need OCR go to children of their own, which are started when the first one comes. `ocr`: whether
+    there are such.
 
     A child that crashes, hangs or outgrows its limits is killed and replaced; only its document fails.
     """
 
     def __init__(
-        self, limits: ParserLimits | None = None, *, processes: int | None = None, long_processes: int = 1
+        self,
+        limits: ParserLimits | None = None,
+        *,
+        processes: int | None = None,
+        long_processes: int = 1,
+        ocr: bool = True,
     ) -> None:
+        self._ocr_state: OcrState = "off" if not ocr else "ready" if is_installed() else "not_installed"
         self._limits = limits or ParserLimits()
         self._size = processes or min(max((os.cpu_count() or 1) // 4, 1), 8)
         # Both first come, first served.
@@ -76,7 +94,7 @@ class ProcessParser:
         """Starts every child. Raises ParserUnavailable where one does not come up."""
         self._open = True
         try:
-            self._idle = await side_by_side(self._start_child() for _ in range(self._size))
+            self._idle = await side_by_side(self._start_child(ocr=False) for _ in range(self._size))
         except ParserUnavailable:
             await self.close()
             raise
@@ -90,14 +108,34 @@ class ProcessParser:
             self._discard(child)
         await asyncio.gather(*(child.wait() for child in children))
 
-    async def parse(self, data: bytes, media_type: str, plan: ChunkingPlan | None = None) -> ParsedDocument:
+    async def parse(
+        self, data: bytes, media_type: str, plan: ChunkingPlan | None = None, *, ocr: OcrMode = "auto"
+    ) -> ParsedDocument:
         if plan is None and is_short(media_type, len(data)) and (text := read_short(data)) is not None:
             return self._checked(ParsedDocument(text, media_type))
-        request = Request(data, media_type, plan, await self._serialized(plan.tokenizer) if plan else b"")
+        tokenizer = await self._serialized(plan.tokenizer) if plan else b""
+        request = Request(data, media_type, plan, tokenizer, ocr, self._ocr_state)
+        # What is known to need OCR is not read without it first.
+        at_once = media_type in PICTURES if ocr == "auto" else ocr == "always" and media_type in (PDF, *PICTURES)
+        document = None
+        if not (at_once and self._ocr_state == "ready"):
+            document = await self._read_twice(request, ocr=False)
+        if document is None:
+            try:
+                document = await self._read_twice(request, ocr=True)
+            except _OcrBroken:
+                log.warning("OCR does not start")
+                document = await self._read_twice(replace(request, ocr_state="broken"), ocr=False)
+        if document is None:
+            raise ParseFailed("The parser failed on the document: its answer makes no sense.")
+        return document
+
+    async def _read_twice(self, request: Request, *, ocr: bool) -> ParsedDocument | None:
+        """None: it needs OCR."""
         try:
-            return await self._read(request)
+            return await self._read(request, ocr=ocr)
         except _LostError:
-            return await self._read(request)
+            return await self._read(request, ocr=ocr)
 
     def _checked(self, document: ParsedDocument) -> ParsedDocument:
         if not document.text:
@@ -115,7 +153,7 @@ class ProcessParser:
             self._tokenizers[tokenizer] = known
         return known
 
-    async def _read(self, request: Request) -> ParsedDocument:
+    async def _read(self, request: Request, *, ocr: bool) -> ParsedDocument | None:
         key = hash((len(request.data), request.data[:_KEY_BYTES], request.data[-_KEY_BYTES:]))
         if key in self._long:
             self._ask_for_long_place()
@@ -125,7 +163,7 @@ class ProcessParser:
         await place.acquire()
         reading: asyncio.Task[Answer] | None = None
         try:
-            child = await self._take()
+            child = await self._take(ocr=ocr)
             reading = asyncio.create_task(self._exchange(child, request))
             if place is self._places:
                 await asyncio.wait({reading}, timeout=SLICE_SECONDS)
@@ -156,16 +194,19 @@ class ProcessParser:
             return answer
         finally:
             # Also after a cancellation: an interrupted child would answer the next question with this one's answer.
-            if keep and self._open and len(self._idle) < self._size:
+            if keep and self._open and sum(idle.ocr == child.ocr for idle in self._idle) < self._most_idle(child):
                 self._idle.append(child)
             else:
                 self._discard(child)
+
+    def _most_idle(self, child: Child) -> int:
+        return _OCR_KEPT if child.ocr else self._size
 
     async def _ask(self, child: Child, request: Request) -> Answer:
         about = {"media_type": request.media_type, "bytes": len(request.data)}
         watching = asyncio.create_task(_kill_hung(child))
         try:
-            async with asyncio.timeout(self._limits.clock_seconds):
+            async with asyncio.timeout(self._limits.clock_seconds(ocr=child.ocr)):
                 return await child.ask(request)
         except TimeoutError:
             log.warning("parser timed out", cpu_seconds=child.cpu_seconds(), **about)
@@ -193,21 +234,21 @@ class ProcessParser:
             "Split the document."
         )
 
-    async def _take(self) -> Child:
-        while self._idle:
-            child = self._idle.pop()
+    async def _take(self, *, ocr: bool) -> Child:
+        for child in [child for child in reversed(self._idle) if child.ocr == ocr]:
+            self._idle.remove(child)
             if not child.ended:
                 return child
             self._discard(child)
-        return await self._start_child()
+        return await self._start_child(ocr=ocr)
 
-    async def _start_child(self) -> Child:
+    async def _start_child(self, *, ocr: bool) -> Child:
         if not self._open:
             raise ParserUnavailable("The parser was closed.")
         child: Child | None = None
         try:
             async with asyncio.timeout(_START_SECONDS):
-                child = await spawn(self._limits)
+                child = await spawn(self._limits, ocr=ocr)
                 self._children.add(child)
                 await child.ready()
         except (TimeoutError, asyncio.IncompleteReadError, Garbage, OSError, RuntimeError) as error:
@@ -215,6 +256,8 @@ class ProcessParser:
             if child:
                 self._discard(child)
                 status = f", exit status {await child.wait()}"
+            if ocr and self._open and isinstance(error, asyncio.IncompleteReadError):
+                raise _OcrBroken("The process for OCR does not start.") from None
             self._failure = f"The parser process does not start ({type(error).__name__}{status})."
             log.warning("parser does not start", reason=str(error), error=type(error).__name__)
             raise ParserUnavailable(self._failure) from None
@@ -243,7 +286,7 @@ async def _kill_hung(child: Child) -> None:
             return
 
 
-def _result(answer: Answer) -> ParsedDocument:
+def _result(answer: Answer) -> ParsedDocument | None:
     if isinstance(answer.result, ParseFailed):
         raise answer.result
     return answer.result

@@ -5,14 +5,13 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import xberg
 
-from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
+from ingestion.errors import EncryptedDocument, ParseFailed, ParseLimit
+from ingestion.parsers.assembly import Extraction, assemble, real_title
 from ingestion.parsers.detect import DOCX, EPUB, HTML, JSON, JSONL, PDF, PLAIN, PPTX, TEXT, XLSX, XML
-from ingestion.parsers.text import decode, decode_unicode, normalize
+from ingestion.parsers.text import decode, decode_unicode
 
 _MARKUP = frozenset({HTML, XML, JSON, JSONL})
 # Read page by page: there the structure outlives the composing of characters. Pages of DOCX are a guess, not numbered.
@@ -27,8 +26,6 @@ _XML_ENCODING = re.compile(r"""\A(\s*<\?xml[^>]{0,200}?)\s+encoding=["'][^"']{0,
 _IMAGE = re.compile(r"!\[([^\[\]\n]*)\]\([^()\n]*\)")
 # A target without scheme means nothing outside its site or book. One pair of parentheses inside is usual (Wikipedia).
 _RELATIVE_LINK = re.compile(r"\[([^\[\]\n]*)\]\((?![a-z]+:)[^()\n]*(?:\([^()\n]*\)[^()\n]*){0,2}\)")
-# Titles that producing programs put into files that have none.
-_NO_TITLE = frozenset({"untitled", "(anonymous)", "(unspecified)", "powerpoint presentation", "slide 1"})
 # What pages call their encoding, and the superset of it that they really use.
 _CHARSETS = {
     "gb2312": "gb18030",
@@ -44,15 +41,6 @@ _CHARSETS = {
 _UNICODE = ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 # Looked up here because the child cannot open files later, not even those of Python's codecs.
 _CODECS = {name: codecs.lookup(name) for name in (*_CHARSETS.values(), *_UNICODE)}
-
-
-@dataclass(frozen=True, slots=True)
-class Extraction:
-    text: str
-    """As ParsedDocument.text."""
-    title: str
-    pages: tuple[tuple[int, int], ...]
-    """Number of the page, slide or sheet, and the offset in characters where it begins."""
 
 
 def configuration(*, seconds: int, max_chars: int) -> xberg.ExtractionConfig:
@@ -81,7 +69,7 @@ async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) 
     title = ""
     if media_type in PLAIN:
         text = decode(data) or (await _call(data, TEXT, config, plain=True)).content
-        return _assemble([text], title)
+        return assemble([text], title)
     if media_type in _MARKUP:
         source = await _decode_markup(data, config)
         if media_type == HTML and (match := _TITLE.search(source)):
@@ -99,8 +87,8 @@ async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) 
     if media_type in _BY_PAGE and document.pages:
         parts = [_page_text(page.content, page.sheet_name, page.speaker_notes) for page in document.pages]
         numbers = () if media_type == DOCX else [page.page_number for page in document.pages]
-        return _assemble([_tidy(part, media_type) for part in parts], title, numbers)
-    return _assemble([_tidy(document.content, media_type)], title)
+        return assemble([_tidy(part, media_type) for part in parts], title, numbers)
+    return assemble([_tidy(document.content, media_type)], title)
 
 
 async def _call(
@@ -152,7 +140,7 @@ def _unescape_json(source: str) -> str:
 def _document_title(document: xberg.ExtractedDocument) -> str:
     title = document.metadata.title or ""
     # The extractor of RTF leaves escapes in the title.
-    return "" if title.strip().lower() in _NO_TITLE or "\\'" in title else title
+    return "" if "\\'" in title else real_title(title)
 
 
 def _page_text(content: str, sheet_name: str | None, speaker_notes: str | None) -> str:
@@ -168,20 +156,3 @@ def _tidy(text: str, media_type: str) -> str:
     if media_type in (DOCX, PPTX, HTML, EPUB):
         text = _IMAGE.sub(r"\1", text)
     return _RELATIVE_LINK.sub(r"\1", text) if media_type in (HTML, EPUB) else text
-
-
-def _assemble(parts: Sequence[str], title: str, numbers: Sequence[int] = ()) -> Extraction:
-    texts: list[str] = []
-    pages: list[tuple[int, int]] = []
-    length = 0
-    for index, part in enumerate(parts):
-        text = normalize(part)
-        if not text:
-            continue
-        if numbers:
-            pages.append((numbers[index], length))
-        texts.append(text)
-        length += len(text) + 2
-    if not texts:
-        raise NoText("The document holds no text. Scanned pages have to go through OCR first.")
-    return Extraction("\n\n".join(texts), normalize(title)[:500], tuple(pages))

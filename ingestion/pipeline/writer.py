@@ -163,6 +163,7 @@ class Writer:
                         reused_chunks=work.reused_chunks,
                         chunk_digest=digest_of(work.ids),
                         searchable_at=now,
+                        report=work.cut.parsed.report,
                     )
                 )
         return outcomes

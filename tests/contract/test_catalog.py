@@ -132,8 +132,9 @@ class TestAccept:
             replace(a_document("a"), metadata={"year": 2024}),
             replace(a_document("a"), chunking=Chunking(129, 16)),
             replace(a_document("a"), chunking=Chunking(128, 17)),
+            replace(a_document("a"), ocr="always"),
         ],
-        ids=["bytes", "title", "media_type", "partition", "metadata", "max_tokens", "overlap"],
+        ids=["bytes", "title", "media_type", "partition", "metadata", "max_tokens", "overlap", "ocr"],
     )
     async def test_of_a_change_queues_the_next_version(self, catalog: SqlCatalog, changed: Document) -> None:
         await ingest(catalog, a_document("a"), job=JOB)

@@ -1,13 +1,14 @@
 """Catalog: work under leases."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentBusy, DocumentNotFound
-from ingestion.types import Claim, DocumentError, JobId, ReceiptStatus, WorkerId
+from ingestion.types import Claim, DocumentError, JobId, ReadingReport, ReceiptStatus, WorkerId
 from retrieval.types import DocumentId
 from tests.support.catalog import (
     LEASE,
@@ -129,6 +130,20 @@ class TestComplete:
         assert (receipt.searchable_at, receipt.error) == (NOW, None)
         assert await catalog.queue_depth() == 0
         assert await catalog.claim(WORKER, limit=1, lease=LEASE, now=EXPIRED) == []
+
+    async def test_the_report_is_that_of_the_version_that_search_finds(self, catalog: SqlCatalog) -> None:
+        report = ReadingReport(4, (4,), (2, 3), 0.987, ("No text could be read on page 4.", "OCR read pages 2 to 3."))
+        await catalog.complete([replace(success(await claim_one(catalog)), report=report)])
+        assert (await catalog.document("docs", A)).report == report
+        assert (await catalog.receipts(JOB))[0].report == report
+        (unchanged,) = await catalog.accept(OTHER, "docs", [a_document("a")])
+        assert unchanged.report == report
+        third = JobId("third")
+        (queued,) = await catalog.accept(third, "docs", [retitled(a_document("a"), "new")])
+        assert queued.report == ReadingReport()
+        await catalog.complete([failure(await claim_one(catalog))])
+        assert (await catalog.document("docs", A)).report == report
+        assert (await catalog.receipts(third))[0].report == ReadingReport()
 
     async def test_success_of_a_later_version_replaces(self, catalog: SqlCatalog) -> None:
         await catalog.complete([success(await claim_one(catalog))])

@@ -124,7 +124,7 @@ async def test_searches_that_fail_are_counted_and_not_timed(
 async def test_documents_that_fail_end_it(
     bench: Bench, node: tuple[str, Components], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def parse(*_: object) -> None:
+    async def parse(*_: object, **__: object) -> None:
         raise ParseFailed("torn")
 
     monkeypatch.setattr(node[1].parser, "parse", parse)

@@ -8,6 +8,9 @@ import pytest
 
 from retrieval.types import DocumentId
 from tests.support.node import NodeUnderTest
+from tests.support.pdfs import pdf, text
+
+SCAN = "q 612 0 0 792 0 0 cm /P Do Q\n"
 
 
 def fresh() -> str:
@@ -161,6 +164,25 @@ async def test_base64_content(node: NodeUnderTest) -> None:
     await node.ingest({"id": document_id, "content_base64": content, "filename": "raku.html"})
     hit = (await node.search("Raku fired low"))["hits"][0]
     assert (hit["document_id"], hit["title"], hit["media_type"]) == (document_id, "Raku", "text/html")
+
+
+async def test_pages_without_text_are_reported_in_words(node: NodeUnderTest) -> None:
+    scan = pdf([text(72, 700, "Only this page has words that were typed."), SCAN], picture=bytes(range(64)))
+    document = {"id": fresh(), "filename": "scan.pdf", "content_base64": b64encode(scan).decode()}
+    answer = await node.http.post("/ingest", json={"documents": [document], "wait": True, "ocr": "never"})
+    [receipt] = answer.json()["documents"]
+    assert receipt["report"] == {
+        "pages": 2,
+        "pages_without_text": [2],
+        "ocr_pages": [],
+        "ocr_confidence": None,
+        "warnings": ["No text could be read on page 2. The request asked for no OCR."],
+    }
+    told = (await node.http.get(f"/documents/{document['id']}", params={"collection": "docs"})).json()
+    assert told["report"] == receipt["report"]
+    wrong = await node.http.post("/ingest", json={"documents": [document], "ocr": "sometimes"})
+    assert wrong.status_code == 422
+    assert "ocr" in wrong.json()["error"]["message"]
 
 
 async def test_a_broken_file_fails_alone(node: NodeUnderTest) -> None:

@@ -49,7 +49,7 @@ PAGES = documents.pdf(["The first page tells of apples.", "The second page tells
 
 @pytest_asyncio.fixture(scope="module")
 async def parser() -> AsyncIterator[ProcessParser]:
-    parser = ProcessParser(LIMITS, processes=1)
+    parser = ProcessParser(LIMITS, processes=1, ocr=False)
     await parser.start()
     yield parser
     await parser.close()
@@ -307,7 +307,7 @@ class TestProcesses:
 
     async def test_a_hung_child_is_replaced_in_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(process, "HANG_SECONDS", 1)
-        parser = ProcessParser(LIMITS, processes=1)
+        parser = ProcessParser(LIMITS, processes=1, ocr=False)
         await parser.start()
         try:
             (pid,) = parser.pids
@@ -405,7 +405,7 @@ class TestProcesses:
             await parser.close()
 
     async def test_closing_ends_children_and_documents(self) -> None:
-        parser = ProcessParser(LIMITS, processes=1)
+        parser = ProcessParser(LIMITS, processes=1, ocr=False)
         assert parser.failure
         await parser.start()
         assert parser.failure is None

@@ -39,8 +39,16 @@ def pinned(*locks: str) -> dict[str, set[Version]]:
     return versions
 
 
+def members(group: str) -> list[str]:
+    """Those of the groups that it includes among them."""
+    found: list[str] = []
+    for entry in PYPROJECT["dependency-groups"][group]:
+        found += [entry] if isinstance(entry, str) else members(entry["include-group"])
+    return found
+
+
 def requirements(group: str) -> list[Requirement]:
-    named = PYPROJECT["project"]["dependencies"] + PYPROJECT["dependency-groups"][group]
+    named = PYPROJECT["project"]["dependencies"] + members(group)
     asked = [*map(Requirement, named), *map(Requirement, PLUGIN_PROJECT["dependencies"])]
     return [
         requirement

@@ -89,13 +89,14 @@ def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:
     """Prints what became of the documents, failures one by one. Returns whether all went well."""
     counts: dict[str, int] = {}
     chunks = tokens = truncated = reused = 0
-    failed, left_out = [], []
+    failed, left_out, warned = [], [], []
     for receipt in receipts:
         counts[receipt["status"]] = counts.get(receipt["status"], 0) + 1
         chunks += receipt["chunks"]
         tokens += receipt["tokens"]
         truncated += receipt["truncated_tokens"]
         reused += receipt["reused_chunks"]
+        warned += [(receipt, warning) for warning in receipt.get("report", {}).get("warnings", ())]
         if receipt["error"]:
             failed.append(receipt)
         if receipt["status"] == "duplicate_of":
@@ -104,6 +105,8 @@ def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:
     cut = f", {truncated:,} tokens did not fit the model" if truncated else ""
     kept = f" ({reused:,} of them as they were)" if reused else ""
     console.print(f"{states}: {chunks:,} chunks{kept}, {tokens:,} tokens{cut}")
+    for receipt, warning in warned:
+        console.print(f"  {receipt['id']}: {warning}", markup=False)
     for receipt in left_out:
         console.print(f"  {receipt['id']} was left out: the same bytes as {receipt['duplicate_of']}", markup=False)
     for receipt in failed:

@@ -1,5 +1,7 @@
 """Documents as the catalog has them."""
 
+from app.http.examples.ingest import NO_TEXT, UNREMARKABLE
+
 _KILN = {
     "id": "kiln",
     "collection": "manuals",
@@ -17,6 +19,7 @@ _KILN = {
     "ingested_at": "2026-03-02T08:15:26.002070Z",
     "searchable_at": "2026-03-02T08:15:26.851072Z",
     "error": None,
+    "report": UNREMARKABLE,
 }
 _SCAN = {
     "id": "合同扫描件.pdf",
@@ -34,7 +37,8 @@ _SCAN = {
     "truncated_tokens": 0,
     "ingested_at": "2026-03-02T08:16:40.871203Z",
     "searchable_at": None,
-    "error": {"code": "no_text", "message": "The document was read and holds no text."},
+    "error": {"code": "no_text", "message": NO_TEXT},
+    "report": UNREMARKABLE,
 }
 
 ONE = {"Searchable": _KILN, "处理失败": _SCAN}

@@ -1,5 +1,21 @@
 """Documents on their way in, and jobs."""
 
+UNREMARKABLE = {"pages": 0, "pages_without_text": [], "ocr_pages": [], "ocr_confidence": None, "warnings": []}
+"""The report of a document without pages."""
+NO_TEXT = (
+    "The document holds no text. No text could be read on pages 1 to 3. OCR is turned off here (TANDEM_OCR=never)."
+)
+SCANNED = {
+    "pages": 4,
+    "pages_without_text": [4],
+    "ocr_pages": [2, 3],
+    "ocr_confidence": 0.987,
+    "warnings": [
+        "No text could be read on page 4. OCR found no text there either.",
+        "OCR read pages 2 to 3, with a mean confidence of 98.7%.",
+    ],
+}
+
 REQUESTS = {
     "Text, with metadata": {
         "collection": "manuals",
@@ -82,6 +98,7 @@ JOBS = {
                 "searchable_at": "2026-03-02T08:15:26.851072Z",
                 "duplicate_of": None,
                 "error": None,
+                "report": UNREMARKABLE,
             },
             {
                 "id": "glaze",
@@ -93,6 +110,7 @@ JOBS = {
                 "searchable_at": None,
                 "duplicate_of": None,
                 "error": None,
+                "report": UNREMARKABLE,
             },
         ],
         "next_cursor": None,
@@ -110,6 +128,7 @@ JOBS = {
                 "searchable_at": "2026-03-02T08:16:41.333018Z",
                 "duplicate_of": None,
                 "error": None,
+                "report": SCANNED,
             },
             {
                 "id": "合同扫描件.pdf",
@@ -120,7 +139,8 @@ JOBS = {
                 "reused_chunks": 0,
                 "searchable_at": None,
                 "duplicate_of": None,
-                "error": {"code": "no_text", "message": "The document was read and holds no text."},
+                "error": {"code": "no_text", "message": NO_TEXT},
+                "report": UNREMARKABLE,
             },
         ],
         "next_cursor": None,

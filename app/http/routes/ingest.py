@@ -109,7 +109,9 @@ async def _accept(
     node: Node, body: IngestIn | IngestForm, uploads: Sequence[Upload], idempotency_key: str | None
 ) -> Response:
     chunking = body.chunking.to_chunking() if body.chunking else None
-    job_id, receipts = await node.ingestion.accept(body.collection, uploads, chunking, idempotency_key=idempotency_key)
+    job_id, receipts = await node.ingestion.accept(
+        body.collection, uploads, chunking, ocr=body.ocr, idempotency_key=idempotency_key
+    )
     if body.wait:
         job = await node.ingestion.wait(job_id, timeout_seconds=WAIT_SECONDS)
         return _answer(await describe(node, job), 200)

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import AliasPath, Field, JsonValue
 
+from app.http.schemas.ingest import ReadingOut
 from app.http.schemas.wire import ErrorOut, Wire
 from ingestion.types import DocumentState
 
@@ -34,6 +35,7 @@ class DocumentOut(Wire):
     ingested_at: datetime = Field(description="When the current version was accepted.")
     searchable_at: datetime | None = Field(description="Since when it is searchable; null where it never was.")
     error: ErrorOut | None = Field(description="Why it failed; null where it did not.")
+    report: ReadingOut = Field(description="How the version that search finds was read.")
 
 
 class DocumentsOut(Wire):

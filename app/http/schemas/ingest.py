@@ -21,7 +21,7 @@ from app.http.schemas.wire import (
     WireRequest,
 )
 from ingestion.service import Upload
-from ingestion.types import Job, JobState, Receipt, ReceiptStatus
+from ingestion.types import Job, JobState, OcrMode, Receipt, ReceiptStatus
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -41,6 +41,11 @@ MAX_DOCUMENTS = 100_000
 """The most that TANDEM_MAX_DOCUMENTS can be, likewise."""
 MAX_TITLE_CHARACTERS = 4096
 """Longer ones than a chunk can be stored with are cut."""
+
+OCR = (
+    "Pages that OCR reads: those without text of their own (`auto`), none (`never`), every one (`always`); "
+    "default: the node's."
+)
 
 
 class DocumentIn(WireRequest):
@@ -92,6 +97,7 @@ class IngestIn(WireRequest):
     )
     wait: bool = Field(False, description="Answer when the job has ended.")
     chunking: ChunkingIn | None = Field(None, description="For these documents; default: the collection's.")
+    ocr: OcrMode | None = Field(None, description=OCR)
 
     def uploads(self) -> list[Upload]:
         return [document.to_upload() for document in self.documents]
@@ -105,6 +111,17 @@ class IngestForm(WireRequest):
     partition: Id = Field("", description="Tenant or team; searches can be limited to one.")
     wait: bool = Field(False, description="Answer when the job has ended.")
     chunking: ChunkingIn | None = Field(None, description="For these files; default: the collection's.")
+    ocr: OcrMode | None = Field(None, description=OCR)
+
+
+class ReadingOut(Wire):
+    """Made from a ReadingReport."""
+
+    pages: int = Field(description="Of the document; 0 where it has none.")
+    pages_without_text: list[int] = Field(description="Numbers of pages of which nothing could be read.")
+    ocr_pages: list[int] = Field(description="Numbers of pages that OCR read.")
+    ocr_confidence: float | None = Field(description="Mean confidence of OCR on these pages, 0 to 1.")
+    warnings: list[str] = Field(description="In words: what was not read, or perhaps wrongly.")
 
 
 class ReceiptOut(Wire):
@@ -123,6 +140,7 @@ class ReceiptOut(Wire):
         description="Another document with the same bytes. With status `duplicate_of` this one was left out."
     )
     error: ErrorOut | None = Field(description="Why it failed; null where it did not.")
+    report: ReadingOut = Field(description="How it was read.")
 
 
 class AcceptedDocument(Wire):

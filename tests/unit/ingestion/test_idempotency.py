@@ -57,3 +57,9 @@ def test_what_is_found_out_does_not_count() -> None:
     assert request_digest([replace(DOCUMENT, media_type="text/markdown", chunking=Chunking(64, 8))], None) == (
         request_digest([DOCUMENT], None)
     )
+
+
+def test_ocr_counts_where_the_request_names_it() -> None:
+    digests = {request_digest([DOCUMENT], None, mode) for mode in (None, "auto", "never", "always")}
+    assert len(digests) == 4
+    assert request_digest([replace(DOCUMENT, ocr="never")], None) == request_digest([DOCUMENT], None)

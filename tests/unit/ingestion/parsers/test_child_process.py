@@ -10,10 +10,17 @@ import pytest
 from ingestion.errors import NoText
 from ingestion.parsers.child_process import Answer, Child, Garbage, ParserLimits, Request
 from ingestion.pipeline.document_chunks import ChunkingPlan
-from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Page, ParsedDocument
+from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Page, ParsedDocument, ReadingReport
 from retrieval.engines.fake import word_tokenizer
 
-GOOD = {"title": "T", "pages": [[1, 0]], "layout": None, "size": 4, "peak_bytes": 7}
+REPORT = {
+    "pages": 2,
+    "pages_without_text": [2],
+    "ocr_pages": [1],
+    "ocr_confidence": 0.9,
+    "warnings": ["No text could be read on page 2."],
+}
+GOOD = {"title": "T", "pages": [[1, 0]], "layout": None, "report": REPORT, "size": 4, "peak_bytes": 7}
 
 
 class Pipe:
@@ -58,7 +65,12 @@ async def test_a_good_answer() -> None:
     layout = {"title": "U", "spans": [[0, 4, 1]]}
     answer = await ask(frame(GOOD | {"layout": layout}, b"text"))
     chunked = ChunkLayout("U", (ChunkSpan(0, 4, 1),))
-    assert answer == Answer(ParsedDocument("text", "text/html", "T", (Page(1, 0),), chunked), 7)
+    report = ReadingReport(2, (2,), (1,), 0.9, ("No text could be read on page 2.",))
+    assert answer == Answer(ParsedDocument("text", "text/html", "T", (Page(1, 0),), chunked, report), 7)
+
+
+async def test_a_document_that_needs_ocr() -> None:
+    assert await ask(frame({"ocr_needed": True, "size": 0, "peak_bytes": 7})) == Answer(None, 7)
 
 
 async def test_a_refusal() -> None:
@@ -88,6 +100,12 @@ async def test_a_refusal() -> None:
         frame(GOOD | {"title": "\ud800"}, b"text"),
         frame(GOOD | {"pages": [[1, 5]]}, b"text"),
         frame(GOOD | {"pages": [1]}, b"text"),
+        frame(GOOD | {"report": None}, b"text"),
+        frame(GOOD | {"report": REPORT | {"pages": -1}}, b"text"),
+        frame(GOOD | {"report": REPORT | {"ocr_pages": ["1"]}}, b"text"),
+        frame(GOOD | {"report": REPORT | {"ocr_confidence": 1.5}}, b"text"),
+        frame(GOOD | {"report": REPORT | {"ocr_confidence": "high"}}, b"text"),
+        frame(GOOD | {"report": REPORT | {"warnings": [5]}}, b"text"),
         frame(GOOD | {"layout": [1]}, b"text"),
         frame(GOOD | {"layout": {"title": "", "spans": [[0, 5, 1]]}}, b"text"),
         frame(GOOD | {"layout": {"title": "", "spans": [[2, 2, 1]]}}, b"text"),

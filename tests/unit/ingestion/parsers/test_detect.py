@@ -74,6 +74,7 @@ def test_markup_that_is_declared_as_text_stays_text() -> None:
         (PDF, None, "text/plain"),
         (b"only text", "report.docx", None),
         (b"only text", None, "image/png"),
+        (PNG, "a.jpg", None),
         (b"only text", "a.zip", None),
     ],
 )
@@ -103,7 +104,8 @@ def test_usual_pairs_are_tolerated(data: bytes, filename: str | None, declared: 
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        (PNG, "image/png"),
+        (b"GIF89a" + bytes(100), "image/gif"),
+        (b"\0\0\0\x18ftypmp42" + bytes(100), "video/mp4"),
         (documents.archive({"a.txt": "text"}), "application/zip"),
         (documents.archive({"inner.docx": DOCX}), "application/zip"),
         (DOCX[: len(DOCX) // 2], "application/zip"),
@@ -129,3 +131,21 @@ def test_an_archive_that_claims_millions_of_entries_is_refused() -> None:
 def test_zero_bytes_are_empty() -> None:
     with pytest.raises(EmptyText):
         detect(b"", filename="a.pdf", declared="application/pdf")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (PNG, types.PNG),
+        (b"\xff\xd8\xff\xe0" + bytes(100), types.JPEG),
+        (b"RIFF\0\0\0\0WEBPVP8 " + bytes(100), types.WEBP),
+        (b"II*\0" + bytes(100), types.TIFF),
+        (b"MM\0*" + bytes(100), types.TIFF),
+        (b"BM\x9a\0\0\0" + bytes(100), types.BMP),
+        (b"\0\0\0\x18ftypheic" + bytes(100), types.HEIC),
+        (b"\0\0\0\x18ftypmif1" + bytes(100), types.HEIC),
+    ],
+)
+def test_pictures(data: bytes, expected: str) -> None:
+    assert detect(data, filename=None, declared=None) == expected
+    assert expected in types.PICTURES

@@ -12,17 +12,19 @@ from ingestion.errors import ParseFailed, ParseLimit, ParserBusy, ParserUnavaila
 from ingestion.parsers import process
 from ingestion.parsers.child_process import Answer, Garbage, ParserLimits, Request
 from ingestion.parsers.detect import PDF
+from ingestion.parsers.ocr_state import OcrState
 from ingestion.parsers.process import ProcessParser
-from ingestion.types import ParsedDocument
+from ingestion.types import OcrMode, ParsedDocument
 
-LONG, OTHER_LONG, SHORT = b"%PDF long", b"%PDF other", b"%PDF short"
+LONG, OTHER_LONG, SHORT, SCAN = b"%PDF long", b"%PDF other", b"%PDF short", b"%PDF scan"
 Reading = Callable[["FakeChild", Request], Any]
 
 
 class FakeChild:
     """Answers at once, but for long documents, which wait until `finish` is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ocr: bool = False) -> None:
+        self.ocr = ocr
         self.documents = 0
         self.ended = False
         self.reading: bytes | None = None
@@ -32,17 +34,23 @@ class FakeChild:
         self.fail: Exception | None = None
         self.silent = False
         self.computing = False
+        self.start_error: Exception | None = None
+        self.state: OcrState | None = None
 
-    async def ready(self) -> None: ...
+    async def ready(self) -> None:
+        if self.start_error:
+            raise self.start_error
 
     async def ask(self, request: Request) -> Answer:
-        self.reading = request.data
+        self.reading, self.state = request.data, request.ocr_state
         if self.fail:
             raise self.fail
         if self.silent or request.data in (LONG, OTHER_LONG):
             await self.finish.wait()
         if self.ended:
             raise asyncio.IncompleteReadError(b"", 4)
+        if request.data == SCAN and request.ocr_state == "ready" and not self.ocr:
+            return Answer(None, 0)
         return Answer(ParsedDocument(request.data.decode(), request.media_type), 0)
 
     def silence(self) -> None:
@@ -71,11 +79,11 @@ class Machine:
         self.refuse: Exception | None = None
         self.prepare: Callable[[FakeChild], None] = lambda child: None
 
-    async def spawn(self, limits: ParserLimits) -> FakeChild:
+    async def spawn(self, limits: ParserLimits, *, ocr: bool = False) -> FakeChild:
         del limits
         if self.refuse:
             raise self.refuse
-        self.children.append(FakeChild())
+        self.children.append(FakeChild(ocr=ocr))
         self.prepare(self.children[-1])
         return self.children[-1]
 
@@ -220,3 +228,62 @@ async def test_a_document_that_computes_all_the_time_is_over_its_limit(machine: 
     parser = await started(ParserLimits(seconds=0.001))
     with pytest.raises(ParseLimit, match="seconds of processor time"):
         await parser.parse(LONG, PDF)
+
+
+class TestOcr:
+    @pytest.fixture(autouse=True)
+    def installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(process, "is_installed", lambda: True)
+
+    async def test_what_needs_ocr_goes_to_a_child_of_its_own_that_is_kept(self, machine: Machine) -> None:
+        parser = await started()
+        assert [child.ocr for child in machine.children] == [False]
+        for _ in range(2):
+            assert (await parser.parse(SCAN, PDF)).text == SCAN.decode()
+        assert [child.ocr for child in machine.children] == [False, True]
+        assert [child.documents for child in machine.children] == [0, 0]
+        assert (await parser.parse(SHORT, PDF)).text == SHORT.decode()
+        assert machine.children[0].reading == SHORT
+
+    @pytest.mark.parametrize(
+        ("media_type", "mode", "first"),
+        [
+            ("image/png", "auto", True),
+            ("image/png", "never", False),
+            (PDF, "auto", False),
+            (PDF, "always", True),
+            ("text/html", "always", False),
+        ],
+    )
+    async def test_what_surely_needs_ocr_is_not_read_without_it_first(
+        self, machine: Machine, media_type: str, mode: OcrMode, first: bool
+    ) -> None:
+        parser = await started()
+        await parser.parse(SHORT, media_type, ocr=mode)
+        assert len(machine.children) == 1 + first
+        assert machine.children[-1].reading == SHORT
+
+    async def test_where_ocr_does_not_start_the_document_is_read_without_it(self, machine: Machine) -> None:
+        parser = await started()
+
+        def refuse(child: FakeChild) -> None:
+            if child.ocr:
+                child.start_error = asyncio.IncompleteReadError(b"", 4)
+
+        machine.prepare = refuse
+        assert (await parser.parse(SCAN, PDF)).text == SCAN.decode()
+        assert machine.children[0].state == "broken"
+
+    async def test_a_node_without_ocr_says_so_to_the_child(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parser = ProcessParser(processes=1, ocr=False)
+        await parser.start()
+        assert (await parser.parse(SCAN, PDF)).text == SCAN.decode()
+        assert machine.children[0].state == "off"
+        monkeypatch.setattr(process, "is_installed", lambda: False)
+        parser = ProcessParser(processes=1)
+        await parser.start()
+        assert (await parser.parse(SCAN, PDF, ocr="always")).text == SCAN.decode()
+        assert machine.children[-1].state == "not_installed"
+        assert not any(child.ocr for child in machine.children)

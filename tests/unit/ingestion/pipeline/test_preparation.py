@@ -13,7 +13,7 @@ from ingestion.parsers.detect import PDF, TEXT
 from ingestion.pipeline import preparation
 from ingestion.pipeline.document_chunks import ChunkingPlan, layout
 from ingestion.pipeline.preparation import Preparation, Prepared, Turn
-from ingestion.types import Claim, Document, DocumentRecord, ParsedDocument, WorkerId
+from ingestion.types import Claim, Document, DocumentRecord, OcrMode, ParsedDocument, WorkerId
 from retrieval.engines.fake import FakeEmbedder
 from retrieval.types import DocumentId
 
@@ -52,8 +52,12 @@ class FakeParser:
         self.finish = asyncio.Event()
         self.begun: list[str] = []
         self.killed: list[str] = []
+        self.ocr: list[OcrMode] = []
 
-    async def parse(self, data: bytes, media_type: str, plan: ChunkingPlan | None = None) -> ParsedDocument:
+    async def parse(
+        self, data: bytes, media_type: str, plan: ChunkingPlan | None = None, *, ocr: OcrMode = "auto"
+    ) -> ParsedDocument:
+        self.ocr.append(ocr)
         name = data.decode()
         self.begun.append(name)
         try:

@@ -1,0 +1,263 @@
+"""The characters of a PDF page with their places, as PDFium finds them."""
+
+import ctypes
+import math
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import pypdfium2.raw as pdfium_c
+
+_LINE_HYPHENS = (0x2, 0xFFFE)
+"""What PDFium makes of a hyphen at the end of a line."""
+_LIGATURE_LETTERS = frozenset("filtsjæœ")
+_BOLD_WEIGHT = 600
+_BOLD_NAME = re.compile(r"bold|black|heavy|demi", re.IGNORECASE)
+_FORCE_BOLD = 1 << 18
+_PRESENTATION_FORMS = (("\ufb00", "\ufdff"), ("\ufe70", "\ufeff"))
+_FIRST_FORM = "\ufb00"
+_TILE = 8.0
+"""Points. Half of it is the most that overprinted characters are apart."""
+_MAX_PLAUSIBLE = 3.0
+"""An em and the box of its characters differ by no more than this factor; otherwise the box is believed."""
+
+
+@dataclass(slots=True)
+class Char:
+    """One character. Places in points, from the left and from the top of the page as it is read."""
+
+    text: str
+    x0: float
+    top: float
+    x1: float
+    bottom: float
+    baseline: float
+    size: float
+    """The em, in points."""
+    bold: bool
+    spaced: bool = False
+    """A space stands before it."""
+    glyph: int = -1
+    """Characters of one ligature share it; -1: of its own."""
+    raised: bool = False
+    """A superscript."""
+
+    @property
+    def middle(self) -> float:
+        return (self.top + self.bottom) / 2
+
+    @property
+    def center(self) -> float:
+        return (self.x0 + self.x1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class PageCharacters:
+    directions: tuple[tuple[Char, ...], ...]
+    """Those that are read in the same direction together, turned upright; the direction of the most comes first. In the
+    order in which the page draws them."""
+    angles: tuple[int, ...]
+    """In which direction each of them runs: degrees counterclockwise, multiples of 90."""
+    oblique: str
+    """What runs neither along nor across the page, as PDFium orders it."""
+    total: int
+    """Characters that are not white space, whether they could be read or not."""
+    unreadable: int
+    """Those of them of which the font does not say what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """What the characters of one text object have in common."""
+
+    angle: int
+    """Degrees against the horizontal, counterclockwise."""
+    size: float
+    bold: bool
+    mapped: bool
+    """Whether the font says which characters its codes are."""
+
+
+# As numbers these are compared in no time, where PDFium's pointers are objects that are made for every character.
+_text_object = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)(
+    ctypes.cast(pdfium_c.FPDFText_GetTextObject, ctypes.c_void_p).value or 0
+)
+
+_font = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
+    ctypes.cast(pdfium_c.FPDFTextObj_GetFont, ctypes.c_void_p).value or 0
+)
+
+
+def read_characters(page: pdfium_c.FPDF_TEXTPAGE) -> PageCharacters:
+    """`page` is PDFium's handle of the page's text."""
+    # A page has thousands of characters: what is called for each is looked up once.
+    unicode_of, box_of, origin_of = (
+        pdfium_c.FPDFText_GetUnicode,
+        pdfium_c.FPDFText_GetLooseCharBox,
+        pdfium_c.FPDFText_GetCharOrigin,
+    )
+    styles = _Styles(page)
+    by_angle: dict[int, list[Char]] = defaultdict(list)
+    oblique: list[str] = []
+    total = unreadable = 0
+    box, x, y = pdfium_c.FS_RECTF(), ctypes.c_double(), ctypes.c_double()
+    address = ctypes.cast(page, ctypes.c_void_p)
+    object_before, style = None, _Style(0, 1, False, True)
+    high = ""
+    spaced = False
+    before: Char | None = None
+    for index in range(pdfium_c.FPDFText_CountChars(page)):
+        code = unicode_of(page, index)
+        if code in (0x20, 0x0A, 0x0D) and pdfium_c.FPDFText_IsGenerated(page, index) == 1:
+            spaced = spaced or code != 0x20  # how wide a gap is a space is decided later
+            continue
+        if 0xD800 <= code < 0xDC00:
+            high = chr(code)
+            continue
+        text = "-" if code in _LINE_HYPHENS else chr(code)
+        if high:
+            text, high = (high + text).encode("utf-16", "surrogatepass").decode("utf-16", "replace"), ""
+        if text.isspace():
+            spaced = True
+            continue
+        total += 1
+        handle = _text_object(address, index)
+        if handle != object_before:
+            object_before, style = handle, styles.at(handle, index)
+            origin_of(page, index, x, y)  # its characters stand on one baseline
+        if not style.mapped or is_improbable(text):
+            unreadable += 1
+            if not text.isprintable():
+                continue
+        if style.angle % 90:
+            oblique.append(f" {text}" if spaced else text)
+        else:
+            box_of(page, index, box)
+            char = _upright(text, style, box, x.value, y.value)
+            char.spaced = spaced
+            if before and text in _LIGATURE_LETTERS and before.x0 == char.x0 and before.x1 == char.x1:
+                char.glyph = before.glyph = before.glyph if before.glyph >= 0 else index
+            before = char
+            by_angle[style.angle].append(char)
+        spaced = False
+    angles = sorted(by_angle, key=lambda angle: -len(by_angle[angle]))
+    return PageCharacters(
+        tuple(tuple(_without_overprint(by_angle[angle])) for angle in angles),
+        tuple(angles),
+        " ".join("".join(oblique).split()),
+        total,
+        unreadable,
+    )
+
+
+@cache
+def is_improbable(text: str) -> bool:
+    """Whether it is nothing that anybody writes: a replacement, private, unassigned or control character."""
+    return text == "\ufffd" or (not text.isspace() and unicodedata.category(text[0]) in ("Co", "Cn", "Cc", "Cs"))
+
+
+class _Styles:
+    """Of the text objects of a page."""
+
+    def __init__(self, page: pdfium_c.FPDF_TEXTPAGE) -> None:
+        self._page = page
+        self._matrix = pdfium_c.FS_MATRIX()
+        self._styles: dict[tuple[float, ...], _Style] = {}
+        self._bold: dict[int | None, bool] = {}
+
+    def at(self, handle: int | None, index: int) -> _Style:
+        """`index` is that of a character of the text object `handle`."""
+        page = self._page
+        matrix = self._matrix
+        pdfium_c.FPDFText_GetMatrix(page, index, matrix)
+        font = _font(handle) if handle else None
+        size = pdfium_c.FPDFText_GetFontSize(page, index)
+        mapped = pdfium_c.FPDFText_HasUnicodeMapError(page, index) != 1
+        key = (matrix.a, matrix.b, matrix.c, matrix.d, size, font or 0, mapped)
+        style = self._styles.get(key)
+        if style is None:
+            if font not in self._bold:
+                self._bold[font] = _is_bold(page, index)
+            style = self._styles[key] = _style(page, index, matrix, size, self._bold[font], mapped)
+        return style
+
+
+def _style(
+    page: pdfium_c.FPDF_TEXTPAGE, index: int, matrix: pdfium_c.FS_MATRIX, size: float, bold: bool, mapped: bool
+) -> _Style:
+    box = pdfium_c.FS_RECTF()
+    angle = round(math.degrees(math.atan2(matrix.b, matrix.a)))
+    nearest = round(angle / 90) * 90
+    size *= math.hypot(matrix.c, matrix.d)
+    pdfium_c.FPDFText_GetLooseCharBox(page, index, box)
+    height = abs(box.right - box.left if nearest % 180 else box.top - box.bottom)
+    if height and not height / _MAX_PLAUSIBLE < size < height * _MAX_PLAUSIBLE:
+        size = height  # Type 3 fonts have units of their own
+    return _Style((nearest if abs(angle - nearest) <= 3 else angle) % 360, max(round(size, 1), 0.1), bold, mapped)
+
+
+def _is_bold(page: pdfium_c.FPDF_TEXTPAGE, index: int) -> bool:
+    flags, name = ctypes.c_int(), ctypes.create_string_buffer(128)
+    pdfium_c.FPDFText_GetFontInfo(page, index, name, len(name), flags)
+    return (
+        pdfium_c.FPDFText_GetFontWeight(page, index) >= _BOLD_WEIGHT
+        or bool(flags.value & _FORCE_BOLD)
+        or bool(_BOLD_NAME.search(name.value.decode("utf-8", "replace")))
+    )
+
+
+def _upright(text: str, style: _Style, box: pdfium_c.FS_RECTF, x: float, y: float) -> Char:
+    """Turns a character so that it stands upright, from the top downwards."""
+    left, right, low, high = box.left, box.right, box.bottom, box.top
+    if style.angle == 90:
+        left, right, low, high, y = low, high, -right, -left, -x
+    elif style.angle == 180:
+        left, right, low, high, y = -right, -left, -high, -low, -y
+    elif style.angle == 270:
+        left, right, low, high, y = -high, -low, left, right, x
+    if text >= _FIRST_FORM and any(first <= text[0] <= last for first, last in _PRESENTATION_FORMS):
+        text = unicodedata.normalize("NFKC", text)
+    # Boxes of fonts without metrics are empty.
+    right = right if right > left else left + 0.01
+    low = low if low < high else high - 0.01
+    return Char(text, left, -high, right, -low, round(-y, 1), style.size, style.bold)
+
+
+def _without_overprint(chars: Iterable[Char]) -> list[Char]:
+    """Each once: bold is often feigned by drawing a character again, a hair's breadth away."""
+    chars = list(chars)
+    # Where it is done, some of the pairs share a tile; mostly it is not.
+    single = [char for char in chars if char.glyph < 0]
+    if len({(char.text, int(char.x0 / _TILE * 4), int(char.top / _TILE * 4)) for char in single}) == len(single):
+        return chars
+    seen: dict[tuple[str, int, int], list[Char]] = defaultdict(list)
+    kept: list[Char] = []
+    for char in chars:
+        text, x, y = char.text, char.x0 / _TILE, char.top / _TILE
+        # What is near lies in one of the four tiles around it.
+        left, top = int(x - 0.5), int(y - 0.5)
+        if any(
+            near and _is_drawn(char, near)
+            for near in (
+                seen.get((text, left, top)),
+                seen.get((text, left + 1, top)),
+                seen.get((text, left, top + 1)),
+                seen.get((text, left + 1, top + 1)),
+            )
+        ):
+            continue
+        seen[text, int(x), int(y)].append(char)
+        kept.append(char)
+    return kept
+
+
+def _is_drawn(char: Char, near: Iterable[Char]) -> bool:
+    # Letters of one word are farther apart than this: a letter is no narrower than a fifth of an em.
+    across, along = min(0.4 * (char.x1 - char.x0), 0.3 * char.size), 0.2 * char.size
+    return any(
+        abs(other.x0 - char.x0) < across and abs(other.top - char.top) < along and not other.glyph == char.glyph >= 0
+        for other in near
+    )

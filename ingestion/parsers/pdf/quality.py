@@ -1,0 +1,30 @@
+"""Whether what a page's characters say can be used, or the page has to be looked at (pure)."""
+
+from dataclasses import dataclass
+
+_MAX_UNREADABLE = 0.15
+"""Share of a page's characters of which its fonts do not say what they are; with more of them it is not readable."""
+_FEW = 40
+"""Characters. Fewer on a page that is mostly a picture are a stamp or a page number on a scan."""
+_PICTURE_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuality:
+    characters: int
+    """Without white space."""
+    unreadable: int
+    picture_share: float
+    """Of the page's area."""
+    empty: bool
+    """Nothing is drawn on it."""
+
+    @property
+    def garbled(self) -> bool:
+        return self.unreadable > _MAX_UNREADABLE * self.characters
+
+    @property
+    def usable(self) -> bool:
+        """Whether the text of the page is what a reader sees on it."""
+        scanned = self.characters < _FEW and self.picture_share >= _PICTURE_SHARE
+        return self.characters > 0 and not self.garbled and not scanned
