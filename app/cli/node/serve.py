@@ -13,6 +13,7 @@ from app.http.server.run import Server, connections_of, server_config
 from app.http.telemetry import configure_logging
 from app.main import create_app
 from app.node import descriptors
+from app.node.allocator import give_large_blocks_back
 from app.node.last_resort import end_after
 from app.node.private_files import keep_files_private, warn_if_readable
 from app.settings import Settings
@@ -38,6 +39,7 @@ def serve(settings: Settings) -> int:
     _require_keys(settings)
     configure_logging(settings.log_level, as_json=settings.log_json)
     sys.setswitchinterval(SWITCH_SECONDS)
+    give_large_blocks_back()
     keep_files_private()
     _prepare(settings.data_dir)
     check_memory(settings, build_profile(settings))

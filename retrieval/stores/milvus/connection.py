@@ -17,10 +17,10 @@ from retrieval.stores.milvus.errors import is_away, translated
 _log = structlog.get_logger()
 
 _CONNECT_TIMEOUT_S = 2.0
-_PROBE_TIMEOUT_S = 5.0
+_PROBE_TIMEOUT_S = 3.0
 _PROBE_EVERY_S = 2.0
 _PROBES_MISSED = 3
-"""A server that is busy may miss a probe; one that misses this many in a row counts as away."""
+"""A server that is busy may miss a probe; one that misses this many in a row, some 15 seconds, counts as away."""
 _THREADS = 8
 _GRACE_S = 5.0
 """What a call may take beyond its own timeout: a thread, a connection that is made again."""
