@@ -9,7 +9,7 @@ AT_ONCE = 8
 """Blobs that are deleted side by side. They are held in memory meanwhile."""
 
 
-class Originals:
+class BlobCollector:
     def __init__(self, catalog: Catalog, blobs: BlobStore) -> None:
         self._catalog = catalog
         self._blobs = blobs

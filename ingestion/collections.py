@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 
-from ingestion.blob_gc import Originals
+from ingestion.blob_gc import BlobCollector
 from ingestion.disk_reserve import DiskReserve
 from ingestion.ports import Catalog
 from ingestion.types import Chunking, Collection, DocumentRecord, Duplicates
@@ -22,11 +22,11 @@ RECENT_COLLECTIONS = 1000
 
 class CollectionService:
     def __init__(
-        self, catalog: Catalog, store: VectorStore, originals: Originals, reserve: DiskReserve | None = None
+        self, catalog: Catalog, store: VectorStore, collector: BlobCollector, reserve: DiskReserve | None = None
     ) -> None:
         self._catalog = catalog
         self._store = store
-        self._originals = originals
+        self._collector = collector
         self._reserve = reserve or DiskReserve()
         self._recent: dict[str, tuple[float, Collection]] = {}
 
@@ -132,7 +132,7 @@ class CollectionService:
         hashes = {record.document.sha256 async for record in self._records(name)}
         await self._catalog.remove_collection(name)
         self.forget(name)
-        await self._originals.retire(hashes)
+        await self._collector.retire(hashes)
 
     def forget(self, name: str) -> None:
         """The next search asks the catalog."""

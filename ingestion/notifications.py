@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Changes:
+class Notifications:
     """Wakes all waiters at once. What other processes do is not heard here: waiters have to look by themselves, too."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from retrieval.types import StoreName
 MEASURE = "nDCG@10"
 DEPTH = 10
 CANDIDATES = 50
-HITS_ASKED = 50
+HITS_REQUESTED = 50
 """Several chunks of one document count as one answer, so more hits are asked for than documents are judged."""
 
 Side = tuple[StoreName, Embedder]
@@ -72,7 +72,7 @@ class Quality:
             query = SearchQuery(
                 question.query,
                 mode="dense",
-                top_k=HITS_ASKED,
+                top_k=HITS_REQUESTED,
                 candidates=CANDIDATES,
                 reranking=Reranking(any_language=True) if rerank else None,
             )

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ingestion.errors import Overloaded
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.ports import Catalog
 
 
-class QueueBound:
+class QueueLimit:
     """At most `bound` documents wait or are being processed. Those that this process is taking in count as well, from
     before their originals are written; what other processes accept counts once it is committed."""
 
@@ -20,7 +20,7 @@ class QueueBound:
         """Of those arriving: in a transaction, which the catalog's count may show already or not yet."""
         self._entered = 0
         """All whose transaction has ended."""
-        self._changes = Changes()
+        self._notifications = Notifications()
 
     @asynccontextmanager
     async def arriving(self, documents: int) -> AsyncIterator[None]:
@@ -40,11 +40,11 @@ class QueueBound:
         finally:
             self._entering -= documents
             self._entered += documents
-            self._changes.announce()
+            self._notifications.announce()
 
     async def _reserve(self, documents: int) -> None:
         while True:
-            change = self._changes.upcoming
+            change = self._notifications.upcoming
             entered_before = self._entered
             waiting = await self._catalog.queue_depth()
             taken = waiting + self._arriving - self._entering

@@ -130,10 +130,10 @@ class Reembedding:
             await work
         except TandemError as error:
             log.warning("re-embedding failed", collection=name, code=error.code, reason=error.message)
-            self._tell(name, phase="failed", message=error.message)
+            self._update(name, phase="failed", message=error.message)
 
-    def _tell(self, name: str, **changes: object) -> None:
-        self._status[name] = replace(self._status[name], **changes)  # type: ignore[arg-type]
+    def _update(self, name: str, **fields: object) -> None:
+        self._status[name] = replace(self._status[name], **fields)  # type: ignore[arg-type]
 
     async def _reembed(self, name: str, plan: Plan) -> None:
         await self._shadow(name, plan)
@@ -148,17 +148,17 @@ class Reembedding:
             except Unavailable as error:
                 log.warning("re-embedding waits", collection=name, code=error.code, reason=error.message)
                 await asyncio.sleep(RETRY_SECONDS)
-        self._tell(
+        self._update(
             name, phase="refused", message="Documents kept changing faster than they could be copied: try again."
         )
 
     async def _round(self, name: str, plan: Plan) -> bool:
         """Whether it is over."""
-        self._tell(name, phase="filling")
+        self._update(name, phase="filling")
         lost = await self._fill(name, plan)
         if lost:
             shown = ", ".join(repr(str(id_)) for id_ in lost[:5])
-            self._tell(
+            self._update(
                 name,
                 phase="refused",
                 failed=len(lost),
@@ -172,7 +172,7 @@ class Reembedding:
         current = await self._catalog.collection(name)
         self._collections.forget(name)
         await self._store.point_alias(name, current.store_name)
-        self._tell(
+        self._update(
             name,
             phase="flipped",
             message=f"Collection {name!r} has changed over to vectors of {current.fingerprint.model}, chunks of up to "
@@ -219,19 +219,19 @@ class Reembedding:
             jobs.append(job_id)
             total += len(page)
         self._ingestion.wake()
-        await self._remove_strangers(name)
-        self._tell(name, documents=total, done=0)
+        await self._remove_unlisted_chunks(name)
+        self._update(name, documents=total, done=0)
         lost: list[str] = []
         done = 0
         for job_id in jobs:
             async for job in self._ingestion.watch(job_id):
-                self._tell(name, done=done + job.progress.done)
+                self._update(name, done=done + job.progress.done)
             done += job.progress.done
             if job.progress.failed:
                 lost += await self._lost(name, job_id)
         return lost
 
-    async def _remove_strangers(self, name: str) -> None:
+    async def _remove_unlisted_chunks(self, name: str) -> None:
         """Documents that were deleted from the collection since they were copied."""
         async for page in self._pages(shadow_of(name)):
             ids = [record.document.id for record in page]
@@ -255,16 +255,16 @@ class Reembedding:
         ]
 
     async def _passes(self, name: str, plan: Plan) -> bool:
-        self._tell(name, phase="measuring")
+        self._update(name, phase="measuring")
         golden = await self._catalog.golden_queries(name) if plan.golden is None else plan.golden
         current, other = await self._catalog.collection(name), await self._catalog.collection(shadow_of(name))
         before = self._embedders.for_collection(name, current.fingerprint)
         verdict = await self._quality.compare(
             golden, (current.store_name, before), (other.store_name, plan.embedder), plan.tolerance
         )
-        self._tell(name, verdict=verdict)
+        self._update(name, verdict=verdict)
         if not verdict.passed:
-            self._tell(name, phase="refused", message=verdict.message)
+            self._update(name, phase="refused", message=verdict.message)
         return verdict.passed
 
     async def _pages(self, name: str) -> AsyncIterator[Sequence[DocumentRecord]]:

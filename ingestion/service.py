@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import uuid4
 
-from ingestion.blob_gc import Originals
+from ingestion.blob_gc import BlobCollector
 from ingestion.disk_reserve import DiskReserve
 from ingestion.errors import BlobMissing, DocumentBusy, DocumentNotFound, IdempotencyConflict, TooLarge
 from ingestion.idempotency import request_digest
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
-from ingestion.queue_limit import QueueBound
+from ingestion.queue_limit import QueueLimit
 from ingestion.types import (
     Chunking,
     Collection,
@@ -72,23 +72,23 @@ class IngestionService:
         self,
         catalog: Catalog,
         blobs: BlobStore,
-        originals: Originals,
+        collector: BlobCollector,
         store: VectorStore,
         *,
         limits: Limits,
-        work_arrived: Changes,
-        changes: Changes,
+        work_arrived: Notifications,
+        notifications: Notifications,
         reserve: DiskReserve | None = None,
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
-        self._originals = originals
+        self._collector = collector
         self._store = store
         self._limits = limits
         self._reserve = reserve or DiskReserve()
-        self._queue = QueueBound(catalog, limits.queued)
+        self._queue = QueueLimit(catalog, limits.queued)
         self._work_arrived = work_arrived
-        self._changes = changes
+        self._notifications = notifications
         self._worker = WorkerId(f"delete-{uuid4().hex[:12]}")
 
     async def accept(
@@ -136,11 +136,11 @@ class IngestionService:
                 async with self._queue.entering(len(uploads)):
                     receipts = await self._catalog.accept(job_id, collection.name, documents, key=key)
             except IdempotencyConflict:
-                await self._originals.retire(blobs)
+                await self._collector.retire(blobs)
                 raise
         if receipts[0].job_id != job_id:
             # The earlier request brought its originals; since then documents may have been replaced or deleted.
-            await self._originals.retire(blobs)
+            await self._collector.retire(blobs)
             return receipts[0].job_id, receipts
         # A delete of the last other owner may have retired a blob between the first write and the commit.
         gone = await self._blobs.absent(blobs)
@@ -155,7 +155,7 @@ class IngestionService:
     async def cancel(self, job_id: JobId) -> Job:
         """Stops what the job has not finished, and returns it as it then is. Raises JobNotFound."""
         job = await self._catalog.cancel_job(job_id)
-        self._changes.announce()
+        self._notifications.announce()
         self._work_arrived.announce()  # what the store holds a part of, a worker takes back
         return job
 
@@ -175,12 +175,12 @@ class IngestionService:
     async def watch(self, job_id: JobId, *, leaving: Callable[[], bool] = lambda: False) -> AsyncGenerator[Job, None]:
         """The job as it is now, then after each change, until it has ended; sooner, within WATCH_SECONDS, where the
         caller is `leaving`. Raises JobNotFound."""
-        told: Job | None = None
+        reported: Job | None = None
         while True:
-            change = self._changes.upcoming
+            change = self._notifications.upcoming
             job = await self._catalog.job(job_id)
-            if job != told:
-                told = job
+            if job != reported:
+                reported = job
                 yield job
             if job.ended:
                 return
@@ -228,7 +228,7 @@ class IngestionService:
                 f"Document {document_id!r} was written again while it was being deleted. Delete it once more.",
                 chunks_left=left,
             )
-        await self._originals.retire([claim.record.document.sha256])
+        await self._collector.retire([claim.record.document.sha256])
 
     def _check(
         self, collection: Collection, uploads: Sequence[Upload], chunking: Chunking, ocr: OcrMode

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from ingestion.blob_gc import Originals
+from ingestion.blob_gc import BlobCollector
 from ingestion.collections import is_internal
 from ingestion.errors import DocumentNotFound, TooLarge
 from ingestion.parsers.detect import detect
@@ -49,14 +49,14 @@ class FileService:
         self,
         catalog: Catalog,
         blobs: BlobStore,
-        originals: Originals,
+        collector: BlobCollector,
         ingestion: IngestionService,
         *,
         max_bytes: int,
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
-        self._originals = originals
+        self._collector = collector
         self._ingestion = ingestion
         self._max_bytes = max_bytes
 
@@ -136,7 +136,7 @@ class FileService:
         for collection, record in found:
             await self._ingestion.delete(collection.name, record.document.id)
         if known:
-            await self._originals.retire([known.sha256])
+            await self._collector.retire([known.sha256])
 
     async def documents(self, id_: str) -> Sequence[tuple[Collection, DocumentRecord]]:
         """Of all collections."""

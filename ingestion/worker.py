@@ -18,7 +18,7 @@ from ingestion.errors import (
     ParserBusy,
     ParserUnavailable,
 )
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.pipeline.outcomes import failure
 from ingestion.pipeline.pipeline import Pipeline
 from ingestion.ports import Catalog
@@ -45,11 +45,11 @@ OUTAGES = frozenset(
 """No document brings these about: they use up none of its attempts. While they last nothing is claimed."""
 SUSPECT = 3
 """From this attempt on a document is worked on alone: a process that dies of it takes no other one's attempts along."""
-MOST_DOUBLINGS = 16
+MAX_DOUBLINGS = 16
 BUSY_PAUSE = timedelta(seconds=10)
 """Before a long document is tried again that other long ones keep waiting."""
 
-Takes = Callable[[Fingerprint], bool]
+AcceptsFingerprint = Callable[[Fingerprint], bool]
 """Whether documents are to be taken that go into a collection with vectors of this model."""
 
 
@@ -83,11 +83,11 @@ class Worker:
         catalog: Catalog,
         pipeline: Pipeline,
         options: WorkerOptions,
-        work_arrived: Changes,
-        changes: Changes,
+        work_arrived: Notifications,
+        notifications: Notifications,
         *,
         largest: int | None = None,
-        takes: Takes | None = None,
+        takes: AcceptsFingerprint | None = None,
         reserve: DiskReserve | None = None,
     ) -> None:
         """To others are left originals of more bytes than `largest`, and collections that `takes` declines."""
@@ -96,7 +96,7 @@ class Worker:
         self._pipeline = pipeline
         self._options = options
         self._work_arrived = work_arrived
-        self._changes = changes
+        self._notifications = notifications
         self._largest = largest
         self._takes = takes
         self._reserve = reserve or DiskReserve()
@@ -204,7 +204,7 @@ class Worker:
         await self._catalog.complete(await self._pipeline.withdraw([self._with_retry(each) for each in outcomes]))
         for outcome in outcomes:
             held.pop(outcome.claim.token, None)
-        self._changes.announce()
+        self._notifications.announce()
 
     async def _renew(self, held: Mapping[str, Claim]) -> None:
         while True:
@@ -226,7 +226,7 @@ class Worker:
         elif not counted:
             pause = self._options.backoff
         elif attempts < self._options.max_attempts:
-            pause = min(self._options.backoff * 2 ** min(attempts - 1, MOST_DOUBLINGS), self._options.backoff_limit)
+            pause = min(self._options.backoff * 2 ** min(attempts - 1, MAX_DOUBLINGS), self._options.backoff_limit)
         else:
             return replace(outcome, retry_at=None)
         jitter = random.uniform(0.5, 1.5)  # noqa: S311  # spreads retries, guards nothing

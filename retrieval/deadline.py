@@ -27,7 +27,7 @@ class Deadline:
         return cls(_now() + seconds, seconds, reason)
 
     @classmethod
-    def of_search(cls, budget_ms: float | None, most_seconds: float) -> "Deadline":
+    def for_search(cls, budget_ms: float | None, most_seconds: float) -> "Deadline":
         """The caller's budget, where it allows less than the server does."""
         if budget_ms is not None and budget_ms / 1000 < most_seconds:
             return cls.after(budget_ms / 1000, "budget")
@@ -42,7 +42,7 @@ class Deadline:
         """When `part` of the time that is left is over."""
         return Deadline(_now() + part * self.left, self.seconds, self.reason)
 
-    async def of(self, work: Awaitable[ResultT], part: str, *, grace: float = 0.0) -> ResultT:
+    async def run(self, work: Awaitable[ResultT], part: str, *, grace: float = 0.0) -> ResultT:
         """What `work` returns, which is cancelled when time is up; then raises BudgetExceeded, which names the `part`.
         An adapter whose call cannot be cancelled leaves it behind in a thread of its own: nobody waits for it here.
         """

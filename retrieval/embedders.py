@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from retrieval.engines.matryoshka import ReducedEmbedder
+from retrieval.engines.matryoshka import MatryoshkaEmbedder
 from retrieval.errors import FingerprintMismatch, InvalidRequest, Unsupported
 from retrieval.ports import Embedder
 from retrieval.types import Fingerprint
@@ -23,7 +23,7 @@ def with_dimension(embedder: Embedder, dimension: int | None) -> Embedder:
         raise Unsupported(
             f"dimension: {embedder.fingerprint.model} was not trained for shorter vectors than its {whole} components."
         )
-    return ReducedEmbedder(embedder, dimension)
+    return MatryoshkaEmbedder(embedder, dimension)
 
 
 class Embedders:
@@ -50,7 +50,7 @@ class Embedders:
         for embedder in self.every:
             whole = embedder.fingerprint
             if fingerprint.dimension < whole.dimension and whole == replace(fingerprint, dimension=whole.dimension):
-                return ReducedEmbedder(embedder, fingerprint.dimension)
+                return MatryoshkaEmbedder(embedder, fingerprint.dimension)
         return None
 
     def for_collection(self, name: str, fingerprint: Fingerprint) -> Embedder:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 ResultT = TypeVar("ResultT")
 
 
-async def side_by_side(work: Iterable[Coroutine[Any, Any, ResultT]]) -> list[ResultT]:
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, ResultT]]) -> list[ResultT]:
     """Results in order. One failure cancels the others and is raised when all have ended.
 
     No asyncio.TaskGroup: in Python 3.11 one that fails leaves its caller's task marked as cancelled, and in 3.11.2,

@@ -34,6 +34,6 @@ async def embed(
     deadline = Deadline.after(times * node.search_deadline_seconds, "deadline")
     with node.embed_pace.measuring() as call:
         work = embedder.embed(texts, kind=kind, lane=lane, instruction=instruction)
-        found = await deadline.of(work, "embedder")
+        found = await deadline.run(work, "embedder")
         call.tokens = sum(found.tokens)
     return found

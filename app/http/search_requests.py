@@ -7,15 +7,15 @@ from app.http.telemetry import Metrics
 from app.node.node import Node
 from ingestion.types import Collection
 from retrieval.deadline import Deadline
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.search.query import SearchQuery, SearchResult
 from retrieval.search.service import passages_of
 
 
 async def find_collection(name: str, node: Node, budget_ms: float | None = None) -> Collection:
     """`budget_ms`: of the search. Raises CollectionNotFound, CatalogUnavailable, BudgetExceeded."""
-    deadline = Deadline.of_search(budget_ms, node.search_deadline_seconds)
-    return await deadline.of(node.collections.get_recent(name), "catalog")
+    deadline = Deadline.for_search(budget_ms, node.search_deadline_seconds)
+    return await deadline.run(node.collections.get_recent(name), "catalog")
 
 
 async def run_queries(
@@ -30,7 +30,9 @@ async def run_queries(
     # One search ends with what was reranked in time. Several at once would all end so, if an old measurement is right.
     any_size = len(queries) == 1 or node.rerank_pace.is_older_than(node.search_deadline_seconds)
     async with admission.admit(passages, seconds, any_size_when_idle=any_size):
-        results = await side_by_side(node.search.search(collection.store_name, embedder, query) for query in queries)
+        results = await gather_or_cancel(
+            node.search.search(collection.store_name, embedder, query) for query in queries
+        )
     for result in results:
         metrics.observe(result)
     return results

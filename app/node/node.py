@@ -12,10 +12,10 @@ from app.node.lifecycle import close_all, until_available
 from app.node.worker_processes import WorkerProcesses
 from app.node.workers import WorkerParts, Workers
 from ingestion.audit.auditor import Auditor
-from ingestion.blob_gc import Originals
+from ingestion.blob_gc import BlobCollector
 from ingestion.collections import CollectionService
 from ingestion.disk_reserve import DiskReserve
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.quality import Quality
 from ingestion.reembedding import Reembedding
@@ -34,7 +34,7 @@ from retrieval.errors import (
     Unsupported,
 )
 from retrieval.evaluation.selftest import run_selftest
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.models.profiles import is_folder, model
 from retrieval.pace import Pace, PacedReranker
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
@@ -93,23 +93,23 @@ class Node:
     def __init__(self, components: Components, options: NodeOptions) -> None:
         self.components = components
         self._options = options
-        self._work_arrived = work_arrived = Changes()
-        changes = Changes()
+        self._work_arrived = work_arrived = Notifications()
+        notifications = Notifications()
         parts = components
-        originals = Originals(parts.catalog, parts.blobs)
-        self.collections = CollectionService(parts.catalog, parts.store, originals, parts.reserve)
+        collector = BlobCollector(parts.catalog, parts.blobs)
+        self.collections = CollectionService(parts.catalog, parts.store, collector, parts.reserve)
         self.ingestion = IngestionService(
             parts.catalog,
             parts.blobs,
-            originals,
+            collector,
             parts.store,
             limits=options.limits,
             work_arrived=work_arrived,
-            changes=changes,
+            notifications=notifications,
             reserve=parts.reserve,
         )
         self.files = FileService(
-            parts.catalog, parts.blobs, originals, self.ingestion, max_bytes=options.limits.document_bytes
+            parts.catalog, parts.blobs, collector, self.ingestion, max_bytes=options.limits.document_bytes
         )
         self.embedders = Embedders(parts.embedder)
         self.search_deadline_seconds = options.search_deadline_seconds
@@ -127,7 +127,7 @@ class Node:
             parts.catalog, parts.store, self.collections, self.ingestion, self.embedders, Quality(self.search)
         )
         self.auditor = Auditor(
-            parts.catalog, parts.blobs, originals, parts.store, self.embedders, work_arrived=work_arrived
+            parts.catalog, parts.blobs, collector, parts.store, self.embedders, work_arrived=work_arrived
         )
         # Processes know one model. What goes into collections of another one, to which they may be on their way, stays.
         main_only = Embedders(parts.embedder)
@@ -139,7 +139,7 @@ class Node:
             takes=(lambda fingerprint: main_only.named(fingerprint) is None) if ingests_in_processes else None,
             drain=options.drain,
             work_arrived=work_arrived,
-            changes=changes,
+            notifications=notifications,
             reserve=parts.reserve,
         )
         self._retention = Retention(parts.catalog, options.retention)
@@ -179,7 +179,7 @@ class Node:
         *before_engines, embedder, reranker = self.parts.items()
         for each in before_engines:
             await start(*each)
-        await side_by_side([start(*embedder), start(*reranker)])
+        await gather_or_cancel([start(*embedder), start(*reranker)])
         on_step("testing the models")
         await self._test_models()
         await until_available(self._prepare, "preparing the default collection", on_step)
@@ -192,7 +192,7 @@ class Node:
         """Lets ingestion under way finish within the drain time and gives the rest back. The worker processes need the
         node's answers until then."""
         processes = self.components.worker_processes
-        await side_by_side([self._workers.stop(), *([processes.stop()] if processes else [])])
+        await gather_or_cancel([self._workers.stop(), *([processes.stop()] if processes else [])])
 
     async def stop(self) -> None:
         """Lets work under way finish within the drain time, gives the rest back, and ends every part."""

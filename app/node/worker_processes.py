@@ -16,7 +16,7 @@ import structlog
 
 from app import ROOT
 from app.settings import PREFIX
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from retrieval.processes.environment import process_environment
 from retrieval.processes.supervision import keep_running
 from retrieval.processes.vitals import TICK_SECONDS, Vitals
@@ -75,7 +75,7 @@ class WorkerProcesses:
     def pids(self) -> Sequence[int]:
         return [child.process.pid for child in self._running.values()]
 
-    async def start(self, work_arrived: Changes) -> None:
+    async def start(self, work_arrived: Notifications) -> None:
         """Returns when each has been started once, which is long before they work; one that the system gave no process
         for is tried again. They hear of `work_arrived`."""
         for number in range(self._count):
@@ -121,7 +121,7 @@ class WorkerProcesses:
         reader, writer = await asyncio.open_connection(sock=own_end)
         self._running[number] = _Child(process, reader, writer)
 
-    async def _announce_work(self, work_arrived: Changes) -> None:
+    async def _announce_work(self, work_arrived: Notifications) -> None:
         while True:
             arrival = work_arrived.upcoming
             await arrival.wait()
@@ -183,7 +183,7 @@ class _Child:
             if await reader.read(_BEATS):
                 self._vitals = Vitals(_SILENT_TICKS)
             while await reader.read(_BEATS):
-                self._vitals.heard()
+                self._vitals.note_reply()
 
 
 def _signal(process: Process, number: int) -> None:

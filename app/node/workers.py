@@ -8,11 +8,11 @@ from uuid import uuid4
 import structlog
 
 from ingestion.disk_reserve import DiskReserve
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.pipeline.pipeline import LARGE_BYTES, Pipeline
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import WorkerId
-from ingestion.worker import Takes, Worker, WorkerOptions
+from ingestion.worker import AcceptsFingerprint, Worker, WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.ports import VectorStore
 
@@ -41,9 +41,9 @@ class Workers:
         *,
         slots: int,
         drain: timedelta,
-        work_arrived: Changes,
-        changes: Changes,
-        takes: Takes | None = None,
+        work_arrived: Notifications,
+        notifications: Notifications,
+        takes: AcceptsFingerprint | None = None,
         reserve: DiskReserve | None = None,
     ) -> None:
         """`work_arrived` tells of documents that were queued, `changes` hears of what became of them. `takes` as for
@@ -65,7 +65,7 @@ class Workers:
                 pipeline,
                 options,
                 work_arrived,
-                changes,
+                notifications,
                 # One slot stays free for small documents.
                 largest=LARGE_BYTES if slot == 0 and slots > 1 else None,
                 takes=takes,

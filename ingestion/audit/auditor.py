@@ -11,11 +11,11 @@ import structlog
 
 from ingestion.audit.chunks import ChunkAudit
 from ingestion.audit.originals import OriginalsAudit
-from ingestion.audit.repair import Mending
-from ingestion.audit.report import AuditReport, Book
-from ingestion.blob_gc import Originals
+from ingestion.audit.repair import Repairer
+from ingestion.audit.report import AuditReport, ReportBuilder
+from ingestion.blob_gc import BlobCollector
 from ingestion.errors import AuditRunning
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog
 from ingestion.types import Collection
 from retrieval.embedders import Embedders
@@ -24,7 +24,7 @@ from retrieval.ports import VectorStore
 
 log = structlog.get_logger()
 
-OURS = re.compile(r".+__[0-9a-f]{12}(_.*)?")
+STORE_NAME = re.compile(r".+__[0-9a-f]{12}(_.*)?")
 """Names that this service gives to collections in the store."""
 
 
@@ -47,21 +47,21 @@ class Auditor:
         self,
         catalog: Catalog,
         blobs: BlobStore,
-        originals: Originals,
+        collector: BlobCollector,
         store: VectorStore,
         embedders: Embedders,
         *,
-        work_arrived: Changes,
+        work_arrived: Notifications,
         options: AuditOptions | None = None,
     ) -> None:
         """`work_arrived` hears of it where documents were queued once more."""
         self._catalog = catalog
         self._blobs = blobs
-        self._originals = originals
+        self._collector = collector
         self._store = store
         self._embedders = embedders
         self._options = options or AuditOptions()
-        self._mending = Mending(
+        self._repairer = Repairer(
             catalog, blobs, store, embedders, work_arrived=work_arrived, settle=self._options.settle
         )
         self._running = False
@@ -82,31 +82,31 @@ class Auditor:
 
     async def _run(self, name: str | None, *, repair: bool) -> AuditReport:
         log.info("audit begins", collection=name, repair=repair)
-        book = Book()
+        builder = ReportBuilder()
         chosen = [await self._catalog.collection(name)] if name else await self._catalog.collections()
         chunks = ChunkAudit(
             self._catalog,
             self._store,
-            self._mending if repair else None,
-            book,
+            self._repairer if repair else None,
+            builder,
             portion=self._options.portion,
             late=self._options.late,
         )
         for each in chosen:
-            await self._collection(chunks, each, book)
-        blobs = OriginalsAudit(self._catalog, self._blobs, book, portion=self._options.portion)
+            await self._collection(chunks, each, builder)
+        blobs = OriginalsAudit(self._catalog, self._blobs, builder, portion=self._options.portion)
         await blobs.missing(chosen)
         if name is None:
-            await self._strangers(book)
-            await blobs.unowned(age=self._options.blob_age, originals=self._originals if repair else None)
-        report = book.report(repair=repair)
+            await self._unknown_collections(builder)
+            await blobs.unowned(age=self._options.blob_age, collector=self._collector if repair else None)
+        report = builder.report(repair=repair)
         log.info("audit ended", clean=report.clean, seconds=round(report.seconds, 1), left=dict(report.left) or None)
         return report
 
-    async def _collection(self, chunks: ChunkAudit, collection: Collection, book: Book) -> None:
+    async def _collection(self, chunks: ChunkAudit, collection: Collection, builder: ReportBuilder) -> None:
         if self._embedders.named(collection.fingerprint) is None:
-            book.noted("collections_of_another_model", collection.name, collection=collection.name)
-        book.collections += 1
+            builder.noted("collections_of_another_model", collection.name, collection=collection.name)
+        builder.collections += 1
         try:
             await chunks.run(collection)
         except CollectionNotFound:
@@ -115,20 +115,20 @@ class Auditor:
             with suppress(CollectionNotFound):
                 now = await self._catalog.collection(collection.name)
                 if now.store_name == collection.store_name and now.store_name not in await self._in_store():
-                    book.found("collections_not_in_store", collection.name, collection=collection.name)
+                    builder.found("collections_not_in_store", collection.name, collection=collection.name)
 
-    async def _strangers(self, book: Book) -> None:
+    async def _unknown_collections(self, builder: ReportBuilder) -> None:
         """Collections in the store that look like ours and are not. They may belong to another catalog, so nothing
         but telling is done."""
         unknown = await self._unknown()
         if unknown:
             await asyncio.sleep(self._options.settle.total_seconds())  # one may be about to be created
             for name in sorted(unknown & await self._unknown()):
-                book.found("collections_not_in_catalog", name)
+                builder.found("collections_not_in_catalog", name)
 
     async def _unknown(self) -> set[str]:
-        ours = {name for name in await self._in_store() if OURS.fullmatch(name)}
-        return ours - {str(each.store_name) for each in await self._catalog.collections()}
+        known_names = {name for name in await self._in_store() if STORE_NAME.fullmatch(name)}
+        return known_names - {str(each.store_name) for each in await self._catalog.collections()}
 
     async def _in_store(self) -> Sequence[str]:
         return await self._store.list_collections()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from ingestion.audit.repair import Mending
-from ingestion.audit.report import Book
+from ingestion.audit.repair import Repairer
+from ingestion.audit.report import ReportBuilder
 from ingestion.ports import Catalog
 from ingestion.types import Collection, DocumentRecord, DocumentState
 from retrieval.ports import VectorStore
@@ -66,8 +66,8 @@ class ChunkAudit:
         self,
         catalog: Catalog,
         store: VectorStore,
-        mending: Mending | None,
-        book: Book,
+        repairer: Repairer | None,
+        builder: ReportBuilder,
         *,
         portion: int,
         late: timedelta,
@@ -75,8 +75,8 @@ class ChunkAudit:
         """Without `mending` nothing is changed. Documents that have been waiting for longer than `late` are noted."""
         self._catalog = catalog
         self._store = store
-        self._mending = mending
-        self._book = book
+        self._repairer = repairer
+        self._builder = builder
         self._portion = portion
         self._late = late
 
@@ -110,18 +110,18 @@ class ChunkAudit:
                 marks[record.document.id] = Mark.of(record)
                 self._note(name, record, late)
             after = page[-1].document.id
-            self._book.documents += len(page)
-            self._book.tell(f"documents of {name}")
+            self._builder.documents += len(page)
+            self._builder.log_progress(f"documents of {name}")
         return marks, after
 
     def _note(self, name: str, record: DocumentRecord, late: datetime) -> None:
         document_id = record.document.id
         if record.state in ("queued", "processing"):
-            self._book.noted("documents_moving", document_id, collection=name)
+            self._builder.noted("documents_moving", document_id, collection=name)
             if record.ingested_at < late:
-                self._book.noted("documents_waiting_long", document_id, collection=name)
+                self._builder.noted("documents_waiting_long", document_id, collection=name)
         elif record.searchable_at is not None and not record.chunk_digest:
-            self._book.noted("documents_counted_only", document_id, collection=name)
+            self._builder.noted("documents_counted_only", document_id, collection=name)
 
     async def _count(
         self, collection: Collection, marks: Mapping[DocumentId, Mark], after: DocumentId | None, end: DocumentId | None
@@ -133,47 +133,47 @@ class ChunkAudit:
             for chunk_id, document_id in page:
                 if (after is not None and document_id <= after) or (end is not None and document_id > end):
                     continue
-                self._book.chunks += 1
+                self._builder.chunks += 1
                 tally = tallies.get(document_id)
                 if tally is None:
                     if document_id not in marks:
                         if unknown == self._portion:
-                            self._book.noted("chunks_not_judged", document_id, collection=collection.name)
+                            self._builder.noted("chunks_not_judged", document_id, collection=collection.name)
                             continue
                         unknown += 1
                     tally = NO_CHUNKS
                 tallies[document_id] = (tally[0] + 1, tally[1] ^ _number(chunk_id))
-            self._book.tell(f"chunks of {collection.name}")
+            self._builder.log_progress(f"chunks of {collection.name}")
         return tallies
 
     async def _look_again(self, collection: Collection, document_id: DocumentId, before: Mark) -> None:
         name = collection.name
         held = await self._held(collection, document_id)
         record = (await self._catalog.documents_named(name, [document_id])).get(document_id)
-        self._book.tell(f"second look at documents of {name}")
+        self._builder.log_progress(f"second look at documents of {name}")
         if record is None or Mark.of(record) != before:
-            self._book.noted("documents_moving", document_id, collection=name)
+            self._builder.noted("documents_moving", document_id, collection=name)
             return
         if before.agrees(_tally(held)):
             return
         if before.searchable_at is None:
-            cleared = self._mending is not None and await self._mending.clear(collection, record)
-            self._book.found("failed_documents_with_chunks", document_id, collection=name, repaired=int(cleared))
+            cleared = self._repairer is not None and await self._repairer.clear(collection, record)
+            self._builder.found("failed_documents_with_chunks", document_id, collection=name, repaired=int(cleared))
         else:
-            queued = self._mending is not None and await self._mending.requeue(collection, record)
-            self._book.found("documents_outdated", document_id, collection=name, repaired=int(queued))
+            queued = self._repairer is not None and await self._repairer.requeue(collection, record)
+            self._builder.found("documents_outdated", document_id, collection=name, repaired=int(queued))
 
     async def _look_for_owner(self, collection: Collection, document_id: DocumentId) -> None:
         """For chunks of a document that was not there when the documents were read."""
         name = collection.name
         held = await self._held(collection, document_id)
-        self._book.tell(f"chunks without a document in {name}")
+        self._builder.log_progress(f"chunks without a document in {name}")
         if not held or await self._catalog.documents_named(name, [document_id]):
             return
         if (await self._catalog.collection(name)).store_name != collection.store_name:
             return  # its documents have moved to other vectors meanwhile
-        gone = await self._mending.delete(collection, document_id, held) if self._mending else 0
-        self._book.found("chunks_without_document", document_id, collection=name, count=len(held), repaired=gone)
+        gone = await self._repairer.delete(collection, document_id, held) if self._repairer else 0
+        self._builder.found("chunks_without_document", document_id, collection=name, count=len(held), repaired=gone)
 
     async def _held(self, collection: Collection, document_id: DocumentId) -> list[ChunkId]:
         return [stored.id async for page in self._store.texts(collection.store_name, document_id) for stored in page]

@@ -9,7 +9,7 @@ from uuid import uuid4
 import structlog
 
 from ingestion.errors import DocumentBusy, DocumentNotFound
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog
 from ingestion.types import Collection, DocumentRecord, WorkerId
 from retrieval.embedders import Embedders
@@ -22,7 +22,7 @@ LEASE = timedelta(seconds=60)
 PAUSE_SECONDS = 0.5
 
 
-class Mending:
+class Repairer:
     def __init__(
         self,
         catalog: Catalog,
@@ -30,7 +30,7 @@ class Mending:
         store: VectorStore,
         embedders: Embedders,
         *,
-        work_arrived: Changes,
+        work_arrived: Notifications,
         settle: timedelta,
     ) -> None:
         """`settle`: how long work that came in between is waited for."""

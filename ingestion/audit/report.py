@@ -12,7 +12,7 @@ import structlog
 log = structlog.get_logger()
 
 MAX_EXAMPLES = 100
-TELL_SECONDS = 10.0
+PROGRESS_SECONDS = 10.0
 """How often a long audit logs how far it is."""
 
 FindingKind = Literal[
@@ -97,13 +97,13 @@ class _Entry:
             self.examples.append(example)
 
 
-class Book:
+class ReportBuilder:
     """Of one audit. Keeps counts and the first examples, so that it stays small whatever is found."""
 
     def __init__(self) -> None:
         self.collections = self.documents = self.chunks = self.blobs = 0
         self._started_at = datetime.now(UTC)
-        self._started = self._told = monotonic()
+        self._started = self._logged_at = monotonic()
         self._findings: dict[tuple[FindingKind, str], _Entry] = {}
         self._notes: dict[tuple[NoteKind, str], _Entry] = {}
 
@@ -115,10 +115,10 @@ class Book:
     def noted(self, kind: NoteKind, example: str, *, collection: str = "", count: int = 1) -> None:
         self._notes.setdefault((kind, collection), _Entry()).add(example, count, 0)
 
-    def tell(self, step: str) -> None:
+    def log_progress(self, step: str) -> None:
         """To be called again and again while the audit runs; logs once in a while."""
-        if monotonic() - self._told > TELL_SECONDS:
-            self._told = monotonic()
+        if monotonic() - self._logged_at > PROGRESS_SECONDS:
+            self._logged_at = monotonic()
             log.info("auditing", step=step, documents=self.documents, chunks=self.chunks, blobs=self.blobs)
 
     def report(self, *, repair: bool) -> AuditReport:

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
-from ingestion.blobs.health import Trouble
+from ingestion.blobs.health import RecentFailure
 from ingestion.blobs.naming import check_names, hash_at, path_of
 from ingestion.blobs.writer_process import WriterProcess
 from ingestion.blobs.writing import WRITERS, made_partial, parts, read, write
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import NO_ROOM, StoreFull
 
-APART = 64
+SEPARATE_PROCESS_BLOBS = 64
 """So many blobs at once are written by a process of its own; for fewer its start is not worth while."""
 PAGE = 1000
 ABANDONED_SECONDS = 3600.0
@@ -33,14 +33,14 @@ class FolderBlobStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._trouble = Trouble()
-        self._apart = WriterProcess()
+        self._recent_failure = RecentFailure()
+        self._process = WriterProcess()
         # Of their own: on a slow disk writes would hold all those threads that searches need, too.
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="originals")
 
     @property
     def failure(self) -> str | None:
-        return self._trouble.current
+        return self._recent_failure.current
 
     async def start(self) -> None:
         """Removes what broken-off writes left. Raises BlobStoreUnavailable where the folder cannot be made or
@@ -50,13 +50,13 @@ class FolderBlobStore:
     async def close(self) -> None:
         """Returns when no write is under way any more."""
         await asyncio.to_thread(self._writers.shutdown)
-        await asyncio.to_thread(self._apart.close)
+        await asyncio.to_thread(self._process.close)
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
         """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
         check_names(blobs)
         with self._translated("written"):
-            if len(blobs) >= APART and await self._apart.write(self._root, blobs):
+            if len(blobs) >= SEPARATE_PROCESS_BLOBS and await self._process.write(self._root, blobs):
                 return
             # A thread cannot be stopped: all of them have ended, whatever one of them met, before this returns.
             loop = asyncio.get_running_loop()
@@ -128,7 +128,7 @@ class FolderBlobStore:
             yield
         except OSError as error:
             message = f"The blob store cannot be {done}: {error.strerror or error}."
-            self._trouble.note(message)
+            self._recent_failure.note(message)
             if error.errno in NO_ROOM:
                 raise StoreFull(message) from error
             raise BlobStoreUnavailable(message) from error

@@ -5,7 +5,7 @@ from time import monotonic
 FAILURE_SECONDS = 30.0
 
 
-class Trouble:
+class RecentFailure:
     """What went wrong last, for half a minute: afterwards a new attempt has to show whether it still does."""
 
     def __init__(self) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from obstore.store import S3Store
 
-from ingestion.blobs.health import Trouble
+from ingestion.blobs.health import RecentFailure
 from ingestion.blobs.naming import check, hash_at, is_whole, path_of
 from ingestion.blobs.s3_errors import ERRORS, explain, is_missing
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import ConfigurationError
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -70,7 +70,7 @@ class S3BlobStore:
         self._options = options
         self._bucket = open_bucket(options)
         self._slots = asyncio.Semaphore(options.requests_at_once)
-        self._trouble = Trouble()
+        self._recent_failure = RecentFailure()
 
     @property
     def place(self) -> str:
@@ -78,7 +78,7 @@ class S3BlobStore:
 
     @property
     def failure(self) -> str | None:
-        return self._trouble.current
+        return self._recent_failure.current
 
     async def start(self) -> None:
         """Tries everything that the store will do. Raises ConfigurationError where bucket, key, rights or region are
@@ -95,18 +95,18 @@ class S3BlobStore:
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
         """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
-        await side_by_side(self._put(path_of(sha256), data) for sha256, data in blobs.items())
+        await gather_or_cancel(self._put(path_of(sha256), data) for sha256, data in blobs.items())
 
     async def get(self, hashes: Collection[str]) -> Mapping[str, bytes]:
         """See BlobStore.get."""
         names = list(hashes)
-        found = await side_by_side(self._get(path_of(name)) for name in names)
+        found = await gather_or_cancel(self._get(path_of(name)) for name in names)
         return {name: data for name, data in zip(names, found, strict=True) if data is not None}
 
     async def absent(self, hashes: Collection[str]) -> Collection[str]:
         """See BlobStore.absent."""
         names = list(hashes)
-        there = await side_by_side(self._is_there(path_of(name)) for name in names)
+        there = await gather_or_cancel(self._is_there(path_of(name)) for name in names)
         return {name for name, found in zip(names, there, strict=True) if not found}
 
     async def delete(self, sha256: str) -> None:
@@ -183,7 +183,7 @@ class S3BlobStore:
         except ERRORS as error:
             refusal = explain(error)
             message = f"The blob store {self.place} cannot be {done}: {refusal.reason}; {refusal.remedy}."
-            self._trouble.note(message)
+            self._recent_failure.note(message)
             # The library's own words may hold a session token: they go no further.
             if starting and refusal.lasting:
                 raise ConfigurationError(message, setting="TANDEM_BLOBS") from None

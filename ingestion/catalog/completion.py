@@ -59,7 +59,7 @@ async def cancel(connection: AsyncConnection, job_id: JobId, collection: str, id
     await connection.execute(update(receipts).where(queued).values(status="failed", **records.error_values(SUPERSEDED)))
 
 
-async def hurry(connection: AsyncConnection, collection: str, ids: Sequence[str]) -> None:
+async def make_due(connection: AsyncConnection, collection: str, ids: Sequence[str]) -> None:
     """Has queued documents without a lease claimed at once, whatever they waited for."""
     these = and_(documents.c.collection == collection, documents.c.id.in_(ids))
     await connection.execute(

@@ -12,7 +12,7 @@ from ingestion.errors import JobNotFound
 from ingestion.types import Job, JobId, JobState, Progress, Receipt
 
 # The document is at the version that the receipt tells of, and that has not ended.
-_IN_HAND = and_(
+_IN_PROGRESS = and_(
     receipts.c.status == "queued",
     documents.c.collection == receipts.c.collection,
     documents.c.id == receipts.c.document_id,
@@ -107,7 +107,7 @@ async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
     """
     query = (
         select(documents.c.collection, documents.c.id, documents.c.lease_token, documents.c.rollback_ids.is_(None))
-        .join_from(documents, receipts, _IN_HAND)
+        .join_from(documents, receipts, _IN_PROGRESS)
         .where(receipts.c.job_id == job_id)
         .order_by(documents.c.id)
         .with_for_update(of=documents)
@@ -125,5 +125,5 @@ async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
     for ids in batches(id_ for id_, clean in unleased if clean):
         await completion.cancel(connection, job_id, this.collection, ids)
     for ids in batches(id_ for id_, clean in unleased if not clean):
-        await completion.hurry(connection, this.collection, ids)
+        await completion.make_due(connection, this.collection, ids)
     return await job(connection, job_id)

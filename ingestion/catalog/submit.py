@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from ingestion.catalog import collections, fair_turns, records
-from ingestion.catalog import documents as told
-from ingestion.catalog import jobs as told_jobs
+from ingestion.catalog import documents as document_queries
+from ingestion.catalog import jobs as job_queries
 from ingestion.catalog.batches import batches
 from ingestion.catalog.bulk import insert_of, rows_for
 from ingestion.catalog.records import Values
@@ -40,7 +40,7 @@ async def accept(
     now = datetime.now(UTC)
     skips = await collections.in_turn(connection, collection) == "skip"
     if key is not None and (earlier := await _job_of(connection, collection, key)) is not None:
-        return await told_jobs.job_receipts(connection, earlier, after=0, limit=None)
+        return await job_queries.job_receipts(connection, earlier, after=0, limit=None)
     await _add_job(connection, job_id, collection, key, now)
     if not named:
         return ()
@@ -54,21 +54,21 @@ async def accept(
         }
     )
     # What is there already comes first: what the others may be duplicates of is what it holds from now on.
-    there = await _there(connection, collection, last)
-    queued = await _queue(connection, [rows[id_] for id_ in sorted(there)])
+    existing = await _existing(connection, collection, last)
+    queued = await _queue(connection, [rows[id_] for id_ in sorted(existing)])
     others = await _others(connection, collection, [named[position] for position in last.values()])
     added: dict[str, DocumentId] = {}
     for id_, position in sorted(last.items(), key=lambda item: item[1]):
         sha256 = named[position].sha256
         if id_ not in others and sha256 in added:
             others[id_] = added[sha256]
-        if id_ not in there and not (skips and id_ in others):
+        if id_ not in existing and not (skips and id_ in others):
             added.setdefault(sha256, id_)
-    new = last.keys() - there
+    new = last.keys() - existing
     left_out = new & others.keys() if skips else set()
     queued |= await _queue(connection, [rows[id_] for id_ in sorted(new - left_out)])
     await fair_turns.close_gaps(connection, collection, {id_: rows[id_]["turn"] for id_ in queued}, first_turn)
-    unchanged = await told.named(connection, collection, there - queued.keys())
+    unchanged = await document_queries.named(connection, collection, existing - queued.keys())
 
     def first_receipt(position: int, id_: DocumentId) -> Receipt:
         if position != last[id_]:
@@ -110,7 +110,7 @@ async def _add_job(
         raise InvalidRequest(f"There is a job {job_id} already.", job_id=job_id) from error
 
 
-async def _there(connection: AsyncConnection, collection: str, ids: Iterable[DocumentId]) -> set[DocumentId]:
+async def _existing(connection: AsyncConnection, collection: str, ids: Iterable[DocumentId]) -> set[DocumentId]:
     found: set[DocumentId] = set()
     for some in batches(ids):
         result = await connection.scalars(_known(connection.dialect.name), {"c": collection, "ids": some})

@@ -9,9 +9,9 @@ from ingestion.catalog import collections as named
 from ingestion.catalog import completion
 from ingestion.catalog.tables import collections, documents
 
-OF_THE_NAME = {"name", "duplicates", "query_instruction", "rerank_instruction"}
+KEPT_BY_NAME = {"name", "duplicates", "query_instruction", "rerank_instruction"}
 """What is decided about a name, whatever it stands for."""
-OF_THE_VERSION = {"collection", "id", "version", "ingested_at"}
+KEPT_BY_VERSION = {"collection", "id", "version", "ingested_at"}
 """Receipts stay with their names and tell of versions: so these stay as well."""
 
 
@@ -32,16 +32,16 @@ async def swap(connection: AsyncConnection, name: str, other: str) -> bool:
         .with_for_update()
     )
     await connection.execute(select(func.count()).select_from(rows.subquery()))
-    if not await _loses_nothing(connection, name, other):
+    if not await _is_complete(connection, name, other):
         return False
-    await _exchange(connection, collections, collections.c.name, OF_THE_NAME, name, other)
-    await _exchange(connection, documents, documents.c.collection, OF_THE_VERSION, name, other)
+    await _exchange(connection, collections, collections.c.name, KEPT_BY_NAME, name, other)
+    await _exchange(connection, documents, documents.c.collection, KEPT_BY_VERSION, name, other)
     await _end_receipts(connection, name, other)
     await _end_receipts(connection, other, name)
     return True
 
 
-async def _loses_nothing(connection: AsyncConnection, name: str, other: str) -> bool:
+async def _is_complete(connection: AsyncConnection, name: str, other: str) -> bool:
     theirs = documents.alias()
     leased = func.count(documents.c.lease_token)
     of_each = (

@@ -19,7 +19,7 @@ from ingestion.parsers.inline import is_short, read_short
 from ingestion.parsers.ocr_state import OcrState, is_installed
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import OcrMode, ParsedDocument
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 
 log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ class ProcessParser:
         """Starts every child. Raises ParserUnavailable where one does not come up."""
         self._open = True
         try:
-            self._idle = await side_by_side(self._start_child(ocr=False) for _ in range(self._size))
+            self._idle = await gather_or_cancel(self._start_child(ocr=False) for _ in range(self._size))
         except ParserUnavailable:
             await self.close()
             raise

@@ -20,7 +20,7 @@ _HEADING = re.compile(r"\s*# +([^\n]{1,500}?)[ #]*(?:\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class CutDocument:
+class ChunkedDocument:
     """The document's text and where its chunks lie. Of a long document, only the chunks in work are held twice."""
 
     id: DocumentId
@@ -85,10 +85,10 @@ def layout(parsed: ParsedDocument, plan: ChunkingPlan, count: Count | None = Non
     return ChunkLayout(title, tuple(spans))
 
 
-def cut(document: Document, parsed: ParsedDocument, embedder: Embedder) -> CutDocument:
+def chunk_document(document: Document, parsed: ParsedDocument, embedder: Embedder) -> ChunkedDocument:
     """As it was chunked while it was parsed, or else chunked here. Without spans where there is no text."""
     done = parsed.layout or layout(parsed, plan_for(document, embedder), embedder.count)
-    return CutDocument(document.id, done.title, parsed, done.spans, embedder.fingerprint.digest)
+    return ChunkedDocument(document.id, done.title, parsed, done.spans, embedder.fingerprint.digest)
 
 
 def first_heading(parsed: ParsedDocument) -> str:

@@ -12,18 +12,18 @@ from retrieval.types import Chunk, ChunkId, DocumentId, Lane, Vector
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ReusableVectors:
     """What the store held of a document before: chunk ids, by what was embedded and as a set."""
 
     by_passage: Mapping[bytes, ChunkId]
     ids: frozenset[ChunkId]
 
 
-NOTHING_KNOWN = Known({}, frozenset())
+NOTHING_REUSABLE = ReusableVectors({}, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ChunkVector:
     """One chunk's vector."""
 
     vector: Vector
@@ -31,7 +31,7 @@ class Made:
     reused: bool
 
 
-class VectorMaker:
+class ChunkEmbedder:
     """For `collection`, whose vectors `embedder` made."""
 
     def __init__(self, embedder: Embedder, store: VectorStore, collection: Collection) -> None:
@@ -39,16 +39,16 @@ class VectorMaker:
         self._store = store
         self._collection = collection
 
-    async def known(self, document_id: DocumentId) -> Known:
+    async def known(self, document_id: DocumentId) -> ReusableVectors:
         """Reads a document's texts page by page and keeps their hashes only."""
         by_passage: dict[bytes, ChunkId] = {}
         ids: set[ChunkId] = set()
         async for page in self._store.texts(self._collection.store_name, document_id):
             by_passage.update((_hash(passage(stored.title, stored.text)), stored.id) for stored in page)
             ids.update(stored.id for stored in page)
-        return Known(by_passage, frozenset(ids))
+        return ReusableVectors(by_passage, frozenset(ids))
 
-    async def make(self, chunks: Sequence[tuple[str, Chunk, Known]]) -> list[Made | EngineFailed]:
+    async def make(self, chunks: Sequence[tuple[str, Chunk, ReusableVectors]]) -> list[ChunkVector | EngineFailed]:
         """One result for each (title, chunk, what was known of its document), in order.
 
         A text that the engine fails on spoils no other: the texts are tried one document after the other.
@@ -66,10 +66,11 @@ class VectorMaker:
         embedded = await self._embed([(chunks[place][1].document_id, passages[place]) for place in missing])
         new = dict(zip(missing, embedded, strict=True))
         return [
-            Made(reused[place], 0, reused=True) if place in reused else new[place] for place in range(len(passages))
+            ChunkVector(reused[place], 0, reused=True) if place in reused else new[place]
+            for place in range(len(passages))
         ]
 
-    async def _embed(self, texts: Sequence[tuple[DocumentId, str]]) -> list[Made | EngineFailed]:
+    async def _embed(self, texts: Sequence[tuple[DocumentId, str]]) -> list[ChunkVector | EngineFailed]:
         if not texts:
             return []
         if self._embedder.failure:
@@ -89,7 +90,7 @@ class VectorMaker:
             parts = [await self._embed([text for text in texts if text[0] == document]) for document in documents]
             return [result for part in parts for result in part]
         return [
-            Made(vector, truncated, reused=False)
+            ChunkVector(vector, truncated, reused=False)
             for vector, truncated in zip(embeddings.vectors, embeddings.truncated_tokens, strict=True)
         ]
 

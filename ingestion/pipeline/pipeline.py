@@ -14,7 +14,7 @@ import structlog
 from ingestion.errors import Cancelled
 from ingestion.pipeline.outcomes import failure
 from ingestion.pipeline.preparation import Preparation, Turn
-from ingestion.pipeline.stale_writes import Settling
+from ingestion.pipeline.stale_writes import StaleWriteRepair
 from ingestion.pipeline.writer import Writer
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import Claim, Collection, DocumentError, Outcome
@@ -39,8 +39,8 @@ class Pipeline:
         self._preparation = Preparation(catalog, blobs, parser)
         self._embedders = embedders
         self._store = store
-        self._settling = Settling(catalog, store)
-        self._writer = Writer(catalog, store, self._settling)
+        self._stale_writes = StaleWriteRepair(catalog, store)
+        self._writer = Writer(catalog, store, self._stale_writes)
 
     @property
     def failure(self) -> str | None:
@@ -94,7 +94,9 @@ class Pipeline:
         still = await self._catalog.held([outcome.claim for outcome in held])
         for outcome in outcomes:
             if outcome.claim.token not in still and (outcome.written or outcome in held):
-                await self._settling.settle(collection.store_name, outcome.claim, written=(), deleted=outcome in held)
+                await self._stale_writes.settle(
+                    collection.store_name, outcome.claim, written=(), deleted=outcome in held
+                )
         return [
             replace(outcome, version_lost=outcome.claim.record.document.id in lost)
             for outcome in held

@@ -12,7 +12,7 @@ import structlog
 
 from ingestion.errors import BlobMissing, Cancelled, NoText
 from ingestion.parsers.inline import is_short
-from ingestion.pipeline.document_chunks import ChunkingPlan, CutDocument, cut, plan_for
+from ingestion.pipeline.document_chunks import ChunkedDocument, ChunkingPlan, chunk_document, plan_for
 from ingestion.pipeline.outcomes import failure
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import Claim, Outcome, ParsedDocument
@@ -45,13 +45,13 @@ class Turn:
 
 @dataclass(slots=True)
 class Prepared:
-    documents: list[tuple[Claim, CutDocument]] = field(default_factory=list)
+    documents: list[tuple[Claim, ChunkedDocument]] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.documents or self.failed)
 
-    def add(self, claim: Claim, document: CutDocument | TandemError) -> None:
+    def add(self, claim: Claim, document: ChunkedDocument | TandemError) -> None:
         if isinstance(document, TandemError):
             self.failed.append(failure(claim, document))
         elif document.spans:
@@ -78,7 +78,7 @@ class Preparation:
             return
         if short and (prepared := await self._prepare_short(embedder, short, blobs)):
             yield prepared
-        running: dict[asyncio.Task[CutDocument | TandemError], Claim] = {}
+        running: dict[asyncio.Task[ChunkedDocument | TandemError], Claim] = {}
         prepared, looked = Prepared(), monotonic()
         try:
             while running or (waiting and not turn.over):
@@ -111,10 +111,10 @@ class Preparation:
 
     async def _parse_and_chunk(
         self, embedder: Embedder, claim: Claim, blobs: Mapping[str, bytes]
-    ) -> CutDocument | TandemError:
+    ) -> ChunkedDocument | TandemError:
         document = claim.record.document
         parsed = await self._parse(claim, blobs, plan_for(document, embedder))
-        return parsed if isinstance(parsed, TandemError) else cut(document, parsed, embedder)
+        return parsed if isinstance(parsed, TandemError) else chunk_document(document, parsed, embedder)
 
     async def _parse(
         self, claim: Claim, blobs: Mapping[str, bytes], plan: ChunkingPlan | None
@@ -128,7 +128,7 @@ class Preparation:
         except TandemError as error:
             return error
 
-    async def _stop_cancelled(self, running: dict[asyncio.Task[CutDocument | TandemError], Claim]) -> list[Outcome]:
+    async def _stop_cancelled(self, running: dict[asyncio.Task[ChunkedDocument | TandemError], Claim]) -> list[Outcome]:
         """Kills the parsing of those that somebody cancelled or whose lease is lost; their outcomes."""
         try:
             tokens = await self._catalog.cancelled(list(running.values())) if running else set()
@@ -157,11 +157,14 @@ def _chunk(
     for claim, result in zip(claims, parsed, strict=True):
         if stop.is_set():
             break
-        prepared.add(claim, result if isinstance(result, TandemError) else cut(claim.record.document, result, embedder))
+        prepared.add(
+            claim,
+            result if isinstance(result, TandemError) else chunk_document(claim.record.document, result, embedder),
+        )
     return prepared
 
 
-async def _cancel(tasks: Sequence[asyncio.Task[CutDocument | TandemError]]) -> None:
+async def _cancel(tasks: Sequence[asyncio.Task[ChunkedDocument | TandemError]]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:

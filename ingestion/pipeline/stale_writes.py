@@ -21,7 +21,7 @@ PAUSE_SECONDS = 1.0
 LEASE = timedelta(seconds=60)
 
 
-class Settling:
+class StaleWriteRepair:
     """Brings the store back to what the catalog says of a document, under a lease of its own."""
 
     def __init__(self, catalog: Catalog, store: VectorStore) -> None:
@@ -43,7 +43,7 @@ class Settling:
             if name is None:
                 return
             current = (await self._catalog.documents_named(name, [document_id])).get(document_id)
-            if current is not None and not deleted and _writes_the_same(current, late.record):
+            if current is not None and not deleted and _has_same_chunks(current, late.record):
                 return
             if await self._try(name, store_name, document_id, current, written):
                 return
@@ -103,7 +103,7 @@ class Settling:
         return next(names, None)
 
 
-def _writes_the_same(current: DocumentRecord, mine: DocumentRecord) -> bool:
+def _has_same_chunks(current: DocumentRecord, mine: DocumentRecord) -> bool:
     same = (current.version, current.ingested_at) == (mine.version, mine.ingested_at)
     return same and current.state in ("ready", "processing")
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from ingestion.errors import Cancelled, NotReadBack
-from ingestion.pipeline.document_chunks import CutDocument
-from ingestion.pipeline.embedding import NOTHING_KNOWN, Known, Made, VectorMaker
+from ingestion.pipeline.document_chunks import ChunkedDocument
+from ingestion.pipeline.embedding import NOTHING_REUSABLE, ChunkEmbedder, ChunkVector, ReusableVectors
 from ingestion.pipeline.outcomes import failure
-from ingestion.pipeline.stale_writes import Settling
+from ingestion.pipeline.stale_writes import StaleWriteRepair
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Collection, DocumentRecord, Outcome, digest_of
 from retrieval.errors import StoreFailed, TandemError
@@ -29,8 +29,8 @@ class Work:
     """One document on its way into the store."""
 
     claim: Claim
-    cut: CutDocument
-    known: Known | None = None
+    document: ChunkedDocument
+    known: ReusableVectors | None = None
     ids: set[ChunkId] = field(default_factory=set)
     """Of the chunks that were made so far."""
     tokens: int = 0
@@ -60,20 +60,22 @@ _Error = tuple[Work, TandemError]
 
 
 class Writer:
-    def __init__(self, catalog: Catalog, store: VectorStore, settling: Settling) -> None:
+    def __init__(self, catalog: Catalog, store: VectorStore, stale_writes: StaleWriteRepair) -> None:
         self._catalog = catalog
         self._store = store
-        self._settling = settling
+        self._stale_writes = stale_writes
 
     async def write(
-        self, collection: Collection, embedder: Embedder, documents: Sequence[tuple[Claim, CutDocument]]
+        self, collection: Collection, embedder: Embedder, documents: Sequence[tuple[Claim, ChunkedDocument]]
     ) -> AsyncGenerator[list[Outcome], None]:
         """Outcomes as they come about, one for each claim whose lease is not lost; the shortest documents first.
 
         The next window is embedded while the last one is written.
         """
-        vectors = VectorMaker(embedder, self._store, collection)
-        works = [Work(claim, cut) for claim, cut in sorted(documents, key=lambda document: len(document[1].spans))]
+        vectors = ChunkEmbedder(embedder, self._store, collection)
+        works = [
+            Work(claim, document) for claim, document in sorted(documents, key=lambda document: len(document[1].spans))
+        ]
         writing: asyncio.Task[list[Outcome]] | None = None
         try:
             for window in _windows(works):
@@ -104,7 +106,7 @@ class Writer:
         works = [work for work in _works(window) if not work.over]
         errors = await self._upsert(collection, works, rows)
         outcomes += [_fail(work, error) for work, error in errors]
-        whole = [work for work, chunk in window if not work.over and chunk.ordinal == len(work.cut.spans) - 1]
+        whole = [work for work, chunk in window if not work.over and chunk.ordinal == len(work.document.spans) - 1]
         return outcomes + await self._close(collection, whole)
 
     async def _begin_replacing(self, works: Sequence[Work]) -> None:
@@ -163,7 +165,7 @@ class Writer:
                         reused_chunks=work.reused_chunks,
                         chunk_digest=digest_of(work.ids),
                         searchable_at=now,
-                        report=work.cut.parsed.report,
+                        report=work.document.parsed.report,
                     )
                 )
         return outcomes
@@ -190,7 +192,7 @@ class Writer:
     async def _lose(self, collection: Collection, work: Work) -> None:
         work.over = True
         if work.written:
-            await self._settling.settle(
+            await self._stale_writes.settle(
                 collection.store_name, work.claim, written=frozenset(work.ids), deleted=work.pruned
             )
 
@@ -202,20 +204,20 @@ def _fail(work: Work, error: TandemError) -> Outcome:
 
 
 async def _embed(
-    vectors: VectorMaker, window: Window, metadata_keys: Mapping[str, KeyType]
+    vectors: ChunkEmbedder, window: Window, metadata_keys: Mapping[str, KeyType]
 ) -> tuple[list[EmbeddedChunk], list[_Error]]:
     """Rows of the window, and the documents that the engine fails on."""
     for work in _works(window):
         if work.known is None:
-            work.known = NOTHING_KNOWN if work.is_fresh else await vectors.known(work.record.document.id)
+            work.known = NOTHING_REUSABLE if work.is_fresh else await vectors.known(work.record.document.id)
             # Where the work broke off when it had begun to delete the version before, only the new one can be whole.
             work.may_stop = work.known.ids >= (work.record.rollback_ids or frozenset())
-    asked = [(work.cut.title, chunk, work.known or NOTHING_KNOWN) for work, chunk in window]
+    asked = [(work.document.title, chunk, work.known or NOTHING_REUSABLE) for work, chunk in window]
     made = await vectors.make(asked)
     rows: list[EmbeddedChunk] = []
     errors: dict[int, _Error] = {}
     for (work, chunk), result in zip(window, made, strict=True):
-        if isinstance(result, Made):
+        if isinstance(result, ChunkVector):
             rows.append(_row(work, chunk, result, metadata_keys))
         else:
             errors[id(work)] = work, result
@@ -225,7 +227,7 @@ async def _embed(
 def _windows(works: Sequence[Work]) -> Iterator[Window]:
     def stream() -> Iterator[tuple[Work, Chunk]]:
         for work in works:
-            for chunk in work.cut.chunks():
+            for chunk in work.document.chunks():
                 if work.over:
                     break
                 work.ids.add(chunk.id)
@@ -242,14 +244,14 @@ def _works(window: Window) -> list[Work]:
     return list({id(work): work for work, _ in window}.values())
 
 
-def _row(work: Work, chunk: Chunk, made: Made, metadata_keys: Mapping[str, KeyType]) -> EmbeddedChunk:
+def _row(work: Work, chunk: Chunk, made: ChunkVector, metadata_keys: Mapping[str, KeyType]) -> EmbeddedChunk:
     work.truncated_tokens += made.truncated_tokens
     work.reused_chunks += made.reused
     document = work.record.document
     return EmbeddedChunk(
         chunk=chunk,
         vector=made.vector,
-        title=work.cut.title,
+        title=work.document.title,
         media_type=document.media_type,
         partition=document.partition,
         metadata=document.metadata,

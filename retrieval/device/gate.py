@@ -20,7 +20,7 @@ _MEMORY = 0.9
 """Of a measurement's weight, what is left of it at the next one."""
 _STEPS = (0.7, 1.1)
 """By which the bound falls and rises at most, at one search."""
-_LEAST_PART = 8
+_MIN_PART = 8
 """A slice of this part of the largest is always allowed: smaller ones cost a device as much time, and do less."""
 _SOONEST_SECONDS = 0.0005
 """Between two looks at what bulk work is owed."""
@@ -242,7 +242,7 @@ class Gate:
             return  # not what the bound allowed: too little to tell, or let through while no search was about
         step = min(max(wanted / max(seconds, wanted / 100), _STEPS[0]), _STEPS[1])
         most = 2 * self.options.slots * self.options.slice_tokens
-        least = max(1, self.options.slots * self.options.slice_tokens // _LEAST_PART)
+        least = max(1, self.options.slots * self.options.slice_tokens // _MIN_PART)
         self._bound_busy = min(max(round(self._bound_busy * step), least), most)
 
     def _bound(self, now: float) -> int:
@@ -303,7 +303,7 @@ class Gate:
         """Prompts and tokens of the next slice: at least one prompt, whatever its length."""
         most = self.options.slice_tokens
         if not calm:
-            least = max(1, most // _LEAST_PART)
+            least = max(1, most // _MIN_PART)
             most = min(most, max(least, bound // (self.options.ahead * self.options.slots)))
         tokens = lengths[0]
         prompts = 1

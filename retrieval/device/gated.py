@@ -33,7 +33,7 @@ async def encode_gated(
         with gate.interactive():
             return await engine.encode(inputs, lane=lane, dimensions=dimensions)
 
-    # In a task of its own, which ends with it: see side_by_side on what a group that fails leaves behind.
+    # In a task of its own, which ends with it: see gather_or_cancel on what a group that fails leaves behind.
     return await asyncio.create_task(_in_slices(gate, engine, inputs, lane, dimensions))
 
 

@@ -21,18 +21,18 @@ def read_gpus(visible: str | None = None) -> Sequence[Gpu]:
     there is no nvidia-smi, or it cannot tell: some containers lack it, and parts of a device (MIG) have no figures."""
     command = [*QUERY, *(("-i", visible) if visible else ())]
     try:
-        told = subprocess.run(  # noqa: S603  # a fixed command
+        output = subprocess.run(  # noqa: S603  # a fixed command
             command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return ()
-    return parse_gpus(told.stdout)
+    return parse_gpus(output.stdout)
 
 
-def parse_gpus(told: str) -> Sequence[Gpu]:
+def parse_gpus(output: str) -> Sequence[Gpu]:
     """Of the lines that QUERY prints: name, MiB in use, MiB free. A line without figures (`[N/A]`) is left out."""
     gpus = []
-    for line in told.splitlines():
+    for line in output.splitlines():
         name, *figures = (part.strip() for part in line.rsplit(",", 2))
         if len(figures) == 2 and all(figure.isdecimal() for figure in figures):
             used, free = (int(figure) * 2**20 for figure in figures)

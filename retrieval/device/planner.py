@@ -10,7 +10,7 @@ Verdict = Literal["fits", "fits_with_limits", "does_not_fit"]
 
 RESERVE = 0.02
 """Part of the device that nothing is planned for: the allocator's rounding and fragments."""
-LEAST_WINDOW = 1024
+MIN_WINDOW = 1024
 """Never planned below, unless asked for: a passage of the default length, a question and the prompts around them."""
 
 
@@ -115,13 +115,13 @@ def _taken(engines: Sequence[EnginePlan], device: DeviceMemory) -> int:
 def _tightening(window: int, step_tokens: int, window_is_fixed: bool) -> Iterator[Limits]:
     """Each is as tight as the one before or tighter, in every figure."""
     step = max(step_tokens, window)
-    least = max(window, min(step, LEAST_WINDOW))
+    least = max(window, min(step, MIN_WINDOW))
     yield Limits(window, step, roomy=True)
     while step > least:
         step = max(step // 2, least)
         yield Limits(window, step, roomy=True)
     yield Limits(window, step, roomy=False)
-    while not window_is_fixed and window // 2 >= LEAST_WINDOW:
+    while not window_is_fixed and window // 2 >= MIN_WINDOW:
         window //= 2
         yield Limits(window, window, roomy=True)
         yield Limits(window, window, roomy=False)

@@ -10,12 +10,12 @@ from tokenizers import Tokenizer
 from retrieval.device.gate import Gate
 from retrieval.errors import EngineFailed
 from retrieval.models.folder import (
+    full_dimension,
+    matryoshka_dimension,
     read_config,
     read_prefixes,
     read_tokenizer,
-    reduced_dimension,
     revision,
-    whole_dimension,
 )
 from retrieval.ports import Lifecycle
 from retrieval.text.prompts import EmbeddingPrompts, prompt_version, query_format
@@ -61,7 +61,7 @@ class EmbeddingModel(EngineModel[EngineT]):
         model's own has the engine cut vectors to their first components and normalise again (Matryoshka); the model
         must be trained for it. Raises ModelUnavailable, ConfigurationError."""
         super().__init__(engine, gate)
-        self._dimensions = reduced_dimension(folder, dimension)
+        self._dimensions = matryoshka_dimension(folder, dimension)
         self._tokenizer = read_tokenizer(folder)
         format_ = query_format(str(read_config(folder).get("model_type")))
         prefixes = read_prefixes(folder) if format_ == "plain" else {}
@@ -71,7 +71,7 @@ class EmbeddingModel(EngineModel[EngineT]):
         self._fingerprint = Fingerprint(
             model=name,
             revision=revision(folder),
-            dimension=self._dimensions or whole_dimension(folder),
+            dimension=self._dimensions or full_dimension(folder),
             normalized=True,
             prompt_version=prompt_version(prefixes),
             engine=engine_version,

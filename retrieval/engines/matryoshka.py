@@ -11,7 +11,7 @@ from retrieval.ports import Embedder
 from retrieval.types import Embeddings, Fingerprint, Lane, TextKind, Vectors
 
 
-class ReducedEmbedder:
+class MatryoshkaEmbedder:
     """Port Embedder, on an embedder that somebody else starts and closes."""
 
     def __init__(self, whole: Embedder, dimension: int) -> None:

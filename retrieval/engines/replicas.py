@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from retrieval.engines.vllm.engine import VllmEngine
 from retrieval.engines.vllm.messages import Output
 from retrieval.engines.vllm.options import EngineOptions
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.types import Lane, TokenIds
 
 
 class Replicas:
     """Serves as long as one of them does; the others come back by themselves."""
 
-    def __init__(self, engines: Sequence[VllmEngine], of_queries: VllmEngine | None = None) -> None:
-        """`of_queries` does the work of the interactive lane, and no other while one of `engines` serves: it is never
+    def __init__(self, engines: Sequence[VllmEngine], query_engine: VllmEngine | None = None) -> None:
+        """`query_engine` does the work of the interactive lane, and no other while one of `engines` serves: it is never
         in the midst of documents when a query comes."""
         self._sharing = engines
-        self._of_queries = of_queries
-        self._engines = [*engines, *([of_queries] if of_queries else [])]
+        self._query_engine = query_engine
+        self._engines = [*engines, *([query_engine] if query_engine else [])]
 
     @property
     def options(self) -> EngineOptions:
@@ -44,7 +44,7 @@ class Replicas:
 
     async def start(self) -> None:
         """Errors as in `VllmEngine.start`."""
-        await side_by_side(engine.start() for engine in self._engines)
+        await gather_or_cancel(engine.start() for engine in self._engines)
 
     async def close(self) -> None:
         for engine in self._engines:
@@ -54,7 +54,7 @@ class Replicas:
         self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
     ) -> Sequence[Output]:
         """By the one that has least to do, of those that it is meant for. Errors as in `VllmEngine.encode`."""
-        meant = [self._of_queries] if self._of_queries and lane is Lane.INTERACTIVE else self._sharing
+        meant = [self._query_engine] if self._query_engine and lane is Lane.INTERACTIVE else self._sharing
         able = _serving(meant) or _serving(self._engines) or meant
         engine = min(able, key=lambda each: each.unfinished)
         return await engine.encode(token_ids, lane=lane, dimensions=dimensions)

@@ -21,7 +21,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedCollection:
+class Dataset:
     """`queries` are only those that have a relevant document, `qrels` only those of these queries."""
 
     name: str
@@ -43,7 +43,7 @@ class JudgedCollection:
         return sha256(json.dumps(content).encode()).hexdigest()
 
 
-def load_collection(folder: Path, *, queries: str | None = None) -> JudgedCollection:
+def load_dataset(folder: Path, *, queries: str | None = None) -> Dataset:
     """Reads `corpus.jsonl`, `qrels.tsv` (or `qrels/test.tsv`) and queries (default: `queries.small.jsonl`, if any,
     else `queries.jsonl`). Grades above 0 are relevant, and nDCG counts a grade as so much gain.
 
@@ -52,19 +52,19 @@ def load_collection(folder: Path, *, queries: str | None = None) -> JudgedCollec
     """
     if queries is None:
         queries = "queries.small.jsonl" if (folder / "queries.small.jsonl").exists() else "queries.jsonl"
-    corpus, asked = folder / "corpus.jsonl", folder / queries
+    corpus, queries_path = folder / "corpus.jsonl", folder / queries
     documents = list(_read_texts(corpus, blank=True))
     passages = tuple(each for each in documents if each.text)
     if not passages:
         raise InvalidRequest(f"{corpus}: holds no document with text.")
-    texts = {each.id: each.text for each in _read_texts(asked, blank=False)}
-    judged = folder / "qrels.tsv"
-    judged = judged if judged.exists() else folder / "qrels" / "test.tsv"
-    qrels = list(_read_qrels(judged, known={each.id for each in documents}, asked=texts.keys()))
+    texts = {each.id: each.text for each in _read_texts(queries_path, blank=False)}
+    qrels_path = folder / "qrels.tsv"
+    qrels_path = qrels_path if qrels_path.exists() else folder / "qrels" / "test.tsv"
+    qrels = list(_read_qrels(qrels_path, known={each.id for each in documents}, selected=texts.keys()))
     answered = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
     if not answered:
-        raise InvalidRequest(f"{judged}: has no relevant document for any query of {asked}.")
-    return JudgedCollection(
+        raise InvalidRequest(f"{qrels_path}: has no relevant document for any query of {queries_path}.")
+    return Dataset(
         name=folder.resolve().name,
         language=_language(folder / "meta.json"),
         passages=passages,
@@ -103,8 +103,8 @@ def _read_texts(path: Path, *, blank: bool) -> Iterator[Passage]:
         yield passage
 
 
-def _read_qrels(path: Path, *, known: Container[str], asked: Container[str]) -> Iterator[Qrel]:
-    """Those of queries that are `asked`: a folder may hold a part of the queries, and judgements of all."""
+def _read_qrels(path: Path, *, known: Container[str], selected: Container[str]) -> Iterator[Qrel]:
+    """Yields the judgements of `selected` queries: a folder may hold a part of the queries, and judgements of all."""
     first: dict[tuple[str, str], int] = {}
     for number, line in _lines(path):
         try:
@@ -116,7 +116,7 @@ def _read_qrels(path: Path, *, known: Container[str], asked: Container[str]) -> 
             raise InvalidRequest(
                 f"{path}, line {number}: wants query id, document id and a whole number as grade, tab separated."
             ) from error
-        if query_id not in asked:
+        if query_id not in selected:
             continue
         if document_id not in known:
             raise InvalidRequest(f"{path}, line {number}: the corpus has no document {document_id!r}.")

@@ -57,7 +57,7 @@ def read_prefixes(model: Path) -> Mapping[TextKind, str]:
     return {kind: prefix for kind, prefix in found.items() if isinstance(prefix, str) and prefix}
 
 
-def whole_dimension(model: Path) -> int:
+def full_dimension(model: Path) -> int:
     """Components of the model's vectors as it is trained. Raises ModelUnavailable."""
     size = read_config(model).get("hidden_size")
     if not isinstance(size, int):
@@ -65,10 +65,10 @@ def whole_dimension(model: Path) -> int:
     return size
 
 
-def reduced_dimension(model: Path, dimension: int | None) -> int | None:
+def matryoshka_dimension(model: Path, dimension: int | None) -> int | None:
     """`dimension` where it asks for less than the whole vector, else None. Raises ModelUnavailable,
     ConfigurationError (more than there is)."""
-    whole = whole_dimension(model)
+    whole = full_dimension(model)
     if dimension is not None and not 0 < dimension <= whole:
         raise ConfigurationError(f"dimension is {dimension}; {model.name} has {whole}")
     return None if dimension == whole else dimension

@@ -17,13 +17,13 @@ class Vitals:
         self._progress: int | None = None
         self._working = False
 
-    def heard(self) -> None:
+    def note_reply(self) -> None:
         """Something came from it."""
         self._silent = 0
 
     def reported(self, progress: int, *, working: bool) -> None:
         """What it says of its work. `progress` is another number whenever something was finished."""
-        self.heard()
+        self.note_reply()
         if not working or progress != self._progress:
             self._stalled = 0
         self._progress = progress

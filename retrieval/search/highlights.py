@@ -31,7 +31,7 @@ async def with_highlights(
         ranking = reranker.rerank(
             text, [sentence.text for sentence in every], lane=Lane.INTERACTIVE, instruction=instruction
         )
-        scores = await deadline.of(ranking, "reranker")
+        scores = await deadline.run(ranking, "reranker")
     except (Unavailable, EngineFailed) as error:
         log.warning("no highlights", code=error.code, reason=error.message)
         return list(hits)

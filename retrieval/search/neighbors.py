@@ -8,7 +8,7 @@ from retrieval.search.query import Context, Hit
 from retrieval.types import Chunk, DocumentId, StoreName
 
 
-async def with_contexts(store: VectorStore, collection: StoreName, hits: Sequence[Hit], neighbors: int) -> list[Hit]:
+async def with_neighbors(store: VectorStore, collection: StoreName, hits: Sequence[Hit], neighbors: int) -> list[Hit]:
     """Each hit with what its document says `neighbors` chunks to either side. Raises what the store raises."""
     wanted: dict[DocumentId, set[int]] = {}
     for hit in hits:

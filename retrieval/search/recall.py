@@ -57,12 +57,12 @@ class Recall:
         Unsupported for a mode that the server has no index for, BudgetExceeded.
         """
         limit = query.pool
-        mode, reason = await deadline.of(self._mode(query), STORE)
+        mode, reason = await deadline.run(self._mode(query), STORE)
         if mode == "dense":
             dense = await self._dense(collection, embedder, query, deadline)
             hits = alone("dense", dense.candidates)
             return Recalled(hits, RecallReport(mode, len(hits), reason), dense.truncated_tokens, dense.ms)
-        by_words = deadline.of(
+        by_words = deadline.run(
             self._store.search_text(
                 collection, query.text, limit=limit, partition=query.partition, filter=query.filter
             ),
@@ -98,11 +98,11 @@ class Recall:
 
     async def _dense(self, collection: StoreName, embedder: Embedder, query: SearchQuery, deadline: Deadline) -> _Dense:
         started = perf_counter()
-        embeddings = await deadline.of(
+        embeddings = await deadline.run(
             embedder.embed([query.text], kind="query", lane=Lane.INTERACTIVE, instruction=query.instruction), EMBEDDER
         )
         ms = (perf_counter() - started) * 1000
-        candidates = await deadline.of(
+        candidates = await deadline.run(
             self._store.search(
                 collection, embeddings.vectors[0], limit=query.pool, partition=query.partition, filter=query.filter
             ),

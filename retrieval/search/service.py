@@ -13,7 +13,7 @@ from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.search.diversity import DIVERSE, by_document, diversified
 from retrieval.search.fusion import FUSED
 from retrieval.search.highlights import MAX_SENTENCES, with_highlights
-from retrieval.search.neighbors import with_contexts
+from retrieval.search.neighbors import with_neighbors
 from retrieval.search.query import Hit, Place, RecallReport, RerankReport, SearchQuery, SearchResult
 from retrieval.search.recall import STORE, Recall
 from retrieval.search.rerank import SecondStage
@@ -54,7 +54,7 @@ class SearchService:
         """`collection` holds vectors of `embedder`. What is missing is told in the result, as `Recall` and
         `SecondStage` say, or raised as they and the store raise it. Raises InvalidText, BudgetExceeded."""
         started = perf_counter()
-        deadline = Deadline.of_search(query.budget_ms, self._deadline_seconds)
+        deadline = Deadline.for_search(query.budget_ms, self._deadline_seconds)
         check_text(query.text)
         with self._ahead_of_bulk_work(query):
             recalled = await self._recall(collection, embedder, query, deadline)
@@ -66,7 +66,7 @@ class SearchService:
             end = query.offset + query.top_k
             if query.diversity:
                 ids = [hit.candidate.chunk.id for hit in hits]
-                vectors = await deadline.of(self._store.vectors(collection, ids), STORE, grace=GRACE_SECONDS)
+                vectors = await deadline.run(self._store.vectors(collection, ids), STORE, grace=GRACE_SECONDS)
                 # In a thread: a thousand vectors are compared a hundred times.
                 hits = await asyncio.to_thread(diversified, hits, vectors, query.diversity, end + 1)
                 score_name = DIVERSE
@@ -97,8 +97,8 @@ class SearchService:
         self, collection: StoreName, query: SearchQuery, hits: Sequence[Hit], deadline: Deadline
     ) -> Sequence[Hit]:
         if query.neighbors and hits:
-            joining = with_contexts(self._store, collection, hits, query.neighbors)
-            hits = await deadline.of(joining, STORE, grace=GRACE_SECONDS)
+            joining = with_neighbors(self._store, collection, hits, query.neighbors)
+            hits = await deadline.run(joining, STORE, grace=GRACE_SECONDS)
         if query.highlights and hits:
             instruction = query.reranking.instruction if query.reranking else None
             hits = await with_highlights(self._sentences, query.text, hits, query.highlights, instruction, deadline)

@@ -174,7 +174,7 @@ class RerankPromptBuilder:
         White space around query and passages is dropped. Raises InvalidText, InvalidRequest (instruction too long).
         """
         instruction = instruction or DEFAULT_RERANK_INSTRUCTION
-        query, cut = self._cut_query(query.strip(), int(self._room(instruction) * QUERY_SHARE))
+        query, cut = self._truncate_query(query.strip(), int(self._room(instruction) * QUERY_SHARE))
         [asked] = encode_texts(self._untrusted, [_question(query, instruction)])
         head = [*self._head, *asked.ids]
         room = self._window - len(head) - len(self._tail)
@@ -184,7 +184,7 @@ class RerankPromptBuilder:
             prompts.append(Prompt([*head, *kept, *self._tail], len(ids) - len(kept)))
         return RerankPrompts(tuple(prompts), cut)
 
-    def _cut_query(self, query: str, limit: int) -> tuple[str, int]:
+    def _truncate_query(self, query: str, limit: int) -> tuple[str, int]:
         """The query and the number of tokens cut from it. Cut as text and tokenised again, so that its joint with the
         texts around it stays the tokenizer's own; characters of several tokens can make it a few tokens longer."""
         [encoding] = encode_texts(self._untrusted, [query])

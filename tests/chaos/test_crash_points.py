@@ -17,11 +17,11 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from ingestion.blob_gc import Originals
+from ingestion.blob_gc import BlobCollector
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentNotFound
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.parsers.process import ProcessParser
 from ingestion.pipeline.pipeline import Pipeline
 from ingestion.service import IngestionService, Limits, Upload
@@ -80,14 +80,20 @@ class Process:
         catalog, store = life.port("catalog", world.catalog), life.port("store", world.store)
         blobs, embedder = life.port("blobs", world.blobs), life.port("embedder", world.embedder)
         parser = life.port("parser", world.parser)
-        arrived, changes = Changes(), Changes()
+        arrived, notifications = Notifications(), Notifications()
         limits = Limits(document_bytes=2**20, documents=10, queued=100)
         self.service = IngestionService(
-            catalog, blobs, Originals(catalog, blobs), store, limits=limits, work_arrived=arrived, changes=changes
+            catalog,
+            blobs,
+            BlobCollector(catalog, blobs),
+            store,
+            limits=limits,
+            work_arrived=arrived,
+            notifications=notifications,
         )
         pipeline = Pipeline(catalog=catalog, blobs=blobs, parser=parser, embedders=Embedders(embedder), store=store)
         options = WorkerOptions(batch=8, lease=LEASE, max_attempts=5, poll=timedelta(milliseconds=10))
-        self.worker = Worker(WorkerId(uuid4().hex), catalog, pipeline, options, arrived, changes)
+        self.worker = Worker(WorkerId(uuid4().hex), catalog, pipeline, options, arrived, notifications)
 
     async def run(self, client: "Client") -> None:
         """Lets the client act and the worker work until the queue is empty or the process dies."""

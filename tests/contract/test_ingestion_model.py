@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from ingestion.blob_gc import Originals
+from ingestion.blob_gc import BlobCollector
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentBusy, DocumentNotFound
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.pipeline import stale_writes, writer
 from ingestion.pipeline.pipeline import Pipeline
 from ingestion.service import IngestionService, Limits
@@ -118,16 +118,16 @@ class IngestionMachine(RuleBasedStateMachine):
     def delete(self, name: str) -> None:
         process = SteppedProcess()
         catalog, store = process.port("catalog", self.catalog), process.port("store", self.store)
-        originals: Any = Originals(catalog, self.blobs)  # type: ignore[arg-type]
+        collector: Any = BlobCollector(catalog, self.blobs)  # type: ignore[arg-type]
         limits = Limits(document_bytes=1000, documents=10, queued=100)
         service = IngestionService(
             catalog,
             self.blobs,  # type: ignore[arg-type]
-            originals,
+            collector,
             store,
             limits=limits,
-            work_arrived=Changes(),
-            changes=Changes(),
+            work_arrived=Notifications(),
+            notifications=Notifications(),
         )
         self.start(process, service.delete("docs", DocumentId(name)))
 
@@ -162,7 +162,7 @@ class IngestionMachine(RuleBasedStateMachine):
             store=store,
         )
         options = WorkerOptions(batch=2, lease=LEASE, max_attempts=ATTEMPTS, backoff=timedelta(0))
-        return Worker(WorkerId("worker"), catalog, pipeline, options, Changes(), Changes())
+        return Worker(WorkerId("worker"), catalog, pipeline, options, Notifications(), Notifications())
 
     def start(self, process: SteppedProcess, work: Coroutine[Any, Any, Any]) -> None:
         process.ahead = lambda: self.ahead

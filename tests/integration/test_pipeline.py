@@ -15,7 +15,7 @@ import pytest
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.disk_reserve import DiskReserve, Space
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.parsers.process import ProcessParser
 from ingestion.pipeline import stale_writes, writer
 from ingestion.pipeline.pipeline import Pipeline
@@ -59,7 +59,7 @@ class Bench:
     pipeline: Pipeline
     collection: Collection
 
-    async def accept(self, texts: dict[str, str], **changes: object) -> JobId:
+    async def accept(self, texts: dict[str, str], **notifications: object) -> JobId:
         documents = []
         for name, text in texts.items():
             digest = sha256(text.encode()).hexdigest()
@@ -73,7 +73,7 @@ class Bench:
                     media_type="text/plain",
                     title="",
                     chunking=Chunking(16, 0),
-                    **changes,  # type: ignore[arg-type]
+                    **notifications,  # type: ignore[arg-type]
                 )
             )
         job_id = JobId(uuid4().hex)
@@ -90,8 +90,8 @@ class Bench:
             told.append(outcomes)
         return told
 
-    async def ingest(self, texts: dict[str, str], **changes: object) -> list[Outcome]:
-        await self.accept(texts, **changes)
+    async def ingest(self, texts: dict[str, str], **notifications: object) -> list[Outcome]:
+        await self.accept(texts, **notifications)
         return [outcome for outcomes in await self.run(await self.claim()) for outcome in outcomes]
 
     async def chunks(self, name: str) -> set[ChunkId]:
@@ -317,7 +317,7 @@ async def test_a_job_cancelled_between_two_attempts_leaves_nothing_of_its_versio
         await bench.ingest({"book": sentences(0, 6)})
     before = await bench.chunks("book")
     job_id = await bench.accept({"book": sentences(3, 20)})
-    worker, upsert, halfway, count = worker_of(bench, Changes()), bench.store.upsert, asyncio.Event(), 0
+    worker, upsert, halfway, count = worker_of(bench, Notifications()), bench.store.upsert, asyncio.Event(), 0
 
     async def interrupted(name: str, rows: Sequence[object]) -> None:
         nonlocal count
@@ -366,7 +366,7 @@ async def test_a_document_that_kills_its_process_is_given_up_and_takes_no_other_
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.accept({"deadly": sentences(0, 2), "other": sentences(5, 7)})
-    worker, now = worker_of(bench, Changes()), datetime.now(UTC)
+    worker, now = worker_of(bench, Notifications()), datetime.now(UTC)
     for death in range(2):
         claims = await bench.catalog.claim(WorkerId("dead"), limit=10, lease=LEASE, now=now + death * LEASE)
         assert len(claims) == 2
@@ -386,7 +386,7 @@ async def test_claims_without_an_outcome_are_bounded(bench: Bench) -> None:
     await bench.accept({"deadly": sentences(0, 2)})
     for _ in range(2):
         await bench.catalog.claim(WorkerId("dead"), limit=1, lease=timedelta(0), now=datetime.now(UTC))
-    await worker_of(bench, Changes())._work_once()
+    await worker_of(bench, Notifications())._work_once()
     record = await bench.catalog.document("docs", DocumentId("deadly"))
     assert (record.state, record.error and record.error.code) == ("failed", "attempts_exhausted")
     assert bench.embedder.texts == []
@@ -396,7 +396,7 @@ async def test_an_engine_that_is_known_to_be_away_costs_no_attempt(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.accept({"book": sentences(0, 2)})
-    worker = worker_of(bench, Changes())
+    worker = worker_of(bench, Notifications())
     claims = await worker._claim(None)
     monkeypatch.setattr(WatchedEmbedder, "failure", "The engine is being restarted.")
     await worker._run(claims, {claim.token: claim for claim in claims})
@@ -405,7 +405,7 @@ async def test_an_engine_that_is_known_to_be_away_costs_no_attempt(
 
 
 def worker_of(
-    bench: Bench, changes: Changes, *, largest: int | None = None, reserve: DiskReserve | None = None
+    bench: Bench, notifications: Notifications, *, largest: int | None = None, reserve: DiskReserve | None = None
 ) -> Worker:
     options = WorkerOptions(
         batch=10,
@@ -415,7 +415,14 @@ def worker_of(
         backoff=timedelta(milliseconds=1),
     )
     return Worker(
-        WorkerId("worker"), bench.catalog, bench.pipeline, options, Changes(), changes, largest=largest, reserve=reserve
+        WorkerId("worker"),
+        bench.catalog,
+        bench.pipeline,
+        options,
+        Notifications(),
+        notifications,
+        largest=largest,
+        reserve=reserve,
     )
 
 
@@ -443,7 +450,7 @@ async def test_attempts_are_bounded_but_for_outages(
         await upsert(name, rows)  # type: ignore[arg-type]
 
     monkeypatch.setattr(bench.store, "upsert", flapping)
-    worker = worker_of(bench, Changes())
+    worker = worker_of(bench, Notifications())
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(30):
         while (record := await bench.catalog.document("docs", DocumentId("book"))).state not in ("ready", "failed"):
@@ -458,7 +465,7 @@ async def test_a_disk_without_room_has_documents_wait(bench: Bench) -> None:
     await bench.accept({"book": sentences(0, 2)})
     free = 0
     reserve = DiskReserve([Path("/data")], 1000, look=lambda _: Space(10**9, free), clock=count().__next__)
-    worker = worker_of(bench, Changes(), reserve=reserve)
+    worker = worker_of(bench, Notifications(), reserve=reserve)
     assert not await worker._work_once()
     record = await bench.catalog.document("docs", DocumentId("book"))
     assert (record.state, record.attempts) == ("queued", 0)
@@ -469,11 +476,11 @@ async def test_a_disk_without_room_has_documents_wait(bench: Bench) -> None:
 
 async def test_a_worker_leaves_large_originals_to_others(bench: Bench) -> None:
     await bench.accept({"small": sentences(0, 2), "large": sentences(10, 60)})
-    changes = Changes()
-    worker = worker_of(bench, changes, largest=1000)
+    notifications = Notifications()
+    worker = worker_of(bench, notifications, largest=1000)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(20):
-        await changes.upcoming.wait()
+        await notifications.upcoming.wait()
     worker.stop()
     await running
     assert (await bench.catalog.document("docs", DocumentId("small"))).state == "ready"
@@ -493,7 +500,7 @@ async def test_a_worker_that_is_cancelled_while_it_claims_gives_the_leases_back(
         return claims
 
     monkeypatch.setattr(bench.catalog, "claim", slow)
-    running = asyncio.create_task(worker_of(bench, Changes()).run())
+    running = asyncio.create_task(worker_of(bench, Notifications()).run())
     await leased.wait()
     running.cancel()
     answered.set()

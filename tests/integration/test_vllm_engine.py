@@ -20,7 +20,7 @@ from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.process import PROGRAM
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, NotReady
 from retrieval.types import Lane
-from tests.support.engines import REDUCED_DIMENSION, TINY_DIMENSION, engine_options
+from tests.support.engines import MATRYOSHKA_DIMENSION, TINY_DIMENSION, engine_options
 from tests.support.qwen3_tokenizer import END_OF_TEXT
 from tests.support.waiting import until
 
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_embedding_folder: Path
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def embedder(folder: Path) -> AsyncIterator[VllmEmbedder]:
-    embedder = VllmEmbedder(engine_options("mortal", folder), dimension=REDUCED_DIMENSION)
+    embedder = VllmEmbedder(engine_options("mortal", folder), dimension=MATRYOSHKA_DIMENSION)
     await embedder.start()
     yield embedder
     await embedder.close()
@@ -65,10 +65,10 @@ async def test_reduced_dimension_is_the_full_vectors_head(
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
         ids = torch.tensor([[*qwen3_tokenizer.encode(SHORT_WORK[0]).ids, END_OF_TEXT]])
-        expected = model(ids).last_hidden_state[0, -1, :REDUCED_DIMENSION].numpy()
+        expected = model(ids).last_hidden_state[0, -1, :MATRYOSHKA_DIMENSION].numpy()
     result = await embedder.embed(SHORT_WORK[:1], kind="document", lane=Lane.BULK)
-    assert result.vectors.shape == (1, REDUCED_DIMENSION)
-    assert embedder.fingerprint.dimension == REDUCED_DIMENSION
+    assert result.vectors.shape == (1, MATRYOSHKA_DIMENSION)
+    assert embedder.fingerprint.dimension == MATRYOSHKA_DIMENSION
     assert result.vectors[0] @ expected / np.linalg.norm(expected) >= 0.999
     np.testing.assert_allclose(np.linalg.norm(result.vectors), 1, atol=1e-3)
 

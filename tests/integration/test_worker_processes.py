@@ -25,7 +25,7 @@ from app.settings import Settings
 from app.wiring.components import build_worker_processes
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.parsers.process import ProcessParser
 from ingestion.types import Collection
 from retrieval.engines.fake import FakeEmbedder, FakeReranker
@@ -129,7 +129,7 @@ async def test_the_node_keeps_what_goes_into_collections_of_other_models(paralle
 
 async def test_none_that_lives_is_told(tmp_path: Path) -> None:
     processes = WorkerProcesses(2, {}, drain_seconds=0, command=[sys.executable, "-c", "raise SystemExit(6)"])
-    await processes.start(Changes())
+    await processes.start(Notifications())
     try:
         await until(lambda: processes.failure is not None)
         assert "None of the 2 worker processes runs" in str(processes.failure)
@@ -152,7 +152,7 @@ async def test_one_that_the_system_gives_no_process_comes_back(monkeypatch: pyte
 
     monkeypatch.setattr("app.node.worker_processes.asyncio.create_subprocess_exec", refuse)
     processes = WorkerProcesses(1, {}, drain_seconds=0, command=[sys.executable, "-c", "input()"])
-    await processes.start(Changes())
+    await processes.start(Notifications())
     try:
         assert "None of the 1 worker processes runs" in str(processes.failure)
         await until(lambda: processes.failure is None)
@@ -181,7 +181,7 @@ async def test_one_that_hangs_is_killed_with_what_it_began_and_started_again(
         "asyncio.run(worker.beat(0))\n"
     )
     processes = WorkerProcesses(1, {}, drain_seconds=0, command=[sys.executable, "-c", beating])
-    await processes.start(Changes())
+    await processes.start(Notifications())
     try:
         await until(lambda: child.exists() and child.read_text() != "", seconds=60)
         [first], parser = processes.pids, psutil.Process(int(child.read_text()))
@@ -203,7 +203,7 @@ async def test_they_get_the_settings_and_not_the_keys_of_callers(monkeypatch: py
         monkeypatch.setenv(name, "alpha-key")
     own = {"TANDEM_ENGINE": "node"}
     processes = WorkerProcesses(1, own, drain_seconds=0, command=[sys.executable, "-c", "input()"])
-    await processes.start(Changes())
+    await processes.start(Notifications())
     try:
         process = psutil.Process(processes.pids[0])
         await until(lambda: "PATH" in process.environ())  # it is empty while the program is loaded
@@ -218,7 +218,10 @@ async def test_they_hear_of_what_was_queued(tmp_path: Path) -> None:
     heard = tmp_path / "heard"
     heard.touch()
     listen = f"import sys; [open({str(heard)!r}, 'a').write('news ') for _ in sys.stdin]"
-    processes, work_arrived = WorkerProcesses(2, {}, drain_seconds=0, command=[sys.executable, "-c", listen]), Changes()
+    processes, work_arrived = (
+        WorkerProcesses(2, {}, drain_seconds=0, command=[sys.executable, "-c", listen]),
+        Notifications(),
+    )
     await processes.start(work_arrived)
     try:
         for count in (2, 4):
@@ -233,7 +236,7 @@ async def test_what_they_hear_wakes_their_workers(monkeypatch: pytest.MonkeyPatc
     reading, writing = os.pipe()
     with os.fdopen(reading) as stdin, os.fdopen(writing, "wb", buffering=0) as node:
         monkeypatch.setattr(sys, "stdin", stdin)
-        work_arrived = Changes()
+        work_arrived = Notifications()
         hearing = asyncio.create_task(listen_for_work(work_arrived))
         for _ in range(2):
             arrival = work_arrived.upcoming

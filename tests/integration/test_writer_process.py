@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ingestion.blobs.folder import APART, FolderBlobStore
+from ingestion.blobs.folder import SEPARATE_PROCESS_BLOBS, FolderBlobStore
 from ingestion.errors import BlobStoreUnavailable
 from tests.support.originals import blobs, files
 from tests.support.waiting import wait_until
 
-MANY = blobs(2 * APART)
-OTHERS = blobs(2 * APART, first=1000)
+MANY = blobs(2 * SEPARATE_PROCESS_BLOBS)
+OTHERS = blobs(2 * SEPARATE_PROCESS_BLOBS, first=1000)
 
 
 async def test_many_at_once_are_written_and_the_process_ends_with_the_store(tmp_path: Path) -> None:

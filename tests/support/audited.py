@@ -9,9 +9,9 @@ import pytest
 
 from ingestion.audit.auditor import AuditOptions, Auditor
 from ingestion.audit.report import AuditReport
-from ingestion.blob_gc import Originals
+from ingestion.blob_gc import BlobCollector
 from ingestion.errors import DocumentNotFound
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.types import Claim, DocumentError, DocumentRecord, WorkerId, digest_of
 from ingestion.types import Collection as CatalogCollection
 from retrieval.embedders import Embedders
@@ -239,10 +239,10 @@ def auditor(parts: Audited, *, options: AuditOptions = NO_TIME, embedder: FakeEm
     return Auditor(
         catalog,  # type: ignore[arg-type]
         blobs,
-        Originals(catalog, blobs),  # type: ignore[arg-type]
+        BlobCollector(catalog, blobs),  # type: ignore[arg-type]
         store,  # type: ignore[arg-type]
         Embedders(embedder or OwnModel()),
-        work_arrived=Changes(),
+        work_arrived=Notifications(),
         options=options,
     )
 

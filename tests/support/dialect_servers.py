@@ -145,8 +145,8 @@ def _hash(ids: Sequence[int]) -> int:
     return crc32(np.asarray(ids, dtype=np.int64).tobytes())
 
 
-def options(**changes: object) -> HttpServerOptions:
-    given = {"url": "http://model.test", "model": "served", "max_model_len": WINDOW, **changes}
+def options(**notifications: object) -> HttpServerOptions:
+    given = {"url": "http://model.test", "model": "served", "max_model_len": WINDOW, **notifications}
     return HttpServerOptions(**given)  # type: ignore[arg-type]
 
 

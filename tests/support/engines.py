@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from tokenizers import Tokenizer
 
-from retrieval.engines.matryoshka import ReducedEmbedder
+from retrieval.engines.matryoshka import MatryoshkaEmbedder
 from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TINY_WINDOW = 512
 TINY_DIMENSION = 64
-REDUCED_DIMENSION = 32
+MATRYOSHKA_DIMENSION = 32
 
 
 def engine_options(
@@ -122,8 +122,8 @@ async def tiny_embedder(tiny_embedding_folder: Path) -> AsyncIterator[VllmEmbedd
 
 
 @pytest.fixture(scope="session")
-def reduced_embedder(tiny_embedder: VllmEmbedder) -> ReducedEmbedder:
-    return ReducedEmbedder(tiny_embedder, 32)
+def reduced_embedder(tiny_embedder: VllmEmbedder) -> MatryoshkaEmbedder:
+    return MatryoshkaEmbedder(tiny_embedder, 32)
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from retrieval.evaluation.datasets import load_collection
+from retrieval.evaluation.datasets import load_dataset
 from tests.support.node import NodeUnderTest, running
 
 NASTY = '<script>alert("x")</script><img src=x onerror=alert(1)>\'"&'
@@ -191,7 +191,7 @@ async def test_judgements_become_a_judged_collection(page: NodeUnderTest, tmp_pa
     answer = await page.http.post("/ui/judgements", data={"csrf": form, "judgements": body})
     assert answer.status_code == 200, answer.text
     zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path)
-    collection = load_collection(tmp_path)
+    collection = load_dataset(tmp_path)
     assert list(collection.queries.values()) == ["harbour 3"]
     assert [(qrel.doc_id, qrel.relevance) for qrel in collection.qrels] == [("harbour/3.txt", 1), ("harbour/4.txt", 0)]
     assert "Lantern and harbour 3." in [passage.text for passage in collection.passages]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import PREFIX, Settings
-from retrieval.engines.vllm.ascend import CACHE_MENDED, GRAPH_SIZES, GRAPH_SIZES_310P, WINDOW_310P
+from retrieval.engines.vllm.ascend import CACHE_FIXED_IN, GRAPH_SIZES, GRAPH_SIZES_310P, WINDOW_310P
 from tests.support.twins import commands
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -27,6 +27,6 @@ def test_a_page_says_what_the_code_does(page: str) -> None:
     assert f"| {', '.join(map(str, GRAPH_SIZES))} | {', '.join(map(str, GRAPH_SIZES_310P))} |" in separated
     assert f"[{','.join(map(str, GRAPH_SIZES))}]" in page
     assert f"--max-model-len {WINDOW_310P}" in page
-    assert str(CACHE_MENDED) in page
+    assert str(CACHE_FIXED_IN) in page
     (pin,) = re.findall(r"^vllm-ascend==(\S+)", (DEPLOY / "requirements" / "ascend.txt").read_text(), re.MULTILINE)
     assert set(re.findall(r"vllm-ascend:v([\d.]+\d)", page)) == {pin}

@@ -11,7 +11,7 @@ from random import Random
 from typing import Protocol
 
 from app.cli.bench.words import QUESTION_WORDS, WORDS
-from retrieval.evaluation.datasets import JudgedCollection, load_collection
+from retrieval.evaluation.datasets import Dataset, load_dataset
 from retrieval.types import Language
 
 SENTENCE = 12
@@ -78,33 +78,33 @@ class MadeUpCorpus:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedCorpus:
+class DatasetCorpus:
     """The documents and queries of a folder. When they come again, a number stands before them."""
 
     folder: Path
-    judged: JudgedCollection
+    dataset: Dataset
 
     @property
     def name(self) -> str:
-        return self.judged.name
+        return self.dataset.name
 
     @property
     def language(self) -> Language:
-        return self.judged.language
+        return self.dataset.language
 
     @property
     def size(self) -> int:
-        return len(self.judged.passages)
+        return len(self.dataset.passages)
 
     def document(self, number: int) -> dict[str, str]:
         turn, place = divmod(number, self.size)
-        each = self.judged.passages[place]
+        each = self.dataset.passages[place]
         return {"id": f"{turn}.{each.id}", "title": _marked(each.title, turn) if each.title else "",
                 "text": each.text if each.title else _marked(each.text, turn)}  # fmt: skip
 
     def query(self, number: int) -> str:
-        turn, place = divmod(number, len(self.judged.queries))
-        return _marked(list(self.judged.queries.values())[place], turn)
+        turn, place = divmod(number, len(self.dataset.queries))
+        return _marked(list(self.dataset.queries.values())[place], turn)
 
     def spec(self) -> Mapping[str, object]:
         return {"folder": str(self.folder)}
@@ -114,7 +114,7 @@ def corpus_of(spec: Mapping[str, object]) -> Corpus:
     """Raises InvalidRequest for a folder that is no judged collection."""
     if "folder" in spec:
         folder = Path(str(spec["folder"]))
-        return JudgedCorpus(folder, load_collection(folder))
+        return DatasetCorpus(folder, load_dataset(folder))
     return MadeUpCorpus(words=int(str(spec["words"])), seed=int(str(spec["seed"])))
 
 

@@ -25,7 +25,7 @@ from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
 from retrieval.engines.vllm.options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineFailed
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.types import Lane, TokenIds
 
 QUERY_TOKENS = 30
@@ -83,7 +83,7 @@ async def _measure(
             raise ConfigurationError("TANDEM_ENGINE: this machine's own engines are measured; leave it out.")
         try:
             report("starting both engines")
-            await side_by_side([embedder.start(), reranker.start()])
+            await gather_or_cancel([embedder.start(), reranker.start()])
             report("measuring")
             slice_tokens, ahead = gate.options.slice_tokens, 2 * gate.options.slots + 1
             prompts = Prompts(embedder.tokenizer.get_vocab_size(), reranker.engine.options.max_model_len)
@@ -133,7 +133,7 @@ async def _search_times(
         return 0.0
 
     due = arrivals(load.rate, load.warm_up + load.seconds, kind=load.arrivals, seed=0)
-    times = await side_by_side([report(), *map(one, due)])
+    times = await gather_or_cancel([report(), *map(one, due)])
     return Summary.of([took for at, took in zip(due, times[1:], strict=True) if at >= load.warm_up])
 
 

@@ -20,7 +20,7 @@ from app.cli.bench.measures import Point, rates
 from app.cli.bench.node import MeasuredNode
 from app.settings import Settings
 from app.wiring.models import build_profile, engine_options, model_hub
-from ingestion.pipeline.document_chunks import cut
+from ingestion.pipeline.document_chunks import chunk_document
 from ingestion.types import Document, ParsedDocument
 from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.errors import ConfigurationError
@@ -163,8 +163,8 @@ def _prompts(embedder: VllmEmbedder, max_model_len: int, corpus: Corpus, first: 
         document = Document(
             collection="", id=DocumentId(each["id"]), sha256="", size=0, media_type="text/plain", title=each["title"]
         )
-        cut_up = cut(document, ParsedDocument(each["text"], "text/plain"), embedder)
-        chunks += [passage(cut_up.title, chunk.text) for chunk in cut_up.chunks()]
+        chunked = chunk_document(document, ParsedDocument(each["text"], "text/plain"), embedder)
+        chunks += [passage(chunked.title, chunk.text) for chunk in chunked.chunks()]
     prompts = EmbeddingPrompts(embedder.tokenizer, max_model_len=max_model_len, query_format="plain")
     return [prompt.ids for prompt in prompts.build(chunks, "document")]
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 import httpx
 from rich.console import Console
 
-from app.cli.bench.corpus import MORE, Corpus, JudgedCorpus, MadeUpCorpus
+from app.cli.bench.corpus import MORE, Corpus, DatasetCorpus, MadeUpCorpus
 from app.cli.bench.feeder import FeederProcess, fed
 from app.cli.bench.feeding import Feeding
 from app.cli.bench.words import WORDS
@@ -25,7 +25,7 @@ from app.cli.client.node_client import Client
 from app.cli.evaluate.evaluate import own_node
 from app.settings import Settings
 from retrieval.errors import InvalidRequest
-from retrieval.evaluation.datasets import load_collection
+from retrieval.evaluation.datasets import load_dataset
 from retrieval.models.dummy import write_dummy_pair
 
 COUNTED = 32
@@ -148,7 +148,7 @@ def dummy_settings(shapes: str | None, console: Console) -> Iterator[Mapping[str
 def choose_corpus(data: Path | None, tokens: int, node: MeasuredNode) -> Corpus:
     """The folder's, or one made up of texts of about `tokens` tokens each, as the node's embedder counts them."""
     if data:
-        return JudgedCorpus(data.resolve(), load_collection(data))
+        return DatasetCorpus(data.resolve(), load_dataset(data))
     trial = MadeUpCorpus(words=round(tokens / MORE))
     counted = node.fill(node.new_collection(trial), trial, COUNTED)
     return MadeUpCorpus(words=max(1, round(trial.words * tokens / counted)))

@@ -24,9 +24,9 @@ def read_chunking(text: str) -> dict[str, int]:
 
 def read_golden(folder: Path) -> list[dict[str, Any]]:
     """Queries and judgements of a folder in BEIR's layout; every grade above nought counts as relevant."""
-    from retrieval.evaluation.datasets import load_collection
+    from retrieval.evaluation.datasets import load_dataset
 
-    dataset = load_collection(folder)
+    dataset = load_dataset(folder)
     relevant: dict[str, list[str]] = {}
     for qrel in dataset.qrels:
         if qrel.relevance > 0:

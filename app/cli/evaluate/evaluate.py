@@ -26,7 +26,7 @@ from app.cli.options import STDOUT
 from app.settings import PREFIX, Settings, load_settings
 from langchain_tandem.client import Refused
 from retrieval.errors import InvalidRequest, TandemError
-from retrieval.evaluation.datasets import JudgedCollection, load_collection
+from retrieval.evaluation.datasets import Dataset, load_dataset
 from retrieval.evaluation.metrics import DEPTHS, measure_queries
 from retrieval.search.query import Mode
 
@@ -58,7 +58,7 @@ def check_results(json_file: Path | None, plot: Path | None) -> None:
 
 
 @contextmanager
-def scratch(client: Client, dataset: JudgedCollection) -> Iterator[dict[str, Any]]:
+def scratch(client: Client, dataset: Dataset) -> Iterator[dict[str, Any]]:
     """A new collection, as the node describes it; it is deleted in the end."""
     safe = "".join(each if each.isascii() and each.isalnum() else "_" for each in dataset.name)
     # No name that can be foreseen: one that is there already is somebody's.
@@ -69,7 +69,7 @@ def scratch(client: Client, dataset: JudgedCollection) -> Iterator[dict[str, Any
         client.delete_collection(collection["name"])
 
 
-def ingest(client: Client, name: str, dataset: JudgedCollection, console: Console) -> float:
+def ingest(client: Client, name: str, dataset: Dataset, console: Console) -> float:
     """Fills the collection `name` and returns the seconds until the last receipt. Raises IngestFailed."""
     started = perf_counter()
     jobs: deque[str] = deque()
@@ -96,7 +96,7 @@ def ingest(client: Client, name: str, dataset: JudgedCollection, console: Consol
 
 
 def search(
-    client: Client, name: str, dataset: JudgedCollection, console: Console, *, mode: Mode, pool: int | None
+    client: Client, name: str, dataset: Dataset, console: Console, *, mode: Mode, pool: int | None
 ) -> tuple[Row, Mapping[str, str]]:
     """Asks every query once, one after the other. `pool`: candidates to rerank; None: recall alone. Returns the names
     of the models, too. Raises Refused, and NotReranked where reranking was not applied."""
@@ -128,7 +128,7 @@ def search(
     return Row.of(mode, pool, results), answer["models"]
 
 
-def evaluate(client: Client, dataset: JudgedCollection, console: Console, *, pool: int) -> CollectionRun:
+def evaluate(client: Client, dataset: Dataset, console: Console, *, pool: int) -> CollectionRun:
     """Ingests into a scratch collection and searches it in every mode, each without and with reranking."""
     left_out = f" ({dataset.left_out:,} more have no text and are left out)" if dataset.left_out else ""
     console.print(f"{dataset.name}: ingesting {len(dataset.passages):,} documents{left_out}", markup=False)
@@ -202,7 +202,7 @@ def evaluate_folders(
     earlier = load(baseline) if baseline else None
     check_results(output, plot)
     with console.status("Reading the collections"):
-        collections = [load_collection(folder, queries=queries) for folder in folders]
+        collections = [load_dataset(folder, queries=queries) for folder in folders]
     if len({dataset.name for dataset in collections}) < len(collections):
         raise InvalidRequest("Two of the folders have the same name, which their figures would go by.")
     run = Run(version("tandem-rag"), pool, ())

@@ -18,7 +18,7 @@ from app.node.workers import Workers
 from app.settings import Settings
 from app.wiring.components import build_reserve, build_worker_parts, worker_options
 from ingestion.errors import BlobStoreUnavailable
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog
 from retrieval.errors import ConfigurationError, TandemError
 from retrieval.ports import Lifecycle
@@ -113,7 +113,7 @@ async def _until_stopped(settings: Settings, *, of_node: bool) -> None:
             stopping.set()
 
     _on_signals(stopping)
-    work_arrived = Changes()
+    work_arrived = Notifications()
     process = _Process(settings, on_changed, work_arrived)
     log.info("worker process starts", pid=os.getpid(), slots=settings.workers)
     starting = asyncio.create_task(process.start())
@@ -136,7 +136,9 @@ async def _until_stopped(settings: Settings, *, of_node: bool) -> None:
 class _Process:
     """What a worker process consists of: started in order, stopped in reverse."""
 
-    def __init__(self, settings: Settings, on_changed: Callable[[TandemError], None], work_arrived: Changes) -> None:
+    def __init__(
+        self, settings: Settings, on_changed: Callable[[TandemError], None], work_arrived: Notifications
+    ) -> None:
         self._settings = settings
         self._on_changed = on_changed
         self._work_arrived = work_arrived
@@ -165,7 +167,7 @@ class _Process:
             slots=settings.workers,
             drain=timedelta(seconds=settings.drain_seconds),
             work_arrived=self._work_arrived,
-            changes=Changes(),
+            notifications=Notifications(),
             reserve=build_reserve(settings),
             takes=lambda fingerprint: parts.embedders.named(fingerprint) is not None,
         )
@@ -179,13 +181,13 @@ class _Process:
         await close_all(self._parts)
 
 
-async def _follow_node(work_arrived: Changes, stopping: asyncio.Event) -> None:
+async def _follow_node(work_arrived: Notifications, stopping: asyncio.Event) -> None:
     await listen_for_work(work_arrived)
     log.warning("the node is gone")
     stopping.set()
 
 
-async def listen_for_work(work_arrived: Changes) -> None:
+async def listen_for_work(work_arrived: Notifications) -> None:
     """The node writes to standard input when it has queued documents. Returns when that is closed, which it is also
     when the node was killed."""
     reader = await standard_input()

@@ -14,7 +14,7 @@ from app.http.server.occupancy import Occupancy
 from app.http.server.protocol import BoundedProtocol
 from app.http.telemetry import Metrics
 from app.settings import Settings
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 
 Drain = Callable[[], Coroutine[Any, Any, None]]
 
@@ -57,5 +57,5 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Still listening: who comes now is told to go elsewhere, and the node's worker processes embed until they end.
-        await side_by_side([self._in_flight.finish(self._drain_seconds), self._drain()])
+        await gather_or_cancel([self._in_flight.finish(self._drain_seconds), self._drain()])
         await super().shutdown(sockets)

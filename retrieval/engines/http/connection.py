@@ -16,10 +16,10 @@ log = structlog.get_logger()
 KEEP_ALIVE_SECONDS = 2.0
 """Idle connections are dropped before the server does it (uvicorn: after 5 s), or a request could meet a closed one."""
 CONNECT_SECONDS = 5.0
-LATE_PROBES = 3
+MAX_FAILED_PROBES = 3
 """In a row: a server that is only busy answers one of them."""
 
-Judge = Callable[[httpx.Response], str | None]
+CheckResponse = Callable[[httpx.Response], str | None]
 """What an answer to the probe says is wrong; None where all is well."""
 
 
@@ -36,7 +36,7 @@ class HttpConnection:
         timeout_seconds: float,
         probe_path: str,
         probe_seconds: float,
-        judge: Judge,
+        check: CheckResponse,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """`requests_at_once` is per lane, so that bulk work never holds the connections that a search needs.
@@ -47,12 +47,12 @@ class HttpConnection:
         self._timeout_seconds = timeout_seconds
         self._probe_path = probe_path
         self._probe_seconds = probe_seconds
-        self._judge = judge
+        self._check_response = check
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
         self._probe: asyncio.Task[None] | None = None
         self._slots = {lane: asyncio.Semaphore(requests_at_once) for lane in Lane}
-        self._late_probes = 0
+        self._failed_probes = 0
         self._failure: str | None = "The connection to the engine was not started"
         self._closed = False
 
@@ -95,7 +95,7 @@ class HttpConnection:
 
     async def get(self, path: str) -> httpx.Response:
         """Outside of the lanes. Errors as in `post`."""
-        return await self._ask(self._opened(), "GET", path, None)
+        return await self._send(self._opened(), "GET", path, None)
 
     async def post(self, path: str, body: bytes, lane: Lane) -> httpx.Response:
         """Sends JSON when it is its turn; the answer may have any status. Raises EngineDead (no connection, or
@@ -106,7 +106,7 @@ class HttpConnection:
             if client is not self._client:
                 raise EngineDead(str(self._failure))  # closed while this waited for its slot
             self._require_answers()
-            return await self._ask(client, "POST", path, body)
+            return await self._send(client, "POST", path, body)
 
     def found(self, failure: str | None) -> None:
         """What an answer showed of the server's health; a closed connection stays failed."""
@@ -121,7 +121,7 @@ class HttpConnection:
             raise (EngineDead if self._closed else NotReady)(str(self._failure))
         return self._client
 
-    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None) -> httpx.Response:
+    async def _send(self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None) -> httpx.Response:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             # One bound for all: httpx's is for each piece of an answer, and there may be any number of pieces.
@@ -134,7 +134,7 @@ class HttpConnection:
             raise EngineDead(str(self._failure)) from error
         except httpx.RequestError as error:
             raise Unavailable(f"{self._url} broke off its answer ({type(error).__name__})") from error
-        self._late_probes = 0
+        self._failed_probes = 0
         return response
 
     async def _watch(self) -> None:
@@ -148,17 +148,17 @@ class HttpConnection:
             async with asyncio.timeout(CONNECT_SECONDS):
                 response = await client.get(self._probe_path, timeout=CONNECT_SECONDS)
         except (httpx.TimeoutException, TimeoutError) as error:
-            late = self._late_probes + 1
+            late = self._failed_probes + 1
             self.found(self._late(error))
         except httpx.RequestError as error:
             self.found(self._away(error))
         else:
-            self.found(self._judge(response))
-        self._late_probes = late
+            self.found(self._check_response(response))
+        self._failed_probes = late
 
     def _require_answers(self) -> None:
-        if self._late_probes >= LATE_PROBES:
-            raise EngineDead(f"{self._url} answered none of its last {self._late_probes} probes: it hangs")
+        if self._failed_probes >= MAX_FAILED_PROBES:
+            raise EngineDead(f"{self._url} answered none of its last {self._failed_probes} probes: it hangs")
 
     def _late(self, error: Exception) -> str:
         return f"{self._url} did not answer in time ({type(error).__name__})"

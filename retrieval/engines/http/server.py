@@ -13,7 +13,7 @@ import structlog
 from retrieval.engines.http.connection import HttpConnection
 from retrieval.engines.http.dialects.dialect import Answer, Dialect, InputT, Request
 from retrieval.errors import EngineFailed, TandemError, Unavailable
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.types import Lane, Vector
 
 log = structlog.get_logger()
@@ -73,7 +73,7 @@ class HttpEngine(Generic[InputT]):
             timeout_seconds=options.timeout_seconds,
             probe_path="/health",
             probe_seconds=options.probe_seconds,
-            judge=self._judge,
+            check=self._check_response,
             transport=transport,
         )
 
@@ -104,8 +104,8 @@ class HttpEngine(Generic[InputT]):
         started).
         One failed request of a call cancels the others.
         """
-        replies = await side_by_side(
-            self._ask(Request(self.options.model, batch, dimensions), lane) for batch in self._batches(inputs)
+        replies = await gather_or_cancel(
+            self._send(Request(self.options.model, batch, dimensions), lane) for batch in self._batches(inputs)
         )
         return [output for outputs in replies for output in outputs]
 
@@ -122,7 +122,7 @@ class HttpEngine(Generic[InputT]):
         if batch:
             yield batch
 
-    async def _ask(self, request: Request[InputT], lane: Lane) -> list[Vector]:
+    async def _send(self, request: Request[InputT], lane: Lane) -> list[Vector]:
         dialect = self._dialect
         response = await self._post(dialect, request, lane)
         if response.status_code in REFUSALS and dialect.fallback is not None:
@@ -151,7 +151,7 @@ class HttpEngine(Generic[InputT]):
             return Unavailable(said, status=status, **detail)
         return EngineFailed(said, status=status)
 
-    def _judge(self, response: httpx.Response) -> str | None:
+    def _check_response(self, response: httpx.Response) -> str | None:
         # A server without this path still lives; its model is tried by the self-test.
         failed = response.status_code >= 500
         return f"{self.options.url}/health answered {response.status_code}" if failed else None

@@ -13,7 +13,7 @@ from retrieval.engines.adapter import EmbeddingModel, EngineModel
 from retrieval.engines.http.dialects.dialect import Dialect, Pair, Text
 from retrieval.engines.http.server import HttpEngine, HttpServerOptions
 from retrieval.engines.http.tokens import engine_class
-from retrieval.engines.http.truncation import PairCutter, cut_text
+from retrieval.engines.http.truncation import PairTruncator, truncate_text
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_tokenizer, require_cross_encoder, stated_window
 from retrieval.types import Embeddings, Lane, RerankScores, TextKind
@@ -66,7 +66,7 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
         for text, prompt in zip(composed, prompts, strict=True):
             kept, lost = text, 0
             if prompt.truncated_tokens:
-                kept, tokens = cut_text(self._tokenizer, text, self.max_tokens)
+                kept, tokens = truncate_text(self._tokenizer, text, self.max_tokens)
                 lost = self.max_tokens - tokens  # where the last character would not fit whole
             inputs.append(Text(kept, len(prompt.ids) - lost))
             truncated.append(prompt.truncated_tokens + lost)
@@ -91,7 +91,7 @@ class HttpPairReranker(EngineModel[HttpEngine[Pair]]):
         super().__init__(HttpEngine(server, dialect, transport=transport), gate)
         require_cross_encoder(folder, server=dialect.name)
         self._model = server.model
-        self._cutter = PairCutter(read_tokenizer(folder), max_model_len=stated_window(folder, server.max_model_len))
+        self._cutter = PairTruncator(read_tokenizer(folder), max_model_len=stated_window(folder, server.max_model_len))
 
     @property
     def model(self) -> str:

@@ -12,7 +12,7 @@ from retrieval.text.prompts import QUERY_SHARE, SMALLEST_ROOM, window_of
 from retrieval.text.tokenizer import TokenMemory, encode_texts
 
 
-def cut_text(tokenizer: Tokenizer, text: str, limit: int) -> tuple[str, int]:
+def truncate_text(tokenizer: Tokenizer, text: str, limit: int) -> tuple[str, int]:
     """The beginning of `text` that tokenises to at most `limit` tokens, special tokens not counted; and to how many.
     Cut between characters: where one takes several tokens the result may stay below `limit`."""
     offsets = tokenizer.encode(text, add_special_tokens=False).offsets
@@ -38,7 +38,7 @@ class Pairs:
     truncated_query_tokens: int
 
 
-class PairCutter:
+class PairTruncator:
     """For cross-encoders that read `query` and `passage` bare, inside the special tokens of their tokenizer's
     post-processor."""
 
@@ -61,11 +61,11 @@ class PairCutter:
         [encoding] = encode_texts(self._tokenizer, [query])
         asked = len(encoding.ids)
         limit = int(self._room * QUERY_SHARE)
-        query, query_tokens = (query, asked) if asked <= limit else cut_text(self._tokenizer, query, limit)
+        query, query_tokens = (query, asked) if asked <= limit else truncate_text(self._tokenizer, query, limit)
         room = self._room - query_tokens
         pairs, truncated = [], []
         for passage, ids in zip(passages, self._passages.encode(passages), strict=True):
-            kept, tokens = (passage, len(ids)) if len(ids) <= room else cut_text(self._tokenizer, passage, room)
+            kept, tokens = (passage, len(ids)) if len(ids) <= room else truncate_text(self._tokenizer, passage, room)
             pairs.append(Pair(query, kept, self._special + query_tokens + tokens))
             truncated.append(len(ids) - tokens)
         return Pairs(tuple(pairs), tuple(truncated), asked - query_tokens)

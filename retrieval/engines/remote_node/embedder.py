@@ -29,7 +29,7 @@ from retrieval.errors import (
     TandemError,
     Unavailable,
 )
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.text.tokenizer import count_tokens
 from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
 
@@ -83,7 +83,7 @@ class NodeEmbedder:
             timeout_seconds=node.timeout_seconds,
             probe_path=PATH,
             probe_seconds=node.probe_seconds,
-            judge=self._judge,
+            check=self._check_response,
             transport=transport,
         )
 
@@ -144,7 +144,9 @@ class NodeEmbedder:
         """As the port says. Besides: Unavailable (late, or overloaded for long), FingerprintMismatch (the node serves
         another model now). One failed request of a call cancels the others."""
         fingerprint = self._known().fingerprint
-        replies = await side_by_side(self._request(batch, kind, lane, instruction) for batch in self._batches(texts))
+        replies = await gather_or_cancel(
+            self._request(batch, kind, lane, instruction) for batch in self._batches(texts)
+        )
         nothing = np.empty((0, fingerprint.dimension), dtype=np.float32)
         return Embeddings(
             vectors=np.concatenate([reply.vectors for reply in replies] or [nothing]),
@@ -197,7 +199,7 @@ class NodeEmbedder:
         self._connection.found(None)
         return reply
 
-    def _judge(self, response: httpx.Response) -> str | None:
+    def _check_response(self, response: httpx.Response) -> str | None:
         if response.status_code != httpx.codes.OK:
             return error_of(self._node.url, response).message
         try:

@@ -86,8 +86,8 @@ def error_of(url: str, response: httpx.Response) -> TandemError:
         message, code, detail = str(said["message"]), str(said["code"]), dict(said["detail"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         pass  # not a node's own words: a proxy's, perhaps
-    mendable = status in {401, 403, 408, 429} or status >= 500
-    kind = _ERRORS.get(code, Unavailable if mendable else EngineFailed)
+    retryable = status in {401, 403, 408, 429} or status >= 500
+    kind = _ERRORS.get(code, Unavailable if retryable else EngineFailed)
     error = kind(f"The node at {url} answered {status}: {' '.join(message.split())[:MESSAGE_CHARACTERS]}")
     error.detail = {**detail, "status": status}
     return error

@@ -15,9 +15,9 @@ from retrieval.engines.vllm.options import EngineOptions
 from retrieval.errors import Unsupported
 from retrieval.models.profiles import Model
 
-CACHE_MENDED = Version("0.18.0")
+CACHE_FIXED_IN = Version("0.18.0")
 """Before it a prompt that comes out of the prefix cache gives another vector, cosine 0.58 (#5725, mended by #7452)."""
-MEMORY_MENDED = Version("0.18.0")
+MEMORY_FIXED_IN = Version("0.18.0")
 """Before it the second engine of a device is left no memory for its KV cache (#7308, mended by #7427)."""
 
 GRAPH_SIZES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 512)
@@ -91,7 +91,7 @@ def ascend_options(options: EngineOptions, model: Model, release: Version, chip:
         )
     else:
         options = replace(options, dtype="bfloat16", graph_capture_sizes=GRAPH_SIZES)
-    return replace(options, prefix_caching=options.prefix_caching and release >= CACHE_MENDED)
+    return replace(options, prefix_caching=options.prefix_caching and release >= CACHE_FIXED_IN)
 
 
 def known_faults(release: Version, vllm: Version | None, chip: str | None) -> tuple[KnownFault, ...]:
@@ -103,16 +103,17 @@ def known_faults(release: Version, vllm: Version | None, chip: str | None) -> tu
         faults.append(
             KnownFault(f"made for vLLM {release.base_version}, found {vllm}: use two of one number", fatal=False)
         )
-    if release < MEMORY_MENDED:
+    if release < MEMORY_FIXED_IN:
         faults.append(
             KnownFault(
-                f"before {MEMORY_MENDED} the second engine of a device gets no memory: use {MEMORY_MENDED} or newer",
+                f"before {MEMORY_FIXED_IN} the second engine of a device gets no memory: "
+                f"use {MEMORY_FIXED_IN} or newer",
                 fatal=True,
             )
         )
-    if release < CACHE_MENDED:
+    if release < CACHE_FIXED_IN:
         faults.append(
-            KnownFault(f"its prefix cache spoils vectors before {CACHE_MENDED}, and is switched off", fatal=False)
+            KnownFault(f"its prefix cache spoils vectors before {CACHE_FIXED_IN}, and is switched off", fatal=False)
         )
     if is_310p(chip):
         faults.append(

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 ENGINE_NICENESS = 5
 """Of a CPU engine's threads, 0 being everybody else's."""
-_TOLD_CHARACTERS = 300
+_MESSAGE_CHARACTERS = 300
 _LAST = b""
 """After it no reply is written."""
 _LOOK_SECONDS = 0.0002
@@ -190,7 +190,7 @@ class EngineHost:
                 name = f"{prompt.call}-{prompt.position}"
                 self._engine.add_request(name, tokens_input(ids), parameters, priority=work.priority)
             except Exception as error:  # noqa: BLE001  # whatever vLLM's checks raise, the engine itself is untouched
-                self._fail(prompt.call, f"The engine refused a request: {told(error)}")
+                self._fail(prompt.call, f"The engine refused a request: {describe(error)}")
 
     def _has_room(self) -> bool:
         most = self._portion_prompts
@@ -256,7 +256,9 @@ def main() -> None:
         )
     except (ImportError, RuntimeError, ValueError, OSError, AssertionError) as error:
         missing = isinstance(error, ImportError)
-        replies.put(frame(NotStarted("not_installed", str(error)) if missing else NotStarted("refused", told(error))))
+        replies.put(
+            frame(NotStarted("not_installed", str(error)) if missing else NotStarted("refused", describe(error)))
+        )
         replies.put(_LAST)
         writer.join()
         sys.exit(1)
@@ -282,9 +284,9 @@ def take_turn(host: EngineHost, inbox: "queue.SimpleQueue[object]") -> None:
         host.step()
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """vLLM's messages run over many lines."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:_TOLD_CHARACTERS]
+    return (" ".join(str(error).split()) or type(error).__name__)[:_MESSAGE_CHARACTERS]
 
 
 def _loaded(options: EngineOptions) -> "VllmConfig":

@@ -12,7 +12,7 @@ from retrieval.engines.token_adapter import TokenEmbedder, TokenReranker
 from retrieval.engines.vllm.engine import VllmEngine
 from retrieval.engines.vllm.options import EngineOptions
 from retrieval.errors import ConfigurationError
-from retrieval.models.folder import is_causal_model, reduced_dimension
+from retrieval.models.folder import is_causal_model, matryoshka_dimension
 
 QWEN3_RERANKER_OVERRIDES: Mapping[str, object] = {
     "architectures": ["Qwen3ForSequenceClassification"],
@@ -40,17 +40,17 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
         """`dimension` and `gate` as for TokenEmbedder. `replicas` engines share the work; one more, with the options
         `query_engine`, does that of the interactive lane. Each takes the memory that its options say. Raises
         ModelUnavailable, ConfigurationError."""
-        reduced = reduced_dimension(options.model, dimension) is not None
+        is_matryoshka = matryoshka_dimension(options.model, dimension) is not None
 
         def engine(options: EngineOptions) -> VllmEngine:
-            if reduced:
+            if is_matryoshka:
                 options = replace(options, hf_overrides={**options.hf_overrides, "is_matryoshka": True})
             return VllmEngine(options, read_memory=read_memory, on_restart=on_restart)
 
         engines = [engine(options) for _ in range(replicas)]
-        of_queries = engine(query_engine) if query_engine else None
+        own_query_engine = engine(query_engine) if query_engine else None
         super().__init__(
-            Replicas(engines, of_queries) if of_queries or replicas > 1 else engines[0],
+            Replicas(engines, own_query_engine) if own_query_engine or replicas > 1 else engines[0],
             options.model,
             name=options.name,
             engine_version=engine_version(),

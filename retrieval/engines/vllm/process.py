@@ -143,7 +143,7 @@ class EngineProcess:
                 if isinstance(message, Pong):
                     self._vitals.reported(message.progress, working=message.working)
                     continue
-                self._vitals.heard()
+                self._vitals.note_reply()
                 assert isinstance(message, Done | Failed)
                 _, answer = self._calls.pop(message.call, (0, None))
                 if answer is None or answer.done():
@@ -209,12 +209,12 @@ class EngineLaunch:
         process, connection = self._spawn()
         with ExitStack() as turn:
             try:
-                self._ask(process, connection, self._options)
+                self._send(process, connection, self._options)
                 if self._measures_memory():
                     turn.enter_context(self._turn())
                 if find_device() != "cpu":
                     self._wait_for_memory()
-                self._ask(process, connection, Begin())
+                self._send(process, connection, Begin())
                 return EngineProcess(process, connection, self._options)
             except BaseException:
                 # Before the next one's turn: what this one held of the device is free by then.
@@ -238,7 +238,7 @@ class EngineLaunch:
         self._process = process
         return process, ours
 
-    def _ask(
+    def _send(
         self, process: "subprocess.Popen[bytes]", connection: socket.socket, message: EngineOptions | Begin
     ) -> None:
         """Returns when the host has done it. Raises as `run`."""
@@ -263,7 +263,7 @@ class EngineLaunch:
                 message = receive(connection)
                 if not isinstance(message, Pong):
                     return message
-                vitals.heard()
+                vitals.note_reply()
             self._check()
             if hangs := vitals.tick():
                 raise EngineFailed(f"vLLM could not start {self._options.name}: its process {hangs}")

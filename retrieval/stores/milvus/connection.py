@@ -130,12 +130,12 @@ class MilvusConnection:
             self._waiting.discard(waiting)
 
     async def _probe(self) -> None:
-        await self._run(self._probe_thread, self._ask_version, _PROBE_TIMEOUT_S + _CONNECT_TIMEOUT_S + _GRACE_S)
+        await self._run(self._probe_thread, self._read_version, _PROBE_TIMEOUT_S + _CONNECT_TIMEOUT_S + _GRACE_S)
         if self._failure is not None:
             _log.info("milvus_reached", uri=self._uri)
         self._failure = None
 
-    def _ask_version(self) -> None:
+    def _read_version(self) -> None:
         if self._client is None:
             self._client = MilvusClient(uri=self._uri, token=self._token, timeout=_CONNECT_TIMEOUT_S, dedicated=True)
         self._client.get_server_version(timeout=_PROBE_TIMEOUT_S)

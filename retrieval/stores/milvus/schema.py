@@ -52,7 +52,7 @@ class ServerTraits:
     key_indexes: Mapping[KeyType, str]
     """Index types for declared metadata keys; those of other types are looked through, which is quick as well."""
     concurrent_writes: bool
-    search_beside_writes: bool
+    search_during_writes: bool
     """A search finds each row that was stored before, also while a write sets off a flush."""
     slow_until_flushed: bool
     negates_bm25: bool
@@ -77,7 +77,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
             typed_json=ours,
             key_indexes={},
             concurrent_writes=False,
-            search_beside_writes=ours,
+            search_during_writes=ours,
             slow_until_flushed=True,
             negates_bm25=True,
             orders_iterators_only=True,
@@ -92,7 +92,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
         typed_json=True,
         key_indexes=_INVERTED if modern else _SORTED,
         concurrent_writes=True,
-        search_beside_writes=True,
+        search_during_writes=True,
         slow_until_flushed=False,
         negates_bm25=False,
         orders_iterators_only=False,

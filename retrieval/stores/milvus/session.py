@@ -123,8 +123,8 @@ class MilvusSession:
         return found
 
     async def search(self, name: str, **kwargs: object) -> Any:
-        beside = (await self.traits()).search_beside_writes
-        if beside:
+        concurrent = (await self.traits()).search_during_writes
+        if concurrent:
             return await self._loaded("search", name, timeout_s=self._read_seconds, **kwargs)
         async with await self.turn():
             return await self._loaded(

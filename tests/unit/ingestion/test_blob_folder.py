@@ -15,7 +15,7 @@ from time import time
 
 import pytest
 
-from ingestion.blobs.folder import APART, FolderBlobStore
+from ingestion.blobs.folder import SEPARATE_PROCESS_BLOBS, FolderBlobStore
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import StoreFull
 from tests.support.originals import blobs, files
@@ -132,7 +132,7 @@ async def test_no_space_at_any_step(
     assert await store.get([NAME]) == {NAME: DATA}
 
 
-@pytest.mark.parametrize("count", [APART - 1, 3 * APART])
+@pytest.mark.parametrize("count", [SEPARATE_PROCESS_BLOBS - 1, 3 * SEPARATE_PROCESS_BLOBS])
 async def test_a_failed_put_has_ended_when_it_says_so(store: FolderBlobStore, tmp_path: Path, count: int) -> None:
     """Nothing goes on writing behind the caller's back."""
     originals = blobs(count)
@@ -188,7 +188,7 @@ def test_a_slow_disk_takes_no_thread_that_others_need(tmp_path: Path, monkeypatc
         await store.start()
         monkeypatch.setattr(os, "fsync", fsync)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-        writing = asyncio.create_task(store.put(blobs(APART - 1)))
+        writing = asyncio.create_task(store.put(blobs(SEPARATE_PROCESS_BLOBS - 1)))
         await asyncio.sleep(0.1)
         try:
             async with asyncio.timeout(5):

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from ingestion.blob_gc import AT_ONCE, Originals
+from ingestion.blob_gc import AT_ONCE, BlobCollector
 from ingestion.errors import BlobStoreUnavailable
 from tests.support.audited import LONG_AGO, Audited
 
@@ -20,7 +20,7 @@ def parts(audited: Audited) -> Audited:
 
 
 async def retire(parts: Audited) -> None:
-    await Originals(parts.catalog, parts.blobs).retire(list(parts.blobs.kept))  # type: ignore[arg-type]
+    await BlobCollector(parts.catalog, parts.blobs).retire(list(parts.blobs.kept))  # type: ignore[arg-type]
 
 
 async def test_those_that_have_no_owner_go_and_the_others_stay(parts: Audited) -> None:

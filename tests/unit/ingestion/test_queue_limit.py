@@ -4,7 +4,7 @@ import random
 import pytest
 
 from ingestion.errors import Overloaded
-from ingestion.queue_limit import QueueBound
+from ingestion.queue_limit import QueueLimit
 
 
 class CountingCatalog:
@@ -30,7 +30,7 @@ class CountingCatalog:
             await asyncio.sleep(0)
 
 
-async def post(queue: QueueBound, catalog: CountingCatalog, documents: int) -> bool:
+async def post(queue: QueueLimit, catalog: CountingCatalog, documents: int) -> bool:
     try:
         async with queue.arriving(documents), queue.entering(documents):
             await catalog.record(documents)
@@ -42,7 +42,7 @@ async def post(queue: QueueBound, catalog: CountingCatalog, documents: int) -> b
 @pytest.mark.parametrize("seed", range(200))
 async def test_whoever_comes_first_fills_the_queue_exactly(seed: int) -> None:
     catalog = CountingCatalog(seed)
-    queue = QueueBound(catalog, 10)  # type: ignore[arg-type]  # all that it asks the catalog
+    queue = QueueLimit(catalog, 10)  # type: ignore[arg-type]  # all that it asks the catalog
     taken = await asyncio.gather(*(post(queue, catalog, 1) for _ in range(20)))
     assert (sum(taken), catalog.recorded) == (10, 10)
 
@@ -50,7 +50,7 @@ async def test_whoever_comes_first_fills_the_queue_exactly(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100))
 async def test_the_bound_holds_for_requests_of_any_size(seed: int) -> None:
     catalog = CountingCatalog(seed)
-    queue = QueueBound(catalog, 10)  # type: ignore[arg-type]
+    queue = QueueLimit(catalog, 10)  # type: ignore[arg-type]
     sizes = random.Random(seed).choices(range(1, 6), k=20)
     taken = await asyncio.gather(*(post(queue, catalog, size) for size in sizes))
     assert catalog.recorded == sum(size for size, ok in zip(sizes, taken, strict=True) if ok) <= 10
@@ -59,7 +59,7 @@ async def test_the_bound_holds_for_requests_of_any_size(seed: int) -> None:
 
 async def test_places_come_free_where_the_request_fails() -> None:
     catalog = CountingCatalog(0)
-    queue = QueueBound(catalog, 2)  # type: ignore[arg-type]
+    queue = QueueLimit(catalog, 2)  # type: ignore[arg-type]
     for _ in range(3):
         with pytest.raises(KeyError):
             async with queue.arriving(2), queue.entering(2):
@@ -69,7 +69,7 @@ async def test_places_come_free_where_the_request_fails() -> None:
 
 async def test_those_that_arrive_keep_their_places_from_others() -> None:
     catalog = CountingCatalog(0)
-    queue = QueueBound(catalog, 3)  # type: ignore[arg-type]
+    queue = QueueLimit(catalog, 3)  # type: ignore[arg-type]
     async with queue.arriving(2):
         with pytest.raises(Overloaded, match="2 documents wait") as refused:
             async with queue.arriving(2):

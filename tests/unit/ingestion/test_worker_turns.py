@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from ingestion.errors import ParserBusy, ParserUnavailable
-from ingestion.notifications import Changes
+from ingestion.notifications import Notifications
 from ingestion.pipeline.outcomes import failure
 from ingestion.types import Claim, Document, DocumentRecord, Outcome, WorkerId
 from ingestion.worker import BUSY_PAUSE, Worker, WorkerOptions
@@ -64,9 +64,9 @@ class FakePipeline:
 async def worked(names: Sequence[str], errors: dict[str, TandemError]) -> FakeCatalog:
     catalog = FakeCatalog([claim(name) for name in names])
     options = WorkerOptions(batch=9, lease=timedelta(seconds=60), max_attempts=LAST_ATTEMPT)
-    changes = Changes()
+    notifications = Notifications()
     catalog.worker = Worker(
-        WorkerId("w"), cast("Any", catalog), cast("Any", FakePipeline(errors)), options, changes, Changes()
+        WorkerId("w"), cast("Any", catalog), cast("Any", FakePipeline(errors)), options, notifications, Notifications()
     )
     await catalog.worker.run()
     return catalog

@@ -5,7 +5,7 @@ import pytest
 from retrieval.device.gate import Gate
 from retrieval.device.gated import encode_gated
 from retrieval.errors import EngineFailed
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.types import Lane, TokenIds, Vector
 
 
@@ -36,8 +36,8 @@ async def times_out() -> bool:
 
 
 async def test_results_are_in_order() -> None:
-    assert await side_by_side([later(1, 0.02), later(2, 0.0)]) == [1, 2]
-    assert await side_by_side([]) == []
+    assert await gather_or_cancel([later(1, 0.02), later(2, 0.0)]) == [1, 2]
+    assert await gather_or_cancel([]) == []
 
 
 async def test_a_failure_ends_the_others_first() -> None:
@@ -51,14 +51,14 @@ async def test_a_failure_ends_the_others_first() -> None:
             ended.set()
 
     with pytest.raises(EngineFailed):
-        await side_by_side([other(), failing(0.01)])
+        await gather_or_cancel([other(), failing(0.01)])
     assert ended.is_set()
 
 
 @pytest.mark.parametrize("others", [[], [0.0], [60.0]])
 async def test_after_a_failure_the_caller_goes_on(others: list[float]) -> None:
     with pytest.raises(EngineFailed):
-        await side_by_side([failing(), *(later(1, seconds) for seconds in others)])
+        await gather_or_cancel([failing(), *(later(1, seconds) for seconds in others)])
     assert await times_out()
 
 
@@ -78,7 +78,7 @@ async def test_cancelled_it_cancels_them() -> None:
             cancelled.append(1)
             raise
 
-    both = asyncio.create_task(side_by_side([one(), one()]))
+    both = asyncio.create_task(gather_or_cancel([one(), one()]))
     await asyncio.sleep(0.01)
     both.cancel()
     with pytest.raises(asyncio.CancelledError):

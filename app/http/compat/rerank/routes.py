@@ -34,8 +34,8 @@ from app.http.routes.dependencies import SearchAdmission, ServingNode
 from app.http.routes.documented import EMBEDDER, answer, failures, named
 from app.node.node import Node
 from retrieval.deadline import Deadline
-from retrieval.engines.http.truncation import cut_text
-from retrieval.gather_or_cancel import side_by_side
+from retrieval.engines.http.truncation import truncate_text
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.pace import expected_tokens
 from retrieval.types import Lane, RerankScores
 
@@ -104,7 +104,7 @@ async def score_pairs(
         places.append((query, len(texts)))
         texts.append(passage)
     async with _admitted(node, admission, passages):
-        work = side_by_side(_rerank(node, query, texts, body.instruction) for query, texts in passages.items())
+        work = gather_or_cancel(_rerank(node, query, texts, body.instruction) for query, texts in passages.items())
         found = dict(zip(passages, await cancel_on_disconnect(request, work), strict=True))
     return ScoreOut(
         id=f"score-{request.state.request_id}",
@@ -142,13 +142,13 @@ async def _rerank(node: Node, query: str, passages: Sequence[str], instruction: 
     """Raises BudgetExceeded where the node's deadline passes."""
     deadline = Deadline.after(node.search_deadline_seconds, "deadline")
     work = node.reranker.rerank(query, passages, lane=Lane.INTERACTIVE, instruction=instruction)
-    return await deadline.of(work, "reranker")
+    return await deadline.run(work, "reranker")
 
 
 def _cut(node: Node, texts: Sequence[str], limit: int) -> Sequence[str]:
     """By the embedder's tokenizer, which is the reranker's as well in every pair that TANDEM_MODELS names."""
     tokenizer = node.components.embedder.tokenizer
-    return [cut_text(tokenizer, text, limit)[0] for text in texts]
+    return [truncate_text(tokenizer, text, limit)[0] for text in texts]
 
 
 def _results(body: Rerank, scores: RerankScores, *, with_documents: bool) -> list[ResultOut]:

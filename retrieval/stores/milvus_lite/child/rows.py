@@ -26,7 +26,7 @@ class Source:
     """Of Lite; None for those not yet in a file."""
     live: Mask
     """Neither deleted nor replaced."""
-    asked: Mask
+    selected: Mask
     """Live, and let through by the filter."""
 
 
@@ -54,12 +54,12 @@ def sources(
             continue
         gone = {id_: seq for id_, (seq, where) in pending.items() if where in (ALL_PARTITIONS, segment.partition)}
         live = _without(_without(live, segment, gone), segment, newer)
-        asked = live if compiled is None else live & evaluate_segment_filter(segment, compiled, plan)
-        yield Source(segment.table, segment, live, asked)
+        selected = live if compiled is None else live & evaluate_segment_filter(segment, compiled, plan)
+        yield Source(segment.table, segment, live, selected)
     if ids:
         live = np.array([not deleted.is_deleted(id_, seq) for id_, seq in zip(ids, seqs.tolist(), strict=True)])
-        asked = live if compiled is None else live & evaluate_mask(compiled, table)
-        yield Source(table, None, live, asked)
+        selected = live if compiled is None else live & evaluate_mask(compiled, table)
+        yield Source(table, None, live, selected)
 
 
 def _live_rows(segments: Sequence[Any], deleted: Mapping[Any, int]) -> Sequence[Mask]:

@@ -45,9 +45,9 @@ def _search_dense(
     """In place of execute_search_with_index, with its arguments."""
     found: list[list[tuple[float, Source, int]]] = [[] for _ in query_vectors]
     for source in sources(segments, delta_index, memtable, partition_names, compiled_filter, indexed_filter_plan):
-        if not source.asked.any():
+        if not source.selected.any():
             continue
-        mask = None if source.asked.all() else source.asked
+        mask = None if source.selected.all() else source.selected
         index = _index(source, vector_field, metric_type)
         rows, distances = index.search(query_vectors, top_k, valid_mask=mask, params=search_params)
         for best, row_numbers, row_distances in zip(found, rows.tolist(), distances.tolist(), strict=True):

@@ -173,7 +173,7 @@ def _search_sparse(
         found = [
             (float(score[row]), source, int(row))
             for (source, _), score in zip(looked_at, scores, strict=True)
-            for row in _best(np.where(source.asked, score, 0), top_k)
+            for row in _best(np.where(source.selected, score, 0), top_k)
         ]
         found.sort(key=lambda each: -each[0])
         results.append([hit(self._pk_name, -score, source, row, fields) for score, source, row in found[:top_k]])

@@ -1,15 +1,15 @@
 import json
 from pathlib import Path
 
-from app.cli.bench.corpus import QUESTION, JudgedCorpus, MadeUpCorpus, corpus_of
+from app.cli.bench.corpus import QUESTION, DatasetCorpus, MadeUpCorpus, corpus_of
 from app.cli.bench.words import QUESTION_WORDS, WORDS
-from retrieval.evaluation.datasets import JudgedCollection, Passage
+from retrieval.evaluation.datasets import Dataset, Passage
 from retrieval.search.language import is_foreign
 
 
-def judged(folder: Path) -> JudgedCorpus:
+def judged(folder: Path) -> DatasetCorpus:
     passages = (Passage("a", "", "No title."), Passage("b", "Ships", "With a title."))
-    return JudgedCorpus(folder, JudgedCollection("two", "en", passages, 0, {"q": "where?", "r": "when?"}, ()))
+    return DatasetCorpus(folder, Dataset("two", "en", passages, 0, {"q": "where?", "r": "when?"}, ()))
 
 
 def test_texts_are_as_long_as_asked_and_of_both_languages() -> None:

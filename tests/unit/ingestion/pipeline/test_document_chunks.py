@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ingestion.pipeline.document_chunks import cut
+from ingestion.pipeline.document_chunks import chunk_document
 from ingestion.types import Chunking, Document, ParsedDocument
 from retrieval.engines.fake import FakeEmbedder
 from retrieval.text.passages import passage
@@ -37,7 +37,7 @@ def test_a_chunk_is_counted_as_it_is_embedded_with_its_title() -> None:
     for title in ("", "A kiln: how it is fired"):
         for max_tokens in (100, 5):
             embedder = Counting()
-            done = cut(document(title, max_tokens), ParsedDocument(TEXT, "text/plain"), embedder)
+            done = chunk_document(document(title, max_tokens), ParsedDocument(TEXT, "text/plain"), embedder)
             passages = [passage(done.title, chunk.text) for chunk in done.chunks()]
             assert set(passages) <= set(embedder.counted)
             alone = [len(embedder.tokenizer.encode(chunk.text).ids) for chunk in done.chunks()]

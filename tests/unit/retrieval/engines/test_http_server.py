@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
-from retrieval.engines.http.connection import LATE_PROBES, HttpConnection
+from retrieval.engines.http.connection import MAX_FAILED_PROBES, HttpConnection
 from retrieval.engines.http.dialects.dialect import Dialect
 from retrieval.engines.http.dialects.vllm import VLLM_EMBED, VLLM_RERANK
 from retrieval.engines.http.server import HttpEngine, HttpServerOptions
@@ -311,22 +311,22 @@ async def test_a_server_that_hangs_is_asked_nothing_until_it_answers_a_probe() -
         timeout_seconds=60,
         probe_path="/health",
         probe_seconds=60,
-        judge=lambda response: None,
+        check=lambda response: None,
         transport=httpx.MockTransport(lambda request: handle(request) if request.method == "GET" else server(request)),
     )
     connection.open()
     body = b'{"input": [[1]]}'
     await connection.post("/v1/embeddings", body, Lane.INTERACTIVE)
     hangs = True
-    for _ in range(LATE_PROBES):
+    for _ in range(MAX_FAILED_PROBES):
         await connection.post("/v1/embeddings", body, Lane.INTERACTIVE)  # alive, whatever becomes of probes
         await connection.look()
     assert connection.failure is not None
-    for _ in range(LATE_PROBES):
+    for _ in range(MAX_FAILED_PROBES):
         await connection.look()
     with pytest.raises(EngineDead, match="it hangs"):
         await connection.post("/v1/embeddings", body, Lane.INTERACTIVE)
-    assert len(server.requests) == 1 + LATE_PROBES
+    assert len(server.requests) == 1 + MAX_FAILED_PROBES
     hangs = False
     await connection.look()
     assert connection.failure is None

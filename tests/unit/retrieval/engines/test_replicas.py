@@ -65,22 +65,22 @@ async def test_they_are_one_engine() -> None:
 
 
 async def test_queries_have_an_engine_of_their_own() -> None:
-    sharing, of_queries = Replica(1), Replica(2)
-    replicas = Replicas([sharing], of_queries)  # type: ignore[list-item,arg-type]
-    sharing.unfinished = of_queries.unfinished = 5
+    sharing, query_engine = Replica(1), Replica(2)
+    replicas = Replicas([sharing], query_engine)  # type: ignore[list-item,arg-type]
+    sharing.unfinished = query_engine.unfinished = 5
     assert await asked(replicas, Lane.INTERACTIVE) == 2
     assert await asked(replicas, Lane.BULK) == 1
     assert (replicas.pids, replicas.unfinished) == ((1, 2), 10)
 
 
 async def test_while_one_is_away_the_other_does_the_work_of_both() -> None:
-    sharing, of_queries = Replica(1), Replica(2)
-    replicas = Replicas([sharing], of_queries)  # type: ignore[list-item,arg-type]
-    of_queries.failure = "died"
+    sharing, query_engine = Replica(1), Replica(2)
+    replicas = Replicas([sharing], query_engine)  # type: ignore[list-item,arg-type]
+    query_engine.failure = "died"
     assert (await asked(replicas, Lane.INTERACTIVE), await asked(replicas, Lane.BULK)) == (1, 1)
-    of_queries.failure, sharing.failure = None, "died"
+    query_engine.failure, sharing.failure = None, "died"
     assert (await asked(replicas, Lane.INTERACTIVE), await asked(replicas, Lane.BULK)) == (2, 2)
     assert replicas.failure is None
-    of_queries.failure = "died too"
+    query_engine.failure = "died too"
     assert (await asked(replicas, Lane.INTERACTIVE), await asked(replicas, Lane.BULK)) == (2, 1)
     assert replicas.failure == "died"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import InvalidRequest
-from retrieval.evaluation.datasets import Passage, load_collection
+from retrieval.evaluation.datasets import Passage, load_dataset
 
 
 @pytest.fixture
@@ -18,32 +18,32 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_only_judged_queries_are_asked(folder: Path) -> None:
-    judged = load_collection(folder)
-    assert judged.queries == {"q1": "one", "q2": "two"}
-    assert len(judged.passages) == 12
-    assert (judged.language, judged.left_out) == ("mixed", 0)
+    dataset = load_dataset(folder)
+    assert dataset.queries == {"q1": "one", "q2": "two"}
+    assert len(dataset.passages) == 12
+    assert (dataset.language, dataset.left_out) == ("mixed", 0)
 
 
 def test_the_small_queries_are_preferred_and_the_language_is_read(folder: Path) -> None:
     (folder / "queries.small.jsonl").write_text(json.dumps({"_id": "q2", "text": "two"}))
     (folder / "meta.json").write_text('{"lang": "zh"}')
-    judged = load_collection(folder)
-    assert (list(judged.queries), len(judged.qrels), judged.language) == (["q2"], 1, "zh")
-    assert len(load_collection(folder, queries="queries.jsonl").queries) == 2
+    dataset = load_dataset(folder)
+    assert (list(dataset.queries), len(dataset.qrels), dataset.language) == (["q2"], 1, "zh")
+    assert len(load_dataset(folder, queries="queries.jsonl").queries) == 2
 
 
 def test_beirs_own_place_for_judgements_and_files_with_no_header_and_a_byte_order_mark(folder: Path) -> None:
     (folder / "qrels.tsv").unlink()
     (folder / "qrels").mkdir()
     (folder / "qrels" / "test.tsv").write_text("\ufeffq1\td1\t1\r\n\r\nq2\td2\t1\r\n", encoding="utf-8")
-    assert [(each.query_id, each.doc_id) for each in load_collection(folder).qrels] == [("q1", "d1"), ("q2", "d2")]
+    assert [(each.query_id, each.doc_id) for each in load_dataset(folder).qrels] == [("q1", "d1"), ("q2", "d2")]
 
 
 def test_grades_are_kept_and_a_query_without_a_relevant_document_is_not_asked(folder: Path) -> None:
     (folder / "qrels.tsv").write_text("h\th\th\nq1\td1\t3\nq1\td2\t0\nq2\td2\t0\nq2\td3\t-1\n")
-    judged = load_collection(folder)
-    assert list(judged.queries) == ["q1"]
-    assert [each.relevance for each in judged.qrels] == [3, 0]
+    dataset = load_dataset(folder)
+    assert list(dataset.queries) == ["q1"]
+    assert [each.relevance for each in dataset.qrels] == [3, 0]
 
 
 def test_a_title_stands_for_a_missing_text_and_without_either_a_document_is_left_out(folder: Path) -> None:
@@ -53,17 +53,17 @@ def test_a_title_stands_for_a_missing_text_and_without_either_a_document_is_left
         {"_id": "d3", "text": "Text"},
     ]
     (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n")
-    judged = load_collection(folder)
-    assert judged.passages == (Passage("d1", "", "A title"), Passage("d3", "", "Text"))
-    assert judged.left_out == 1
-    assert judged.queries.keys() == {"q1", "q2"}
+    dataset = load_dataset(folder)
+    assert dataset.passages == (Passage("d1", "", "A title"), Passage("d3", "", "Text"))
+    assert dataset.left_out == 1
+    assert dataset.queries.keys() == {"q1", "q2"}
 
 
 def test_the_digest_changes_with_a_judgement_and_with_nothing_else(folder: Path) -> None:
-    before = load_collection(folder).digest()
-    assert load_collection(folder).digest() == before
+    before = load_dataset(folder).digest()
+    assert load_dataset(folder).digest() == before
     (folder / "qrels.tsv").write_text("h\th\th\nq1\td1\t1\nq2\td3\t1\n")
-    assert load_collection(folder).digest() != before
+    assert load_dataset(folder).digest() != before
 
 
 @pytest.mark.parametrize(
@@ -96,21 +96,21 @@ def test_the_digest_changes_with_a_judgement_and_with_nothing_else(folder: Path)
 def test_broken_files_are_named(folder: Path, file: str, content: str, words: str) -> None:
     (folder / file).write_text(content)
     with pytest.raises(InvalidRequest, match=words):
-        load_collection(folder)
+        load_dataset(folder)
 
 
 def test_a_file_of_another_encoding_is_named(folder: Path) -> None:
     (folder / "corpus.jsonl").write_bytes('{"_id": "d", "text": "战国"}'.encode("gb18030"))
     with pytest.raises(InvalidRequest, match=r"corpus\.jsonl: not UTF-8"):
-        load_collection(folder)
+        load_dataset(folder)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"corpus\.jsonl: cannot be read"):
-        load_collection(tmp_path)
+        load_dataset(tmp_path)
 
 
 def test_what_judgements_say_of_queries_that_are_not_asked_does_not_matter(folder: Path) -> None:
     with (folder / "qrels.tsv").open("a") as qrels:
         qrels.write("other\tnowhere\t1\n")
-    assert load_collection(folder).queries.keys() == {"q1", "q2"}
+    assert load_dataset(folder).queries.keys() == {"q1", "q2"}

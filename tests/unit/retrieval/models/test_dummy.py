@@ -8,7 +8,7 @@ from app.cli.bench.words import WORDS
 from retrieval.errors import ConfigurationError
 from retrieval.models.dummy import SHAPES, write_dummy_pair
 from retrieval.models.files import missing_files
-from retrieval.models.folder import is_causal_model, read_tokenizer, require_reranker, whole_dimension
+from retrieval.models.folder import full_dimension, is_causal_model, read_tokenizer, require_reranker
 from retrieval.models.profiles import Model, with_facts
 from retrieval.text.prompts import EmbeddingPrompts, RerankPromptBuilder
 from retrieval.text.qwen3_tokenizer import END_OF_TEXT
@@ -25,7 +25,7 @@ def test_folders_are_what_the_adapters_want(shape: str, dimension: int, tmp_path
         assert shape in facts.name
     require_reranker(pair.rerank)
     assert is_causal_model(pair.rerank)
-    assert whole_dimension(pair.embed) == dimension
+    assert full_dimension(pair.embed) == dimension
 
 
 def test_every_word_is_one_token(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_shape_of_a_folder(tmp_path: Path) -> None:
     config = {**SHAPES["qwen3-0.6b"], "hidden_size": 64, "architectures": ["Else"]}
     (tmp_path / "tiny" / "config.json").write_text(json.dumps(config))
     pair = write_dummy_pair(str(tmp_path / "tiny"), tmp_path / "made", texts=["word"])
-    assert whole_dimension(pair.embed) == 64
+    assert full_dimension(pair.embed) == 64
     assert is_causal_model(pair.rerank)
     assert pair.embed.name == "tiny-embedding"
 

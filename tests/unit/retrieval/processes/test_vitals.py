@@ -16,7 +16,7 @@ def ticks_until_hung(vitals: Vitals, between: Callable[[int], None] = lambda tic
 def test_silence_has_a_bound() -> None:
     assert ticks_until_hung(Vitals(10)) == 11
     vitals = Vitals(10)
-    assert ticks_until_hung(vitals, lambda tick: vitals.heard() if tick == 7 else None) == 18
+    assert ticks_until_hung(vitals, lambda tick: vitals.note_reply() if tick == 7 else None) == 18
 
 
 def test_what_works_may_take_its_time_and_what_idles_for_ever() -> None:

@@ -129,7 +129,7 @@ def test_a_timeout_of_the_work_itself_is_not_taken_for_the_deadline() -> None:
         raise TimeoutError("a socket's own")
 
     async def ask() -> None:
-        await Deadline.after(5, "budget").of(fails(), "vector store")
+        await Deadline.after(5, "budget").run(fails(), "vector store")
 
     with pytest.raises(TimeoutError, match="a socket's own"):
         simulate(ask())
