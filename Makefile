@@ -1,12 +1,12 @@
-# Everything sets itself up: the first run of a target makes the virtual environment it needs, later runs find it.
+# Each target makes the virtual environment that it needs on its first run.
 #   make demo                 the service on this CPU, with sample documents, in a few minutes
-#   make serve                the service; PORT and every TANDEM_* setting are honoured
-#   make serve DEVICE=cuda    the same on an NVIDIA GPU (chosen by itself where nvidia-smi finds one)
+#   make serve                the service; PORT and all TANDEM_* settings apply
+#   make serve DEVICE=cuda    the same on an NVIDIA GPU (the default where nvidia-smi finds one)
 #   make serve DEVICE=npu     the same on an Ascend NPU (where vllm-ascend is installed), in its image: deploy/docs/en/ascend.md
 #   make test                 all tests            make check    what must be green before a commit
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo serve eval bench setup setup-dev test test-unit chaos fuzz check lock screenshots clean
+.PHONY: help client demo serve eval bench setup setup-dev test test-unit chaos fuzz check lock screenshots clean
 
 on_npu := python3 -c "import importlib.util as u; u.find_spec('vllm_ascend') or exit(1)"
 DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || { $(on_npu) 2> /dev/null && echo npu || echo cpu; })
@@ -17,42 +17,42 @@ ifdef PORT
 export TANDEM_PORT := $(PORT)
 endif
 
-help:  ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+help:  ## Shows this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup:  ## The environment to serve in
+setup:  ## Makes the environment for serving
 	@deploy/setup.sh $(VENV) $(LOCK)
 
-setup-dev:  ## The environment to test in (CPU)
+setup-dev:  ## Makes the environment for testing (CPU)
 	@deploy/setup.sh .venv cpu dev
 
-demo:  ## The service on this CPU, with sample documents
+demo:  ## Runs the service on this CPU with sample documents
 	@deploy/setup.sh .venv cpu
 	@.venv/bin/tandem demo $(ARGS)
 
-serve: setup  ## The service; PORT and TANDEM_* are honoured
+serve: setup  ## Runs the service; PORT and the TANDEM_* settings apply
 	@$(VENV)/bin/tandem serve $(ARGS)
 
-eval: setup  ## Quality of each search stage on labelled questions
+eval: setup  ## Measures search quality on labelled queries, stage by stage
 	@$(VENV)/bin/tandem eval $(ARGS)
 
-bench: setup  ## Searches beside ingestion, with minilm: what one does to the other (4 minutes)
+bench: setup  ## Measures searches and ingestion alone and together, with minilm (4 minutes)
 	@TANDEM_MODELS=minilm $(VENV)/bin/tandem bench mixed --rate 1 --candidates 20 --tokens 128 --pool 300 \
 	  --seconds 15 --warm-up 3 --rounds 2 $(ARGS)
 
-test: setup-dev  ## All tests
+test: setup-dev  ## Runs all tests
 	@.venv/bin/python -m pytest $(ARGS)
 
-test-unit: setup-dev  ## The fast tests
+test-unit: setup-dev  ## Runs the unit tests
 	@.venv/bin/python -m pytest tests/unit $(ARGS)
 
-chaos: setup-dev  ## All that can be killed, hung, filled or attacked is, often (an hour); prints figures
+chaos: setup-dev  ## Runs the long fault-injection tests (an hour) and prints what they measured
 	@.venv/bin/python -m pytest tests/chaos --chaos=long $(ARGS)
 
-fuzz: setup-dev  ## Every route asked thousands of times at random, by schemathesis (minutes)
+fuzz: setup-dev  ## Runs schemathesis: thousands of random requests to every route (minutes)
 	@.venv/bin/python -m pytest tests/fuzz --fuzz=long $(ARGS)
 
-check: setup-dev  ## Linters, types, import rules and unit tests
+check: setup-dev  ## Runs linters, type checks, import rules and unit tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -60,11 +60,14 @@ check: setup-dev  ## Linters, types, import rules and unit tests
 	.venv/bin/python -m pytest -q tests/unit
 
 URL ?= http://127.0.0.1:8080
-screenshots: setup-dev  ## Pictures of the page of a running node (URL), for the documents
+screenshots: setup-dev  ## Takes the screenshots of the web page for the documents, from the node at URL
 	@.venv/bin/python deploy/screenshots.py $(URL)
 
-lock: setup-dev  ## Compiles deploy/requirements/ from pyproject.toml (UPGRADE=1: newest versions)
+lock: setup-dev  ## Compiles deploy/requirements/ from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@deploy/requirements/lock.sh
 
-clean:  ## Removes environments and caches; data and models stay
+client: setup-dev  ## Writes the blocking client from the asynchronous one
+	@.venv/bin/python retrieval/langchain-plugin/generate_client.py
+
+clean:  ## Removes environments and caches, but no data and no models
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

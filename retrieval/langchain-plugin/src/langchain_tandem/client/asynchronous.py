@@ -1,6 +1,6 @@
 """The client for programs that run in an event loop."""
 
-from asyncio import sleep, to_thread
+from asyncio import sleep
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Self, TypeVar
@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from langchain_tandem.client import batching, calls
-from langchain_tandem.client.batching import Files, Json
+from langchain_tandem.client.batching import Files, Json, aread_files
 from langchain_tandem.client.calls import ENDED, Call, Lane, TextKind
 from langchain_tandem.client.errors import TandemClientError
 from langchain_tandem.client.events import EventDecoder
@@ -19,8 +19,16 @@ T = TypeVar("T")
 
 
 class AsyncTandemClient:
-    """The methods of TandemClient, to be awaited. One connection pool, which belongs to one event loop: close it with
-    `aclose`, or use the client in an `async with` block."""
+    """The HTTP interface of a node, with one connection pool. Close the client with `aclose`, or use it in an
+    `async with` block.
+
+    Answers are the node's JSON as dictionaries. Keyword options have the names of the fields of the node's API, which
+    its `/docs` page describes; None means "not given". Every method raises the errors of
+    `langchain_tandem.client.errors`: NodeUnreachable, Refused and their subclasses.
+
+    The client repeats calls that may succeed later, within `retries`; within `ingest_retries` where they send documents
+    or follow jobs. Threads may share a TandemClient. An AsyncTandemClient belongs to one event loop.
+    """
 
     def __init__(
         self,
@@ -32,6 +40,9 @@ class AsyncTandemClient:
         ingest_retries: Retries = LONG_RETRIES,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """`url` defaults to TANDEM_URL, else to port 8080 of this machine; `api_key` defaults to TANDEM_API_KEY, and ""
+        sends none. `timeout` limits the seconds without a byte of an answer, except for calls that take long by
+        design. Raises InvalidSetting."""
         self._exchange = Exchange(url, retries, ingest_retries)
         self._http = httpx.AsyncClient(
             base_url=self.url,
@@ -47,32 +58,40 @@ class AsyncTandemClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"AsyncTandemClient({self.url!r})"
+        return f"{type(self).__name__}({self.url!r})"
 
     @property
     def url(self) -> str:
+        """Base URL of the node, without a trailing slash."""
         return self._exchange.url
 
     async def aclose(self) -> None:
+        """Closes the connections."""
         await self._http.aclose()
 
     async def ready(self) -> tuple[bool, Json]:
+        """Whether the node is ready, and the answer of /health/ready. Never repeated."""
         return await self._call(calls.ready())
 
     async def search(self, query: str, **options: Any) -> Json:
+        """The answer to one query, as POST /search gives it."""
         return await self._call(calls.search(query, options))
 
     async def search_many(self, queries: Sequence[str], **options: Any) -> list[Json]:
+        """One answer per query, in their order, in as few requests as possible."""
         return await self._run(self._exchange.search_many(queries, options))
 
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane = "bulk", instruction: str | None = None
     ) -> list[list[float]]:
+        """One vector of unit length per text. Use lane "interactive" where a person waits for the answer: it takes
+        precedence over ingestion."""
         return await self._run(self._exchange.embed(texts, kind, lane, instruction))
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, top_n: int | None = None
     ) -> list[tuple[int, float]]:
+        """Pairs of an index into `documents` and its score, best first."""
         return await self._call(calls.rerank(query, documents, top_n))
 
     async def ingest(
@@ -83,30 +102,44 @@ class AsyncTandemClient:
         idempotency_key: str | None = None,
         **options: Any,
     ) -> Json:
+        """Sends documents in one request. Returns {"job_id", "documents"}, or the finished job with `wait=True`.
+
+        A document has the fields of the API; `content` may hold the bytes of a file instead of `text`. The node creates
+        one job per `idempotency_key`, however often the request arrives.
+        """
         return await self._call(calls.ingest(documents, collection, idempotency_key, options))
 
     async def ingest_files(
         self, collection: str, files: Files, *, idempotency_key: str | None = None, **options: Any
     ) -> Json:
-        contents = await to_thread(batching.read_files, files)
+        """Sends files in one request: `files` pairs each document id with a path."""
+        contents = await aread_files(files)
         return await self._call(calls.ingest_files(collection, contents, idempotency_key, options))
 
     async def ingest_all(
         self, documents: Iterable[Mapping[str, Any]], *, collection: str = "docs", **options: Any
     ) -> list[Json]:
-        batches = batching.batches(documents, batching.size_of)
-        jobs = [(await self.ingest(each, collection=collection, **options))["job_id"] for each in batches]
+        """Sends any number of documents in as many requests as they need. Returns their receipts when all of them are
+        searchable. Raises IngestFailed if any document failed."""
+        jobs = []
+        for batch in batching.batches(documents, batching.size_of):
+            accepted = await self.ingest(batch, collection=collection, **options)
+            jobs.append(accepted["job_id"])
         receipts: list[Json] = []
         for job_id in jobs:
             async for _ in self.watch(job_id):
                 pass
-            receipts += (await self.job(job_id, receipts=True))["documents"]
+            job = await self.job(job_id, receipts=True)
+            receipts += job["documents"]
         return batching.checked(receipts)
 
     async def job(self, job_id: str, *, receipts: bool = False) -> Json:
+        """The state of a job, with the receipts of all its documents if `receipts` is true."""
         return await self._run(self._exchange.job(job_id, receipts=receipts))
 
     async def watch(self, job_id: str) -> AsyncGenerator[Json]:
+        """Yields the job, without receipts, now and at each change until it has ended. Reconnects if the stream
+        breaks."""
         retry_state = self._exchange.retry_state()
         while True:
             try:
@@ -122,9 +155,11 @@ class AsyncTandemClient:
             await sleep(retry_state.pause(failure, answered=True))
 
     async def cancel(self, job_id: str) -> Json:
+        """Cancels a job. Returns its state afterwards."""
         return await self._call(calls.cancel(job_id))
 
     async def documents(self, collection: str = "docs") -> AsyncGenerator[Json]:
+        """Yields all documents of a collection, ordered by id."""
         cursor = None
         while True:
             page = await self._call(calls.documents(collection, cursor))
@@ -134,36 +169,47 @@ class AsyncTandemClient:
                 return
 
     async def document(self, document_id: str, *, collection: str = "docs") -> Json:
+        """One document. Raises NotFound."""
         return await self._call(calls.document(document_id, collection))
 
     async def original(self, document_id: str, *, collection: str = "docs") -> bytes:
+        """The bytes that were ingested as this document."""
         return await self._call(calls.original(document_id, collection))
 
     async def delete_document(self, document_id: str, *, collection: str = "docs") -> None:
+        """Deletes a document. Returns when no search can find it any more."""
         await self._call(calls.delete_document(document_id, collection))
 
     async def create_collection(self, name: str, **settings: Any) -> Json:
+        """Creates a collection for the node's embedding model."""
         return await self._call(calls.create_collection(name, settings))
 
     async def collections(self) -> list[Json]:
+        """All collections, without their numbers of chunks."""
         return await self._call(calls.collections())
 
     async def collection(self, name: str) -> Json:
+        """One collection, with its number of chunks."""
         return await self._call(calls.collection(name))
 
     async def delete_collection(self, name: str) -> None:
+        """Deletes a collection with its documents, vectors, jobs and originals."""
         await self._call(calls.delete_collection(name))
 
     async def reembed(self, name: str, **plan: Any) -> Json:
+        """Starts to re-embed a collection with another model or chunk size."""
         return await self._call(calls.reembed(name, plan))
 
     async def reembedding(self, name: str) -> Json:
+        """Progress and result of the last re-embedding of a collection."""
         return await self._call(calls.reembedding(name))
 
     async def rollback(self, name: str) -> Json:
+        """Starts to restore the version that a collection had before its last re-embedding."""
         return await self._call(calls.rollback(name))
 
     async def audit(self, collection: str | None = None, *, repair: bool = False) -> Json:
+        """The report of an audit. Waits for it without a time limit."""
         return await self._call(calls.audit(collection, repair=repair))
 
     async def _events(self, job_id: str) -> AsyncGenerator[Json]:

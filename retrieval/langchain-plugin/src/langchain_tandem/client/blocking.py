@@ -1,13 +1,15 @@
+# Generated from asynchronous.py by generate_client.py. Change that file and run the script.
 """The client for programs that wait for each answer."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from time import sleep
 from typing import Any, Self, TypeVar
 
 import httpx
 
 from langchain_tandem.client import batching, calls
-from langchain_tandem.client.batching import Files, Json
+from langchain_tandem.client.batching import Files, Json, read_files
 from langchain_tandem.client.calls import ENDED, Call, Lane, TextKind
 from langchain_tandem.client.errors import TandemClientError
 from langchain_tandem.client.events import EventDecoder
@@ -18,15 +20,15 @@ T = TypeVar("T")
 
 
 class TandemClient:
-    """A node's HTTP interface. One connection pool: close it, or use the client in a `with` block. Safe to share among
-    threads.
+    """The HTTP interface of a node, with one connection pool. Close the client with `close`, or use it in a
+    `with` block.
 
-    Answers are the node's JSON as dictionaries. Options that methods take by name are the fields of the same name in
-    the node's API, described at its `/docs`; None counts as not given. Every method raises what is in
-    `langchain_tandem.client.errors`: NodeUnreachable and Refused, with their kin.
+    Answers are the node's JSON as dictionaries. Keyword options have the names of the fields of the node's API, which
+    its `/docs` page describes; None means "not given". Every method raises the errors of
+    `langchain_tandem.client.errors`: NodeUnreachable, Refused and their subclasses.
 
-    Calls that a repetition may help are repeated, within `retries`; sending documents and following jobs within
-    `ingest_retries`.
+    The client repeats calls that may succeed later, within `retries`; within `ingest_retries` where they send documents
+    or follow jobs. Threads may share a TandemClient. An AsyncTandemClient belongs to one event loop.
     """
 
     def __init__(
@@ -39,8 +41,9 @@ class TandemClient:
         ingest_retries: Retries = LONG_RETRIES,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`url` and `api_key`: unless given TANDEM_URL, or this machine, and TANDEM_API_KEY; "" for no key.
-        `timeout`: seconds without a byte of an answer, for calls that are not known to take long."""
+        """`url` defaults to TANDEM_URL, else to port 8080 of this machine; `api_key` defaults to TANDEM_API_KEY, and ""
+        sends none. `timeout` limits the seconds without a byte of an answer, except for calls that take long by
+        design. Raises InvalidSetting."""
         self._exchange = Exchange(url, retries, ingest_retries)
         self._http = httpx.Client(
             base_url=self.url,
@@ -56,34 +59,38 @@ class TandemClient:
         self.close()
 
     def __repr__(self) -> str:
-        return f"TandemClient({self.url!r})"
+        return f"{type(self).__name__}({self.url!r})"
 
     @property
     def url(self) -> str:
+        """Base URL of the node, without a trailing slash."""
         return self._exchange.url
 
     def close(self) -> None:
+        """Closes the connections."""
         self._http.close()
 
     def ready(self) -> tuple[bool, Json]:
-        """Whether the node is ready, and what it says of itself. Asked once."""
+        """Whether the node is ready, and the answer of /health/ready. Never repeated."""
         return self._call(calls.ready())
 
     def search(self, query: str, **options: Any) -> Json:
+        """The answer to one query, as POST /search gives it."""
         return self._call(calls.search(query, options))
 
     def search_many(self, queries: Sequence[str], **options: Any) -> list[Json]:
-        """An answer for each question, in their order."""
+        """One answer per query, in their order, in as few requests as possible."""
         return self._run(self._exchange.search_many(queries, options))
 
     def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane = "bulk", instruction: str | None = None
     ) -> list[list[float]]:
-        """A vector of length 1 for each text. `lane`: interactive goes before ingestion, for questions of people."""
+        """One vector of unit length per text. Use lane "interactive" where a person waits for the answer: it takes
+        precedence over ingestion."""
         return self._run(self._exchange.embed(texts, kind, lane, instruction))
 
     def rerank(self, query: str, documents: Sequence[str], *, top_n: int | None = None) -> list[tuple[int, float]]:
-        """Places in `documents` and their scores, the best first."""
+        """Pairs of an index into `documents` and its score, best first."""
         return self._call(calls.rerank(query, documents, top_n))
 
     def ingest(
@@ -94,55 +101,64 @@ class TandemClient:
         idempotency_key: str | None = None,
         **options: Any,
     ) -> Json:
-        """One request: {"job_id", "documents"}, or with `wait=True` the job that has ended. Documents are as the API
-        has them; `content` may hold the bytes of a file. Sent again under the same key, they are taken once."""
+        """Sends documents in one request. Returns {"job_id", "documents"}, or the finished job with `wait=True`.
+
+        A document has the fields of the API; `content` may hold the bytes of a file instead of `text`. The node creates
+        one job per `idempotency_key`, however often the request arrives.
+        """
         return self._call(calls.ingest(documents, collection, idempotency_key, options))
 
     def ingest_files(
         self, collection: str, files: Files, *, idempotency_key: str | None = None, **options: Any
     ) -> Json:
-        """One request with the files at these paths, under these ids."""
-        return self._call(calls.ingest_files(collection, batching.read_files(files), idempotency_key, options))
+        """Sends files in one request: `files` pairs each document id with a path."""
+        contents = read_files(files)
+        return self._call(calls.ingest_files(collection, contents, idempotency_key, options))
 
     def ingest_all(
         self, documents: Iterable[Mapping[str, Any]], *, collection: str = "docs", **options: Any
     ) -> list[Json]:
-        """Any number of documents, in as many requests as they need. Returns their receipts once all can be searched.
-        Raises IngestFailed where some cannot."""
-        batches = batching.batches(documents, batching.size_of)
-        jobs = [self.ingest(each, collection=collection, **options)["job_id"] for each in batches]
+        """Sends any number of documents in as many requests as they need. Returns their receipts when all of them are
+        searchable. Raises IngestFailed if any document failed."""
+        jobs = []
+        for batch in batching.batches(documents, batching.size_of):
+            accepted = self.ingest(batch, collection=collection, **options)
+            jobs.append(accepted["job_id"])
         receipts: list[Json] = []
         for job_id in jobs:
             for _ in self.watch(job_id):
                 pass
-            receipts += self.job(job_id, receipts=True)["documents"]
+            job = self.job(job_id, receipts=True)
+            receipts += job["documents"]
         return batching.checked(receipts)
 
     def job(self, job_id: str, *, receipts: bool = False) -> Json:
-        """The job; with all its receipts where asked."""
+        """The state of a job, with the receipts of all its documents if `receipts` is true."""
         return self._run(self._exchange.job(job_id, receipts=receipts))
 
-    def watch(self, job_id: str) -> Iterator[Json]:
-        """The job, without receipts: now and at each change, until it has ended. Broken streams are opened anew."""
+    def watch(self, job_id: str) -> Generator[Json]:
+        """Yields the job, without receipts, now and at each change until it has ended. Reconnects if the stream
+        breaks."""
         retry_state = self._exchange.retry_state()
         while True:
             try:
-                for job in self._events(job_id):
-                    retry_state = self._exchange.retry_state()
-                    yield job
-                    if job["state"] in ENDED:
-                        return
+                with closing(self._events(job_id)) as events:
+                    for job in events:
+                        retry_state = self._exchange.retry_state()
+                        yield job
+                        if job["state"] in ENDED:
+                            return
                 failure: TandemClientError = self._exchange.interrupted(job_id)
             except (httpx.RequestError, TandemClientError) as error:
                 failure = self._exchange.failure(error)
             sleep(retry_state.pause(failure, answered=True))
 
     def cancel(self, job_id: str) -> Json:
-        """The job as it is then."""
+        """Cancels a job. Returns its state afterwards."""
         return self._call(calls.cancel(job_id))
 
-    def documents(self, collection: str = "docs") -> Iterator[Json]:
-        """All of them, by id."""
+    def documents(self, collection: str = "docs") -> Generator[Json]:
+        """Yields all documents of a collection, ordered by id."""
         cursor = None
         while True:
             page = self._call(calls.documents(collection, cursor))
@@ -151,46 +167,50 @@ class TandemClient:
                 return
 
     def document(self, document_id: str, *, collection: str = "docs") -> Json:
+        """One document. Raises NotFound."""
         return self._call(calls.document(document_id, collection))
 
     def original(self, document_id: str, *, collection: str = "docs") -> bytes:
-        """The bytes that a document was made of."""
+        """The bytes that were ingested as this document."""
         return self._call(calls.original(document_id, collection))
 
     def delete_document(self, document_id: str, *, collection: str = "docs") -> None:
-        """Returns when nothing of it can be found any more."""
+        """Deletes a document. Returns when no search can find it any more."""
         self._call(calls.delete_document(document_id, collection))
 
     def create_collection(self, name: str, **settings: Any) -> Json:
+        """Creates a collection for the node's embedding model."""
         return self._call(calls.create_collection(name, settings))
 
     def collections(self) -> list[Json]:
+        """All collections, without their numbers of chunks."""
         return self._call(calls.collections())
 
     def collection(self, name: str) -> Json:
-        """One, with its chunks counted."""
+        """One collection, with its number of chunks."""
         return self._call(calls.collection(name))
 
     def delete_collection(self, name: str) -> None:
+        """Deletes a collection with its documents, vectors, jobs and originals."""
         self._call(calls.delete_collection(name))
 
     def reembed(self, name: str, **plan: Any) -> Json:
-        """Starts to move a collection to another model or chunking."""
+        """Starts to re-embed a collection with another model or chunk size."""
         return self._call(calls.reembed(name, plan))
 
     def reembedding(self, name: str) -> Json:
-        """How far that is, and how it ended."""
+        """Progress and result of the last re-embedding of a collection."""
         return self._call(calls.reembedding(name))
 
     def rollback(self, name: str) -> Json:
-        """Brings the version before back."""
+        """Starts to restore the version that a collection had before its last re-embedding."""
         return self._call(calls.rollback(name))
 
     def audit(self, collection: str | None = None, *, repair: bool = False) -> Json:
-        """The report, however long it takes."""
+        """The report of an audit. Waits for it without a time limit."""
         return self._call(calls.audit(collection, repair=repair))
 
-    def _events(self, job_id: str) -> Iterator[Json]:
+    def _events(self, job_id: str) -> Generator[Json]:
         decoder = EventDecoder()
         with self._http.stream("GET", calls.job_events(job_id), timeout=calls.STREAM_TIMEOUT) as response:
             if not response.is_success:
