@@ -19,9 +19,8 @@ from app.http.server.bodies import BodyBounds, BodyBudget, BodyLimitMiddleware
 from app.http.server.in_flight import InFlightMiddleware, InFlightRequests
 from app.http.server.occupancy import Occupancy
 from app.http.telemetry import Metrics, TelemetryMiddleware
-from app.mcp.endpoint import McpEndpoint
-from app.mcp.over_services import OverServices
-from app.mcp.server import build_server
+from app.mcp.backends import ServiceBackend
+from app.mcp.server import McpEndpoint, build_server
 from app.mcp.tools import Tools
 from app.node.node import Components, OnStep
 from app.node.runner import OnFailure, Runner
@@ -54,7 +53,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = Runner(build, node_options(settings), on_failure)
         app.state.runner = runner
-        tools = Tools(OverServices(runner.serving, app.state.admission, metrics), on_call=metrics.observe_tool)
+        tools = Tools(ServiceBackend(runner.serving, app.state.admission, metrics), on_call=metrics.observe_tool)
         endpoint = McpEndpoint(build_server(tools), settings.max_body_mb * 2**20)
         async with endpoint.running() as app.state.mcp:
             runner.start()

@@ -10,9 +10,16 @@ from mcp_types import CallToolResult, TextContent, Tool, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
 from app.errors import validation_error
-from app.mcp.answers import CollectionsAnswer, IngestAnswer, SearchAnswer
-from app.mcp.arguments import Arguments, IngestArguments, NoArguments, SearchArguments
-from app.mcp.port import NodePort
+from app.mcp.backends import Backend
+from app.mcp.schemas import (
+    Arguments,
+    CollectionsAnswer,
+    IngestAnswer,
+    IngestArguments,
+    NoArguments,
+    SearchAnswer,
+    SearchArguments,
+)
 from langchain_tandem.client import TandemClientError
 from retrieval.errors import TandemError
 
@@ -48,7 +55,7 @@ class Definition:
 
 
 class Tools:
-    def __init__(self, node: NodePort, collection: str = "docs", *, on_call: OnCall | None = None) -> None:
+    def __init__(self, node: Backend, collection: str = "docs", *, on_call: OnCall | None = None) -> None:
         """`collection` is the one to use where a call names none."""
         self._node = node
         self._collection = collection

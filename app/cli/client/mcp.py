@@ -4,7 +4,7 @@ import asyncio
 
 from app.cli.client.node_client import Client
 from app.http.telemetry import configure_logging
-from app.mcp.over_http import OverHttp
+from app.mcp.backends import HttpBackend
 from app.mcp.server import build_server, serve_stdio
 from app.mcp.tools import Tools
 
@@ -13,4 +13,4 @@ def serve_tools(client: Client, collection: str) -> None:
     """Returns when the assistant closes standard input. `collection` is used where a call names none. Standard output
     carries the protocol alone; the log goes to standard error."""
     configure_logging("warning", as_json=False)
-    asyncio.run(serve_stdio(build_server(Tools(OverHttp(client), collection))))
+    asyncio.run(serve_stdio(build_server(Tools(HttpBackend(client), collection))))

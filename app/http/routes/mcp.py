@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from app.mcp.endpoint import McpEndpoint
+from app.mcp.server import McpEndpoint
 
 router = APIRouter(tags=["mcp"], include_in_schema=False)
 

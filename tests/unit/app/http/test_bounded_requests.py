@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field, TypeAdapter
 from app.cli.client.node_client import Client
 from app.errors import MAX_PROBLEMS, validation_error
 from app.main import create_app
-from app.mcp.arguments import IngestArguments, NoArguments, SearchArguments
-from app.mcp.over_http import OverHttp
+from app.mcp.backends import HttpBackend
+from app.mcp.schemas import IngestArguments, NoArguments, SearchArguments
 from app.mcp.tools import Tools
 from app.settings import Settings
 from tests.support.bounds import unbounded
@@ -30,7 +30,7 @@ def test_parameters_and_bodies_are_bounded(operation: dict[str, Any]) -> None:
 
 
 def test_arguments_of_tools_are_bounded() -> None:
-    tools = Tools(OverHttp(Client("http://node"))).described
+    tools = Tools(HttpBackend(Client("http://node"))).described
     assert len(tools) >= len((SearchArguments, IngestArguments, NoArguments))
     for tool in tools:
         assert list(unbounded(tool.input_schema, tool.input_schema.get("$defs", {}), tool.name)) == []

@@ -9,9 +9,8 @@ from mcp_types import TextContent
 from structlog.testing import capture_logs
 
 from app.http.telemetry import Metrics
-from app.mcp.answers import MAX_PASSAGE_CHARACTERS
-from app.mcp.over_http import OverHttp
-from app.mcp.port import Json
+from app.mcp.backends import HttpBackend
+from app.mcp.schemas import MAX_PASSAGE_CHARACTERS, Json
 from app.mcp.tools import Tools
 from ingestion.errors import Overloaded
 from langchain_tandem.client import NodeUnreachable
@@ -172,8 +171,8 @@ class Client:
 async def test_a_job_elsewhere_is_looked_at_until_it_ends_or_time_is_up(
     wait_seconds: float, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.mcp.over_http.FIRST_PAUSE_SECONDS", 0.0)
-    over_http = OverHttp(Client(looks=4))  # type: ignore[arg-type]  # its likeness
+    monkeypatch.setattr("app.mcp.backends.FIRST_PAUSE_SECONDS", 0.0)
+    over_http = HttpBackend(Client(looks=4))  # type: ignore[arg-type]  # its likeness
     assert (await over_http.ingest({"documents": []}, wait_seconds))["state"] == state
 
 

@@ -1,0 +1,86 @@
+"""The node behind the tools: in the same process, or reached over HTTP."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Protocol
+
+from app.cli.client.node_client import Client
+from app.http.limits import Admission
+from app.http.routes.jobs import describe
+from app.http.schemas.answer import SearchOut
+from app.http.schemas.collections import CollectionOut
+from app.http.schemas.ingest import IngestIn
+from app.http.schemas.query import SearchIn
+from app.http.search_requests import find_collection, run_queries
+from app.http.telemetry import Metrics
+from app.mcp.schemas import Json
+from app.node.node import Node
+from langchain_tandem.client.calls import ENDED
+
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
+"""Pauses between two requests for the state of a job. Most texts are searchable within a second."""
+
+
+class Backend(Protocol):
+    """Requests and answers as the HTTP interface has them. Every method raises TandemError, or
+    TandemClientError."""
+
+    async def search(self, request: Json) -> Json:
+        """As POST /search; `request_id` may be missing from the answer."""
+        ...
+
+    async def ingest(self, request: Json, wait_seconds: float) -> Json:
+        """As POST /ingest of a few documents. The job with its receipts, ended or as it stands after `wait_seconds`."""
+        ...
+
+    async def collections(self) -> Sequence[Json]:
+        """As GET /collections."""
+        ...
+
+
+class ServiceBackend:
+    def __init__(self, serving: Callable[[], Node], admission: Admission, metrics: Metrics) -> None:
+        """`serving` gives the node, or raises NotReady."""
+        self._serving = serving
+        self._admission = admission
+        self._metrics = metrics
+
+    async def search(self, request: Json) -> Json:
+        body, node = SearchIn.model_validate(request), self._serving()
+        collection = await find_collection(body.collection, node)
+        queries = [body.to_query(text, collection) for text in body.texts]
+        [result] = await run_queries(queries, collection, node, self._admission, self._metrics)
+        return SearchOut.of(result, None, "").model_dump(mode="json", exclude={"request_id"})
+
+    async def ingest(self, request: Json, wait_seconds: float) -> Json:
+        body, node = IngestIn.model_validate(request), self._serving()
+        job_id, _ = await node.ingestion.accept(body.collection, [each.to_upload() for each in body.documents])
+        job = await node.ingestion.wait(job_id, timeout_seconds=wait_seconds)
+        return (await describe(node, job)).model_dump(mode="json")
+
+    async def collections(self) -> Sequence[Json]:
+        return [CollectionOut.of(each).model_dump(mode="json") for each in await self._serving().collections.list()]
+
+
+class HttpBackend:
+    """The client blocks, so every call has a thread of its own."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def search(self, request: Json) -> Json:
+        return await asyncio.to_thread(self._client.search, **request)
+
+    async def ingest(self, request: Json, wait_seconds: float) -> Json:
+        accepted = await asyncio.to_thread(self._client.ingest, **request)
+        until, pause = monotonic() + wait_seconds, FIRST_PAUSE_SECONDS
+        job = await asyncio.to_thread(self._client.job, accepted["job_id"], receipts=True)
+        while job["state"] not in ENDED and monotonic() < until:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+            job = await asyncio.to_thread(self._client.job, accepted["job_id"], receipts=True)
+        return job
+
+    async def collections(self) -> Sequence[Json]:
+        return await asyncio.to_thread(lambda: list(self._client.collections()))
