@@ -1,5 +1,6 @@
-"""Documents that come as text: NDJSON, standard input, and metadata on the command line."""
+"""Input of the commands: documents and queries on standard input, NDJSON files, and metadata as options."""
 
+import asyncio
 import json
 import sys
 from base64 import b64encode
@@ -79,3 +80,10 @@ def _value(text: str) -> Any:
         return json.loads(text, parse_constant=no_number)
     except ValueError:
         return text
+
+
+async def standard_input() -> asyncio.StreamReader:
+    """A reader of standard input for the running event loop. Standard input has to be a pipe or a socket."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader

@@ -18,7 +18,7 @@ import httpx
 
 from app.cli.bench.corpus import Corpus, corpus_of
 from app.cli.bench.measures import Point
-from app.cli.standard_input import standard_input
+from app.cli.input import standard_input
 from retrieval.errors import TandemError
 
 LEAST_AHEAD = 2048

@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 
-from app.cli.standard_input import standard_input
+from app.cli.input import standard_input
 from app.http.telemetry import configure_logging
 from app.node.lifecycle import close_all, until_available
 from app.node.private_files import keep_files_private

@@ -1,6 +1,7 @@
-"""Documents: what the catalog knows of them, and their verified deletion."""
+"""Documents: their records in the catalog, their deletion and the bytes that were ingested."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -12,6 +13,7 @@ from app.http.schemas.wire import CollectionName, Text
 from retrieval.types import DocumentId
 
 router = APIRouter(prefix="/documents", tags=["documents"])
+originals_router = APIRouter(prefix="/originals", tags=["documents"])
 
 InCollection = Annotated[CollectionName, Query(description="That holds the document.", examples=["docs", "manuals"])]
 DocumentPath = Annotated[
@@ -74,3 +76,28 @@ async def delete_document(document_id: DocumentPath, node: ServingNode, collecti
     """Answers when the store holds no chunk of the document any more."""
     await node.ingestion.delete(collection, DocumentId(document_id))
     return Response(status_code=204)
+
+
+@originals_router.get(
+    "/{document_id:path}",
+    summary="Fetch an original",
+    response_class=Response,
+    responses={
+        200: answer(examples.ORIGINAL, "The bytes, in the document's own media type.", media_type="*/*"),
+        **failures(
+            *("collection_not_found", "document_not_found", "invalid_text", "blob_missing", "blob_store_unavailable"),
+            *CATALOG,
+        ),
+    },
+)
+async def get_original(document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs") -> Response:
+    """What was ingested, byte by byte: a text as UTF-8, a file as it was."""
+    document, data = await node.ingestion.original(collection, DocumentId(document_id))
+    name = quote(document_id.rpartition("/")[2] or "document", safe="")
+    # Somebody else's file: to be saved, and never to be taken for a page of this service.
+    headers = {
+        "Content-Type": document.media_type,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(data, headers=headers)

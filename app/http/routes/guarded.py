@@ -3,14 +3,14 @@
 from app.http.compat.dify import routes as dify
 from app.http.compat.openai.routes import embeddings, file_batches, files, vector_store_files, vector_stores
 from app.http.compat.rerank import routes as rerank
-from app.http.routes import audit, collections, documents, embed, health, ingest, jobs, mcp, originals, reembed, search
+from app.http.routes import audit, collections, documents, embed, health, ingest, jobs, mcp, reembed, search
 
 GUARDED = (
     health.metrics_router,
     ingest.router,
     jobs.router,
     documents.router,
-    originals.router,
+    documents.originals_router,
     collections.router,
     reembed.router,
     audit.router,
