@@ -15,6 +15,8 @@ from retrieval.engines.http.dialects.names import WITHOUT_PRIORITY, DialectName
 from retrieval.errors import ConfigurationError
 
 PREFIX = "TANDEM_"
+INTERNAL = frozenset({"load_format", "selftest_margin"})
+"""Settings for tests and benchmarks with random weights. They are not documented and may change at any time."""
 BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w=-][\w.=-]*)*/?")
 HOST_PATTERN = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:]+")
 ENDPOINT = re.compile(r"https?://[\w.-]+(:\d{1,5})?/?|https?://\[[0-9a-f:]+\](:\d{1,5})?/?")
@@ -81,9 +83,6 @@ class Settings(BaseSettings):
         le=10,
         description="How much of a search's time ingestion may have under way when the search comes. Default: 0.5; "
         "0.7 where queries have an engine of their own.",
-    )
-    gate_bulk_share: float = Field(
-        0.15, ge=0, lt=1, description="Share of the device that ingestion gets however many searches there are."
     )
     load_format: Literal["auto", "dummy"] = Field(
         "auto", description="dummy: made-up weights of the models' shapes, to measure a machine; answers mean nothing."

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.datastructures import UploadFile
 
 from app.http.routes.dependencies import NodeSettings
-from app.http.routes.originals import get_original
+from app.http.routes.documents import get_original
 from app.http.schemas.ingest import IngestForm
 from app.http.schemas.wire import CollectionName, Text
 from app.node.node import Node

@@ -52,7 +52,7 @@ def model_hub(settings: Settings) -> ModelHub:
 def gate_options(settings: Settings) -> GateOptions:
     """Slices as large as the engines' steps; for servers, as the requests that go to them."""
     tolerance = RERANK_ONLY_TOLERANCE if settings.query_engine else GateOptions().tolerance
-    options = GateOptions(settings.gate_tolerance or tolerance, settings.gate_bulk_share)
+    options = GateOptions(settings.gate_tolerance or tolerance)
     if settings.engine == "http":
         return replace(options, slice_tokens=REQUEST_TOKENS, slots=REQUESTS_AT_ONCE)
     device = find_device()

@@ -1,5 +1,8 @@
+import ast
+
 import pytest
 
+from app import ROOT
 from app.settings import load_settings
 from retrieval.errors import ConfigurationError
 
@@ -78,3 +81,36 @@ def test_keys_are_split_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None
 def test_settings_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1  # type: ignore[misc]
+
+
+def reads_of_the_environment(module: ast.Module) -> list[str]:
+    """Names of the TANDEM_ variables that a module reads from the environment."""
+    found: list[ast.expr] = []
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("environ.get", "getenv")):
+            found += node.args[:1]
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ"):
+            found.append(node.slice)
+        if isinstance(node, ast.Compare) and any(ast.unparse(each).endswith("environ") for each in node.comparators):
+            found.append(node.left)
+    return [
+        name
+        for each in found
+        if (name := ast.unparse(each).strip("'\"f")).startswith(("TANDEM_", "{PREFIX}", "PREFIX"))
+    ]
+
+
+@pytest.mark.parametrize("code", ['os.environ["TANDEM_A"]', 'os.environ.get("TANDEM_A")', 'os.getenv(PREFIX + "A")',
+                                  '"TANDEM_A" in os.environ'])  # fmt: skip
+def test_reads_of_the_environment_are_found(code: str) -> None:
+    assert reads_of_the_environment(ast.parse(code))
+
+
+def test_no_other_module_reads_settings_from_the_environment() -> None:
+    modules = [path for package in ("app", "ingestion", "retrieval") for path in (ROOT / package).rglob("*.py")]
+    readers = {
+        str(path.relative_to(ROOT)): names
+        for path in modules
+        if "langchain-plugin" not in path.parts and (names := reads_of_the_environment(ast.parse(path.read_text())))
+    }
+    assert not readers
