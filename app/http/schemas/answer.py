@@ -1,4 +1,4 @@
-"""An answer as it goes over the wire."""
+"""The answer to a search request."""
 
 from typing import Literal, Self
 
@@ -9,44 +9,53 @@ from retrieval.search.query import Hit, Mode, SearchResult
 
 
 class MemberOut(Wire):
-    chunk_id: str = Field(description="Of another hit in the same document.")
-    score: float | None = Field(description="As `score` of a hit.")
+    chunk_id: str = Field(description="Id of another hit of the same document.")
+    score: float | None = Field(description="Score of that hit, as `score` of a hit.")
 
 
 class ContextOut(Wire):
-    text: str = Field(description="What overlaps is there once; white space between chunks is a line break.")
-    start: int = Field(description="Offset in characters into the document's text.")
-    end: int = Field(description="Offset in characters behind the last one.")
+    text: str = Field(
+        description="Text of the hit and its neighbouring chunks; overlaps appear once, and white space between "
+        "chunks is a line break."
+    )
+    start: int = Field(description="Offset of the first character in the document's text.")
+    end: int = Field(description="Offset after the last character in the document's text.")
 
 
 class HighlightOut(Wire):
     text: str = Field(description="One sentence.")
-    start: int = Field(description="Offset in characters into the document's text.")
-    end: int = Field(description="Offset in characters behind the last one.")
-    score: float = Field(description="Late-interaction or rerank score; the higher, the better it answers.")
+    start: int = Field(description="Offset of the first character in the document's text.")
+    end: int = Field(description="Offset after the last character in the document's text.")
+    score: float = Field(description="Late-interaction or rerank score; higher is better.")
 
 
 class HitOut(Wire):
-    chunk_id: str = Field(description="Follows from document, place, text and model: the same chunk keeps its id.")
-    document_id: str = Field(description="As it was ingested.")
-    title: str = Field(description="Of the document; empty where it has none.")
-    text: str = Field(description="Of the chunk.")
-    start: int = Field(description="Offset in characters into the document's text.")
-    end: int = Field(description="Offset in characters behind the last one.")
-    page: int | None = Field(description="From 1, where the document has pages.")
-    partition: str = Field(description="Of the document; empty where it has none.")
-    media_type: str = Field(description="Of the document.")
-    metadata: dict[str, JsonValue] = Field(description="Of the document, as ingested.")
-    score: float | None = Field(description="None for a hit that was not reranked in time.")
-    scores: dict[str, float] = Field(
-        description="By stage: `dense` (cosine), `sparse` (BM25), `fused`, `rerank` (0 to 1), `blended`, `diverse`."
+    chunk_id: str = Field(
+        description="Id derived from document, position, text and model: an unchanged chunk keeps its id."
     )
-    ranks: dict[str, int] = Field(description="By stage, from 1.")
-    truncated_tokens: int = Field(description="Tokens of the passage that the reranker did not see.")
-    others: list[MemberOut] = Field(description="With `group_by`: the document's other hits.")
-    context: ContextOut | None = Field(description="With `neighbors`: the hit with the chunks around it.")
+    document_id: str = Field(description="Id of the document, as ingested.")
+    title: str = Field(description="Title of the document; empty if it has none.")
+    text: str = Field(description="Text of the chunk.")
+    start: int = Field(description="Offset of the first character in the document's text.")
+    end: int = Field(description="Offset after the last character in the document's text.")
+    page: int | None = Field(description="Page, counted from 1; null for documents without pages.")
+    partition: str = Field(description="Partition of the document; empty if it has none.")
+    media_type: str = Field(description="Media type of the document.")
+    metadata: dict[str, JsonValue] = Field(description="Metadata of the document, as ingested.")
+    score: float | None = Field(description="Score that orders the hits; null for a hit that was not reranked in time.")
+    scores: dict[str, float] = Field(
+        description="Scores by stage: `dense` (cosine), `sparse` (BM25), `fused`, `rerank` (0 to 1), `blended`, "
+        "`diverse`."
+    )
+    ranks: dict[str, int] = Field(description="Ranks by stage, counted from 1.")
+    truncated_tokens: int = Field(
+        description="Tokens of the passage that exceeded the reranker's window and were not read."
+    )
+    others: list[MemberOut] = Field(description="Other hits of the same document, with `group_by`.")
+    context: ContextOut | None = Field(description="The hit together with its neighbouring chunks, with `neighbors`.")
     highlights: list[HighlightOut] | None = Field(
-        description="None where not asked for, or the reranker is away or late."
+        description="The best sentences, with `highlights`; null if they were not requested or the reranker was "
+        "not available in time."
     )
 
     @classmethod
@@ -77,30 +86,33 @@ class HitOut(Wire):
 
 
 class RecallOut(Wire):
-    mode: Mode = Field(description="The one that was carried out.")
-    candidates: int = Field(description="Chunks that recall found, before reranking.")
+    mode: Mode = Field(description="The recall mode that was used.")
+    candidates: int = Field(description="Number of chunks that recall found, before reranking.")
     reason: str | None = Field(
-        description="Why it is not `hybrid`: `no_sparse_index`, `engine_dead`, `budget` or `deadline` (no time left)…"
+        description="Why the mode is not `hybrid`: `no_sparse_index`, `engine_dead`, `budget` or `deadline` (no "
+        "time left)…"
     )
 
 
 class RerankOut(Wire):
     applied: bool | Literal["partial"] = Field(
-        description="Whether the order is the reranker's; `partial` where time ran out on the way."
+        description="Whether the reranker ordered the hits; `partial` if time ran out before all candidates were "
+        "scored."
     )
     reason: str | None = Field(
-        description="Why not all was reranked: `not_requested`, `budget` or `deadline` (time was up), `engine_dead`…"
+        description="Why not all candidates were reranked: `not_requested`, `budget` or `deadline` (time ran "
+        "out), `engine_dead`…"
     )
-    candidates: int = Field(description="Chunks that were to be reranked.")
-    scored: int = Field(description="Chunks that were.")
-    ms: float = Field(description="Milliseconds that it took.")
+    candidates: int = Field(description="Number of candidates to rerank.")
+    scored: int = Field(description="Number of candidates that were reranked.")
+    ms: float = Field(description="Duration in milliseconds.")
 
 
 class TimingsOut(Wire):
-    embed: float = Field(description="Milliseconds of embedding the query.")
-    recall: float = Field(description="Milliseconds of the search in the store.")
-    rerank: float = Field(description="Milliseconds of reranking.")
-    total: float = Field(description="Milliseconds from the question to the answer.")
+    embed: float = Field(description="Embedding of the query, in milliseconds.")
+    recall: float = Field(description="Search in the vector store, in milliseconds.")
+    rerank: float = Field(description="Reranking, in milliseconds.")
+    total: float = Field(description="The whole search, in milliseconds.")
 
 
 class ModelsOut(Wire):
@@ -109,17 +121,19 @@ class ModelsOut(Wire):
 
 
 class SearchOut(Wire):
-    hits: list[HitOut] = Field(description="Best first, at most `top_k`.")
-    score_name: str = Field(description="Which of `scores` is `score`.")
-    recall: RecallOut = Field(description="What the first stage did.")
-    rerank: RerankOut = Field(description="What the second stage did.")
-    timings_ms: TimingsOut = Field(description="Wall clock, by stage.")
-    models: ModelsOut = Field(description="Those that answered.")
-    truncated_query_tokens: int = Field(description="Tokens of the query that did not fit a model's window.")
-    next_cursor: str | None = Field(
-        description="For the hits after the last one; None where the pool has no more, or was reranked in part."
+    hits: list[HitOut] = Field(description="Hits, best first, at most `top_k`.")
+    score_name: str = Field(description="Name of the entry of `scores` that is `score`.")
+    recall: RecallOut = Field(description="Result of the first stage.")
+    rerank: RerankOut = Field(description="Result of the second stage.")
+    timings_ms: TimingsOut = Field(description="Durations by stage.")
+    models: ModelsOut = Field(description="The models that were used.")
+    truncated_query_tokens: int = Field(
+        description="Tokens of the query that exceeded a model's window and were not read."
     )
-    request_id: str = Field(description="As in the header X-Request-ID.")
+    next_cursor: str | None = Field(
+        description="Cursor of the next page; null if the pool has no more hits or was only partly reranked."
+    )
+    request_id: str = Field(description="Same as the header X-Request-ID.")
 
     @classmethod
     def of(cls, result: SearchResult, next_cursor: str | None, request_id: str) -> Self:
@@ -137,4 +151,4 @@ class SearchOut(Wire):
 
 
 class BatchOut(Wire):
-    results: list[SearchOut] = Field(description="One for each of `queries`, in their order.")
+    results: list[SearchOut] = Field(description="One answer per query, in their order.")

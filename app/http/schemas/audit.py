@@ -1,4 +1,4 @@
-"""What an audit is asked and answers."""
+"""Requests and reports of audits."""
 
 from datetime import datetime
 from typing import Self
@@ -11,36 +11,42 @@ from ingestion.audit.report import AuditReport, FindingKind, NoteKind
 
 class AuditIn(WireRequest):
     # Of any form: collections that are being filled in the background have names that no request can give.
-    collection: str | None = Field(None, max_length=200, description="Default: all of them, and the originals.")
-    repair: bool = Field(False, description="Mend what can be mended.")
+    collection: str | None = Field(
+        None, max_length=200, description="Collection to audit. Default: all collections and the originals."
+    )
+    repair: bool = Field(False, description="Repair what can be repaired.")
 
 
 class FindingOut(Wire):
-    kind: FindingKind = Field(description="Which two parts disagree, and how.")
-    collection: str = Field(description="Empty for what belongs to none.")
-    count: int = Field(description="How often.")
-    repaired: int = Field(description="How many of them were mended.")
-    examples: list[str] = Field(description="At most 100: ids of documents, hashes of blobs or names of collections.")
+    kind: FindingKind = Field(description="Kind of the disagreement.")
+    collection: str = Field(description="Collection concerned; empty if it concerns none.")
+    count: int = Field(description="Number of cases.")
+    repaired: int = Field(description="Number of cases that were repaired.")
+    examples: list[str] = Field(
+        description="At most 100 examples: ids of documents, hashes of blobs or names of collections."
+    )
 
 
 class NoteOut(Wire):
-    kind: NoteKind = Field(description="What is to be known.")
-    collection: str = Field(description="Empty for what belongs to none.")
-    count: int = Field(description="How often.")
-    examples: list[str] = Field(description="At most 100: ids of documents or names of collections.")
+    kind: NoteKind = Field(description="Kind of the note.")
+    collection: str = Field(description="Collection concerned; empty if it concerns none.")
+    count: int = Field(description="Number of cases.")
+    examples: list[str] = Field(description="At most 100 examples: ids of documents or names of collections.")
 
 
 class AuditOut(Wire):
-    clean: bool = Field(description="Whether nothing is left to mend.")
-    repair: bool = Field(description="Whether mending was asked for.")
-    started_at: datetime = Field(description="When the audit began.")
-    seconds: float = Field(description="How long it took.")
-    collections: int = Field(description="How many were audited.")
-    documents: int = Field(description="How many the catalog has in them.")
-    chunks: int = Field(description="How many were read from the store.")
-    blobs: int = Field(description="How many originals were looked at.")
-    findings: list[FindingOut] = Field(description="Where two parts disagree; empty where all is well.")
-    notes: list[NoteOut] = Field(description="What to know when reading the findings; no faults.")
+    clean: bool = Field(description="Whether no finding is left unrepaired.")
+    repair: bool = Field(description="Whether a repair was requested.")
+    started_at: datetime = Field(description="Start of the audit.")
+    seconds: float = Field(description="Duration in seconds.")
+    collections: int = Field(description="Number of collections audited.")
+    documents: int = Field(description="Number of documents in these collections, by the catalog.")
+    chunks: int = Field(description="Number of chunks read from the store.")
+    blobs: int = Field(description="Number of originals examined.")
+    findings: list[FindingOut] = Field(
+        description="Disagreements between catalog, store and originals; empty if there are none."
+    )
+    notes: list[NoteOut] = Field(description="Remarks that are not errors.")
 
     @classmethod
     def of(cls, report: AuditReport) -> Self:

@@ -1,4 +1,4 @@
-"""Collections on the wire."""
+"""Requests and answers about collections."""
 
 from datetime import datetime
 from typing import Self
@@ -14,9 +14,11 @@ from retrieval.types import Language
 
 
 class ChunkingIn(WireRequest):
-    max_tokens: int = Field(512, ge=16, le=32_768, description="Longest chunk, in tokens of the embedding model.")
+    max_tokens: int = Field(
+        512, ge=16, le=32_768, description="Maximum length of a chunk in tokens of the embedding model."
+    )
     overlap: int | None = Field(
-        None, ge=0, description="Tokens that neighbouring chunks may share; default: an eighth of max_tokens."
+        None, ge=0, description="Tokens that neighbouring chunks may share. Default: an eighth of max_tokens."
     )
 
     @model_validator(mode="after")
@@ -31,10 +33,14 @@ class ChunkingIn(WireRequest):
 
 class CollectionIn(WireRequest):
     name: CollectionName
-    language: Language = Field("mixed", description="Of the documents; decides how the lexical index cuts words.")
-    chunking: ChunkingIn = Field(ChunkingIn(), description="How its documents are cut, unless they say otherwise.")
+    language: Language = Field(
+        "mixed", description="Language of the documents, which selects the analyzer of the lexical index."
+    )
+    chunking: ChunkingIn = Field(
+        ChunkingIn(), description="Chunking of documents that are sent without one of their own."
+    )
     duplicates: Duplicates = Field(
-        "store", description="What becomes of bytes that the collection holds under another id already."
+        "store", description="Treatment of documents whose bytes the collection already holds under another id."
     )
     metadata_keys: dict[str, KeyType] = Field(
         default_factory=dict,
@@ -43,41 +49,55 @@ class CollectionIn(WireRequest):
         "are cheap, and documents with values of other types are refused.",
     )
     dimension: int | None = Field(
-        None, ge=1, description="Of the vectors, where the model was trained for shorter ones. Default: all it has."
+        None,
+        ge=1,
+        description="Dimension of the vectors, for models trained with shorter ones. Default: the full dimension.",
     )
-    query_instruction: Instruction | None = Field(None, description="For the embedding of queries that bring none.")
-    rerank_instruction: Instruction | None = Field(None, description="For the reranking of queries that bring none.")
+    query_instruction: Instruction | None = Field(
+        None, description="Embedding instruction for queries that bring none."
+    )
+    rerank_instruction: Instruction | None = Field(
+        None, description="Reranking instruction for queries that bring none."
+    )
     document_instruction: Instruction | None = Field(
         None,
-        description="Put before every passage that is embedded, as it is, for models that were trained so "
-        "(`passage: `). Qwen3-Embedding takes passages bare.",
+        description="Text put before every passage when it is embedded, for models that were trained so "
+        "(`passage: `). Qwen3-Embedding takes passages without one.",
     )
 
 
 class FingerprintOut(Wire):
-    model: str = Field(description="Public name of the model.")
-    revision: str = Field(description="12 hexadecimal digits over the configuration and the identity of the weights.")
-    dimension: int = Field(description="Numbers in a vector.")
-    normalized: bool = Field(description="Whether vectors have unit length.")
-    prompt_version: str = Field(description="Of what is put around queries and documents.")
-    engine: str = Field(description="Engine and version class.")
-    digest: str = Field(description="12 hexadecimal digits over all of it.")
+    model: str = Field(description="Name of the model.")
+    revision: str = Field(
+        description="12 hexadecimal digits of a digest of the configuration and the weights' identity."
+    )
+    dimension: int = Field(description="Length of the vectors.")
+    normalized: bool = Field(description="Whether the vectors have unit length.")
+    prompt_version: str = Field(description="Version of the prompts around queries and documents.")
+    engine: str = Field(description="Engine and its compatible version.")
+    digest: str = Field(description="12 hexadecimal digits of a digest of all these values.")
 
 
 class CollectionOut(Wire):
-    name: str = Field(description="As created.")
-    language: Language = Field(description="How the lexical index cuts words.")
-    chunking: ChunkingIn = Field(description="How its documents are cut.")
-    duplicates: Duplicates = Field(description="What becomes of bytes that it holds under another id already.")
-    metadata_keys: dict[str, KeyType] = Field(
-        description="Declared keys of documents' metadata, with the types of their values."
+    name: str = Field(description="Name of the collection.")
+    language: Language = Field(
+        description="Language of the documents, which selects the analyzer of the lexical index."
     )
-    query_instruction: str | None = Field(description="For queries that bring none; null: the model's default.")
-    rerank_instruction: str | None = Field(description="For queries that bring none; null: the model's default.")
-    document_instruction: str | None = Field(description="What its passages are embedded behind.")
-    fingerprint: FingerprintOut = Field(description="What makes its vectors comparable.")
-    created_at: datetime = Field(description="When it was created.")
-    chunks: int | None = Field(None, description="Chunks that a search can find; counted when one collection is asked.")
+    chunking: ChunkingIn = Field(description="Default chunking of its documents.")
+    duplicates: Duplicates = Field(description="Treatment of documents whose bytes it already holds under another id.")
+    metadata_keys: dict[str, KeyType] = Field(description="Declared metadata keys and the types of their values.")
+    query_instruction: str | None = Field(
+        description="Embedding instruction for queries that bring none; null: the model's default."
+    )
+    rerank_instruction: str | None = Field(
+        description="Reranking instruction for queries that bring none; null: the model's default."
+    )
+    document_instruction: str | None = Field(description="Text put before every passage when it is embedded.")
+    fingerprint: FingerprintOut = Field(
+        description="Identity of the vectors: only vectors with equal fingerprints are comparable."
+    )
+    created_at: datetime = Field(description="Time of creation.")
+    chunks: int | None = Field(None, description="Number of searchable chunks; null in lists, where it is not counted.")
 
     @classmethod
     def of(cls, collection: Collection, chunks: int | None = None) -> Self:
@@ -85,4 +105,4 @@ class CollectionOut(Wire):
 
 
 class CollectionsOut(Wire):
-    collections: list[CollectionOut] = Field(description="All of them.")
+    collections: list[CollectionOut] = Field(description="All collections.")

@@ -1,4 +1,4 @@
-"""Where the next page of an answer begins: opaque to callers, of one question only, and signed."""
+"""Cursors: the signed position of the next page of one query's answer, opaque to callers."""
 
 import hmac
 import json
@@ -8,7 +8,7 @@ from retrieval.errors import InvalidRequest
 from retrieval.search.query import Place
 
 CURSOR_KEY = "cursors"
-"""Name of the secret in the catalog: nodes of one catalog read each other's cursors, before and after a restart."""
+"""Name of the secret in the catalog: all nodes of a catalog accept each other's cursors, also after a restart."""
 _MAC_BYTES = 16
 
 
@@ -17,12 +17,13 @@ class Cursors:
         self._key = key
 
     def at(self, place: Place, digest: str) -> str:
-        """`digest` is that of the question."""
+        """The cursor for a position; `digest` identifies the query."""
         payload = json.dumps([place.offset, place.pool, place.mode, place.reranked, digest]).encode()
         return urlsafe_b64encode(self._mac(payload) + payload).decode()
 
     def place(self, cursor: str, digest: str) -> Place:
-        """Raises InvalidRequest."""
+        """The position in a cursor. Raises InvalidRequest for a cursor that no node of this catalog signed for this
+        query."""
         try:
             decoded = urlsafe_b64decode(cursor.encode())
         except ValueError:
@@ -30,11 +31,11 @@ class Cursors:
         mac, payload = decoded[:_MAC_BYTES], decoded[_MAC_BYTES:]
         # What carries the MAC was written by `at`: nothing in it has to be checked again.
         if not hmac.compare_digest(mac, self._mac(payload)):
-            raise InvalidRequest("cursor: not one that an answer gave as next_cursor. Send it as it came.")
+            raise InvalidRequest("cursor: this is not the next_cursor of an answer. Send it unchanged.")
         offset, pool, mode, reranked, owner = json.loads(payload)
         if owner != digest:
             raise InvalidRequest(
-                "cursor: it belongs to another question; only top_k, neighbors and highlights may change."
+                "cursor: it belongs to another query; only top_k, neighbors and highlights may change."
             )
         return Place(offset, pool, mode, reranked)
 

@@ -1,4 +1,4 @@
-"""Documents as the catalog has them."""
+"""Documents in the catalog."""
 
 from datetime import datetime
 from typing import Any
@@ -15,31 +15,31 @@ def _document_field(name: str, description: str) -> Any:
 
 
 class DocumentOut(Wire):
-    """Made from a DocumentRecord."""
+    """The record of a document in the catalog."""
 
-    id: str = _document_field("id", "As ingested, or derived from the content.")
-    collection: str = _document_field("collection", "That it belongs to.")
+    id: str = _document_field("id", "Id, as ingested or derived from the content.")
+    collection: str = _document_field("collection", "Collection of the document.")
     state: DocumentState = Field(
-        description="`ready`: searchable. `failed`: a version from before, if any, stays searchable."
+        description="`ready`: searchable. `failed`: the previous version, if any, stays searchable."
     )
-    version: int = Field(description="Grows by one with every accepted change.")
-    title: str = _document_field("title", "From the request or the document; may be empty.")
-    media_type: str = _document_field("media_type", "As found out from the content.")
-    partition: str = _document_field("partition", "Empty where it has none.")
-    metadata: dict[str, JsonValue] = _document_field("metadata", "As ingested.")
-    sha256: str = _document_field("sha256", "Of the original, in hexadecimal digits.")
-    size: int = _document_field("size", "Bytes of the original.")
-    chunks: int = Field(description="How many the store holds.")
-    tokens: int = Field(description="Of all chunks.")
-    truncated_tokens: int = Field(description="Tokens that did not fit the embedding model's window.")
-    ingested_at: datetime = Field(description="When the current version was accepted.")
-    searchable_at: datetime | None = Field(description="Since when it is searchable; null where it never was.")
-    error: ErrorOut | None = Field(description="Why it failed; null where it did not.")
+    version: int = Field(description="Version, which each accepted change increases by one.")
+    title: str = _document_field("title", "Title, from the request or the document; may be empty.")
+    media_type: str = _document_field("media_type", "Media type, as detected from the content.")
+    partition: str = _document_field("partition", "Partition; empty if it has none.")
+    metadata: dict[str, JsonValue] = _document_field("metadata", "Metadata, as ingested.")
+    sha256: str = _document_field("sha256", "SHA-256 of the original in hexadecimal digits.")
+    size: int = _document_field("size", "Size of the original in bytes.")
+    chunks: int = Field(description="Number of chunks in the store.")
+    tokens: int = Field(description="Tokens of all chunks.")
+    truncated_tokens: int = Field(
+        description="Tokens that exceeded the embedding model's window and were not embedded."
+    )
+    ingested_at: datetime = Field(description="Time at which the current version was accepted.")
+    searchable_at: datetime | None = Field(description="Time since which it is searchable; null if it never was.")
+    error: ErrorOut | None = Field(description="Why ingestion failed; null if it did not.")
     report: ReadingOut = Field(description="How the version that search finds was read.")
 
 
 class DocumentsOut(Wire):
-    documents: list[DocumentOut] = Field(description="By id.")
-    next_cursor: str | None = Field(
-        None, description="For the documents after the last one; null where there are none."
-    )
+    documents: list[DocumentOut] = Field(description="Documents, ordered by id.")
+    next_cursor: str | None = Field(None, description="Cursor of the next page; null on the last one.")

@@ -1,4 +1,4 @@
-"""The embedder on the wire, for processes that have none."""
+"""Requests and answers of the embedding model."""
 
 from base64 import b64encode
 from dataclasses import asdict
@@ -12,22 +12,25 @@ from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
 
 MAX_TEXTS = 256
 EmbeddedText = Annotated[str, Field(max_length=262_144)]
-"""Four times what a chunk can have."""
+"""Four times the longest chunk."""
 
 LaneName = Literal["interactive", "bulk"]
 
 
 class EmbedIn(WireRequest):
     texts: list[EmbeddedText] = Field(
-        min_length=1, max_length=MAX_TEXTS, fail_fast=True, description="Any text, blank ones as well."
+        min_length=1, max_length=MAX_TEXTS, fail_fast=True, description="Texts to embed; blank ones are allowed."
     )
-    kind: TextKind = Field(description="The model treats questions and passages differently.")
-    lane: LaneName = Field("bulk", description="interactive: before all bulk work. For questions of people only.")
+    kind: TextKind = Field(description="Whether the texts are queries or documents: the model treats them differently.")
+    lane: LaneName = Field(
+        "bulk",
+        description="`interactive` takes precedence over `bulk`; use it only where a person waits for the answer.",
+    )
     instruction: Text | None = Field(
         None,
         max_length=4000,
-        description="For queries in the model's format; otherwise put before each text as it is. Default: the model's "
-        "own for queries, none for documents.",
+        description="Instruction: in the model's own format for queries, put before the text as it is for "
+        "documents. Default: the model's own for queries, none for documents.",
     )
 
     @property
@@ -36,10 +39,10 @@ class EmbedIn(WireRequest):
 
 
 class EmbedOut(Wire):
-    vectors: str = Field(description="Base64 of one row of little-endian float32 for each text.")
-    tokens: list[int] = Field(description="Tokens that the model saw of each text, prompt and special tokens included.")
-    truncated_tokens: list[int] = Field(description="Tokens of each text that did not fit the window.")
-    fingerprint: FingerprintOut = Field(description="What made the vectors.")
+    vectors: str = Field(description="Base64 of one row of little-endian float32 per text.")
+    tokens: list[int] = Field(description="Tokens read of each text, including prompt and special tokens.")
+    truncated_tokens: list[int] = Field(description="Tokens of each text that exceeded the window and were not read.")
+    fingerprint: FingerprintOut = Field(description="Identity of the vectors.")
 
     @classmethod
     def of(cls, embeddings: Embeddings) -> Self:
@@ -52,9 +55,11 @@ class EmbedOut(Wire):
 
 
 class EmbedderOut(Wire):
-    fingerprint: FingerprintOut = Field(description="What makes its vectors comparable.")
-    max_tokens: int = Field(description="Longest document that is embedded without a cut, special tokens not counted.")
-    tokenizer: str = Field(description="Digest of what the tokenizer makes of a test text.")
+    fingerprint: FingerprintOut = Field(description="Identity of its vectors.")
+    max_tokens: int = Field(
+        description="Longest document that is embedded without truncation, in tokens without special ones."
+    )
+    tokenizer: str = Field(description="Digest of the tokens of a test text.")
 
 
 def fingerprint_out(fingerprint: Fingerprint) -> FingerprintOut:

@@ -1,4 +1,4 @@
-"""What the node says of itself."""
+"""Answers about the node's health."""
 
 from typing import Literal
 
@@ -13,16 +13,18 @@ class LiveOut(Wire):
 
 
 class CheckOut(Wire):
-    ok: bool = Field(description="Whether it works.")
+    ok: bool = Field(description="Whether the component works.")
     detail: str = Field(description="`ok`, or what is wrong.")
 
 
 class ReadyOut(Wire):
-    ready: bool = Field(description="Whether questions are answered.")
-    phase: Literal["starting", "serving", "stopping"] = Field(description="Of the node's life.")
-    checks: dict[str, CheckOut] = Field(description="By component: embedder, reranker, store, catalog, self_test…")
-    models: ModelsOut | None = Field(None, description="Once the node serves.")
-    store: str | None = Field(None, description="Server and version, and what it lacks.")
+    ready: bool = Field(description="Whether the node answers searches.")
+    phase: Literal["starting", "serving", "stopping"] = Field(description="Phase of the node.")
+    checks: dict[str, CheckOut] = Field(
+        description="Checks by component: embedder, reranker, store, catalog, self_test…"
+    )
+    models: ModelsOut | None = Field(None, description="The models, once the node serves.")
+    store: str | None = Field(None, description="Vector store: server, version and missing features.")
     self_test: list[CheckOut] = Field(
-        default_factory=list, description="What both models were asked at the start, and how they did."
+        default_factory=list, description="Checks of the self-test that both models undergo at start."
     )

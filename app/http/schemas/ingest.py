@@ -1,4 +1,4 @@
-"""Documents on their way in, and the jobs and receipts that answer them."""
+"""Requests to ingest documents, and the jobs and receipts that answer them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,8 +27,8 @@ IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Yours, new for each request, 1 to 255 printable characters. Sent again with the same request it "
-        "makes no second job; with another one it is refused.",
+        description="A unique key per request, 1 to 255 printable characters. A repeated request with the same "
+        "key creates no second job; another request with the same key is refused.",
         pattern=r"^[ -~]{1,255}$",
         max_length=255,
         examples=["2026-03-02-manuals-7"],
@@ -36,11 +36,11 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 MAX_DOCUMENT = 2**31
-"""Bytes, and hence characters: the most that TANDEM_MAX_DOCUMENT_MB can be. What it is, the service checks."""
+"""Upper bound of TANDEM_MAX_DOCUMENT_MB in bytes, and hence in characters. The service checks the actual limit."""
 MAX_DOCUMENTS = 100_000
-"""The most that TANDEM_MAX_DOCUMENTS can be, likewise."""
+"""Upper bound of TANDEM_MAX_DOCUMENTS. The service checks the actual limit."""
 MAX_TITLE_CHARACTERS = 4096
-"""Longer ones than a chunk can be stored with are cut."""
+"""Titles longer than a chunk can store are truncated."""
 
 OCR = (
     "Pages that OCR reads: those without text of their own (`auto`), none (`never`), every one (`always`); "
@@ -49,21 +49,24 @@ OCR = (
 
 
 class DocumentIn(WireRequest):
-    id: FilledId | None = Field(None, description="Yours. Without one it is derived from the content.")
+    id: FilledId | None = Field(None, description="Id of the document. Default: derived from the content.")
     text: Text | None = Field(None, max_length=MAX_DOCUMENT, description="Plain text or Markdown.")
     content_base64: Base64Content | None = Field(
         None, max_length=MAX_DOCUMENT, description="Bytes of a file, instead of `text`."
     )
-    filename: Id | None = Field(None, description="With `content_base64`: its extension helps to tell the type.")
+    filename: Id | None = Field(
+        None, description="File name, with `content_base64`; its extension helps to detect the type."
+    )
     title: Annotated[Text, Field(max_length=MAX_TITLE_CHARACTERS)] = Field(
-        "", description="Shown with hits; read from the document where absent."
+        "", description="Title shown with hits. Default: read from the document."
     )
     media_type: Annotated[Text, Field(max_length=255)] | None = Field(
-        None, description="Found out from the content where absent."
+        None, description="Media type. Default: detected from the content."
     )
-    partition: Id = Field("", description="Tenant or team; searches can be limited to one.")
+    partition: Id = Field("", description="Tenant or team; searches can be limited to one partition.")
     metadata: Metadata = Field(
-        default_factory=dict, description="Yours, returned with hits and filtered on: JSON of at most 32,768 bytes."
+        default_factory=dict,
+        description="Metadata, returned with hits and available to filters: JSON of at most 32,768 bytes.",
     )
 
     @model_validator(mode="after")
@@ -87,16 +90,16 @@ class DocumentIn(WireRequest):
 
 
 class IngestIn(WireRequest):
-    collection: CollectionName = Field("docs", description="That the documents go to; `docs` is there from the start.")
+    collection: CollectionName = Field("docs", description="Collection to ingest into; `docs` exists from the start.")
     documents: list[DocumentIn] = Field(
         # After a wrong one the others are not looked at: what is wrong with each of a thousand nobody reads.
         min_length=1,
         max_length=MAX_DOCUMENTS,
         fail_fast=True,
-        description="All are taken or none.",
+        description="Documents. The node accepts all of them or none.",
     )
-    wait: bool = Field(False, description="Answer when the job has ended.")
-    chunking: ChunkingIn | None = Field(None, description="For these documents; default: the collection's.")
+    wait: bool = Field(False, description="Wait for the end of the job before answering.")
+    chunking: ChunkingIn | None = Field(None, description="Chunking of these documents. Default: the collection's.")
     ocr: OcrMode | None = Field(None, description=OCR)
 
     def uploads(self) -> list[Upload]:
@@ -104,13 +107,13 @@ class IngestIn(WireRequest):
 
 
 class IngestForm(WireRequest):
-    """The field `data` of a multipart request: what holds for all of its files."""
+    """The field `data` of a multipart request: options of all its files."""
 
-    collection: CollectionName = Field("docs", description="That the files go to; `docs` is there from the start.")
-    metadata: Metadata = Field(default_factory=dict, description="Of all files: JSON of at most 32,768 bytes.")
-    partition: Id = Field("", description="Tenant or team; searches can be limited to one.")
-    wait: bool = Field(False, description="Answer when the job has ended.")
-    chunking: ChunkingIn | None = Field(None, description="For these files; default: the collection's.")
+    collection: CollectionName = Field("docs", description="Collection to ingest into; `docs` exists from the start.")
+    metadata: Metadata = Field(default_factory=dict, description="Metadata of all files: JSON of at most 32,768 bytes.")
+    partition: Id = Field("", description="Tenant or team; searches can be limited to one partition.")
+    wait: bool = Field(False, description="Wait for the end of the job before answering.")
+    chunking: ChunkingIn | None = Field(None, description="Chunking of these files. Default: the collection's.")
     ocr: OcrMode | None = Field(None, description=OCR)
 
 
@@ -125,63 +128,68 @@ class ReadingOut(Wire):
 
 
 class ReceiptOut(Wire):
-    """Made from a Receipt."""
+    """The result of one document of a job."""
 
-    id: str = Field(validation_alias="document_id", description="Of the document.")
-    status: ReceiptStatus = Field(description="What became of it; `queued` while it waits or is being worked on.")
-    chunks: int = Field(description="How many it was cut into.")
-    tokens: int = Field(description="Of all chunks.")
-    truncated_tokens: int = Field(description="Tokens that did not fit the embedding model's window.")
-    reused_chunks: int = Field(description="Chunks whose vectors were taken from the version before.")
+    id: str = Field(validation_alias="document_id", description="Id of the document.")
+    status: ReceiptStatus = Field(description="Result; `queued` while the document waits or is being processed.")
+    chunks: int = Field(description="Number of chunks.")
+    tokens: int = Field(description="Tokens of all chunks.")
+    truncated_tokens: int = Field(
+        description="Tokens that exceeded the embedding model's window and were not embedded."
+    )
+    reused_chunks: int = Field(description="Number of chunks whose vectors were reused from the previous version.")
     searchable_at: datetime | None = Field(
-        description="When a strongly consistent read of the store had found every chunk."
+        description="Time at which a strongly consistent read of the store found every chunk."
     )
     duplicate_of: str | None = Field(
-        description="Another document with the same bytes. With status `duplicate_of` this one was left out."
+        description="Id of another document with the same bytes. With status `duplicate_of` this document was not"
+        " stored."
     )
-    error: ErrorOut | None = Field(description="Why it failed; null where it did not.")
+    error: ErrorOut | None = Field(description="Why ingestion failed; null if it did not.")
     report: ReadingOut = Field(description="How it was read.")
 
 
 class AcceptedDocument(Wire):
-    """Made from a Receipt."""
+    """One document of an accepted request."""
 
-    id: str = Field(validation_alias="document_id", description="Yours, or derived from the content.")
-    status: ReceiptStatus = Field(
-        description="`queued`; `unchanged` where the collection holds this very version; `duplicate_of` where its "
-        "bytes were left out."
+    id: str = Field(
+        validation_alias="document_id", description="Id of the document, as sent or derived from the content."
     )
-    of: str | None = Field(validation_alias="duplicate_of", description="Another document with the same bytes.")
+    status: ReceiptStatus = Field(
+        description="`queued`; `unchanged` if the collection holds this version already; `duplicate_of` if its "
+        "bytes were not stored because another document has them."
+    )
+    of: str | None = Field(validation_alias="duplicate_of", description="Id of another document with the same bytes.")
 
 
 class IngestOut(Wire):
-    job_id: str = Field(description="For GET /jobs/{job_id}.")
-    documents: list[AcceptedDocument] = Field(description="In the order of the request.")
+    job_id: str = Field(description="Id of the job, for GET /jobs/{job_id}.")
+    documents: list[AcceptedDocument] = Field(description="Documents in the order of the request.")
 
 
 class ProgressOut(Wire):
-    documents: int = Field(description="Of the job.")
-    done: int = Field(description="Ended, well or badly.")
-    failed: int = Field(description="Of those done.")
-    chunks: int = Field(description="Of the documents done.")
-    tokens: int = Field(description="Of the documents done.")
+    documents: int = Field(description="Number of documents of the job.")
+    done: int = Field(description="Number of documents that have ended, including failed ones.")
+    failed: int = Field(description="Number of documents that failed.")
+    chunks: int = Field(description="Chunks of the documents that have ended.")
+    tokens: int = Field(description="Tokens of the documents that have ended.")
 
 
 class JobEventOut(Wire):
     """A job without its receipts."""
 
-    job_id: str = Field(validation_alias="id", description="As POST /ingest answered.")
-    collection: str = Field(description="That its documents go to.")
-    state: JobState = Field(description="`partial`: some documents failed.")
-    progress: ProgressOut = Field(description="How far it is.")
-    created_at: datetime = Field(description="When it was accepted.")
+    job_id: str = Field(validation_alias="id", description="Id of the job, as answered by POST /ingest.")
+    collection: str = Field(description="Collection of the job's documents.")
+    state: JobState = Field(description="State of the job; `partial`: some documents failed.")
+    progress: ProgressOut = Field(description="Progress of the job.")
+    created_at: datetime = Field(description="Time at which the job was accepted.")
 
 
 class JobOut(JobEventOut):
     documents: list[ReceiptOut] = Field(
-        default_factory=list, description="A page of receipts, in the order of the job's documents."
+        default_factory=list, description="A page of receipts in the order of the job's documents."
     )
-    next_cursor: str | None = Field(None, description="Pass it as `cursor` for the following receipts.")
+    next_cursor: str | None = Field(None, description="Cursor of the next page of receipts; null on the last one.")
 
     @classmethod
     def of(cls, job: Job, receipts: Sequence[Receipt] = (), next_cursor: str | None = None) -> Self:

@@ -1,4 +1,4 @@
-"""A question as it comes over the wire."""
+"""Search requests."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -17,30 +17,34 @@ MAX_QUERY_CHARACTERS = 100_000
 MAX_QUERIES = 32
 MAX_RERANKED = 400
 MAX_CANDIDATES = 1000
-"""Without reranking: how deep pages go."""
+"""Maximum without reranking."""
 MAX_HIGHLIGHTED = 100
-"""Hits of one request whose sentences are ranked, over all its queries."""
+"""Maximum number of hits with highlights in one request, over all its queries."""
 
 
 class WeightsIn(WireRequest):
-    dense: float = Field(1.0, ge=0, le=1000, description="Of the vectors' scores.")
-    sparse: float = Field(1.0, ge=0, le=1000, description="Of the words' scores (BM25).")
+    dense: float = Field(1.0, ge=0, le=1000, description="Weight of the dense scores.")
+    sparse: float = Field(1.0, ge=0, le=1000, description="Weight of the sparse scores (BM25).")
 
     @model_validator(mode="after")
     def _not_all_zero(self) -> Self:
         if self.dense == self.sparse == 0:
-            raise ValueError("one of dense and sparse has to be above 0")
+            raise ValueError("one of dense and sparse must be above 0")
         return self
 
 
 class FusionIn(WireRequest):
-    """How `hybrid` joins its branches."""
+    """How `hybrid` combines its branches."""
 
     method: Literal["weighted", "rrf"] = Field(
-        "weighted", description="Mean of the scores, each scaled to 0..1 within its branch; or reciprocal rank fusion."
+        "weighted",
+        description="`weighted`: mean of the scores, each scaled to 0..1 within its branch. `rrf`: reciprocal "
+        "rank fusion.",
     )
-    weights: WeightsIn = Field(WeightsIn(), description="How much each branch counts; one has to be above 0.")
-    k: int = Field(60, ge=1, le=10_000, description="Of `rrf`: the larger, the less the first ranks count.")
+    weights: WeightsIn = Field(WeightsIn(), description="Weights of the branches; at least one must be above 0.")
+    k: int = Field(
+        60, ge=1, le=10_000, description="Constant of `rrf`: larger values reduce the influence of the first ranks."
+    )
 
     def to_fusion(self) -> Fusion:
         return Fusion(self.method, {"dense": self.weights.dense, "sparse": self.weights.sparse}, self.k)
@@ -50,21 +54,25 @@ Query = Annotated[FilledText, Field(max_length=MAX_QUERY_CHARACTERS)]
 
 
 class ExcludeIn(WireRequest):
-    """What is not to be found, because the caller has it already."""
+    """Documents and chunks to leave out, for example because the caller has them already."""
 
-    documents: list[Id] = Field(default_factory=list, max_length=500, fail_fast=True, description="Ids of documents.")
-    chunks: list[Id] = Field(default_factory=list, max_length=500, fail_fast=True, description="Ids of chunks.")
+    documents: list[Id] = Field(
+        default_factory=list, max_length=500, fail_fast=True, description="Ids of documents to leave out."
+    )
+    chunks: list[Id] = Field(
+        default_factory=list, max_length=500, fail_fast=True, description="Ids of chunks to leave out."
+    )
 
 
 class SearchIn(WireRequest):
-    query: Query | None = Field(None, description="One question, in the words of whoever asks.")
+    query: Query | None = Field(None, description="The query, as the user phrased it.")
     queries: Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] | None = Field(
-        None, description="Several questions at once, each answered as if asked alone."
+        None, description="Several queries, each answered independently."
     )
-    collection: CollectionName = Field("docs", description="That is searched.")
-    top_k: int = Field(10, ge=1, le=100, description="Hits in the answer, at most.")
+    collection: CollectionName = Field("docs", description="Collection to search.")
+    top_k: int = Field(10, ge=1, le=100, description="Maximum number of hits.")
     cursor: Annotated[str, Field(max_length=1000)] | None = Field(
-        None, description="`next_cursor` of an answer: the hits after its last one, for the same question."
+        None, description="`next_cursor` of an answer to the same query, for the hits after it."
     )
     candidates: int = Field(
         50,
@@ -74,28 +82,34 @@ class SearchIn(WireRequest):
         f"{MAX_RERANKED}, or {MAX_CANDIDATES} with `rerank: false`.",
     )
     mode: Mode | None = Field(
-        None, description="Recall by vectors, by words (BM25), or both; unless told: both, where the server has BM25."
+        None,
+        description="Recall by vectors (`dense`), by words (`sparse`, BM25) or by both (`hybrid`). Default: "
+        "`hybrid`, if the server supports BM25.",
     )
-    fusion: FusionIn = Field(FusionIn(), description="How `hybrid` joins words and vectors.")
+    fusion: FusionIn = Field(FusionIn(), description="How `hybrid` combines words and vectors.")
     rerank: bool | Literal["required"] | None = Field(
         None,
-        description="Default: wherever the reranker was made for the query's language. `required`: an error rather "
-        "than an answer in recall order.",
+        description="Whether to rerank. Default: yes, if the reranker supports the language of the query. "
+        "`required`: fail instead of answering in recall order.",
     )
     rerank_model: Annotated[str, Field(max_length=300)] | None = Field(
-        None, description="The reranker that has to answer; another one that runs is an error."
+        None, description="Name of the reranker that must answer; the request fails if another one runs."
     )
     rerank_weight: float | None = Field(
-        None, gt=0, le=1, description="Share of the rerank score in the order; the rest is the recall score's."
+        None,
+        gt=0,
+        le=1,
+        description="Weight of the rerank score in the order, from 0 to 1; the recall score has the rest.",
     )
     budget_ms: float | None = Field(
         None,
         gt=0,
         le=600_000,
-        description="Time for all of it: what is not reranked by then comes last, unscored; vectors that come too "
-        "late leave recall to words. Default and most: the node's deadline.",
+        description="Time limit of the search in milliseconds. Candidates not reranked in time come last, without"
+        " a score; if the query cannot be embedded in time, recall uses words alone. Default and "
+        "maximum: the node's deadline.",
     )
-    partition: Id | None = Field(None, description="Only documents of this one; default: all.")
+    partition: Id | None = Field(None, description="Partition to search. Default: all.")
     filter: FilterTree | None = Field(
         None,
         description='Condition on the chunks, before anything is ranked: `{"type": "eq", "key": "metadata.year", '
@@ -103,28 +117,38 @@ class SearchIn(WireRequest):
         '"filters": […]}`, `or`, `not`. Keys: `chunk_id`, `document_id`, `title`, `media_type`, `partition`, '
         "`ordinal`, `page`, `ingested_at`, and `metadata.` with a key of the documents' metadata.",
     )
-    exclude: ExcludeIn = Field(ExcludeIn(), description="What is not to be found.")
-    min_score: float | None = Field(None, description="Applied to `score`, the one that hits are ordered by.")
-    group_by: Literal["document"] | None = Field(None, description="Of each document its best chunk alone.")
-    diversity: float = Field(0.0, ge=0, le=1, description="How much a hit loses by being like those before it.")
-    neighbors: int = Field(0, ge=0, le=10, description="Chunks on either side, as the `context` of each hit.")
+    exclude: ExcludeIn = Field(ExcludeIn(), description="Documents and chunks to leave out.")
+    min_score: float | None = Field(None, description="Minimum of `score`.")
+    group_by: Literal["document"] | None = Field(
+        None, description="`document`: return only the best chunk of each document."
+    )
+    diversity: float = Field(
+        0.0, ge=0, le=1, description="How much similarity to better hits lowers a hit's score, from 0 to 1."
+    )
+    neighbors: int = Field(
+        0, ge=0, le=10, description="Number of chunks on each side of a hit to return as its `context`."
+    )
     highlights: int = Field(
         0,
         ge=0,
         le=10,
-        description="Sentences of each hit to point out, the best first; of 100 hits in one request, at most.",
+        description="Number of sentences of each hit to return as highlights, for at most 100 hits of a request.",
     )
     instruction: Instruction | None = Field(
-        None, description="What the embedding model is told to look for; default: the collection's, or the model's own."
+        None, description="Instruction for the embedding model. Default: the collection's, else the model's."
     )
-    rerank_instruction: Instruction | None = Field(None, description="The same for the reranker.")
+    rerank_instruction: Instruction | None = Field(
+        None, description="Instruction for the reranker. Default: the collection's, else the model's."
+    )
 
     @model_validator(mode="after")
     def _one_kind_of_question(self) -> Self:
         if (self.query is None) == (self.queries is None):
             raise PydanticCustomError("one_question", "needs either 'query' or 'queries', not both")
         if self.queries and self.cursor:
-            raise PydanticCustomError("cursor", "'cursor' goes with 'query': ask for more of one answer at a time")
+            raise PydanticCustomError(
+                "cursor", "'cursor' requires 'query', not 'queries': request the pages of each query separately"
+            )
         return self
 
     @model_validator(mode="after")
@@ -132,7 +156,7 @@ class SearchIn(WireRequest):
         if self.candidates > MAX_RERANKED and self.rerank is not False:
             raise PydanticCustomError(
                 "candidates",
-                "'candidates' is {asked}: at most {most} are reranked; ask for fewer, or for 'rerank': false",
+                "'candidates' is {asked}: at most {most} can be reranked; request fewer, or 'rerank': false",
                 {"asked": self.candidates, "most": MAX_RERANKED},
             )
         hits = len(self.texts) * self.top_k
@@ -149,12 +173,12 @@ class SearchIn(WireRequest):
         return self.queries or [self.query or ""]
 
     def digest(self) -> str:
-        """Of the question and all that decides the order of its hits; the size of a page does not."""
+        """Digest of the query and everything that determines the order of its hits; the page size does not."""
         question = self.model_dump_json(exclude={"cursor", "top_k", "neighbors", "highlights"})
         return sha256(question.encode()).hexdigest()[:16]
 
     def to_query(self, text: str, collection: Collection, place: Place | None = None) -> SearchQuery:
-        """`place` is that of `cursor`. Raises InvalidRequest for a filter that is none."""
+        """`place` is the position in `cursor`. Raises InvalidRequest for an invalid filter."""
         reranking = Reranking(
             # A page is reranked as the first one was, or not at all.
             required=place.reranked if place else self.rerank == "required",

@@ -1,4 +1,4 @@
-"""Golden queries, and a collection's move to another model or chunking."""
+"""Golden queries, and the re-embedding of collections."""
 
 from typing import Self
 
@@ -15,9 +15,9 @@ MAX_QUERIES = 10_000
 
 
 class GoldenQueryIn(WireRequest):
-    """A question and the ids of all documents that answer it."""
+    """A query and the ids of all documents that answer it."""
 
-    query: Query = Field(description="As somebody would ask it.")
+    query: Query = Field(description="The query, as a user would phrase it.")
     relevant: list[FilledId] = Field(
         min_length=1, max_length=1000, fail_fast=True, description="Ids of all documents that answer it."
     )
@@ -28,49 +28,51 @@ class GoldenQueryIn(WireRequest):
 
 class GoldenQueries(WireRequest):
     queries: list[GoldenQueryIn] = Field(
-        max_length=MAX_QUERIES, fail_fast=True, description="In the place of all earlier ones."
+        max_length=MAX_QUERIES, fail_fast=True, description="Golden queries, which replace all earlier ones."
     )
 
 
 class ReembedIn(WireRequest):
     models: ModelName | None = Field(
         None,
-        description="Pair or embedding model to move to, as in TANDEM_MODELS. Default: the collection's, where it runs "
-        "on this node; else the node's own.",
+        description="Model pair or embedding model, as in TANDEM_MODELS. Default: the collection's model if it "
+        "runs on this node, else the node's.",
     )
-    dimension: int | None = Field(None, ge=1, description="Of the new vectors. Default: all that the model has.")
-    chunking: ChunkingIn | None = Field(None, description="For all documents. Default: each keeps its own.")
+    dimension: int | None = Field(None, ge=1, description="Dimension of the new vectors. Default: the full dimension.")
+    chunking: ChunkingIn | None = Field(
+        None, description="Chunking of all documents. Default: each document keeps its own."
+    )
     golden: list[GoldenQueryIn] | None = Field(
         None,
         min_length=1,
         max_length=MAX_QUERIES,
         fail_fast=True,
-        description="Default: those stored with the collection.",
+        description="Golden queries. Default: those stored with the collection.",
     )
-    tolerance: float = Field(0.01, ge=0, le=1, description="By how much nDCG@10 may fall.")
-    gate: bool = Field(True, description="False: exchange without measuring.")
+    tolerance: float = Field(0.01, ge=0, le=1, description="Decrease of nDCG@10 that is accepted.")
+    gate: bool = Field(True, description="Whether to compare both versions first; false switches without measuring.")
 
 
 class VerdictOut(Wire):
-    """nDCG@10, as recalled and after reranking."""
+    """nDCG@10 of both versions, of recall and after reranking."""
 
-    queries: int = Field(description="How many were asked.")
-    before: float = Field(description="As recalled, in the version that serves.")
-    after: float = Field(description="As recalled, in the new one.")
-    before_reranked: float = Field(description="After reranking, in the version that serves.")
-    after_reranked: float = Field(description="After reranking, in the new one.")
-    tolerance: float = Field(description="By how much nDCG@10 may fall.")
-    passed: bool = Field(description="Whether the new version is as good.")
+    queries: int = Field(description="Number of golden queries.")
+    before: float = Field(description="nDCG@10 of recall in the current version.")
+    after: float = Field(description="nDCG@10 of recall in the new version.")
+    before_reranked: float = Field(description="nDCG@10 after reranking in the current version.")
+    after_reranked: float = Field(description="nDCG@10 after reranking in the new version.")
+    tolerance: float = Field(description="Decrease of nDCG@10 that was accepted.")
+    passed: bool = Field(description="Whether the new version passed.")
 
 
 class ReembedOut(Wire):
-    collection: str = Field(description="That moves.")
-    phase: Phase = Field(description="`flipped`: the new version serves. `refused`: it was not as good.")
-    documents: int = Field(description="To be made anew.")
-    done: int = Field(description="Of them, so far.")
-    failed: int = Field(description="Of those done.")
-    verdict: VerdictOut | None = Field(description="Once both versions were measured.")
-    message: str = Field(description="In words; may be empty.")
+    collection: str = Field(description="Collection that is re-embedded.")
+    phase: Phase = Field(description="`flipped`: the new version serves. `refused`: it did not pass the comparison.")
+    documents: int = Field(description="Number of documents to re-embed.")
+    done: int = Field(description="Number of documents done.")
+    failed: int = Field(description="Number of documents that failed.")
+    verdict: VerdictOut | None = Field(description="Result of the comparison; null until both versions were measured.")
+    message: str = Field(description="Explanation; may be empty.")
 
     @classmethod
     def of(cls, status: Status) -> Self:

@@ -1,4 +1,4 @@
-"""What all of the wire has in common: texts that can be stored, names, and the refusal of unknown fields."""
+"""Types that all requests and answers share: storable texts, names, and models that refuse unknown fields."""
 
 import json
 from base64 import b64decode
@@ -28,24 +28,25 @@ COLLECTION_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,99}$"
 
 def _clean(text: str) -> str:
     if "\0" in text:
-        raise PydanticCustomError(INVALID_TEXT, "holds NUL characters")
+        raise PydanticCustomError(INVALID_TEXT, "contains NUL characters")
     return text
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise PydanticCustomError(EMPTY_TEXT, "is empty or holds only white space")
+        raise PydanticCustomError(EMPTY_TEXT, "is empty or contains only white space")
     return text
 
 
 def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """JSON that every store takes: finite numbers of 64 bits, no NUL, whole characters, bounded."""
+    """Checks that every store can hold the metadata: finite 64-bit numbers, no NUL, no lone surrogates, bounded
+    size."""
     try:
         size = len(json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode())
     except UnicodeEncodeError:
-        raise PydanticCustomError(INVALID_TEXT, "holds lone surrogates") from None
+        raise PydanticCustomError(INVALID_TEXT, "contains lone surrogates") from None
     except (ValueError, RecursionError):
-        raise PydanticCustomError("metadata", "holds a number that is not finite, or is nested too deeply") from None
+        raise PydanticCustomError("metadata", "contains a number that is not finite, or is nested too deeply") from None
     if size > MAX_METADATA_BYTES:
         raise PydanticCustomError("metadata", f"has {size} bytes as JSON; at most {MAX_METADATA_BYTES} are taken")
     waiting: list[JsonValue] = [metadata]
@@ -59,12 +60,12 @@ def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
         elif isinstance(value, str):
             _clean(value)
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise PydanticCustomError("metadata", "holds an integer of more than 64 bits")
+            raise PydanticCustomError("metadata", "contains an integer of more than 64 bits")
     return metadata
 
 
 class _StrictBase64(Base64Encoder):
-    """Line breaks are taken, as many tools make them; any other stray character would silently lose content."""
+    """Accepts line breaks, which many tools insert; any other stray character would silently lose content."""
 
     @classmethod
     def decode(cls, data: bytes) -> bytes:
@@ -76,7 +77,7 @@ class _StrictBase64(Base64Encoder):
 
 Base64Content = Annotated[bytes, EncodedBytes(encoder=_StrictBase64)]
 Text = Annotated[str, AfterValidator(_clean)]
-"""Text without NUL; lone surrogates pydantic refuses by itself."""
+"""Text without NUL; pydantic itself refuses lone surrogates."""
 FilledText = Annotated[Text, AfterValidator(_not_blank)]
 Instruction = Annotated[FilledText, Field(max_length=2000)]
 # Bounded before they are checked: behind a check, pydantic says "items" where it means characters.
@@ -88,7 +89,7 @@ MetadataBounds = Field(max_length=MAX_METADATA_KEYS, json_schema_extra={"x-max-b
 FilterBounds = Field(max_length=16, json_schema_extra={"x-max-conditions": MAX_CONDITIONS, "x-max-depth": MAX_DEPTH})
 Metadata = Annotated[dict[str, JsonValue], MetadataBounds, AfterValidator(_storable)]
 FilterTree = Annotated[dict[str, JsonValue], FilterBounds]
-"""A filter before it is parsed."""
+"""A filter before parsing."""
 CollectionName = Annotated[
     str,
     StringConstraints(pattern=COLLECTION_NAME, max_length=100),
@@ -101,21 +102,21 @@ class Wire(BaseModel):
 
 
 class WireRequest(Wire):
-    """What callers send. No type is taken for another one: "5" is no number, and 0 is not false."""
+    """A request. Types are not converted: "5" is not a number, and 0 is not false."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class ErrorOut(Wire):
-    code: str = Field(description="For programs; its meaning never changes.")
-    message: str = Field(description="For people: what was wrong, which value, what to do.")
+    code: str = Field(description="Code for programs; its meaning never changes.")
+    message: str = Field(description="Message for people: what was wrong, which value, what to do.")
 
 
 class ErrorDetailOut(ErrorOut):
-    detail: dict[str, JsonValue] = Field(description="What the message says, as data; may be empty.")
+    detail: dict[str, JsonValue] = Field(description="The message's facts as data; may be empty.")
 
 
 class ErrorBody(Wire):
-    """Every answer that is not a success."""
+    """The body of every error."""
 
-    error: ErrorDetailOut = Field(description="What was wrong.")
+    error: ErrorDetailOut = Field(description="The error.")

@@ -13,7 +13,7 @@ CURSOR = CURSORS.at(PLACE, "abc")
 
 def test_a_cursor_leads_its_own_question_back_to_its_place() -> None:
     assert CURSORS.place(CURSOR, "abc") == PLACE
-    with pytest.raises(InvalidRequest, match="another question"):
+    with pytest.raises(InvalidRequest, match="another query"):
         CURSORS.place(CURSOR, "abd")
 
 
