@@ -1,6 +1,8 @@
 """One database, SQLite or PostgreSQL: connections, transactions, and its errors in the service's words."""
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,6 +51,7 @@ READ_SECONDS = 30.0
 """The longest are the counts of a large collection."""
 PROBE_SECONDS = 5.0
 """Between two looks, and for each of them."""
+WAL_RETRY_SECONDS = 0.05
 FULL_CODES = frozenset({"SQLITE_FULL", "53100"})
 DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 """No waiting repairs it."""
@@ -232,6 +235,8 @@ def _migrate(url: URL) -> None:
     engine = create_engine(url.set(drivername=driver), poolclass=NullPool, connect_args=_connect_args(url))
     try:
         _prepare(engine)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _switch_to_wal)
         with engine.execution_options(begin="IMMEDIATE").begin() as connection:
             migrations.upgrade(connection)
     except CommandError as error:
@@ -263,11 +268,28 @@ def _prepare(engine: Engine) -> None:
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
-    # Readers never wait for the writer.
-    cursor.execute("PRAGMA journal_mode = WAL")
     # With NORMAL, a power cut takes back the last commits; a document that was accepted with 202 must not vanish.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _switch_to_wal(connection: DBAPIConnection, _record: object) -> None:
+    """Keeps readers from waiting for the writer. The file stores the mode, so one switch serves every later connection.
+
+    SQLite ignores the busy timeout here: while another connection writes, as when several nodes start on a new file,
+    the switch fails at once. So it is retried for as long as other statements wait. Blocks: for a thread only.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    cursor = connection.cursor()
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if _code(error) != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+            time.sleep(WAL_RETRY_SECONDS)
     cursor.close()
 
 

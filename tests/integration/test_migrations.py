@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -13,7 +15,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from ingestion.catalog import migrations, records
+from ingestion.catalog import database, migrations, records
 from ingestion.catalog import tables as catalog_tables
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.catalog.database import parse_url
@@ -53,6 +55,32 @@ async def test_of_many_nodes_at_once(database_url: str) -> None:
     assert await nodes[7].collections() == [a_collection()]
     for node in nodes:
         await node.close()
+
+
+async def test_wait_for_another_writer_of_a_new_file(sqlite_url: str) -> None:
+    file = sqlite_url.removeprefix("sqlite:///")
+    node = SqlCatalog(sqlite_url)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        start = asyncio.create_task(node.start())
+        # Long enough to reach the switch to WAL, which another writer makes SQLite refuse without waiting.
+        assert await asyncio.wait({start}, timeout=0.5) == (set(), {start})
+        other.execute("ROLLBACK")
+    await start
+    await node.close()
+    with closing(sqlite3.connect(file)) as file_again:
+        assert file_again.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_give_up_on_a_writer_that_never_ends(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "WAIT_SECONDS", 0.2)
+    node = SqlCatalog(sqlite_url)
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(CatalogUnavailable, match="database is locked"):
+            await node.start()
+    await node.start()
+    await node.close()
 
 
 async def test_wait_for_the_node_that_migrates(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
