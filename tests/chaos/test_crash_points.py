@@ -28,10 +28,10 @@ from ingestion.service import IngestionService, Limits, Upload
 from ingestion.types import Chunking, Collection, DocumentRecord, WorkerId, digest_of
 from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.types import CollectionSpec, DocumentId, StoreName
 from tests.support.crashes import Crash, CrashPoint, Life, Moment
+from tests.support.fake_models import FakeEmbedder
 
 LEASE = timedelta(minutes=10)
 LIFETIME_S = 20

@@ -15,8 +15,8 @@ from app.main import create_app
 from app.settings import Settings
 from ingestion.blobs import health
 from ingestion.blobs.folder import FolderBlobStore
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from tests.support.chaos import Figure
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.ingesting import Sender, a_text, asked, check_everything, client_of, documents_of
 from tests.support.listening import listening
 from tests.support.node import real_but_for

@@ -23,11 +23,11 @@ from ingestion.service import IngestionService, Limits
 from ingestion.types import Chunking, Document, DocumentRecord, JobId, ParsedDocument, WorkerId, digest_of
 from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.errors import EngineFailed, StoreUnavailable
 from retrieval.types import DocumentId, Embeddings, StoreName
 from tests.support.catalog import a_collection
 from tests.support.crashes import Crash
+from tests.support.fake_models import FakeEmbedder
 from tests.support.stepped_process import MemoryStore, SteppedProcess
 
 Result = TypeVar("Result")

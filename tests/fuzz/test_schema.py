@@ -14,9 +14,9 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.errors import ModelUnavailable
 from retrieval.ports import Embedder
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.listening import listening
 from tests.support.node import real_but_for
 

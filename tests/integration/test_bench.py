@@ -15,8 +15,8 @@ from app.main import create_app
 from app.node.node import Components
 from app.settings import Settings
 from ingestion.errors import ParseFailed
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.errors import EngineDead
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.listening import listening
 from tests.support.node import real_but_for
 

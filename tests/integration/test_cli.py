@@ -18,7 +18,7 @@ from app.cli import main as cli
 from app.cli.client.node_client import Client
 from app.main import create_app
 from app.settings import Settings
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.listening import listening
 from tests.support.node import real_but_for
 

@@ -6,9 +6,9 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.errors import InvalidRequest
 from retrieval.types import Lane
+from tests.support.fake_models import FakeEmbedder
 from tests.support.node import NodeUnderTest
 
 

@@ -17,8 +17,8 @@ import structlog
 
 from app.main import create_app
 from app.settings import Settings
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from tests.support.examples import PAGES, ROOT, Block, Examples, read_blocks
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.listening import listening
 from tests.support.node import real_but_for
 

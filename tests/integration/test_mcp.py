@@ -23,8 +23,8 @@ from mcp_types import CallToolResult, TextContent
 
 from app.main import create_app
 from app.settings import Settings
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.errors import EngineDead
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.listening import listening
 from tests.support.node import NodeUnderTest, real_but_for
 from tests.support.pages import json_blocks

@@ -10,8 +10,8 @@ from app.http.compat.openai.examples import embeddings, vector_stores
 from app.http.compat.openai.examples import files as store_files
 from app.http.compat.rerank import examples as rerank
 from app.http.examples import audit, collections, embed, ingest, reembed, search
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.ports import Embedder
+from tests.support.fake_models import FakeEmbedder
 from tests.support.node import NodeUnderTest, running
 
 

@@ -32,10 +32,10 @@ from ingestion.parsers.detect import detect
 from ingestion.parsers.process import ProcessParser
 from ingestion.pipeline.document_chunks import ChunkingPlan, layout, plan_for
 from ingestion.types import Chunking, Document, Page, ParsedDocument
-from retrieval.engines.fake import FakeEmbedder, word_tokenizer
 from retrieval.errors import EmptyText, TandemError
 from retrieval.types import DocumentId
 from tests.support import documents
+from tests.support.fake_models import FakeEmbedder, word_tokenizer
 from tests.support.waiting import until
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "docs"

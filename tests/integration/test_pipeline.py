@@ -22,10 +22,10 @@ from ingestion.pipeline.pipeline import Pipeline
 from ingestion.types import Chunking, Claim, Collection, Document, JobId, Outcome, WorkerId, digest_of
 from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.errors import EngineDead, EngineFailed, NotReady, StoreFailed, StoreFull, StoreUnavailable
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.types import ChunkId, CollectionSpec, DocumentId, Embeddings, Lane, StoreName, TextKind
+from tests.support.fake_models import FakeEmbedder
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)

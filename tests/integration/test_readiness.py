@@ -8,9 +8,9 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.errors import ModelUnavailable, TandemError
 from retrieval.types import Lane, RerankScores
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.node import real_but_for
 from tests.support.waiting import until
 

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.errors import ModelUnavailable
 from retrieval.ports import Embedder
 from retrieval.types import Embeddings, Lane, TextKind
+from tests.support.fake_models import FakeEmbedder
 from tests.support.node import NodeUnderTest, running
 
 pytestmark = pytest.mark.timeout(180)

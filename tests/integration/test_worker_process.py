@@ -22,9 +22,9 @@ from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.parsers.process import ProcessParser
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.models.folder import read_tokenizer
 from retrieval.stores.milvus.store import MilvusStore
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.listening import Listening, listening
 from tests.support.stores import ServerProcess
 from tests.support.waiting import free_port, until

@@ -28,10 +28,10 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.notifications import Notifications
 from ingestion.parsers.process import ProcessParser
 from ingestion.types import Collection
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_tokenizer
 from retrieval.stores.milvus.store import MilvusStore
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.listening import listening
 from tests.support.stores import ServerProcess
 from tests.support.waiting import free_port, until

@@ -10,7 +10,7 @@ import pytest
 from app.main import create_app
 from app.settings import Settings
 from langchain_tandem import TandemClient
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.listening import listening
 from tests.support.node import real_but_for
 

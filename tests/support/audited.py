@@ -15,10 +15,10 @@ from ingestion.notifications import Notifications
 from ingestion.types import Claim, DocumentError, DocumentRecord, WorkerId, digest_of
 from ingestion.types import Collection as CatalogCollection
 from retrieval.embedders import Embedders
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.errors import CollectionNotFound
 from retrieval.types import ChunkId, DocumentId, StoredText
 from tests.support.catalog import a_collection, a_document
+from tests.support.fake_models import FakeEmbedder
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=1)
 

@@ -16,9 +16,9 @@ from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.parsers.process import ProcessParser
-from retrieval.engines.fake import FakeReranker
 from retrieval.models.folder import read_tokenizer
 from retrieval.stores.milvus.store import MilvusStore
+from tests.support.fake_models import FakeReranker
 from tests.support.ingesting import Sender, a_text, client_of
 from tests.support.killable_process import KillableProcess, killable_process
 from tests.support.listening import listening

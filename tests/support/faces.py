@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models
 
 from app.main import create_app
 from app.settings import Settings
-from retrieval.engines.fake import UNKNOWN, FakeEmbedder, FakeReranker, word_tokenizer
+from tests.support.fake_models import UNKNOWN, FakeEmbedder, FakeReranker, word_tokenizer
 from tests.support.listening import listening
 from tests.support.node import real_but_for
 

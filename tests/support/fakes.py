@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 
 
 @pytest_asyncio.fixture

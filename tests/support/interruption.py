@@ -12,7 +12,7 @@ import httpx
 
 from app.main import create_app
 from app.settings import Settings
-from retrieval.engines.fake import FakeReranker
+from tests.support.fake_models import FakeReranker
 from tests.support.ingesting import Sender, a_text, check_everything, client_of
 from tests.support.listening import listening
 from tests.support.node import real_but_for

@@ -16,9 +16,9 @@ from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.parsers.process import ProcessParser
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import pytest_asyncio
 
 from app.main import create_app
 from app.settings import Settings
-from retrieval.engines.fake import FakeEmbedder, FakeReranker, word_tokenizer
 from retrieval.engines.remote_node.embedder import NodeEmbedder, NodeServerOptions
+from tests.support.fake_models import FakeEmbedder, FakeReranker, word_tokenizer
 from tests.support.listening import listening
 from tests.support.node import real_but_for
 

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.types import Embeddings, Lane, TextKind
+from tests.support.fake_models import FakeEmbedder
 
 
 class PacedEmbedder(FakeEmbedder):

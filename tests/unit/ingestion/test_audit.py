@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.types import StoreName
 from tests.support.audited import Audited, audit, auditor, counts
+from tests.support.fake_models import FakeEmbedder
 
 
 async def test_agreement_is_clean_and_everything_was_looked_at(audited: Audited) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from ingestion.pipeline.document_chunks import chunk_document
 from ingestion.types import Chunking, Document, ParsedDocument
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.text.passages import passage
 from retrieval.types import DocumentId
+from tests.support.fake_models import FakeEmbedder
 
 TEXT = "First comes water. Then comes stone. Last comes fire."
 

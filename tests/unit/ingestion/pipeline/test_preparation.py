@@ -14,8 +14,8 @@ from ingestion.pipeline import preparation
 from ingestion.pipeline.document_chunks import ChunkingPlan, layout
 from ingestion.pipeline.preparation import Preparation, Prepared, Turn
 from ingestion.types import Claim, Document, DocumentRecord, OcrMode, ParsedDocument, WorkerId
-from retrieval.engines.fake import FakeEmbedder
 from retrieval.types import DocumentId
+from tests.support.fake_models import FakeEmbedder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,7 +10,6 @@ import numpy as np
 import orjson
 import pytest
 
-from retrieval.engines.fake import word_tokenizer
 from retrieval.engines.remote_node.embedder import NodeEmbedder, NodeServerOptions
 from retrieval.engines.remote_node.replies import tokenizer_digest
 from retrieval.errors import (
@@ -25,6 +24,7 @@ from retrieval.errors import (
     Unavailable,
 )
 from retrieval.types import Fingerprint, Lane
+from tests.support.fake_models import word_tokenizer
 from tests.support.waiting import until
 
 MADE = Fingerprint("model", "0123456789ab", 2, True, "1", "fake-1")

@@ -1,10 +1,10 @@
 import pytest
 
 from retrieval.deadline import Deadline
-from retrieval.engines.fake import FakeReranker
 from retrieval.errors import EngineDead
 from retrieval.search.fusion import alone
 from retrieval.search.highlights import MAX_SENTENCES, with_highlights
+from tests.support.fake_models import FakeReranker
 from tests.support.hits import a_candidate
 
 TEXT = (

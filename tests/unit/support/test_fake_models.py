@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from retrieval.engines.fake import FakeEmbedder, FakeReranker
 from retrieval.errors import EngineDead, EngineFailed
 from retrieval.types import Lane
+from tests.support.fake_models import FakeEmbedder, FakeReranker
 
 CAT = "The cat sat on the mat."
 
