@@ -164,7 +164,7 @@ async def test_other_routes_answer_errors_in_the_one_shape(node: NodeUnderTest) 
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), path
 
 
-BAD_FILES = Path(__file__).parents[3] / "shared" / "docs" / "bad"
+BAD_FILES = Path(__file__).parents[4] / "shared" / "docs" / "bad"
 
 
 @pytest.mark.skipif(not BAD_FILES.is_dir(), reason="the collection of damaged files is not here")

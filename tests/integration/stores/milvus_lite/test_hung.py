@@ -15,7 +15,7 @@ from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite import server as server_module
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
-from tests.integration.milvus_lite.test_process import rows
+from tests.integration.stores.milvus_lite.test_process import rows
 from tests.support.stores import until_healthy
 from tests.support.waiting import until
 

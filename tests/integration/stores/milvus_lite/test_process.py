@@ -18,7 +18,7 @@ from tests.support.stores import until_healthy
 from tests.support.waiting import until
 
 NAME = StoreName("kept")
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 NODE = """
 import asyncio, sys
 from pathlib import Path

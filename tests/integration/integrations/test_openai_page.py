@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.faces import KEY, Face
 
-PAGE = Path(__file__).parents[2] / "deploy" / "docs" / "en" / "openai-and-rerank.md"
+PAGE = Path(__file__).parents[3] / "deploy" / "docs" / "en" / "openai-and-rerank.md"
 
 
 async def test_the_clients_of_the_page_reach_the_node(face: Face) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.faces import KEY, Face
 
-PAGE = Path(__file__).parents[2] / "deploy" / "docs" / "en" / "jupyter.md"
+PAGE = Path(__file__).parents[3] / "deploy" / "docs" / "en" / "jupyter.md"
 
 
 def run(cells: list[str]) -> list[object]:

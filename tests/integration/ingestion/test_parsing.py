@@ -38,7 +38,7 @@ from tests.support import documents
 from tests.support.fake_models import FakeEmbedder, word_tokenizer
 from tests.support.waiting import until
 
-SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "docs"
+SAMPLES = Path(__file__).resolve().parents[4] / "shared" / "docs"
 EXPECTED = json.loads((SAMPLES / "expect.json").read_text()) if SAMPLES.is_dir() else {}
 GOOD = sorted(name for name in EXPECTED if name.startswith("good/"))
 BAD = sorted(name for name in EXPECTED if name.startswith("bad/"))

@@ -14,7 +14,7 @@ import pytest
 from retrieval.types import Lane, TextKind
 from tests.support.faces import KEY, Face
 
-PAGE = Path(__file__).parents[2] / "deploy" / "docs" / "en" / "open-webui.md"
+PAGE = Path(__file__).parents[3] / "deploy" / "docs" / "en" / "open-webui.md"
 CHUNKS = ["An hour passes.", "The kiln is hot.", "A kiln."]
 
 

@@ -73,7 +73,7 @@ async def over_stdio(node: Node, *more: str) -> AsyncIterator[Client]:
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "app.cli.main", *arguments, *more],
-        env={**CLAUDE["env"], "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**CLAUDE["env"], "PYTHONPATH": str(Path(__file__).parents[3])},
     )
     async with Client(server) as client:
         yield client

@@ -23,7 +23,7 @@ from tests.support.listening import listening
 from tests.support.node import real_but_for
 
 KEY = "right"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 Tandem = Callable[..., Awaitable[Result]]
 
 

@@ -36,7 +36,7 @@ from tests.support.listening import listening
 from tests.support.stores import ServerProcess
 from tests.support.waiting import free_port, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DIMENSION = 24
 """Keeps its collections apart from those that other tests leave in the same Milvus."""
 

@@ -17,7 +17,7 @@ from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, Embedded
 from tests.support.small_disk import small_disk_or_skip
 from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 NAME = StoreName("kept")
 DIMENSION = 256
 DISK_BYTES = 24 * 2**20

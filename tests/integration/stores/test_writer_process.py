@@ -123,7 +123,7 @@ def test_it_ends_with_a_service_that_was_killed(tmp_path: Path) -> None:
 import asyncio, sys
 from pathlib import Path
 from ingestion.blobs.folder import FolderBlobStore
-from tests.integration.test_writer_process import MANY
+from tests.integration.stores.test_writer_process import MANY
 
 async def main():
     store = FolderBlobStore(Path(sys.argv[1]))

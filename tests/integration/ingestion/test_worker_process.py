@@ -29,7 +29,7 @@ from tests.support.listening import Listening, listening
 from tests.support.stores import ServerProcess
 from tests.support.waiting import free_port, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KEY = "key-of-the-node"
 
 

@@ -22,7 +22,7 @@ from tests.support.engine_host import PROGRAM
 from tests.support.engines import engine_options
 from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Start:
