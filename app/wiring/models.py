@@ -1,6 +1,7 @@
 """The constructor of the models' adapters: which models, on which engines or servers, with which limits."""
 
 from asyncio import to_thread
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from app.wiring.memory import ENGINE_DEFAULTS, engine_demand, pair_demands, plan
 from retrieval.device.detect import find_compiler, find_device
 from retrieval.device.engine_memory import EnginePlan
 from retrieval.device.gate import Gate, GateOptions
+from retrieval.engines.cross_encoder import CrossEncoderReranker
 from retrieval.engines.http.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN_EMBED, TOKEN_RERANK
 from retrieval.engines.http.server import REQUEST_TOKENS, REQUESTS_AT_ONCE, HttpServerOptions
 from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
@@ -21,12 +23,21 @@ from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
 from retrieval.engines.late_interaction import LateInteractionReranker
 from retrieval.engines.vllm.ascend import ascend_options, default_window, vllm_ascend_release
 from retrieval.engines.vllm.cuda import SLICES_AHEAD, cuda_options
-from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_tokenizer
 from retrieval.models.hub import ModelHub
-from retrieval.models.profiles import DEFAULT_WINDOW, PROFILES, Model, ModelProfile, model, profile, with_facts
+from retrieval.models.profiles import (
+    DEFAULT_WINDOW,
+    PROFILES,
+    Model,
+    ModelProfile,
+    SecondStage,
+    model,
+    profile,
+    with_facts,
+)
 from retrieval.models.sources import Progress
 from retrieval.ports import Embedder, Reranker
 
@@ -36,6 +47,13 @@ RERANK_ONLY_TOLERANCE = 0.7
 """Of the gate, where no query waits behind documents: what is under way ends while the query is embedded and the store
 recalls, and only what is left of it then delays a search. Beside searches ingestion got 0.77 of its rate so, at search
 p50 1.19; 0.68 and 1.17 with 0.5 (one H200)."""
+
+
+SecondStageReranker = CrossEncoderReranker | LateInteractionReranker
+SECOND_STAGES: Mapping[SecondStage, type[SecondStageReranker]] = {
+    "cross_encoder": CrossEncoderReranker,
+    "late_interaction": LateInteractionReranker,
+}
 
 
 def build_profile(settings: Settings) -> ModelProfile:
@@ -141,20 +159,13 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
     gate = Gate(gate_options(settings))
     demands = pair_demands(settings, chosen, folders)
     planned = await to_thread(planned_engines, settings, demands) or (None,) * len(demands)
-    late = chosen.second_stage == "late_interaction"
-    task: EngineTask = "token_embed" if late else "classify"
+    kind = SECOND_STAGES[chosen.second_stage]
     shares = settings.embed_memory_share, settings.rerank_memory_share
     embedding = partial(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed")
     embed = await to_thread(embedding, planned[0])
-    rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], task, planned[-1])
+    rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], kind.task, planned[-1])
     read_memory = partial(read_device, settings.tensor_parallel)
-    second_stage: Reranker = (
-        LateInteractionReranker(
-            rerank, gate=gate, read_memory=read_memory, weight=chosen.rerank.late_interaction_weight
-        )
-        if late
-        else VllmReranker(rerank, gate=gate, read_memory=read_memory)
-    )
+    second_stage = kind.for_model(chosen.rerank, rerank, gate=gate, read_memory=read_memory)
     embedder = VllmEmbedder(
         embed,
         dimension=settings.embed_dimension,

@@ -3,6 +3,7 @@ second set of weights. Source: Khattab and Zaharia, ColBERT, 2020."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,10 @@ from retrieval.device.gated import encode_gated
 from retrieval.device.memory_wait import ReadMemory
 from retrieval.engines.adapter import EngineModel
 from retrieval.engines.vllm.engine import VllmEngine
-from retrieval.engines.vllm.options import EngineOptions
+from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_prefixes, read_tokenizer
+from retrieval.models.profiles import Model
 from retrieval.text.prompts import EmbeddingPrompts, Prompt
 from retrieval.types import Lane, RerankScores, Vectors
 
@@ -33,6 +35,8 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
     answer the query 0.75 to 0.9. Thresholds of a cross-encoder do not carry over. `instruction` has no effect.
     """
 
+    task: ClassVar[EngineTask] = "token_embed"
+
     def __init__(
         self,
         options: EngineOptions,
@@ -44,8 +48,8 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
     ) -> None:
         """`options.task` must be `token_embed`. `weight`: share of these scores in the order of hits. Raises
         ModelUnavailable, ConfigurationError."""
-        if options.task != "token_embed":
-            raise ConfigurationError(f"Late interaction needs an engine with the task token_embed, not {options.task}")
+        if options.task != self.task:
+            raise ConfigurationError(f"Late interaction needs an engine with the task {self.task}, not {options.task}")
         super().__init__(VllmEngine(options, read_memory=read_memory, on_restart=on_restart), gate)
         self._model = options.name
         self._weight = weight
@@ -55,6 +59,13 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
             query_format="plain",
             prefixes=read_prefixes(options.model),
         )
+
+    @classmethod
+    def for_model(
+        cls, model: Model, options: EngineOptions, *, gate: Gate | None = None, read_memory: ReadMemory | None = None
+    ) -> Self:
+        """Returns the second stage of `model`, which `options` serve. Raises as the constructor does."""
+        return cls(options, gate=gate, read_memory=read_memory, weight=model.late_interaction_weight)
 
     @property
     def model(self) -> str:

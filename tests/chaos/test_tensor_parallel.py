@@ -14,7 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.cross_encoder import CrossEncoderReranker
+from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.process import PROGRAM, EngineLaunch
 from retrieval.errors import EngineDead
 from retrieval.types import Lane
@@ -96,9 +97,9 @@ async def test_vectors_are_those_of_a_whole_model(
 
 @pytest.mark.usefixtures("shared_memory")
 async def test_scores_are_those_of_a_whole_model(
-    tiny_reranker: VllmReranker, tiny_reranker_folder: Path, figure: Figure
+    tiny_reranker: CrossEncoderReranker, tiny_reranker_folder: Path, figure: Figure
 ) -> None:
-    split = VllmReranker(replace(engine_options("split", tiny_reranker_folder, "classify"), tensor_parallel=2))
+    split = CrossEncoderReranker(replace(engine_options("split", tiny_reranker_folder, "classify"), tensor_parallel=2))
     await split.start()
     try:
         theirs = (await tiny_reranker.rerank(QUERY, PASSAGES, lane=Lane.INTERACTIVE)).scores

@@ -15,8 +15,9 @@ import pytest
 import pytest_asyncio
 from tokenizers import Tokenizer
 
+from retrieval.engines.cross_encoder import CrossEncoderReranker
 from retrieval.engines.matryoshka import MatryoshkaEmbedder
-from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ def reduced_embedder(tiny_embedder: VllmEmbedder) -> MatryoshkaEmbedder:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def tiny_reranker(tiny_reranker_folder: Path) -> AsyncIterator[VllmReranker]:
-    reranker = VllmReranker(engine_options("tiny-qwen3-reranker", tiny_reranker_folder, "classify"))
+async def tiny_reranker(tiny_reranker_folder: Path) -> AsyncIterator[CrossEncoderReranker]:
+    reranker = CrossEncoderReranker(engine_options("tiny-qwen3-reranker", tiny_reranker_folder, "classify"))
     await reranker.start()
     yield reranker
     await reranker.close()

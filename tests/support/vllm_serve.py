@@ -16,10 +16,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from retrieval.engines.cross_encoder import QWEN3_RERANKER_OVERRIDES
 from retrieval.engines.http.dialects.vllm import VLLM_EMBED, VLLM_RERANK
 from retrieval.engines.http.server import HttpServerOptions
 from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
-from retrieval.engines.vllm.models import QWEN3_RERANKER_OVERRIDES
 from tests.support.engines import TINY_WINDOW
 from tests.support.waiting import free_port
 

@@ -19,10 +19,9 @@ from app.cli.bench.measures import Summary, arrivals
 from app.cli.bench.mixed_result import Ratios, ratio, ratio_text
 from app.cli.console import step_reporter
 from app.settings import Settings
-from app.wiring.models import build_models
+from app.wiring.models import SecondStageReranker, build_models
 from retrieval.device.gated import encode_gated
-from retrieval.engines.late_interaction import LateInteractionReranker
-from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineFailed
 from retrieval.gather_or_cancel import gather_or_cancel
@@ -79,7 +78,7 @@ async def _measure(
     with console.status("") as status:
         report = step_reporter(console, status)
         embedder, reranker, gate = await build_models(settings, report)
-        if not isinstance(embedder, VllmEmbedder) or not isinstance(reranker, VllmReranker | LateInteractionReranker):
+        if not isinstance(embedder, VllmEmbedder) or not isinstance(reranker, SecondStageReranker):
             raise ConfigurationError("TANDEM_ENGINE: this machine's own engines are measured; leave it out.")
         try:
             report("starting both engines")

@@ -1,6 +1,6 @@
-"""The two ports on a vLLM engine of this process: an embedding model and Qwen3-Reranker."""
+"""The port Embedder on vLLM engines of this node."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -8,19 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from retrieval.device.gate import Gate
 from retrieval.device.memory_wait import ReadMemory
 from retrieval.engines.replicas import Replicas
-from retrieval.engines.token_adapter import TokenEmbedder, TokenReranker
+from retrieval.engines.token_adapter import TokenEmbedder
 from retrieval.engines.vllm.engine import VllmEngine
 from retrieval.engines.vllm.options import EngineOptions
 from retrieval.errors import ConfigurationError
-from retrieval.models.folder import is_causal_model, matryoshka_dimension
-
-QWEN3_RERANKER_OVERRIDES: Mapping[str, object] = {
-    "architectures": ["Qwen3ForSequenceClassification"],
-    "classifier_from_token": ["no", "yes"],
-    "is_original_qwen3_reranker": True,
-}
-"""Turns the causal language model as published into a classifier: one output, the sigmoid of (yes - no), which is the
-softmax over the two."""
+from retrieval.models.folder import matryoshka_dimension
 
 
 class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
@@ -56,29 +48,6 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
             engine_version=engine_version(),
             max_model_len=options.max_model_len,
             dimension=dimension,
-            gate=gate,
-        )
-
-
-class VllmReranker(TokenReranker[VllmEngine]):
-    """Port Reranker."""
-
-    def __init__(
-        self,
-        options: EngineOptions,
-        *,
-        gate: Gate | None = None,
-        read_memory: ReadMemory | None = None,
-        on_restart: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        """Raises ModelUnavailable, ConfigurationError."""
-        if is_causal_model(options.model):
-            options = replace(options, hf_overrides={**options.hf_overrides, **QWEN3_RERANKER_OVERRIDES})
-        super().__init__(
-            VllmEngine(options, read_memory=read_memory, on_restart=on_restart),
-            options.model,
-            name=options.name,
-            max_model_len=options.max_model_len,
             gate=gate,
         )
 

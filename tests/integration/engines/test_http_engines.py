@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from retrieval.engines.cross_encoder import CrossEncoderReranker
 from retrieval.engines.http.dialects.vllm import VLLM_EMBED, VLLM_EMBED_BASE64
 from retrieval.engines.http.server import HttpServerOptions
 from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
-from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.errors import EngineDead, EngineFailed
 from retrieval.evaluation.selftest import run_selftest
 from retrieval.types import Lane, TextKind
@@ -99,7 +100,7 @@ async def test_bytes_and_base64_carry_the_same_vectors(
 
 
 async def test_scores_are_those_of_the_engine_in_this_process(
-    http_reranker: HttpReranker, tiny_reranker: VllmReranker
+    http_reranker: HttpReranker, tiny_reranker: CrossEncoderReranker
 ) -> None:
     here = await tiny_reranker.rerank(QUERY, TEXTS, lane=Lane.INTERACTIVE, instruction="Find code")
     there = await http_reranker.rerank(QUERY, TEXTS, lane=Lane.INTERACTIVE, instruction="Find code")

@@ -10,7 +10,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoModelForCausalLM
 
-from retrieval.engines.vllm.models import VllmEmbedder, VllmReranker
+from retrieval.engines.cross_encoder import CrossEncoderReranker
+from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.types import Lane
 from tests.support.qwen3_tokenizer import END_OF_TEXT, NO, YES
 
@@ -59,7 +60,7 @@ async def test_query_vectors_are_those_of_transformers(
 
 @pytest.mark.parametrize("instruction", [None, "Find code"])
 async def test_rerank_scores_are_the_softmax_of_no_and_yes(
-    tiny_reranker: VllmReranker, tiny_reranker_folder: Path, qwen3_tokenizer: Tokenizer, instruction: str | None
+    tiny_reranker: CrossEncoderReranker, tiny_reranker_folder: Path, qwen3_tokenizer: Tokenizer, instruction: str | None
 ) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_reranker_folder, dtype=torch.float32)
     model.eval()

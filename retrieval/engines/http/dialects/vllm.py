@@ -2,8 +2,8 @@
 
 - Embedding: `--runner pooling`; for reduced vectors `--hf-overrides '{"is_matryoshka": true}'`. Vectors come as bytes
   and nothing else, which costs both sides least; older versions do not know that, and answer base64.
-- Reranking: as well, and told to make a classifier of the published model (QWEN3_RERANKER_OVERRIDES in vllm_models.py).
-  Not its /score and /rerank, which take text and need a template of their own.
+- Reranking: `--runner pooling` too, with the overrides that make a classifier of the published model
+  (QWEN3_RERANKER_OVERRIDES in cross_encoder.py). Its /score and /rerank, which need a template, are not used.
 - Priority: `--scheduling-policy priority`.
 """
 
