@@ -247,8 +247,11 @@ class Node:
     async def _start_processes(self) -> None:
         if not self.components.worker_processes:
             return
-        if self.capabilities and self.capabilities.server == "milvus-lite":
-            raise ConfigurationError("TANDEM_WORKER_PROCESSES: Milvus Lite takes the writes of one process only.")
+        if self.capabilities and not self.capabilities.several_writers:
+            raise ConfigurationError(
+                f"TANDEM_WORKER_PROCESSES: {self.capabilities.server} accepts writes from one process only. "
+                "Set TANDEM_MILVUS_URI to a Milvus server, or leave TANDEM_WORKER_PROCESSES at 0."
+            )
         await self.components.worker_processes.start(self._work_arrived)
 
     async def _test_models(self) -> None:

@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from retrieval.stores.milvus_lite.server import VERSION
+
 ROOT = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PLUGIN = ROOT / "retrieval" / "langchain-plugin"
@@ -55,6 +57,11 @@ def requirements(group: str) -> list[Requirement]:
         for requirement in asked
         if requirement.name != PLUGIN_PROJECT["name"] and (not requirement.marker or requirement.marker.evaluate())
     ]
+
+
+def test_milvus_lite_is_pinned_to_the_release_whose_functions_are_replaced() -> None:
+    (lite,) = (each for each in map(Requirement, PYPROJECT["project"]["dependencies"]) if each.name == "milvus-lite")
+    assert str(lite.specifier) == f"=={VERSION}"
 
 
 @pytest.mark.parametrize("group", LOCKS)

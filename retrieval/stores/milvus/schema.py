@@ -71,7 +71,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
     number = match[0]
     if version.startswith("milvus_lite"):
         return ServerTraits(
-            StoreCapabilities(server="milvus-lite", version=number, sparse=True),
+            StoreCapabilities(server="milvus-lite", version=number, sparse=True, several_writers=False),
             templates=False,
             partition_key=True,
             typed_json=ours,

@@ -9,6 +9,7 @@ import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 from typing import IO
@@ -22,6 +23,8 @@ from retrieval.stores.milvus_lite.heartbeat import IN_USE, Beat
 
 _log = structlog.get_logger()
 
+VERSION = "3.2.2"
+"""The release of milvus-lite whose private functions the child replaces. pyproject.toml pins the same."""
 _PROGRAM = "retrieval.stores.milvus_lite.child.main"
 _ENVIRONMENT = {
     # Rows in memory are searched slowly: a long ingestion moves them on earlier than Lite's 128 MB.
@@ -110,8 +113,10 @@ class MilvusLiteServer:
         return self._process.pid if self._process is not None else None
 
     async def start(self) -> None:
-        """Returns when the server answers. Raises ConfigurationError where another node has the folder,
-        StoreUnavailable where the server does not come up in time, StoreFailed where a file of it is damaged."""
+        """Returns when the server answers. Raises ConfigurationError when another node uses the folder or another
+        release of milvus-lite is installed, StoreUnavailable when the server does not answer in time, StoreFailed when
+        one of its files is damaged."""
+        _require_version(version("milvus-lite"))
         self._take_folder()
         try:
             await self._spawn()
@@ -296,3 +301,11 @@ def _private(path: Path, mode: str) -> IO[bytes]:
     """Opens a file that only this user may read, if it is a new one."""
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | (os.O_APPEND if "a" in mode else os.O_TRUNC), 0o600)
     return os.fdopen(descriptor, mode)
+
+
+def _require_version(installed: str) -> None:
+    if installed != VERSION:
+        raise ConfigurationError(
+            f"milvus-lite {installed} is installed, but Tandem replaces private functions of {VERSION}: "
+            f"run pip install 'milvus-lite[chinese]=={VERSION}'."
+        )

@@ -33,6 +33,7 @@ def test_lite_is_no_server_of_version_3() -> None:
     traits = server_traits("milvus_lite-3.2.2", ours=True)
     assert (traits.capabilities.server, traits.capabilities.version) == ("milvus-lite", "3.2.2")
     assert traits.capabilities.sparse
+    assert not traits.capabilities.several_writers
     assert not traits.templates
     assert not traits.concurrent_writes
     assert traits.search_during_writes
