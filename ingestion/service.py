@@ -1,10 +1,11 @@
 """What comes in, goes out and is asked about: checks, originals, and one transaction for each change."""
 
 import asyncio
+import json
 import unicodedata
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import uuid4
@@ -12,7 +13,6 @@ from uuid import uuid4
 from ingestion.blob_gc import BlobCollector
 from ingestion.disk_reserve import DiskReserve
 from ingestion.errors import BlobMissing, DocumentBusy, DocumentNotFound, IdempotencyConflict, TooLarge
-from ingestion.idempotency import request_digest
 from ingestion.notifications import Notifications
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
@@ -283,3 +283,23 @@ def _check_name(what: str, text: str, limit: int, place: int) -> None:
         raise InvalidText(f"The {what} of document {place} holds control characters or surrogates.", document=place)
     if text != text.strip():
         raise InvalidRequest(f"The {what} of document {place} begins or ends with white space.", document=place)
+
+
+def request_digest(documents: Sequence[Document], chunking: Chunking | None, ocr: OcrMode | None = None) -> str:
+    """Returns 64 hexadecimal digits over a request's content, independent of how it was sent. Requests with the same
+    digest are the same request. Media types are left out, since they are detected; `chunking` and `ocr` are the
+    request's own, not the defaults of the collection and the node."""
+    digest = sha256(json.dumps(chunking and asdict(chunking)).encode())
+    if ocr is not None:
+        digest.update(ocr.encode())
+    for document in documents:
+        content = (
+            document.collection,
+            document.id,
+            document.sha256,
+            document.title,
+            document.partition,
+            dict(document.metadata),
+        )
+        digest.update(json.dumps(content, sort_keys=True).encode())
+    return digest.hexdigest()

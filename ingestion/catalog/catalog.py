@@ -4,8 +4,7 @@ from collections.abc import Collection as Several
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ingestion.catalog import collections, installation_keys, jobs, leases, retention, submit, swap
-from ingestion.catalog import documents as told
+from ingestion.catalog import collections, documents, installation_keys, jobs, leases, submit, swap
 from ingestion.catalog.database import Database
 from ingestion.types import (
     Claim,
@@ -93,12 +92,12 @@ class SqlCatalog:
         )
 
     async def document(self, collection: str, document_id: DocumentId) -> DocumentRecord:
-        return await self._database.read(lambda connection: told.document(connection, collection, document_id))
+        return await self._database.read(lambda connection: documents.document(connection, collection, document_id))
 
     async def documents(
         self, collection: str, *, after: DocumentId | None = None, limit: int = 100
     ) -> Sequence[DocumentRecord]:
-        return await self._database.read(lambda connection: told.page(connection, collection, after, limit))
+        return await self._database.read(lambda connection: documents.page(connection, collection, after, limit))
 
     async def remove_document(self, claim: Claim) -> bool:
         return await self._database.write(lambda connection: leases.remove(connection, claim))
@@ -107,25 +106,25 @@ class SqlCatalog:
         return await self._database.write(lambda connection: jobs.cancel(connection, job_id))
 
     async def remove_jobs(self, *, before: datetime, limit: int) -> int:
-        return await self._database.write(lambda connection: retention.remove_jobs(connection, before, limit))
+        return await self._database.write(lambda connection: jobs.remove_jobs(connection, before, limit))
 
     async def cancelled(self, claims: Sequence[Claim]) -> set[str]:
         return await self._database.read(lambda connection: leases.cancelled(connection, claims))
 
     async def requeue(self, collection: str, versions: Mapping[DocumentId, int], *, now: datetime) -> int:
-        return await self._database.write(lambda connection: told.requeue(connection, collection, versions, now))
+        return await self._database.write(lambda connection: documents.requeue(connection, collection, versions, now))
 
     async def blobs_in_use(self, hashes: Several[str]) -> set[str]:
-        return await self._database.read(lambda connection: told.blobs_in_use(connection, hashes))
+        return await self._database.read(lambda connection: documents.blobs_in_use(connection, hashes))
 
     async def documents_named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
-        return await self._database.read(lambda connection: told.named(connection, collection, ids))
+        return await self._database.read(lambda connection: documents.named(connection, collection, ids))
 
     async def totals(self, collections: Several[str]) -> Mapping[str, Totals]:
-        return await self._database.read(lambda connection: told.totals(connection, collections))
+        return await self._database.read(lambda connection: documents.totals(connection, collections))
 
     async def queue_depth(self) -> int:
-        return await self._database.read(told.queue_depth)
+        return await self._database.read(documents.queue_depth)
 
     async def claim(
         self,

@@ -9,7 +9,7 @@ from sqlalchemy import Row, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import collections, fair_turns, records
-from ingestion.catalog.batches import batches
+from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents
 from ingestion.errors import Cancelled, DocumentNotFound
 from ingestion.types import DocumentRecord, Totals

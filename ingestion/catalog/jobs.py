@@ -1,12 +1,13 @@
-"""Jobs and their receipts: what is told, and how jobs are cancelled. Each function is part of a transaction."""
+"""Jobs and their receipts: progress, cancellation and removal. Each function is part of a transaction."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import and_, bindparam, case, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import completion, records
-from ingestion.catalog.batches import batches
+from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import JobNotFound
 from ingestion.types import Job, JobId, JobState, Progress, Receipt
@@ -127,3 +128,14 @@ async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
     for ids in batches(id_ for id_, clean in unleased if not clean):
         await completion.make_due(connection, this.collection, ids)
     return await job(connection, job_id)
+
+
+async def remove_jobs(connection: AsyncConnection, before: datetime, limit: int) -> int:
+    """See Catalog.remove_jobs. Receipts go with their job."""
+    unfinished = exists().where(receipts.c.job_id == jobs.c.id, receipts.c.status == "queued")
+    query = select(jobs.c.id).where(jobs.c.created_at < before, ~unfinished).order_by(jobs.c.created_at).limit(limit)
+    # The next sweep removes jobs that another transaction cancels at this moment.
+    ids = list(await connection.scalars(query.with_for_update(skip_locked=True)))
+    if ids:
+        await connection.execute(jobs.delete().where(jobs.c.id.in_(ids)))
+    return len(ids)

@@ -30,8 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import completion, fair_turns, records
-from ingestion.catalog.batches import batches
 from ingestion.catalog.records import Values
+from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.types import Claim, Outcome, WorkerId

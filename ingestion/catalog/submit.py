@@ -15,9 +15,8 @@ from sqlalchemy.sql.dml import ReturningInsert
 from ingestion.catalog import collections, fair_turns, records
 from ingestion.catalog import documents as document_queries
 from ingestion.catalog import jobs as job_queries
-from ingestion.catalog.batches import batches
-from ingestion.catalog.bulk import insert_of, rows_for
 from ingestion.catalog.records import Values
+from ingestion.catalog.statements import batches, insert_of, rows_for
 from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import IdempotencyConflict
 from ingestion.types import Document, DocumentRecord, IdempotencyKey, JobId, Receipt

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from ingestion.idempotency import request_digest
+from ingestion.service import request_digest
 from ingestion.types import Chunking, Document
 from retrieval.types import DocumentId
 

@@ -1,6 +1,7 @@
-"""Many rows into a table with one statement."""
+"""Statements over many values: IN lists in batches, and inserts of many rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import orjson
 from sqlalchemy import String, Table, bindparam, cast, column, func, select
@@ -8,12 +9,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ingestion.catalog.records import Values
 
+Value = TypeVar("Value")
 Parameters = Sequence[Values] | dict[str, str]
+
+BATCH = 5000
+"""Values in one IN list: well below the limits of both databases."""
+
+
+def batches(values: Iterable[Value]) -> list[list[Value]]:
+    """Returns the values in lists of at most BATCH."""
+    every = list(values)
+    return [every[start : start + BATCH] for start in range(0, len(every), BATCH)]
 
 
 def insert_of(dialect: str, table: Table, names: Sequence[str]) -> sqlite.Insert | postgresql.Insert:
-    """A statement that inserts what `rows_for` makes of rows with the columns `names`. The dialect's own kind of
-    statement, for its further clauses.
+    """Returns a statement that inserts the parameters of `rows_for` into the columns `names`. It is the dialect's own
+    kind of statement, so that the caller can add that dialect's clauses.
 
     On PostgreSQL all rows are one parameter: a statement with thousands of them takes its driver, and thereby the event
     loop, several times as long as the database.
@@ -29,5 +40,5 @@ def insert_of(dialect: str, table: Table, names: Sequence[str]) -> sqlite.Insert
 
 
 def rows_for(dialect: str, rows: Sequence[Values]) -> Parameters:
-    """`rows` have the same columns and are not empty."""
+    """Returns the parameters of `insert_of`. `rows` have the same columns and are not empty."""
     return {"rows": orjson.dumps(rows).decode()} if dialect == "postgresql" else rows
