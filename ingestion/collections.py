@@ -63,10 +63,8 @@ class CollectionService:
         return collection
 
     async def add(self, collection: Collection) -> None:
-        """Creates the store's side first: a crash in between leaves nothing that the same call would not mend.
-
-        Raises CollectionExists.
-        """
+        """Creates the collection in the store first: after a crash in between, the same call completes it. Raises
+        CollectionExists."""
         if collection.name in {other.name for other in await self._catalog.collections()}:
             raise CollectionExists(f"Collection {collection.name!r} exists already.", collection=collection.name)
         await self._store.create_collection(
@@ -90,10 +88,8 @@ class CollectionService:
         return await self._catalog.collection(name)
 
     async def get_recent(self, name: str) -> Collection:
-        """The same for searches, which ask again and again: up to RECENT_SECONDS old, but for changes made here.
-
-        Raises CollectionNotFound.
-        """
+        """Returns the collection for a search. The record is at most RECENT_SECONDS old, and always current for changes
+        made by this process. Raises CollectionNotFound."""
         found = self._recent.get(name)
         if found is None or monotonic() - found[0] > RECENT_SECONDS:
             if len(self._recent) >= RECENT_COLLECTIONS:
@@ -135,7 +131,7 @@ class CollectionService:
         await self._collector.retire(hashes)
 
     def forget(self, name: str) -> None:
-        """The next search asks the catalog."""
+        """Drops the remembered record, so that the next search reads the catalog."""
         self._recent.pop(name, None)
 
     async def _records(self, name: str) -> AsyncIterator[DocumentRecord]:
@@ -152,6 +148,6 @@ def shadow_of(name: str) -> str:
 
 
 def is_internal(name: str) -> bool:
-    """Whether the name belongs to the service alone. Nobody can ask for it: collections are named by letters, digits
-    and underscores."""
+    """Returns whether the name is internal. No request can name it: public names have letters, digits and
+    underscores."""
     return "~" in name

@@ -10,21 +10,21 @@ from time import monotonic
 from retrieval.errors import StoreFull
 
 SHARE = 0.05
-"""Of a disk, at most: the reserve of a small one is smaller."""
+"""Largest share of a disk to reserve: the reserve of a small disk is smaller."""
 FRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Of a disk, in bytes."""
+    """The space of a disk, in bytes."""
 
     total: int
     free: int
-    """For this user."""
+    """Bytes available to this user."""
 
 
 def space_at(path: Path) -> Space:
-    """Of the disk that holds `path`, or would hold it. Raises OSError."""
+    """Returns the space of the disk that holds `path`, or would hold it. Raises OSError."""
     while not path.exists() and path != path.parent:
         path = path.parent
     found = os.statvfs(path)

@@ -1,4 +1,4 @@
-"""News within one process, for whoever waits: that documents were queued, or what became of them."""
+"""Notifications within one process: documents were queued, or a job changed."""
 
 import asyncio
 

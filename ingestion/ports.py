@@ -1,4 +1,4 @@
-"""What ingestion needs from outside. Every implementation passes the contract suite of its port (tests/contract)."""
+"""The ports of ingestion. Every implementation passes the contract suite of its port (tests/contract)."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Collection as Several
@@ -52,11 +52,12 @@ class BlobStore(Lifecycle, Protocol):
         ...
 
     async def get(self, hashes: Several[str]) -> Mapping[str, bytes]:
-        """Those that are there, each verified against its hash. Raises BlobStoreUnavailable."""
+        """Returns the blobs that exist, each verified against its hash. Raises BlobStoreUnavailable."""
         ...
 
     async def absent(self, hashes: Several[str]) -> Several[str]:
-        """Those that are not there. Whether the others are whole is not looked at. Raises BlobStoreUnavailable."""
+        """Returns the hashes that have no blob. Does not check whether the others are undamaged. Raises
+        BlobStoreUnavailable."""
         ...
 
     async def delete(self, sha256: str) -> None:
@@ -100,11 +101,12 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def golden_queries(self, collection: str) -> Sequence[GoldenQuery]:
-        """In the order they were set. Raises CollectionNotFound."""
+        """Returns the queries in the order they were set. Raises CollectionNotFound."""
         ...
 
     async def secret(self, name: str) -> bytes:
-        """32 random bytes, made at the first call with this name; the same ever after, for everybody on the catalog."""
+        """Returns 32 random bytes, made at the first call with this name and the same afterwards for every process on
+        the catalog."""
         ...
 
     # Documents and jobs
@@ -145,7 +147,7 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
-        """In the order of the job's documents, skipping the first `after`. Raises JobNotFound."""
+        """Returns receipts in the order of the job's documents, skipping the first `after`. Raises JobNotFound."""
         ...
 
     async def document(self, collection: str, document_id: DocumentId) -> DocumentRecord:
@@ -168,13 +170,11 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def cancel_job(self, job_id: JobId) -> Job:
-        """Stops what the job has not finished, and returns it as it then is. Raises JobNotFound.
-
-        Documents whose current version is this job's: queued ones end as failed with code `cancelled`, unless they
-        have `rollback_ids`; those, and the ones being processed, are marked (`DocumentRecord.cancelled`), and whoever
-        holds, takes or takes over the lease ends them. A job that was cancelled before it ended says so in its state
-        once all of its receipts have ended.
-        """
+        """Cancels the unfinished documents of the job, and returns the job as it then is. Raises JobNotFound. This
+        concerns documents whose current version is this job's. Queued ones end as failed with code `cancelled`, unless
+        they have `rollback_ids`; those, and the ones being processed, are marked (`DocumentRecord.cancelled`), and the
+        worker that holds or next takes the lease ends them. The job's state is `cancelled` once all of its receipts
+        have ended."""
         ...
 
     async def remove_jobs(self, *, before: datetime, limit: int) -> int:
@@ -187,8 +187,8 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def held(self, claims: Sequence[Claim]) -> Mapping[str, frozenset[ChunkId]]:
-        """Of those claims whose leases are still held: token, and the document's `rollback_ids` as they now are, empty
-        where it has none."""
+        """Returns, for the claims whose leases are still held, the token and the document's current `rollback_ids`,
+        empty when it has none."""
         ...
 
     async def begin_replacing(self, searchable: Sequence[tuple[Claim, Several[ChunkId]]]) -> set[str]:
@@ -203,15 +203,15 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def blobs_in_use(self, hashes: Several[str]) -> set[str]:
-        """Those originals that any document, of any collection, refers to."""
+        """Returns the hashes of the originals that a document of any collection refers to."""
         ...
 
     async def documents_named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
-        """Those of `ids` that there are."""
+        """Returns the documents of `ids` that exist."""
         ...
 
     async def totals(self, collections: Several[str]) -> Mapping[str, Totals]:
-        """Of those that hold documents."""
+        """Returns totals of the collections that hold documents."""
         ...
 
     async def queue_depth(self) -> int:
@@ -242,8 +242,8 @@ class Catalog(Lifecycle, Protocol):
     async def claim_document(
         self, collection: str, document_id: DocumentId, worker: WorkerId, *, lease: timedelta, now: datetime
     ) -> Claim:
-        """Leases one document whatever its state, counting one attempt. Raises DocumentNotFound, DocumentBusy (somebody
-        holds a lease on it that has not run out)."""
+        """Leases one document whatever its state, counting one attempt. Raises DocumentNotFound, DocumentBusy (another
+        worker holds an unexpired lease on it)."""
         ...
 
     async def renew(self, claims: Sequence[Claim], *, lease: timedelta, now: datetime) -> Sequence[Claim]:

@@ -15,7 +15,8 @@ MEASURE = "nDCG@10"
 DEPTH = 10
 CANDIDATES = 50
 HITS_REQUESTED = 50
-"""Several chunks of one document count as one answer, so more hits are asked for than documents are judged."""
+"""Hits per query. Several chunks of one document count as one result, so more hits are requested than documents are
+measured."""
 
 Side = tuple[StoreName, Embedder]
 
@@ -33,7 +34,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """What users get is the reranked answer; recall feeds it, and is what a search without reranking gives."""
+        """Users get the reranked answer. Recall feeds it, and is the answer of a search without reranking."""
         return (
             self.after >= self.before - self.tolerance and self.after_reranked >= self.before_reranked - self.tolerance
         )

@@ -9,15 +9,15 @@ from ingestion.ports import Catalog
 
 
 class QueueLimit:
-    """At most `bound` documents wait or are being processed. Those that this process is taking in count as well, from
-    before their originals are written; what other processes accept counts once it is committed."""
+    """Admits at most `bound` documents that wait or are being processed. Documents that this process is accepting count
+    from before their originals are written; those of other processes count once they are committed."""
 
     def __init__(self, catalog: Catalog, bound: int) -> None:
         self._catalog = catalog
         self._bound = bound
         self._arriving = 0
         self._entering = 0
-        """Of those arriving: in a transaction, which the catalog's count may show already or not yet."""
+        """Documents of those arriving whose transaction has begun: the catalog's count may include them already."""
         self._entered = 0
         """All whose transaction has ended."""
         self._notifications = Notifications()

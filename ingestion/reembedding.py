@@ -44,7 +44,7 @@ class Plan:
     golden: Sequence[GoldenQuery] | None
     """None: those stored with the collection."""
     tolerance: float
-    """By how much nDCG@10 may fall."""
+    """Largest accepted decrease of nDCG@10."""
     gate: bool
     """False: exchanges without measuring."""
 
@@ -107,11 +107,11 @@ class Reembedding:
         return self._launch(name, self._exchange(name, plan))
 
     def status(self, name: str) -> Status | None:
-        """Of the last one since this process began."""
+        """Returns the status of the last run since this process began."""
         return self._status.get(name)
 
     async def close(self) -> None:
-        """What is filled so far stays, and a later start takes it up."""
+        """Stops the runs. The filled part stays, and a later start continues from it."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

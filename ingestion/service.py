@@ -1,4 +1,4 @@
-"""What comes in, goes out and is asked about: checks, originals, and one transaction for each change."""
+"""Accepts, returns and reports documents: checks, originals, and one transaction for each change."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ WATCH_SECONDS = 1.0
 class Limits:
     document_bytes: int
     documents: int
-    """In one request."""
+    """Largest number of documents in one request."""
     queued: int
     """Documents waiting or being processed, over all requests."""
     ocr: OcrMode = "auto"

@@ -17,7 +17,7 @@ DocumentState = Literal["queued", "processing", "ready", "failed"]
 ReceiptStatus = Literal["queued", "ready", "unchanged", "replaced", "duplicate_of", "failed"]
 JobState = Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
 Duplicates = Literal["store", "skip"]
-"""What becomes of bytes that the collection holds under another id already: stored as well, or left out."""
+"""What happens to bytes that the collection holds under another id: they are stored as well, or skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Collection:
     metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
     """Declared; see CollectionSpec."""
     query_instruction: str | None = None
-    """For queries that bring none. None: the model's default."""
+    """Instruction for queries without one. None: the model's default."""
     rerank_instruction: str | None = None
     document_instruction: str | None = None
     """Put before every passage that is embedded. Vectors hold it: it stays as it is for a collection's life."""
@@ -101,8 +101,8 @@ class DocumentError:
 
 @dataclass(frozen=True, slots=True)
 class DocumentRecord:
-    """A document and what became of it. After a failed replacement `state` is `failed` while `chunks`, `tokens` and
-    `searchable_at` still tell of the version that search finds."""
+    """A document and its state. After a failed replacement `state` is `failed` while `chunks`, `tokens` and
+    `searchable_at` still describe the version that search finds."""
 
     document: Document
     version: int
@@ -142,7 +142,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one document of one job."""
+    """The result of one document of one job."""
 
     job_id: JobId
     document_id: DocumentId
@@ -163,11 +163,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """What a client calls one request of its own, so that sending it again makes no second job."""
+    """A client's name for one request, so that sending it again creates no second job."""
 
     key: str
     body_digest: str
-    """64 hexadecimal digits over everything that was asked for."""
+    """64 hexadecimal digits over the content of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +220,12 @@ class Outcome:
     retry_at: datetime | None = None
     """Set where the failure is retryable and attempts are left: the document goes back to the queue."""
     written: bool = False
-    """Of a failure: whether chunks of the document may have reached the store in this attempt."""
+    """For a failure: whether chunks of the document may have reached the store in this attempt."""
     counted: bool = True
-    """Of a failure with `retry_at`: whether it uses up one of the document's attempts."""
+    """For a failure with `retry_at`: whether it counts as one of the document's attempts."""
     report: ReadingReport = ReadingReport()
     version_lost: bool = False
-    """Of a failure: the store holds nothing of the document any more, the version before included."""
+    """For a failure: the store holds no chunk of the document any more, the earlier version included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,14 +233,14 @@ class Page:
     """A page of the parsed text."""
 
     number: int
-    """From 1."""
+    """Page number, from 1."""
     start: int
     """Offset in characters into ParsedDocument.text where the page begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSpan:
-    """Where a chunk lies in the text (characters) and how many tokens it has without special tokens."""
+    """Position of a chunk in the text (characters), and its number of tokens without special tokens."""
 
     start: int
     end: int
@@ -252,9 +252,9 @@ class ChunkLayout:
     """How a text is chunked for an embedder."""
 
     title: str
-    """What every chunk is embedded with."""
+    """The title that every chunk is embedded with."""
     spans: Sequence[ChunkSpan]
-    """In order; empty where there is no text."""
+    """Spans in order; empty when there is no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ class ParsedDocument:
     """NFC, without NUL and lone surrogates, Markdown where the source has structure."""
     media_type: str
     title: str = ""
-    """From the document's own properties; empty where it has none."""
+    """Title from the document's own properties; empty when it has none."""
     pages: tuple[Page, ...] = ()
     layout: ChunkLayout | None = None
     """None: not chunked yet."""

@@ -27,7 +27,7 @@ PREFIX = "file-"
 MAX_NAME_BYTES = 300
 """So that an id stays within what a document's id may have."""
 MAX_BATCH_BYTES = 256 * 2**20
-"""Of the files that are put into a collection at once: they are in memory together."""
+"""Largest total size of the files added to a collection at once: they are in memory together."""
 TIME_BYTES, HASH_BYTES = 4, 32
 
 
@@ -41,7 +41,7 @@ class StoredFile:
     created_at: datetime
     size: int
     media_type: str | None = None
-    """Of a document; that of an upload is found out again."""
+    """Media type of a document; that of an upload is detected again."""
 
 
 class FileService:
@@ -87,7 +87,7 @@ class FileService:
         return await self._document(id_)
 
     async def read(self, id_: str) -> tuple[StoredFile, bytes]:
-        """With its bytes. Raises DocumentNotFound."""
+        """Returns the file with its bytes. Raises DocumentNotFound."""
         if upload := await self._upload(id_):
             return upload
         found = await self._document(id_)
@@ -127,8 +127,8 @@ class FileService:
         return made
 
     async def delete(self, id_: str) -> None:
-        """With all documents that were made of it. Does nothing where an upload is gone already; raises
-        DocumentNotFound for any other id that nothing has, DocumentBusy."""
+        """Deletes the file with all documents made from it. Does nothing when an upload is gone already. Raises
+        DocumentNotFound for any other unknown id, DocumentBusy."""
         found = await self.documents(id_)
         known = read_id(id_)
         if not found and known is None:
@@ -139,7 +139,7 @@ class FileService:
             await self._collector.retire([known.sha256])
 
     async def documents(self, id_: str) -> Sequence[tuple[Collection, DocumentRecord]]:
-        """Of all collections."""
+        """Returns the documents of the file in all collections."""
         wanted = DocumentId(id_)
         found = []
         for collection in await self._collections():
@@ -149,7 +149,7 @@ class FileService:
         return found
 
     async def page(self, after: str | None, limit: int) -> Sequence[StoredFile]:
-        """Of those that belong to a collection, the first `limit` by id, those after `after`."""
+        """Returns the files that belong to a collection: the first `limit` by id after `after`."""
         found: dict[str, StoredFile] = {}
         for collection in await self._collections():
             records = await self._catalog.documents(
@@ -160,7 +160,7 @@ class FileService:
         return [found[id_] for id_ in sorted(found)][:limit]
 
     async def _upload(self, id_: str) -> tuple[StoredFile, bytes] | None:
-        """None where the id is no upload's, or its bytes are gone."""
+        """Returns None when the id is not of an upload, or its bytes are gone."""
         known = read_id(id_)
         data = await self._original(known.sha256) if known else None
         if known is None or data is None:
@@ -184,7 +184,7 @@ class FileService:
 
 @dataclass(frozen=True, slots=True)
 class KnownUpload:
-    """What an upload's id says."""
+    """The fields that an upload's id encodes."""
 
     sha256: str
     filename: str
@@ -198,7 +198,7 @@ def file_id(digest: str, filename: str, uploaded_at: datetime) -> str:
 
 
 def read_id(id_: str) -> KnownUpload | None:
-    """None for ids that are no upload's, such as those of documents that came otherwise."""
+    """Returns None for ids that are not of an upload, such as those of documents that were ingested otherwise."""
     packed = id_.removeprefix(PREFIX)
     try:
         raw = urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
@@ -224,6 +224,6 @@ def as_file(record: DocumentRecord) -> StoredFile:
 
 
 def filename_of(id_: str, title: str) -> str:
-    """That of the upload; of other documents the title, or else the id."""
+    """Returns the file name of the upload; for other documents the title, or else the id."""
     known = read_id(id_)
     return known.filename if known else title or id_

@@ -44,7 +44,8 @@ OUTAGES = frozenset(
 )
 """No document brings these about: they use up none of its attempts. While they last nothing is claimed."""
 SUSPECT = 3
-"""From this attempt on a document is worked on alone: a process that dies of it takes no other one's attempts along."""
+"""From this attempt on a document is processed alone, so that a process that dies of it does not use up attempts of
+other documents."""
 MAX_DOUBLINGS = 16
 BUSY_PAUSE = timedelta(seconds=10)
 """Before a long document is tried again that other long ones keep waiting."""
@@ -90,7 +91,7 @@ class Worker:
         takes: AcceptsFingerprint | None = None,
         reserve: DiskReserve | None = None,
     ) -> None:
-        """To others are left originals of more bytes than `largest`, and collections that `takes` declines."""
+        """Leaves originals of more than `largest` bytes, and collections that `takes` declines, to other workers."""
         self._id = worker_id
         self._catalog = catalog
         self._pipeline = pipeline
@@ -173,7 +174,7 @@ class Worker:
         return [suspect]
 
     async def _collections(self) -> list[str] | None:
-        """Those whose documents are taken, by name; None: all."""
+        """Returns the names of the collections whose documents this worker takes; None means all."""
         if self._takes is None:
             return None
         return [each.name for each in await self._catalog.collections() if self._takes(each.fingerprint)]

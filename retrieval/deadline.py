@@ -1,4 +1,4 @@
-"""By when an answer has to be there, whatever its stages do."""
+"""The deadline of an answer, across all of its stages."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -10,17 +10,17 @@ from retrieval.errors import BudgetExceeded
 ResultT = TypeVar("ResultT")
 
 GRACE_SECONDS = 0.5
-"""For what completes an answer, such as the neighbours of its hits, where reranking has used up the time."""
+"""Seconds for what completes an answer, such as the neighbors of its hits, when reranking has used up the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
     at: float
-    """Of the running event loop's clock."""
+    """Time on the running event loop's clock."""
     seconds: float
-    """What was allowed in all."""
+    """Seconds that were allowed in total."""
     reason: Literal["budget", "deadline"]
-    """Who allowed it: the caller by `budget_ms`, or the server."""
+    """Origin of the limit: the caller's `budget_ms`, or the server."""
 
     @classmethod
     def after(cls, seconds: float, reason: Literal["budget", "deadline"]) -> "Deadline":
@@ -28,7 +28,7 @@ class Deadline:
 
     @classmethod
     def for_search(cls, budget_ms: float | None, most_seconds: float) -> "Deadline":
-        """The caller's budget, where it allows less than the server does."""
+        """Returns the caller's budget when it is shorter than the server's limit."""
         if budget_ms is not None and budget_ms / 1000 < most_seconds:
             return cls.after(budget_ms / 1000, "budget")
         return cls.after(most_seconds, "deadline")
@@ -39,13 +39,13 @@ class Deadline:
         return max(0.0, self.at - _now())
 
     def share(self, part: float) -> "Deadline":
-        """When `part` of the time that is left is over."""
+        """Returns the deadline at which `part` of the remaining time is over."""
         return Deadline(_now() + part * self.left, self.seconds, self.reason)
 
     async def run(self, work: Awaitable[ResultT], part: str, *, grace: float = 0.0) -> ResultT:
-        """What `work` returns, which is cancelled when time is up; then raises BudgetExceeded, which names the `part`.
-        An adapter whose call cannot be cancelled leaves it behind in a thread of its own: nobody waits for it here.
-        """
+        """Returns the result of `work`, which is cancelled when time is up; then raises BudgetExceeded, which names the
+        `part`. An adapter whose call cannot be cancelled leaves it behind in a thread of its own: it is not waited for
+        here."""
         try:
             async with asyncio.timeout_at(self.at + grace) as limit:
                 return await work

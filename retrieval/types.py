@@ -37,7 +37,7 @@ class Lane(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What makes two vectors comparable. Vectors of different fingerprints never share a collection."""
+    """Decides whether two vectors are comparable. Vectors of different fingerprints never share a collection."""
 
     model: str
     """Public name of the model, without any path of the machine."""
@@ -112,12 +112,12 @@ class EmbeddedChunk:
     ingested_at: datetime | None = None
     """Timezone-aware."""
     metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
-    """Those of the collection's CollectionSpec."""
+    """The declared keys of the collection's CollectionSpec."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredText:
-    """What was embedded to make a chunk's vector."""
+    """The passage that was embedded to make a chunk's vector."""
 
     id: ChunkId
     title: str
@@ -126,7 +126,7 @@ class StoredText:
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
-    """What the store needs to know to create a physical collection."""
+    """The parameters of a physical collection."""
 
     dimension: int
     language: Language = "mixed"
@@ -149,7 +149,7 @@ class StoreCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What recall brings back: a chunk as stored, without its vector."""
+    """A result of recall: a chunk as stored, without its vector."""
 
     chunk: Chunk
     score: float
@@ -166,7 +166,7 @@ class SelfTestCheck:
     name: str
     passed: bool
     detail: str
-    """What was measured, and what it had to be."""
+    """The measured value, and the required one."""
 
 
 @dataclass(frozen=True, slots=True)

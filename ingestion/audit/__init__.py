@@ -1,1 +1,1 @@
-"""Whether catalog, vector store and originals agree, and the mending of what does not."""
+"""Compares catalog, vector store and originals, and repairs the differences."""

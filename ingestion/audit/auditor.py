@@ -118,8 +118,8 @@ class Auditor:
                     builder.found("collections_not_in_store", collection.name, collection=collection.name)
 
     async def _unknown_collections(self, builder: ReportBuilder) -> None:
-        """Collections in the store that look like ours and are not. They may belong to another catalog, so nothing
-        but telling is done."""
+        """Notes collections of the store whose names have this service's form but that the catalog does not list. They
+        may belong to another catalog, so they are only reported."""
         unknown = await self._unknown()
         if unknown:
             await asyncio.sleep(self._options.settle.total_seconds())  # one may be about to be created

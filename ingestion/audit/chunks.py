@@ -21,7 +21,7 @@ NO_CHUNKS: Tally = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What of a document's record stands still as long as nobody works on the document."""
+    """The fields of a document's record that stay the same while no worker processes the document."""
 
     version: int
     state: DocumentState
@@ -72,7 +72,8 @@ class ChunkAudit:
         portion: int,
         late: timedelta,
     ) -> None:
-        """Without `mending` nothing is changed. Documents that have been waiting for longer than `late` are noted."""
+        """Without a `repairer` nothing is changed. Documents that have been waiting for longer than `late` are
+        noted."""
         self._catalog = catalog
         self._store = store
         self._repairer = repairer
@@ -126,7 +127,8 @@ class ChunkAudit:
     async def _count(
         self, collection: Collection, marks: Mapping[DocumentId, Mark], after: DocumentId | None, end: DocumentId | None
     ) -> dict[DocumentId, Tally]:
-        """What the store holds of the documents from `after` to `end`, and of unknown ones in between."""
+        """Counts the chunks that the store holds of the documents from `after` to `end`, and of unknown documents
+        between them."""
         tallies: dict[DocumentId, Tally] = {}
         unknown = 0
         async for page in self._store.every(collection.store_name):
@@ -164,7 +166,7 @@ class ChunkAudit:
             self._builder.found("documents_outdated", document_id, collection=name, repaired=int(queued))
 
     async def _look_for_owner(self, collection: Collection, document_id: DocumentId) -> None:
-        """For chunks of a document that was not there when the documents were read."""
+        """Handles chunks of a document that the catalog did not list when the documents were read."""
         name = collection.name
         held = await self._held(collection, document_id)
         self._builder.log_progress(f"chunks without a document in {name}")

@@ -1,4 +1,5 @@
-"""What `--repair` does, each step safe beside ingestion, deletes and replacements of the same documents."""
+"""The repairs of `--repair`. Each step is safe alongside ingestion, deletions and replacements of the same
+documents."""
 
 import asyncio
 from collections.abc import Sequence
@@ -85,8 +86,8 @@ class Repairer:
         return gone
 
     async def _restore(self, collection: Collection, document_id: DocumentId) -> None:
-        """A document accepted at the very moment of the deletion may have chunks of the same ids, read back before
-        they were deleted: it is done once more, as soon as nobody works on it."""
+        """Requeues a document that was accepted while the deletion ran: its chunks may have had the same ids, and may
+        have been read back before they were deleted. It is processed again as soon as no worker holds it."""
         deadline = monotonic() + self._settle.total_seconds()
         while record := (await self._catalog.documents_named(collection.name, [document_id])).get(document_id):
             if record.state == "ready":

@@ -1,4 +1,4 @@
-"""What an audit finds, and where it is written down while it runs."""
+"""The findings of an audit, and the builder that collects them while it runs."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What whoever reads the report should know; no fault."""
+    """An observation that is not a fault."""
 
     kind: NoteKind
     collection: str
@@ -71,13 +71,13 @@ class AuditReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is left to mend, and nothing to look at."""
+        """Whether nothing is left to repair or to look at."""
         unseen = any(note.kind == "chunks_not_judged" for note in self.notes)
         return not unseen and not self.left
 
     @property
     def left(self) -> Mapping[FindingKind, int]:
-        """What was found and not repaired."""
+        """Returns the number of findings that were not repaired."""
         counts: Counter[FindingKind] = Counter()
         for finding in self.findings:
             counts[finding.kind] += finding.count - finding.repaired
@@ -98,7 +98,7 @@ class _Entry:
 
 
 class ReportBuilder:
-    """Of one audit. Keeps counts and the first examples, so that it stays small whatever is found."""
+    """Collects the findings of one audit: counts and the first examples, so that its size is bounded."""
 
     def __init__(self) -> None:
         self.collections = self.documents = self.chunks = self.blobs = 0
@@ -116,7 +116,7 @@ class ReportBuilder:
         self._notes.setdefault((kind, collection), _Entry()).add(example, count, 0)
 
     def log_progress(self, step: str) -> None:
-        """To be called again and again while the audit runs; logs once in a while."""
+        """Logs progress at most once in PROGRESS_SECONDS; called after every page."""
         if monotonic() - self._logged_at > PROGRESS_SECONDS:
             self._logged_at = monotonic()
             log.info("auditing", step=step, documents=self.documents, chunks=self.chunks, blobs=self.blobs)

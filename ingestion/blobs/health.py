@@ -1,4 +1,4 @@
-"""What a store reports of its health."""
+"""The health that a blob store reports."""
 
 from time import monotonic
 
@@ -6,7 +6,7 @@ FAILURE_SECONDS = 30.0
 
 
 class RecentFailure:
-    """What went wrong last, for half a minute: afterwards a new attempt has to show whether it still does."""
+    """The last failure, kept for half a minute. After that a new attempt has to show whether it persists."""
 
     def __init__(self) -> None:
         self._message = ""

@@ -1,4 +1,4 @@
-"""What a blob is called, wherever it is kept: `ab/<sha256>`, where `ab` are the first digits of the hash."""
+"""Names of blobs in every store: `ab/<sha256>`, where `ab` are the first two digits of the hash."""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ def path_of(sha256: str) -> str:
 
 
 def hash_at(path: str) -> str | None:
-    """Of the blob that lies at `path`; None where no blob would lie."""
+    """Returns the hash of the blob at `path`, or None when no blob has that path."""
     name = path[-64:]
     return name if SHA256.fullmatch(name) and path == path_of(name) else None
 

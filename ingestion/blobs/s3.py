@@ -33,20 +33,20 @@ PROBE = ".start"
 class S3Options:
     bucket: str
     prefix: str = ""
-    """Of every object's name, without slashes around it."""
+    """Prefix of every object's name, without slashes around it."""
     endpoint: str | None = None
     """URL of the service, without the bucket. None: Amazon's."""
     region: str | None = None
     """None: AWS_REGION, or us-east-1, which is what services without regions expect."""
     style: S3Style = "path"
-    """Where the bucket stands in a URL: `https://host/bucket` or `https://bucket.host`."""
+    """Position of the bucket in a URL: `https://host/bucket` or `https://bucket.host`."""
     access_key: str | None = field(default=None, repr=False)
     """None: obstore's default chain (AWS_* variables, web identity, container, instance)."""
     secret_key: str | None = field(default=None, repr=False)
     requests_at_once: int = 16
     connect_timeout: timedelta = timedelta(seconds=5)
     timeout: timedelta = timedelta(seconds=120)
-    """Of one request, its body included: the largest document has to get through on a slow line."""
+    """Seconds for one request, its body included: the largest document must get through on a slow line."""
     retries: int = 4
     retry_within: timedelta = timedelta(seconds=20)
     """No try begins later than this after the first."""
@@ -138,8 +138,8 @@ class S3BlobStore:
                     await self._bucket.put_async(path, data, use_multipart=False)
 
     async def _holds(self, path: str, data: bytes) -> bool:
-        """Whether these very bytes are there, as far as the service tells: where it encrypts with a key of its own,
-        its ETag is no MD5, and the blob is simply written again."""
+        """Returns whether the bucket holds these bytes, as far as the service reports it. When it encrypts with a key
+        of its own, its ETag is not the MD5, and the blob is written again."""
         kept = await self._head(path)
         if kept is None or kept["size"] != len(data):
             return False

@@ -1,7 +1,5 @@
-"""What an S3 service's refusals mean, and what to do about them.
-
-Told by code and status only: the body of an answer may repeat the request's signature or its session token.
-"""
+"""Explains the refusals of an S3 service by code and status only: the body of a response may repeat the request's
+signature or its session token."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +24,7 @@ class Refusal:
     reason: str
     remedy: str
     lasting: bool
-    """Waiting mends nothing: a setting is wrong, here or in the bucket."""
+    """A retry does not help: a setting is wrong, here or in the bucket."""
 
 
 LASTING: Mapping[str, tuple[str, str]] = {

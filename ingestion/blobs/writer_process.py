@@ -21,7 +21,7 @@ from ingestion.blobs.writing import WRITERS, parts, write
 log = structlog.get_logger()
 
 WRITE_SECONDS = 300.0
-"""For one call; beyond it the process hangs."""
+"""Seconds for one call; a process that takes longer hangs."""
 CLOSE_SECONDS = 30.0
 
 

@@ -17,8 +17,8 @@ Blobs = Sequence[tuple[str, bytes]]
 
 
 def parts(blobs: Mapping[str, bytes]) -> Sequence[Blobs]:
-    """For as many threads, at most WRITERS. In order, so that what goes into one folder is written, and the folder
-    synced, by one of them."""
+    """Splits blobs into parts for at most WRITERS threads. The order is kept, so that the blobs of one folder are
+    written, and the folder is synced, by one thread."""
     work = sorted(blobs.items())
     size = -(-len(work) // WRITERS) or 1
     return [work[first : first + size] for first in range(0, len(work), size)]
@@ -40,8 +40,8 @@ def write(root: Path, blobs: Blobs) -> None:
 
 
 def read(root: Path, sha256: str) -> bytes | None:
-    """The blob if it is there and whole: a damaged one counts as missing, and the next upload of the same bytes mends
-    it."""
+    """Returns the blob if it exists and is undamaged. A damaged one counts as missing, and the next upload of the same
+    bytes repairs it."""
     return _read(root / path_of(sha256))
 
 

@@ -52,17 +52,15 @@ async def require(connection: AsyncConnection, name: str) -> None:
 
 
 async def in_turn(connection: AsyncConnection, name: str) -> Duplicates:
-    """Until the transaction ends, nobody else takes its turn, and nobody removes or swaps the collection.
-
-    Returns what becomes of duplicates. Raises CollectionNotFound.
-    """
+    """Locks the collection in shared order: until the transaction ends, no other submission to it proceeds, and it is
+    neither removed nor swapped. Returns what happens to duplicates. Raises CollectionNotFound."""
     row = await _row(connection, select(collections.c.duplicates).with_for_update(key_share=True), name)
     duplicates: Duplicates = row.duplicates
     return duplicates
 
 
 async def alone(connection: AsyncConnection, name: str) -> None:
-    """Until the transaction ends, nobody accepts anything into the collection. Raises CollectionNotFound."""
+    """Locks the collection: until the transaction ends, nothing is accepted into it. Raises CollectionNotFound."""
     await _row(connection, select(collections.c.name).with_for_update(), name)
 
 

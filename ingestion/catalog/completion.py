@@ -32,10 +32,8 @@ async def close(connection: AsyncConnection, closed: Sequence[Values]) -> None:
 
 
 async def end(connection: AsyncConnection, ended: Sequence[Values]) -> None:
-    """Ends the receipts of versions, and with them those of versions before that nobody processed.
-
-    `ended` names a collection `c`, a document `d`, its version `v` and what a receipt says of it.
-    """
+    """Ends the receipts of versions, and of earlier versions that were never processed. `ended` names a collection `c`,
+    a document `d`, its version `v` and the fields of the receipt."""
     if ended:
         await connection.execute(_END, ended)
         if later := [{name: row[name] for name in ("c", "d", "v")} for row in ended if row["v"] > 1]:
@@ -128,7 +126,7 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
 
 
 def ended_receipts(row: Row[Any], outcome: Outcome) -> Values:
-    """What the receipts of the version under the lease say from then on; for `end`."""
+    """Returns the final receipt fields of the version under the lease; for `end`."""
     success = "ready" if row.searchable_at is None else "replaced"
     # One that would be tried again did not fail: only the newer version keeps it from being tried.
     error = outcome.error if outcome.retry_at is None else SUPERSEDED

@@ -44,7 +44,7 @@ DRIVERS = {
 POOL_SIZE = 10
 CONNECT_SECONDS = 5
 WAIT_SECONDS = 10
-"""For a connection of the pool, and on SQLite for the lock of another process."""
+"""Seconds to wait for a connection of the pool, and on SQLite for the lock of another process."""
 TRANSACTION_SECONDS = 120
 """The longest is the removal of a large collection."""
 READ_SECONDS = 30.0
@@ -198,7 +198,7 @@ class Database:
         self.failure = None
 
     async def _watch(self) -> None:
-        """Keeps `failure` true on a node that has nothing else to ask."""
+        """Keeps `failure` current on a node without other statements."""
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             try:

@@ -1,4 +1,4 @@
-"""What is told about documents, and what an audit has done anew. Each function is part of a transaction."""
+"""Queries about documents, and requeueing for an audit. Each function is part of a transaction."""
 
 from collections.abc import Collection as Several
 from collections.abc import Mapping, Sequence

@@ -51,7 +51,7 @@ _IN_WORK = select(
 
 
 async def job(connection: AsyncConnection, job_id: JobId) -> Job:
-    """See Catalog.job. Asked for over and over, by whoever waits: hence statements that are made once."""
+    """See Catalog.job. Callers poll it, so its statements are built once."""
     row = (await connection.execute(_JOB, {"job": job_id})).first()
     if row is None:
         raise JobNotFound(f"There is no job {job_id!r}.", job_id=job_id)
@@ -101,11 +101,9 @@ async def job_receipts(
 
 
 async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
-    """See Catalog.cancel_job.
-
-    A document under a lease on an older version is left to whoever claims it after that, as one being processed is; so
-    is one that the store may hold a part of, which comes at once.
-    """
+    """See Catalog.cancel_job. A document under a lease on an older version is left to the worker that claims it next,
+    as is one being processed. A document of which the store may hold a part is left to a worker too, and becomes due at
+    once."""
     query = (
         select(documents.c.collection, documents.c.id, documents.c.lease_token, documents.c.rollback_ids.is_(None))
         .join_from(documents, receipts, _IN_PROGRESS)

@@ -1,8 +1,6 @@
-"""Work under leases: claims, and how they end. Each function is part of a transaction.
-
-A lease is held by whoever knows its token. It is lost when another claim of the document writes a new one, which can
-happen only after it ran out. Rows are locked in the order of their keys, so that transactions never wait in a circle.
-"""
+"""Work under leases: claims and their completion. Each function is part of a transaction. The holder of a lease is the
+worker that knows its token. A lease is lost when another claim of the document writes a new token, which can happen
+only after it expired. Rows are locked in the order of their keys, so that transactions cannot deadlock."""
 
 from collections.abc import Collection as Several
 from collections.abc import Sequence
@@ -42,7 +40,7 @@ _HELD = tuple(
     for name in ("collection", "id", "version", "lease_token", "lease_version", *completion.CLOSED)
     if name != "due_at"
 )
-"""What the end of a lease depends on: of many documents at once the rest would be read for nothing."""
+"""The columns that the end of a lease depends on: for many documents at once the others would be read for nothing."""
 
 
 async def claim(
@@ -78,7 +76,7 @@ async def claim(
 
 
 def due(limit: int, now: datetime, *, background: bool) -> Select[str, str]:
-    """The next documents that nobody else is claiming, locked."""
+    """Selects and locks the next documents that no other transaction is claiming."""
     return (
         select(documents.c.collection, documents.c.id)
         .where(documents.c.background == background, documents.c.due_at <= now)
@@ -234,7 +232,7 @@ def _lease(connection: AsyncConnection, worker: WorkerId, until: datetime) -> Up
 
 
 def _maybe_written(possible: ColumnElement[bool]) -> ColumnElement[Any]:
-    """Of a document that was searchable before, `begin_replacing` tells."""
+    """For a document that was searchable before, `begin_replacing` reports it."""
     first = and_(possible, documents.c.searchable_at.is_(None), documents.c.rollback_ids.is_(None))
     return case((first, literal([], documents.c.rollback_ids.type)), else_=documents.c.rollback_ids)
 

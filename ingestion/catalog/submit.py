@@ -1,4 +1,5 @@
-"""What is accepted: a job, its documents into the queue, its first receipts. Each function is part of a transaction."""
+"""Submission: creates a job, queues its documents and writes their first receipts. Each function is part of a
+transaction."""
 
 import asyncio
 import json
@@ -134,7 +135,7 @@ async def _queue(connection: AsyncConnection, rows: Sequence[Values]) -> dict[Do
 
 @cache
 def _known(dialect: str) -> Select[str]:
-    """Those of :ids that collection :c holds. On PostgreSQL one parameter, as in `insert_of`."""
+    """Selects those of :ids that collection :c holds. On PostgreSQL the ids are one parameter, as in `insert_of`."""
     if dialect == "postgresql":
         ids = documents.c.id == func.any(bindparam("ids", type_=postgresql.ARRAY(String)))
     else:
@@ -172,7 +173,7 @@ def _queueing(dialect: str, names: tuple[str, ...]) -> ReturningInsert[str, int]
 async def _others(
     connection: AsyncConnection, collection: str, named: Sequence[Document]
 ) -> dict[DocumentId, DocumentId]:
-    """For each of `named` whose bytes the collection holds under another id, the first such id."""
+    """Returns, for each of `named` whose bytes the collection holds under another id, the first such id."""
     two: dict[str, tuple[str | None, str | None]] = {}
     for hashes in batches({document.sha256 for document in named}):
         result = await connection.execute(holders(connection.dialect.name), {"h": json.dumps(hashes), "c": collection})

@@ -10,9 +10,9 @@ from ingestion.catalog import completion
 from ingestion.catalog.tables import collections, documents
 
 KEPT_BY_NAME = {"name", "duplicates", "query_instruction", "rerank_instruction"}
-"""What is decided about a name, whatever it stands for."""
+"""Columns that belong to the name, whichever version it points at."""
 KEPT_BY_VERSION = {"collection", "id", "version", "ingested_at"}
-"""Receipts stay with their names and tell of versions: so these stay as well."""
+"""Columns that stay with the name: receipts refer to versions by name, so versions stay as well."""
 
 
 async def swap(connection: AsyncConnection, name: str, other: str) -> bool:
@@ -80,7 +80,7 @@ async def _exchange(
 
 
 async def _end_receipts(connection: AsyncConnection, name: str, other: str) -> None:
-    """Those of `name` whose documents, queued before the exchange, are done after it."""
+    """Ends the receipts of `name` whose documents, queued before the exchange, are done after it."""
     before = documents.alias()
     query = (
         select(documents, before.c.searchable_at.label("searchable_before"))

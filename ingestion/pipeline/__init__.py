@@ -1,1 +1,1 @@
-"""What happens to a claimed document: parse, chunk, embed, upsert, prune, read back."""
+"""The steps for a claimed document: parse, chunk, embed, upsert, prune, read back."""

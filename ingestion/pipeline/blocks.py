@@ -28,7 +28,7 @@ def block_chars(max_tokens: int) -> int:
 
 
 def block_end(text: str, start: int, end: int, chars: int) -> int:
-    """Where the block from `start` ends: after the last of the lines that begin within `chars`."""
+    """Returns the end of the block from `start`: after the last of the lines that begin within `chars`."""
     if end - start <= chars:
         return end
     return text.rfind("\n", start, start + chars) + 1 or start + chars

@@ -32,7 +32,7 @@ _SENTENCE_END = re.compile(r"[。！？；…!?;]+[”’」』）)\"']*|\.(?=\s
 _SPACE = re.compile(r"\s+")
 
 Count = Callable[[Sequence[str]], Sequence[int]]
-"""From texts to the tokens of each, special tokens not counted."""
+"""Counts the tokens of each text, special tokens excluded."""
 _Span = tuple[int, int]
 
 

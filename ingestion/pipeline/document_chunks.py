@@ -25,13 +25,13 @@ class ChunkedDocument:
 
     id: DocumentId
     title: str
-    """What every chunk is embedded with."""
+    """The title that every chunk is embedded with."""
     parsed: ParsedDocument
     spans: Sequence[ChunkSpan]
     fingerprint_digest: str
 
     def chunks(self) -> Iterator[Chunk]:
-        """In order, made one by one."""
+        """Yields the chunks in order."""
         starts = [page.start for page in self.parsed.pages]
         for ordinal, span in enumerate(self.spans):
             text = self.parsed.text[span.start : span.end]
@@ -50,7 +50,7 @@ class ChunkedDocument:
 
 @dataclass(frozen=True, slots=True)
 class ChunkingPlan:
-    """What decides how a text is chunked."""
+    """The parameters that decide how a text is chunked."""
 
     title: str
     """Empty: the text's own."""
@@ -86,7 +86,7 @@ def layout(parsed: ParsedDocument, plan: ChunkingPlan, count: Count | None = Non
 
 
 def chunk_document(document: Document, parsed: ParsedDocument, embedder: Embedder) -> ChunkedDocument:
-    """As it was chunked while it was parsed, or else chunked here. Without spans where there is no text."""
+    """Returns the document with the chunks of its parse, or chunks it here. A document without text has no spans."""
     done = parsed.layout or layout(parsed, plan_for(document, embedder), embedder.count)
     return ChunkedDocument(document.id, done.title, parsed, done.spans, embedder.fingerprint.digest)
 

@@ -13,7 +13,8 @@ from retrieval.types import Chunk, ChunkId, DocumentId, Lane, Vector
 
 @dataclass(frozen=True, slots=True)
 class ReusableVectors:
-    """What the store held of a document before: chunk ids, by what was embedded and as a set."""
+    """Vectors and chunk ids that the store holds of a document's earlier version: vectors by embedded passage, and the
+    set of ids."""
 
     by_passage: Mapping[bytes, ChunkId]
     ids: frozenset[ChunkId]
@@ -32,7 +33,7 @@ class ChunkVector:
 
 
 class ChunkEmbedder:
-    """For `collection`, whose vectors `embedder` made."""
+    """Embeds chunks for `collection`, whose vectors `embedder` made, and reuses the vectors of unchanged passages."""
 
     def __init__(self, embedder: Embedder, store: VectorStore, collection: Collection) -> None:
         self._embedder = embedder

@@ -1,8 +1,6 @@
-"""What happens to a batch of claimed documents: read, parse, cut, embed, upsert, prune, read back.
-
-Every step can be repeated: chunk ids follow from the content, writes are upserts, and what is not of this version is
-pruned. A crash anywhere therefore costs time only.
-"""
+"""Processes a batch of claimed documents: read, parse, chunk, embed, upsert, prune, read back. Every step can be
+repeated: chunk ids follow from the content, writes are upserts, and chunks of other versions are pruned. A crash
+therefore costs time only."""
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
@@ -125,7 +123,8 @@ class Pipeline:
                             yield outcomes
 
     async def _stopped(self, collection: Collection, claims: Sequence[Claim]) -> list[Claim]:
-        """Those that are cancelled, but for documents of which the store holds no whole version to go back to."""
+        """Returns the claims that are cancelled, except documents of which the store holds no complete version to go
+        back to."""
         cancelled = [claim for claim in claims if claim.record.cancelled]
         wanted = {id_ for claim in cancelled for id_ in claim.record.rollback_ids or ()}
         if wanted:

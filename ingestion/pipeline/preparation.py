@@ -1,5 +1,4 @@
-"""The first part of a batch's way: originals fetched, parsed and chunked, handed on as they are done, and stopped where
-somebody cancels them."""
+"""Fetches, parses and chunks the originals of a batch, hands them on as they are done, and stops cancelled ones."""
 
 import asyncio
 from collections import deque
@@ -25,7 +24,7 @@ TURN_SECONDS = 10.0
 """After so long a batch begins with no further document that needs a parser: those are given back, so that other
 callers' documents are claimed before them."""
 LOOK_SECONDS = 1.0
-"""How often it is looked whether somebody cancelled what is being parsed, and what is done is handed on."""
+"""Seconds between checks for cancelled documents; finished documents are handed on at the same time."""
 
 
 class Turn:
@@ -129,7 +128,7 @@ class Preparation:
             return error
 
     async def _stop_cancelled(self, running: dict[asyncio.Task[ChunkedDocument | TandemError], Claim]) -> list[Outcome]:
-        """Kills the parsing of those that somebody cancelled or whose lease is lost; their outcomes."""
+        """Stops parsing documents that were cancelled or whose lease is lost, and returns their outcomes."""
         try:
             tokens = await self._catalog.cancelled(list(running.values())) if running else set()
         except TandemError as error:

@@ -1,5 +1,5 @@
-"""What a worker does that finds its lease gone after it has written or deleted: a paused process may have spoilt the
-work of the one that took over."""
+"""Repairs the store after a worker that lost its lease has written or deleted: a paused process may have damaged the
+work of its successor."""
 
 import asyncio
 from collections.abc import Collection

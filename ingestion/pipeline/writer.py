@@ -32,7 +32,7 @@ class Work:
     document: ChunkedDocument
     known: ReusableVectors | None = None
     ids: set[ChunkId] = field(default_factory=set)
-    """Of the chunks that were made so far."""
+    """Tokens of the chunks that were embedded so far."""
     tokens: int = 0
     truncated_tokens: int = 0
     reused_chunks: int = 0
@@ -171,7 +171,7 @@ class Writer:
         return outcomes
 
     async def _stop(self, collection: Collection, works: Sequence[Work]) -> list[Outcome]:
-        """Ends what somebody cancelled, and drops what another worker has taken over."""
+        """Ends cancelled documents, and drops those that another worker has taken over."""
         asked = await self._catalog.cancelled([work.claim for work in works if not work.over]) if works else set()
         outcomes = []
         for work in works:
@@ -198,7 +198,7 @@ class Writer:
 
 
 def _fail(work: Work, error: TandemError) -> Outcome:
-    """Ends a document badly; whoever hears of it takes back what was written, unless it is tried again."""
+    """Marks a document as failed. The receiver of the outcome removes what was written, unless it is retried."""
     work.over = True
     return failure(work.claim, error, written=work.written)
 

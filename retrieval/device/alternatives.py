@@ -1,4 +1,4 @@
-"""What to do where models do not fit a device: each piece of advice is a plan that does fit."""
+"""Advice for models that do not fit a device: each piece of advice is a plan that does fit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,8 +21,8 @@ def alternatives(
     step_tokens: int,
     window_is_fixed: bool,
 ) -> Iterator[str]:
-    """In words, the smallest change first. `failed` is the plan of `demands`; `pairs` are other models to offer, by
-    name, the largest first: the first one that fits is named."""
+    """Returns sentences, the smallest change first. `failed` is the plan of `demands`; `pairs` are other models to
+    offer, by name, the largest first: the first one that fits is named."""
     device, devices = failed.device, failed.tensor_parallel
 
     def fits(

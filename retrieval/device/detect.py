@@ -1,4 +1,4 @@
-"""What this machine has to compute with, without loading what would use it."""
+"""Detects the accelerator of this machine without loading its libraries."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ _DEVICE_FILES: tuple[tuple[Device, str], ...] = (("cuda", "nvidia[0-9]*"), ("npu
 
 
 def find_device(dev: Path = Path("/dev")) -> Device:
-    """By the device files that drivers create. `dev`: where they are looked for."""
+    """Returns the device, detected by the files that drivers create under `dev`."""
     return next((device for device, pattern in _DEVICE_FILES if any(dev.glob(pattern))), "cpu")
 
 

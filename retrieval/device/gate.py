@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from retrieval.errors import ConfigurationError
 
 _MEMORY = 0.9
-"""Of a measurement's weight, what is left of it at the next one."""
+"""Decay factor: the part of a measurement's weight that is left at the next one."""
 _STEPS = (0.7, 1.1)
-"""By which the bound falls and rises at most, at one search."""
+"""Largest factor by which the bound falls or rises at one search."""
 _MIN_PART = 8
 """A slice of this part of the largest is always allowed: smaller ones cost a device as much time, and do less."""
 _SOONEST_SECONDS = 0.0005
@@ -29,10 +29,10 @@ _SOONEST_SECONDS = 0.0005
 @dataclass(frozen=True, slots=True)
 class GateOptions:
     tolerance: float = 0.5
-    """For how long a search may find bulk work still under way when it comes, as a part of the time that its own engine
-    calls take. It costs the search less, for the two compute side by side."""
+    """How long bulk work may still be in flight when a search arrives, as a fraction of the time of the search's own
+    engine calls. It costs the search less, since both compute concurrently."""
     bulk_share: float = 0.15
-    """Of the device's time, what bulk work gets however many searches there are; in [0, 1)."""
+    """Fraction of the device's time that bulk work gets however many searches there are; in [0, 1)."""
     calm_seconds: float = 5.0
     """After so long without interactive work bulk work takes everything."""
     slice_tokens: int = 16384
@@ -52,12 +52,12 @@ class GateOptions:
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """What the gate knows and decides now."""
+    """The current state and decisions of the gate."""
 
     interactive: int
     """Calls that compute."""
     bulk_slices: int
-    """In flight, as `bulk_tokens` are."""
+    """Slices in flight, as `bulk_tokens` are."""
     bulk_tokens: int
     bulk_waiting: int
     """Calls that wait for their turn."""
@@ -82,7 +82,7 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Mean:
-    """Of a ratio, the newest measurements counting most."""
+    """The mean of a ratio, weighted towards the newest measurements."""
 
     over: float = 0.0
     under: float = 0.0
@@ -104,7 +104,7 @@ class Turn:
     tokens: int
     released: float
     alone: bool
-    """No interactive work has computed beside it."""
+    """No interactive work has been computed concurrently with it."""
 
 
 @dataclass(slots=True)

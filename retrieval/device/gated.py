@@ -25,8 +25,8 @@ async def encode_gated(
     lane: Lane,
     dimensions: int | None = None,
 ) -> Sequence[Vector]:
-    """As `engine.encode`, its errors included; one slice that fails cancels the call's others. An input's length is
-    that in tokens. Without a gate everything goes as it comes."""
+    """Encodes as `engine.encode` does, with the same errors, in slices that the gate admits. A slice that fails cancels
+    the call's others. An input's length is its number of tokens. Without a gate all inputs go at once."""
     if gate is None:
         return await engine.encode(inputs, lane=lane, dimensions=dimensions)
     if lane is Lane.INTERACTIVE:

@@ -1,4 +1,4 @@
-"""What a killed engine held comes back a little later: a start waits for it instead of failing on the remains."""
+"""Waits for the memory of a killed engine, which is freed a little later, so that a start does not fail on it."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ log = structlog.get_logger()
 ATTEMPTS = 60
 
 ReadMemory = Callable[[], DeviceMemory | None]
-"""None: it cannot be told."""
+"""None: the device does not report it."""
 
 
 def wait_for_memory(
@@ -21,12 +21,10 @@ def wait_for_memory(
     *,
     attempts: int = ATTEMPTS,
 ) -> bool:
-    """To call before an engine starts on a GPU or NPU, in the thread that starts it.
-
-    vLLM refuses to start unless `share` of the whole device is free. Returns True when it is, or when `read` cannot
-    tell; False when it is not after so many attempts, or when `pause`, called between them, returned True to give up
-    (`threading.Event.wait` with a second fits). It fails nothing itself: vLLM says what it found.
-    """
+    """Waits for free memory before an engine starts on a GPU or NPU; called in the thread that starts it. vLLM refuses
+    to start unless `share` of the whole device is free. Returns True when it is, or when `read` does not report it;
+    False when it is not after so many attempts, or when `pause`, called between them, returned True to give up
+    (`threading.Event.wait` with a second fits). It raises nothing itself: vLLM reports the lack of memory."""
     for attempt in range(attempts):
         memory = read()
         if memory is None or memory.total_bytes - memory.used_bytes >= share * memory.total_bytes:

@@ -1,4 +1,4 @@
-"""Memory of the NVIDIA devices of this machine, as nvidia-smi tells it: no library, no context on the device."""
+"""Memory of this machine's NVIDIA devices, as nvidia-smi reports it: no library, no context on the device."""
 
 import subprocess
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ _TIMEOUT_SECONDS = 20.0
 class Gpu:
     name: str
     total_bytes: int
-    """That programs can have: what the driver keeps for itself is not counted."""
+    """Bytes available to programs; the driver's own reserve is not counted."""
     used_bytes: int
 
 
 def read_gpus(visible: str | None = None) -> Sequence[Gpu]:
-    """In nvidia-smi's order. `visible`: those of CUDA_VISIBLE_DEVICES (indices or UUIDs), None for all. Empty where
-    there is no nvidia-smi, or it cannot tell: some containers lack it, and parts of a device (MIG) have no figures."""
+    """Returns the devices in nvidia-smi's order. `visible`: those of CUDA_VISIBLE_DEVICES (indices or UUIDs), None for
+    all. Empty when there is no nvidia-smi, or it reports nothing: some containers lack it, and parts of a device (MIG)
+    have no figures."""
     command = [*QUERY, *(("-i", visible) if visible else ())]
     try:
         output = subprocess.run(  # noqa: S603  # a fixed command
@@ -30,7 +31,7 @@ def read_gpus(visible: str | None = None) -> Sequence[Gpu]:
 
 
 def parse_gpus(output: str) -> Sequence[Gpu]:
-    """Of the lines that QUERY prints: name, MiB in use, MiB free. A line without figures (`[N/A]`) is left out."""
+    """Parses the lines that QUERY prints: name, MiB in use, MiB free. A line without figures (`[N/A]`) is skipped."""
     gpus = []
     for line in output.splitlines():
         name, *figures = (part.strip() for part in line.rsplit(",", 2))

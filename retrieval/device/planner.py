@@ -11,19 +11,20 @@ Verdict = Literal["fits", "fits_with_limits", "does_not_fit"]
 RESERVE = 0.02
 """Part of the device that nothing is planned for: the allocator's rounding and fragments."""
 MIN_WINDOW = 1024
-"""Never planned below, unless asked for: a passage of the default length, a question and the prompts around them."""
+"""Smallest window to plan unless the settings ask for less: a passage of the default length, a query and the prompts
+around them."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """Of one accelerator, as programs see it."""
+    """Memory of one accelerator, as programs see it."""
 
     total_bytes: int
     used_bytes: int = 0
-    """By other programs."""
+    """Bytes used by other programs."""
     name: str = ""
     count: int = 1
-    """Of such devices, this one included, that engines may use."""
+    """Number of such devices, this one included, that engines may use."""
 
     @property
     def usable_bytes(self) -> int:
@@ -36,9 +37,9 @@ class Plan:
     tensor_parallel: int
     verdict: Verdict
     limits: tuple[str, ...]
-    """What is less than was wanted, in words."""
+    """Sentences that say which limits are lower than requested."""
     engines: tuple[EnginePlan, ...]
-    """In the order of the demands; where it does not fit, with the least that each can do with."""
+    """Engines in the order of the demands. When they do not fit: each with the least that it can do with."""
 
     @property
     def fits(self) -> bool:

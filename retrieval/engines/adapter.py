@@ -1,4 +1,4 @@
-"""What the ports' implementations on an engine share, whatever the engine is given: token ids or text."""
+"""The part that all adapters on an engine share, whether the engine takes token ids or text."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ class EngineModel(Generic[EngineT]):
 
 
 class EmbeddingModel(EngineModel[EngineT]):
-    """What port Embedder tells of a model, and how it takes an engine's outputs."""
+    """The properties of an embedding model for port Embedder, and the conversion of an engine's outputs."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from retrieval.types import Embeddings, Fingerprint, Lane, TextKind, Vectors
 
 
 class MatryoshkaEmbedder:
-    """Port Embedder, on an embedder that somebody else starts and closes."""
+    """Port Embedder, on an embedder that its owner starts and closes."""
 
     def __init__(self, whole: Embedder, dimension: int) -> None:
         """`dimension` is below the whole one's."""

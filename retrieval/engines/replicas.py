@@ -53,7 +53,7 @@ class Replicas:
     async def encode(
         self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
     ) -> Sequence[Output]:
-        """By the one that has least to do, of those that it is meant for. Errors as in `VllmEngine.encode`."""
+        """Encodes on the least loaded of the engines that serve the lane. Errors as in `VllmEngine.encode`."""
         meant = [self._query_engine] if self._query_engine and lane is Lane.INTERACTIVE else self._sharing
         able = _serving(meant) or _serving(self._engines) or meant
         engine = min(able, key=lambda each: each.unfinished)

@@ -1,7 +1,5 @@
-"""What both models are given of a chunk: its document's title and its text.
-
-A chunk from the middle of a document often does not name what it is about; the title does.
-"""
+"""The passage that both models read: the document's title and the chunk's text. A chunk from the middle of a document
+often does not name its subject; the title does."""
 
 from tokenizers import Tokenizer
 

@@ -24,7 +24,7 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
 
 
 def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
-    """Of each text, special tokens not counted. Raises InvalidText."""
+    """Returns the number of tokens of each text, special tokens excluded. Raises InvalidText."""
     return [len(encoding) for encoding in encode_texts(tokenizer, texts)]
 
 
@@ -37,8 +37,8 @@ def check_text(text: str) -> None:
 
 
 class TokenMemory:
-    """Remembers what it encoded, so that a search does not tokenise the same candidates again and again. The texts
-    asked for least recently are forgotten first. For several threads at once."""
+    """Remembers the tokens of texts, so that a search does not tokenise the same candidates repeatedly. The least
+    recently used texts are forgotten first. Safe for several threads."""
 
     def __init__(self, tokenizer: Tokenizer, *, max_tokens: int = MAX_TOKENS) -> None:
         self._tokenizer = tokenizer
@@ -46,7 +46,7 @@ class TokenMemory:
         self._lock = Lock()
 
     def encode(self, texts: Sequence[str]) -> list[Sequence[int]]:
-        """Without special tokens. Raises InvalidText."""
+        """Returns the token ids of each text without special tokens. Raises InvalidText."""
         keys = [blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest() for text in texts]
         with self._lock:
             found: list[Sequence[int] | None] = [self._known.get(key) for key in keys]

@@ -17,10 +17,10 @@ KEEP_ALIVE_SECONDS = 2.0
 """Idle connections are dropped before the server does it (uvicorn: after 5 s), or a request could meet a closed one."""
 CONNECT_SECONDS = 5.0
 MAX_FAILED_PROBES = 3
-"""In a row: a server that is only busy answers one of them."""
+"""Failed probes in a row before the server counts as away: a server that is only busy answers one of them."""
 
 CheckResponse = Callable[[httpx.Response], str | None]
-"""What an answer to the probe says is wrong; None where all is well."""
+"""Returns what a response to the probe reports as wrong, or None."""
 
 
 class HttpConnection:
@@ -109,7 +109,7 @@ class HttpConnection:
             return await self._send(client, "POST", path, body)
 
     def found(self, failure: str | None) -> None:
-        """What an answer showed of the server's health; a closed connection stays failed."""
+        """Records the server's health as a response showed it; a closed connection stays failed."""
         if self._closed:
             return
         if failure != self._failure:

@@ -1,4 +1,5 @@
-"""One model behind HTTP, on a server that somebody else runs. What is sent and how answers read is its dialect's."""
+"""One model behind HTTP, on a server that is operated elsewhere. Its dialect decides what is sent and how responses are
+read."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -19,9 +20,9 @@ from retrieval.types import Lane, Vector
 log = structlog.get_logger()
 
 REFUSALS = (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY)
-"""What a server answers to a field or a value that it does not know."""
+"""Statuses with which servers reject an unknown field or value."""
 MESSAGE_CHARACTERS = 300
-"""Of a server's own words in an error: enough to see what was wrong, too little to carry documents along."""
+"""Characters of a server's own message in an error: enough to see what was wrong, too few to carry documents along."""
 
 
 REQUEST_TOKENS = 16384
@@ -47,7 +48,7 @@ class HttpServerOptions:
     requests_at_once: int = REQUESTS_AT_ONCE
     """Per lane, so that bulk work never holds the connections that a search needs."""
     timeout_seconds: float = 60.0
-    """For one request to be answered."""
+    """Seconds for one request."""
     probe_seconds: float = 5.0
     """Between two looks at the server's health."""
 

@@ -34,13 +34,13 @@ class Pairs:
 
     pairs: tuple[Pair, ...]
     truncated_tokens: tuple[int, ...]
-    """Of each passage, those that did not fit."""
+    """Tokens of each passage that did not fit."""
     truncated_query_tokens: int
 
 
 class PairTruncator:
-    """For cross-encoders that read `query` and `passage` bare, inside the special tokens of their tokenizer's
-    post-processor."""
+    """Truncates pairs for cross-encoders that read `query` and `passage` bare, inside the special tokens of their
+    tokenizer's post-processor."""
 
     def __init__(self, tokenizer: Tokenizer, *, max_model_len: int) -> None:
         """Raises ConfigurationError where the window leaves no room for texts."""

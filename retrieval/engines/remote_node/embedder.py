@@ -51,7 +51,7 @@ class NodeServerOptions:
     requests_at_once: int = 4
     """Per lane."""
     timeout_seconds: float = 300.0
-    """For one request to be answered, behind those of all other processes."""
+    """Seconds for one request, which may wait behind those of all other processes."""
     patience_seconds: float = 300.0
     """How long bulk work comes back to a node that says it has too much of it."""
     probe_seconds: float = 5.0
@@ -108,7 +108,7 @@ class NodeEmbedder:
 
     @property
     def reducible(self) -> bool:
-        """Collections are made where the model is, so nobody asks here."""
+        """Raises: collections are created on the node that has the model."""
         return False
 
     async def start(self) -> None:

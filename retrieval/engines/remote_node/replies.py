@@ -1,4 +1,4 @@
-"""What a node says of its embedder, checked before anybody believes it (pure)."""
+"""Parses and checks a node's responses about its embedder (pure)."""
 
 from base64 import b64decode
 from dataclasses import dataclass, fields
@@ -15,7 +15,7 @@ from retrieval.text.tokenizer import encode_texts
 from retrieval.types import Fingerprint, Vectors
 
 MESSAGE_CHARACTERS = 300
-"""Of a node's own words in an error: enough to see what was wrong, too little to carry documents along."""
+"""Characters of a node's own message in an error: enough to see what was wrong, too few to carry documents along."""
 PROBE = "Naïve cafés, 3.14159 km away:\tdef f(x): return {'北京': x**2} # 窑炉 🐈 Straße ЁЛКА"
 
 _ERRORS: dict[str, type[TandemError]] = {
@@ -59,7 +59,7 @@ def served_model(content: bytes) -> ServedModel:
 
 
 def embed_reply(content: bytes, count: int) -> EmbedReply:
-    """For `count` texts. Raises EngineFailed."""
+    """Parses the response for `count` texts. Raises EngineFailed."""
     try:
         reply = orjson.loads(content)
         fingerprint = _fingerprint(reply)
@@ -77,8 +77,8 @@ def embed_reply(content: bytes, count: int) -> EmbedReply:
 
 
 def error_of(url: str, response: httpx.Response) -> TandemError:
-    """What the node raised, as the same class where the kernel knows it; otherwise by status: Unavailable where a retry
-    may help, or somebody has to mend the node's settings, else EngineFailed. `detail["status"]` is the status."""
+    """Returns the node's error as the same class where the kernel has it; otherwise by status: Unavailable where a
+    retry may help or the node's settings need a correction, else EngineFailed. `detail["status"]` is the status."""
     status = response.status_code
     message, code, detail = response.text, "", {}
     try:

@@ -16,9 +16,9 @@ from retrieval.errors import Unsupported
 from retrieval.models.profiles import Model
 
 CACHE_FIXED_IN = Version("0.18.0")
-"""Before it a prompt that comes out of the prefix cache gives another vector, cosine 0.58 (#5725, mended by #7452)."""
+"""Before this release a prompt from the prefix cache gives another vector, cosine 0.58 (#5725, fixed by #7452)."""
 MEMORY_FIXED_IN = Version("0.18.0")
-"""Before it the second engine of a device is left no memory for its KV cache (#7308, mended by #7427)."""
+"""Before this release the second engine of a device gets no memory for its KV cache (#7308, fixed by #7427)."""
 
 GRAPH_SIZES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 512)
 """Tokens of a step that graphs are captured for. A graph takes one stream of the device for each of the model's layers,

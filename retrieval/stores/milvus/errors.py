@@ -1,4 +1,4 @@
-"""From what a Milvus server and its client say to the errors of this service."""
+"""Translates errors of Milvus and its client into errors of this service."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -18,10 +18,10 @@ from retrieval.errors import (
 
 COLLECTION_NOT_LOADED: Final = 101
 DISK_FULL: Final = 7
-"""What Milvus says when its disk quota is used up, and our Milvus Lite process when its disk is full."""
+"""Text of Milvus when its disk quota is used up, and of our Milvus Lite process when its disk is full."""
 _COLLECTION_NOT_FOUND = 100
 _CONNECT_FAILED = 2
-"""What pymilvus says when it cannot connect again, and Milvus when a part of it is away."""
+"""Text of pymilvus when it cannot connect again, and of Milvus when a part of it is away."""
 _BUSY = frozenset({4, 8, 9})
 """Too many requests, rate limit, quota: Milvus takes the same request later."""
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})

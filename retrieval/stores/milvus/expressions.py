@@ -39,7 +39,8 @@ def render(template: str, values: Mapping[str, Value]) -> str:
 
 
 def condition(template: str, values: Mapping[str, Value], *, templates: bool) -> dict[str, object]:
-    """Arguments of a MilvusClient method: beside the expression where the server has templates, else inside it."""
+    """Returns arguments for a MilvusClient method: the values apart from the expression where the server has templates,
+    else inside it."""
     if not templates:
         return {"filter": render(template, values)}
     # Only what the template names: a server refuses values that it has no use for. Sequences other than lists too.

@@ -39,11 +39,11 @@ _SORTED: Final[Mapping[KeyType, str]] = {"text": "Trie", "int": "STL_SORT", "flo
 
 @dataclass(frozen=True, slots=True)
 class ServerTraits:
-    """What differs between servers, decided once from the version they tell."""
+    """The differences between servers, decided once from their version."""
 
     capabilities: StoreCapabilities
     templates: bool
-    """Takes values beside a filter expression instead of inside it."""
+    """The server takes values apart from a filter expression instead of inside it."""
     partition_key: bool
     """Upserts honour the partition key. Milvus 2.3 files upserted rows by another field and then misses them in
     every search that names a partition: there `partition` is a plain field."""

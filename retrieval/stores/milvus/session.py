@@ -35,7 +35,7 @@ class MilvusSession:
         self._flushing = QuietFlush(self._flush)
 
     async def start(self) -> None:
-        """Raises ConfigurationError. A remote server that is away is no error: `failure` tells."""
+        """Raises ConfigurationError. A remote server that is away is no error: `failure` reports it."""
         if isinstance(self._endpoint, MilvusLiteServer):
             self._endpoint.on_lost = self._lost
             await self._endpoint.start()
@@ -71,9 +71,9 @@ class MilvusSession:
         return self._traits
 
     async def turn(self) -> AbstractAsyncContextManager[object]:
-        """To be held around writes and around queries: Milvus Lite guards a collection neither against two writers, nor
-        a reader against the flush that a writer sets off (rows on their way from memory into a file are in neither for
-        a moment)."""
+        """The turn to hold around writes and queries: Milvus Lite guards a collection neither against two writers, nor
+        a reader against the flush that a writer causes (rows on their way from memory into a file are in neither for a
+        moment)."""
         return nullcontext() if (await self.traits()).concurrent_writes else self._one_at_a_time.turn()
 
     async def read(self, method: str, /, *args: object, **kwargs: Any) -> Any:

@@ -62,7 +62,7 @@ class MilvusStore:
         self._session = MilvusSession(endpoint, token, read_seconds=read_seconds, write_seconds=write_seconds)
 
     async def start(self) -> None:
-        """Raises ConfigurationError. A remote server that is away is no error: `failure` tells."""
+        """Raises ConfigurationError. A remote server that is away is no error: `failure` reports it."""
         await self._session.start()
 
     async def close(self) -> None:
@@ -244,7 +244,7 @@ class MilvusStore:
     async def _rows(
         self, name: str, fields: Sequence[str], ids: Sequence[ChunkId], size: int
     ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        """Those of `ids` that are there, `size` ids at a time."""
+        """Yields the rows of `ids` that exist, `size` ids at a time."""
         for part in _parts(ids, size):
             yield await self._session.query(name, fields, await self._session.filter("id in {ids}", ids=part))
 

@@ -1,1 +1,1 @@
-"""Milvus Lite, embedded: a child process of the node, what is mended in it, and how it is kept running."""
+"""Milvus Lite, embedded: a child process of the node, the repairs to its code, and its supervision."""

@@ -1,4 +1,4 @@
-"""What Milvus Lite's process says of itself to the node, a line each second: a silent one hangs."""
+"""The heartbeat of Milvus Lite's process to the node, one line each second. A silent process hangs."""
 
 import json
 import os

@@ -35,7 +35,7 @@ _ENVIRONMENT = {
     # Indexes are built by several threads, and those that have nothing to do are not to wait by running in circles.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-"""Of the child."""
+"""Environment of the child."""
 _TUNING = ("OMP_", "OPENBLAS_", "MKL_", "ARROW_", "GRPC_", "MILVUS_LITE_")
 """Variables of the libraries in the child; none of them holds a secret."""
 _SOCKET_BYTES = 100
@@ -109,7 +109,7 @@ class MilvusLiteServer:
 
     @property
     def pid(self) -> int | None:
-        """Of the child, while there is one."""
+        """Process id of the child, while there is one."""
         return self._process.pid if self._process is not None else None
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What a model server answered, checked before anybody believes it (pure). Every function raises EngineFailed."""
+"""Parses and checks the responses of model servers (pure). Every function raises EngineFailed."""
 
 from base64 import b64decode
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What runs in the child process: Milvus Lite's gRPC server, for as long as the parent lives."""
+"""The program of the child process: Milvus Lite's gRPC server, for as long as the parent lives."""
 
 import argparse
 import logging
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def install(heart: Heart) -> None:
-    """Puts what is mended in place of Lite's own."""
+    """Replaces functions of Milvus Lite by the repaired ones."""
     for better in (creations, errors, filters, log, manifests, reads, vectors, words, writes):
         better.install()
     flushes.install(heart.flushed)
