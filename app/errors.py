@@ -1,4 +1,4 @@
-"""The one table from an error's code to an HTTP status, and what an error's answer is made of."""
+"""The table from error codes to HTTP statuses, and the parts of an error's answer."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,19 +20,19 @@ class HostNotAllowed(TandemError):
 
 
 class OriginNotAllowed(TandemError):
-    """A page of another origin sent a request that a node without keys takes only from its own machine."""
+    """A page of another origin sent a request that a node without keys accepts only from its own machine."""
 
     code = "origin_not_allowed"
 
 
 class HeadTooLarge(TandemError):
-    """The request line or the header fields are larger, or more, than the node reads."""
+    """The request line or the header fields are larger, or more, than the node accepts."""
 
     code = "head_too_large"
 
 
 class MalformedRequest(TandemError):
-    """What came is not HTTP/1.1, or could be read in two ways."""
+    """The request is not HTTP/1.1, or is ambiguous."""
 
     code = "malformed_request"
 
@@ -44,14 +44,14 @@ class RequestTimeout(TandemError):
 
 
 class TooManyConnections(TandemError):
-    """The node, or the caller's address, has as many connections as are allowed."""
+    """The node, or the caller's address, has reached its maximum number of connections."""
 
     code = "too_many_connections"
     retryable = True
 
 
 class CallerDisconnected(TandemError):
-    """Nobody is left to read the answer."""
+    """The caller disconnected before the answer was ready."""
 
     code = "caller_gone"
 
@@ -109,10 +109,10 @@ STATUS: Mapping[str, int] = {
     "blob_store_unavailable": 503,
     "unavailable": 503,
 }
-"""Codes that are not here are never answers to a request: they end in receipts, or stop the start."""
+"""Other codes never answer a request: they appear in receipts, or stop the start."""
 
 EMPTY_TEXT, INVALID_TEXT = "empty_text", "invalid_text"
-"""Types of the validation errors that the wire's checks of texts raise."""
+"""Types of the validation errors that the checks of texts raise."""
 TEXT_ERRORS: Mapping[object, type[InvalidRequest]] = {
     EMPTY_TEXT: EmptyText,
     INVALID_TEXT: InvalidText,
@@ -120,26 +120,26 @@ TEXT_ERRORS: Mapping[object, type[InvalidRequest]] = {
 }
 
 MAX_PROBLEMS = 20
-"""In one answer."""
+"""Maximum number of problems in one answer."""
 MAX_NAME_CHARACTERS = 80
-"""Of a name that the caller made up."""
+"""Maximum length of a name from the request in a message."""
 RETRY_AFTER_SECONDS = 5
-"""Where an error that a retry may mend does not know better."""
+"""Default for retryable errors without a time of their own."""
 
 
 def meaning_of(code: str) -> str:
-    """A sentence or two on an error with this code, for documentation. Raises KeyError where no class has it."""
+    """What an error code means, for the documentation. Raises KeyError if no class has the code."""
     text = inspect.getdoc(_class_of(code)) or ""
     return " ".join(text.partition("\n\n")[0].split())
 
 
 def example_of(code: str) -> TandemError:
-    """An error with this code, for documentation: what it means as its message."""
+    """An error with this code and its meaning as message, for the documentation."""
     return _class_of(code)(meaning_of(code))
 
 
 def has_retry_after(code: str) -> bool:
-    """Whether the answer says when to try again."""
+    """Whether the answer has a Retry-After header."""
     return STATUS[code] in (429, 503) or _class_of(code).retryable
 
 
@@ -167,8 +167,8 @@ def error_headers(error: TandemError, status: int) -> dict[str, str]:
 
 
 def validation_error(errors: Sequence[Mapping[str, object]]) -> TandemError:
-    """Says which field is wrong and how, and never repeats the input: it may be huge, secret or not even text. Names of
-    fields that there are not are input as well: they are shown in part."""
+    """Names the wrong fields and the reasons, without repeating the input, which may be huge, secret or not text.
+    Unknown field names are input too: they are shortened."""
     problems = []
     for error in errors[:MAX_PROBLEMS]:
         place = error["loc"]

@@ -1,4 +1,4 @@
-"""What several commands do with a terminal, and where there is none."""
+"""Output of the commands, with and without a terminal."""
 
 import signal
 import sys
@@ -13,30 +13,30 @@ from rich.status import Status
 
 T = TypeVar("T")
 LOG_EVERY_SECONDS = 5.0
-"""How often progress is told at first where the output is no terminal."""
+"""Interval of the first progress lines if the output is not a terminal."""
 LOG_SHARE = 0.1
-"""Later: when so much more of the time has gone by, so that a long work does not fill a log."""
+"""Later, the share of the elapsed time between two lines, so that a long run does not fill a log."""
 LOG_WIDTH = 120
 
 
 def results() -> Console:
-    """stdout: what a command was asked for."""
+    """The console on stdout, for results."""
     return _console(stderr=False)
 
 
 def messages() -> Console:
-    """stderr: progress, and what else is said on the way."""
+    """The console on stderr, for progress and messages."""
     return _console(stderr=True)
 
 
 def _console(*, stderr: bool) -> Console:
-    """Without control sequences where there is no terminal, whatever the environment says of colours."""
+    """Prints no control sequences unless it is a terminal, whatever the environment says about colours."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, force_terminal=terminal, width=None if terminal else LOG_WIDTH)
 
 
 def animated(console: Console) -> bool:
-    """Whether bars can be drawn: on a terminal that moves its cursor (TERM=dumb does not)."""
+    """Whether bars can be drawn: only on a terminal that moves its cursor (not with TERM=dumb)."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
@@ -52,7 +52,7 @@ def bar(console: Console) -> Progress:
 
 
 def step_reporter(console: Console, status: Status) -> Callable[[str], None]:
-    """Shows steps in the spinner of a terminal; elsewhere prints each one once."""
+    """A callback that shows steps in the spinner of a terminal, or prints each step once."""
     last = ""
 
     def report(step: str) -> None:
@@ -69,14 +69,14 @@ def step_reporter(console: Console, status: Status) -> Callable[[str], None]:
 
 
 class ProgressLog:
-    """Progress where no bar can be drawn: a line every LOG_EVERY_SECONDS, rarer as the work goes on."""
+    """Progress without a bar: a line every LOG_EVERY_SECONDS, less often as the work goes on."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._started = self._last_report = monotonic()
 
     def report(self, line: str) -> None:
-        """Prints `line` unless another was printed a moment ago."""
+        """Prints `line` unless another line was printed a moment ago."""
         now = monotonic()
         if animated(self._console) or now - self._last_report <= max(
             LOG_EVERY_SECONDS, LOG_SHARE * (now - self._started)
@@ -87,7 +87,7 @@ class ProgressLog:
 
 
 def counted(items: Collection[T], title: str, console: Console) -> Iterator[T]:
-    """The items, with a bar on a terminal while they last; elsewhere with a line every few seconds."""
+    """Yields the items and shows a bar on a terminal, or a line every few seconds."""
     log = ProgressLog(console)
     shown = track(items, title, console=console, disable=not animated(console), transient=True)
     for number, item in enumerate(shown):
@@ -96,7 +96,7 @@ def counted(items: Collection[T], title: str, console: Console) -> Iterator[T]:
 
 
 def stop_on_sigterm() -> None:
-    """From now on SIGTERM is a KeyboardInterrupt, as Ctrl-C is."""
+    """Makes SIGTERM raise KeyboardInterrupt, like Ctrl-C."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -105,7 +105,7 @@ def stop_on_sigterm() -> None:
 
 
 def wait_for_interrupt() -> None:
-    """Returns at Ctrl-C or SIGTERM."""
+    """Waits until Ctrl-C or SIGTERM."""
     stop_on_sigterm()
     with suppress(KeyboardInterrupt):
         while True:

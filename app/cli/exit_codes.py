@@ -1,4 +1,4 @@
-"""How the `tandem` command ends: its exit statuses, and what it says of an error."""
+"""Exit statuses and error output of the `tandem` command."""
 
 import json
 import sys
@@ -15,15 +15,15 @@ from langchain_tandem.client import InvalidSetting, NodeUnreachable, Refused, Ta
 from retrieval.errors import InvalidRequest, TandemError
 
 LOCAL_CODES = ("configuration", "model_unavailable", "device_unknown", "unsupported", "node_failed")
-"""Codes of errors that no node has to do with."""
+"""Codes of errors that concern this machine only."""
 JSON_REQUESTED = "tandem.json"
-"""Key in a context's `meta`: the result goes to stdout as JSON, and so does an error."""
+"""Key in a context's `meta`: print the result, or an error, as JSON on stdout."""
 JSON_INTO_FILES = ("eval", "bench")
-"""Commands whose `--json` takes the name of a file, `-` for stdout."""
+"""Commands whose `--json` takes the name of a file, or `-` for stdout."""
 
 
 class Exit(IntEnum):
-    """Each with the words that the help shows."""
+    """Exit statuses, with their descriptions for the help."""
 
     meaning: str
 
@@ -34,17 +34,17 @@ class Exit(IntEnum):
         return found
 
     DONE = 0, "done"
-    FAILURES = 1, "done, and failures were found: documents that failed, findings of an audit, models that do not fit"
-    USAGE = 2, "wrong usage: an option, an argument, a file that is not there"
+    FAILURES = 1, "done, with failures: documents that failed, findings of an audit, models that do not fit"
+    USAGE = 2, "wrong usage: an option, an argument, a missing file"
     UNREACHABLE = 3, "no node answers"
-    REFUSED = 4, "the node refused: a missing API key, an unknown collection, a value that it does not take"
-    UNABLE = 5, "the node could not: it is full, starting, or a part of it is away; later it may"
-    MACHINE = 6, "this machine: a setting is wrong, a model is not here, a node did not start"
+    REFUSED = 4, "the node refused the request: a missing API key, an unknown collection, an invalid value"
+    UNABLE = 5, "the node is full, starting, or lacks a component; retry later"
+    MACHINE = 6, "a problem of this machine: a wrong setting, a missing model, a node that did not start"
     INTERRUPTED = 130, "Ctrl-C"
 
 
 def exit_table() -> str:
-    """For the end of the help."""
+    """The table at the end of the help."""
     return "\n\n".join(["Exit status:", *(f"{each.value} {each.meaning}" for each in Exit)])
 
 
@@ -61,7 +61,7 @@ def exit_status(error: TandemError | TandemClientError) -> Exit:
 
 
 def error_record(error: TandemError | TandemClientError) -> dict[str, Any]:
-    """As the node tells errors, and with its own code where it refused."""
+    """An error in the node's format, with the node's code if the node refused the request."""
     if isinstance(error, TandemError):
         code, detail = error.code, dict(error.detail)
     elif isinstance(error, Refused):
@@ -72,19 +72,19 @@ def error_record(error: TandemError | TandemClientError) -> dict[str, Any]:
 
 
 def print_json(record: object) -> None:
-    """The one thing on stdout."""
+    """Prints the only document on stdout."""
     sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def print_line(record: object) -> None:
-    """One of many, as they come."""
+    """Prints one of many lines."""
     sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
 class TandemGroup(TyperGroup):
-    """The root command: an expected failure is one line on stderr and a status of `Exit`; with `--json` it is an object
-    on stdout as well, so that stdout holds one JSON document however the command ends."""
+    """The root command. An expected failure prints one line to stderr and ends with a status of `Exit`; with `--json`
+    it also prints an object to stdout, so that stdout always holds one JSON document."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         arguments = list(ctx.args)

@@ -52,9 +52,9 @@ def serve(
 
 @app.command()
 def worker(
-    of_node: Annotated[bool, typer.Option("--of-node", hidden=True, help="A node has started this one.")] = False,
+    of_node: Annotated[bool, typer.Option("--of-node", hidden=True, help="Started by a node.")] = False,
 ) -> None:
-    """Ingest what nodes have accepted, in a process of its own (TANDEM_WORKERS batches at once)."""
+    """Run an ingestion worker process (TANDEM_WORKERS batches at once)."""
     from app.cli.node.worker import work
     from app.settings import load_settings
 
@@ -63,7 +63,7 @@ def worker(
 
 @app.command()
 def mcp(collection: CollectionName = "docs", url: Url = NODE, api_key: ApiKey = None) -> None:
-    """Offer a node's documents to an assistant that starts this command (Model Context Protocol over stdio)."""
+    """Serve a node's documents to an assistant as MCP tools over stdio."""
     from app.cli.client.mcp import serve_tools
     from app.cli.client.node_client import Client
 

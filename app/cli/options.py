@@ -9,7 +9,7 @@ from app.cli.completion import collection_names
 from app.cli.exit_codes import JSON_REQUESTED
 
 NODE = "http://127.0.0.1:8080"
-"""Where `tandem serve` listens unless told otherwise."""
+"""Default address of `tandem serve`."""
 STDOUT = Path("-")
 
 
@@ -23,9 +23,12 @@ def _json_file(ctx: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-Url = Annotated[str, typer.Option("--url", envvar="TANDEM_URL", help="The node to talk to.")]
-ApiKey = Annotated[str | None, typer.Option("--api-key", envvar="TANDEM_API_KEY", help="Where the node wants one.")]
-OwnUrl = Annotated[str | None, typer.Option("--url", envvar="TANDEM_URL", help="Default: a node of its own.")]
+Url = Annotated[str, typer.Option("--url", envvar="TANDEM_URL", help="URL of the node.")]
+ApiKey = Annotated[str | None, typer.Option("--api-key", envvar="TANDEM_API_KEY", help="API key of the node.")]
+OwnUrl = Annotated[
+    str | None,
+    typer.Option("--url", envvar="TANDEM_URL", help="URL of the node. Default: start a node for this command."),
+]
 CollectionName = Annotated[
     str, typer.Option("--collection", "-c", help="Collection to use.", autocompletion=collection_names)
 ]
@@ -36,5 +39,5 @@ AsJson = Annotated[
 ]
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", help="Write every figure there; - is stdout.", is_eager=True, callback=_json_file),
+    typer.Option("--json", help="File for the results as JSON; - is stdout.", is_eager=True, callback=_json_file),
 ]

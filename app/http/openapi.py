@@ -1,4 +1,4 @@
-"""The OpenAPI schema of all routes: what FastAPI finds in each of them, and what they have in common."""
+"""The OpenAPI schema of all routes: what FastAPI derives from each of them, and what they share."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -25,36 +25,38 @@ Plain JSON in UTF-8, names in snake_case, ids are strings, times in UTC (RFC 333
 seconds as the field's name or description says. Offsets into texts count characters (code points). Unknown fields are
 refused by name.
 
-**Errors.** Every answer that is not a success has the body `{"error": {"code", "message", "detail"}}`: the code is for
-programs and never changes its meaning, the message is for people. 429 and 503 say in `Retry-After` when to try again.
-A 500 is a defect of the service; the log has its details under the request id.
+**Errors.** Every error has the body `{"error": {"code", "message", "detail"}}`: the code is for programs and never
+changes its meaning, the message is for people. Answers with 429 and 503 say in `Retry-After` when to retry. A 500 is a
+defect of the service; the log has its details under the request id.
 
-**Request ids.** Every answer has the header `X-Request-ID`: the request's own, where it brought one of 1 to 64 letters,
-digits, dots, dashes and underscores, otherwise a new one.
+**Request ids.** Every answer has the header `X-Request-ID`. The node takes the id of the request if it has 1 to 64
+letters, digits, dots, dashes and underscores, and makes a new one otherwise.
 
-**Keys.** Where the node has API keys, every route but `/health` wants `Authorization: Bearer <key>`.
+**Keys.** If the node has API keys, every route but `/health` requires `Authorization: Bearer <key>`.
 
-**Names and origins.** Without keys every route answers only requests whose `Host` is a name of the node (421
-`host_not_allowed` otherwise), and only GET, HEAD and OPTIONS from pages of other origins (403 `origin_not_allowed`).
+**Names and origins.** A node without keys answers only requests whose `Host` is one of its names (421
+`host_not_allowed` otherwise), and accepts only GET, HEAD and OPTIONS from pages of other origins (403
+`origin_not_allowed`).
 
-**Bounds of connections.** A request's head has at most 64 KB (431 `head_too_large`) and arrives within seconds, its
-body at 1 KB a second at least (408 `request_timeout`). What is no HTTP/1.1 is 400 `malformed_request`, a connection too
-many 503 `too_many_connections`. A node that stops answers 503 `not_ready` and closes the connection.
+**Limits of connections.** The head of a request has at most 64 KB (431 `head_too_large`) and arrives within seconds,
+its body at 1 KB a second at least (408 `request_timeout`). Anything but HTTP/1.1 is 400 `malformed_request`;
+connections beyond the limit are 503 `too_many_connections`. A node that stops answers 503 `not_ready` and closes the
+connection.
 """
 
 UNDECLARED_REQUEST_MODELS: tuple[type[BaseModel], ...] = (IngestIn, IngestForm)
-"""Bodies that a route reads itself: FastAPI does not see them."""
+"""Request bodies that routes read themselves, without FastAPI."""
 UNDECLARED_ANSWER_MODELS: tuple[type[BaseModel], ...] = (JobEventOut,)
-"""Parts of streams, likewise."""
+"""Parts of streams, which FastAPI does not see."""
 
 WITH_BODY = (
     *("invalid_json", "too_large", "unsupported_media_type", "overloaded"),
     *("invalid_request", "invalid_text", "empty_text"),
 )
 HEADERS: Json = {
-    "RequestId": {"description": "For the service's log.", "schema": {"type": "string"}},
+    "RequestId": {"description": "Id of the request in the service's log.", "schema": {"type": "string"}},
     "RetryAfter": {
-        "description": "Seconds after which to try again.",
+        "description": "Seconds after which to retry.",
         "schema": {"type": "integer", "minimum": 0},
         "example": 5,
     },
@@ -63,7 +65,7 @@ HEADERS: Json = {
 
 
 class Api(FastAPI):
-    """FastAPI, with a schema that leaves nothing out."""
+    """FastAPI with a complete schema."""
 
     def openapi(self) -> Json:
         if not self.openapi_schema:
@@ -104,14 +106,14 @@ def create_api(**options: Any) -> Api:
 
 
 def _restore_examples(operation: Json, route: APIRoute) -> None:
-    """FastAPI leaves out whatever is null, in examples as well."""
+    """Restores null values in examples, which FastAPI leaves out."""
     for status, declared in route.responses.items():
         for media_type, media in declared.get("content", {}).items():
             operation["responses"][str(status)]["content"][media_type]["examples"] = media["examples"]
 
 
 def _complete(operation: Json, error_format: ErrorFormat, *, needs_node: bool) -> Json:
-    """Adds the errors that follow from what the route is, writes out all of them, and names the headers. Returns the
+    """Adds the errors that follow from the kind of route, expands all errors, and names the headers. Returns the
     examples that the answers refer to."""
     responses: Json = operation["responses"]
     codes: list[str] = []

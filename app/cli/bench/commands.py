@@ -15,46 +15,49 @@ if TYPE_CHECKING:
     from app.cli.bench.node import NodeChoice
     from app.cli.bench.searching import Load
 
-bench_app = typer.Typer(no_args_is_help=True, help="Speed and load, measured through a node's HTTP interface.")
+bench_app = typer.Typer(no_args_is_help=True, help="Speed and load, measured over a node's HTTP interface.")
 
 HITS = 10
-"""That a search returns."""
+"""Hits that a search returns."""
 
 Data = Annotated[
-    Path | None, typer.Option("--data", help="Judged collection, as for `tandem eval`. Default: texts made up.")
+    Path | None, typer.Option("--data", help="Labelled collection, as for `tandem eval`. Default: generated texts.")
 ]
-Tokens = Annotated[int, typer.Option(min=8, help="Tokens of each text that is made up.")]
-Pool = Annotated[int, typer.Option(min=1, help="Documents made up to be searched.")]
-Rate = Annotated[float, typer.Option(min=0.01, help="Searches a second, sent whether or not earlier ones are back.")]
-Seconds = Annotated[float, typer.Option(min=1, help="Of each measurement.")]
-WarmUp = Annotated[float, typer.Option(min=0, help="Seconds before it that do not count.")]
-Kind = Annotated[Arrivals, typer.Option("--arrivals", help="Searches come at random moments, or evenly.")]
-Candidates = Annotated[int, typer.Option(min=1, max=400, help="Pool that each search reranks.")]
+Tokens = Annotated[int, typer.Option(min=8, help="Tokens of each generated text.")]
+Pool = Annotated[int, typer.Option(min=1, help="Number of generated documents to search.")]
+Rate = Annotated[float, typer.Option(min=0.01, help="Searches per second, sent without waiting for earlier answers.")]
+Seconds = Annotated[float, typer.Option(min=1, help="Duration of each measurement.")]
+WarmUp = Annotated[float, typer.Option(min=0, help="Seconds of warm-up before each measurement.")]
+Kind = Annotated[
+    Arrivals, typer.Option("--arrivals", help="Arrival of searches: at random times (poisson) or evenly (fixed).")
+]
+Candidates = Annotated[int, typer.Option(min=1, max=400, help="Number of candidates of each search.")]
 Dummy = Annotated[
     str | None,
     typer.Option(
         "--dummy-weights",
-        help="Without models: qwen3-0.6b, qwen3-4b, qwen3-8b, or a folder with a config.json. Only speeds count.",
+        help="Random weights of these shapes, for speed only: qwen3-0.6b, qwen3-4b, qwen3-8b, or a folder "
+        "with a config.json.",
     ),
 ]
-Plot = Annotated[Path | None, typer.Option(help="Draw it there: a .png or .svg.")]
+Plot = Annotated[Path | None, typer.Option(help="File for a figure: .png or .svg.")]
 
 
 @bench_app.command()
 def ingest(
     data: Data = None,
-    texts: Annotated[int, typer.Option(min=1, help="How many are made up.")] = 2000,
+    texts: Annotated[int, typer.Option(min=1, help="Number of generated texts.")] = 2000,
     tokens: Tokens = 256,
-    rounds: Annotated[int, typer.Option(min=1, help="Times that the engine and the service are measured.")] = 3,
-    bare: Annotated[bool, typer.Option(help="Measure the bare engine beside it (a node of its own only).")] = True,
-    langchain: Annotated[bool, typer.Option("--langchain", help="Measure LangChain's usual way beside it.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 3,
+    bare: Annotated[bool, typer.Option(help="Also measure the bare engine (only with a node of this command).")] = True,
+    langchain: Annotated[bool, typer.Option("--langchain", help="Also measure LangChain's usual way.")] = False,
     url: OwnUrl = None,
     api_key: ApiKey = None,
     dummy_weights: Dummy = None,
     output: JsonFile = None,
     plot: Plot = None,
 ) -> None:
-    """How fast documents become searchable, beside what the bare engine does with the same chunks."""
+    """Measure how fast documents become searchable, compared with the bare engine on the same chunks."""
     from app.cli.bench.run import Output, bench_ingest
 
     bench_ingest(
@@ -81,7 +84,7 @@ def search(
     tokens: Tokens = 256,
     pool: Pool = 2000,
     one_by_one: Annotated[
-        int, typer.Option(min=0, help="Searches one after the other first, for what the service adds to its calls.")
+        int, typer.Option(min=0, help="Number of sequential searches first, to measure the overhead of the service.")
     ] = 100,
     url: OwnUrl = None,
     api_key: ApiKey = None,
@@ -89,7 +92,7 @@ def search(
     output: JsonFile = None,
     plot: Plot = None,
 ) -> None:
-    """How long reranked searches take at a given rate: percentiles, by stage."""
+    """Measure the latency of reranked searches at a given rate: percentiles by stage."""
     from app.cli.bench.run import Output, bench_search
 
     bench_search(
@@ -111,7 +114,7 @@ def mixed(
     warm_up: WarmUp = 5,
     arrivals: Kind = "poisson",
     candidates: Candidates = 50,
-    rounds: Annotated[int, typer.Option(min=1, help="Times that everything is measured.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 3,
     data: Data = None,
     tokens: Tokens = 256,
     pool: Pool = 2000,
@@ -121,7 +124,7 @@ def mixed(
     output: JsonFile = None,
     plot: Plot = None,
 ) -> None:
-    """Searches and saturating ingestion, each alone and both at once: what one does to the other."""
+    """Measure searches and saturating ingestion alone and together."""
     from app.cli.bench.run import Output, bench_mixed
 
     bench_mixed(
@@ -139,21 +142,21 @@ def mixed(
 @bench_app.command()
 def engines(
     tokens: Annotated[
-        tuple[int, int], typer.Option(help="Tokens of the texts embedded: short ones, and ones as chunks are.")
+        tuple[int, int], typer.Option(help="Tokens of the embedded texts: short ones and chunk-sized ones.")
     ] = (64, 256),
-    pools: Annotated[tuple[int, int, int], typer.Option(help="Candidates of a rerank.")] = (20, 50, 100),
+    pools: Annotated[tuple[int, int, int], typer.Option(help="Candidates of a rerank call.")] = (20, 50, 100),
     candidate_tokens: Annotated[int, typer.Option(min=8, help="Tokens of each candidate.")] = 256,
     candidates: Candidates = 50,
     rate: Rate = 5,
     seconds: Seconds = 10,
     warm_up: WarmUp = 2,
     arrivals: Kind = "poisson",
-    repeats: Annotated[int, typer.Option(min=1, help="Reranks of each size.")] = 20,
-    bare: Annotated[bool, typer.Option(help="Measure vLLM's own AsyncLLM with the same arguments beside them.")] = True,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of rerank calls of each size.")] = 20,
+    bare: Annotated[bool, typer.Option(help="Also measure vLLM's AsyncLLM with the same arguments.")] = True,
     dummy_weights: Dummy = None,
     output: JsonFile = None,
 ) -> None:
-    """What the engines and the gate do by themselves, without HTTP and stores, beside the bare engines."""
+    """Measure the engines and the gate without HTTP and stores, compared with the bare engines."""
     from app.cli.bench.engine_speeds import EngineLoad
     from app.cli.bench.run import Output, bench_engines
 
@@ -172,7 +175,7 @@ def engines(
 
 
 def _console(output: Path | None) -> "Console":
-    """stdout is the file's where that is what `--json -` says."""
+    """The console for progress: stderr if the JSON goes to stdout."""
     return messages() if output == STDOUT else results()
 
 

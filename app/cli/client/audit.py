@@ -71,7 +71,7 @@ def show_report(report: dict[str, Any], console: Console) -> None:
     )
     verdict = "Clean" if report["clean"] else "Findings are left"
     if not report["clean"] and not report["repair"]:
-        verdict += "; `tandem audit --repair` mends what can be mended"
+        verdict += "; `tandem audit --repair` repairs what can be repaired"
     console.print(f"{verdict}: {extent}.", markup=False, highlight=False)
 
 

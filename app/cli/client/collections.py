@@ -1,4 +1,4 @@
-"""tandem collections: what documents are kept in."""
+"""The `tandem collections` commands."""
 
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ collections_app = typer.Typer(no_args_is_help=True, help="Collections of documen
 
 @collections_app.command("list")
 def list_collections(as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None) -> None:
-    """Show all collections."""
+    """List all collections."""
     with Client(url, api_key) as client:
         found = list(client.collections())
     if as_json:
@@ -38,7 +38,7 @@ def list_collections(as_json: AsJson = False, url: Url = NODE, api_key: ApiKey =
 
 @collections_app.command()
 def show(name: Name, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None) -> None:
-    """Show one collection, its chunks counted."""
+    """Show one collection with its number of chunks."""
     with Client(url, api_key) as client:
         found = client.collection(name)
     if as_json:
@@ -50,22 +50,28 @@ def show(name: Name, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey =
 @collections_app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Letters, digits and underscores, beginning with a letter.")],
-    language: Annotated[Language, typer.Option(help="Of the documents: how words are cut.")] = "mixed",
-    chunking: Annotated[str | None, typer.Option(help="Longest chunk, or it and the overlap: 512:64.")] = None,
+    language: Annotated[Language, typer.Option(help="Language of the documents.")] = "mixed",
+    chunking: Annotated[
+        str | None, typer.Option(help="Maximum chunk length in tokens, or with the overlap: 512:64.")
+    ] = None,
     duplicates: Annotated[
-        Duplicates, typer.Option(help="What becomes of bytes that are there under another id.")
+        Duplicates, typer.Option(help="Treatment of documents whose bytes are stored under another id.")
     ] = "store",
     metadata_key: Annotated[
         list[str] | None,
-        typer.Option(help="Key of metadata and the type of its values, as in year=int. May be repeated."),
+        typer.Option(help="Metadata key and the type of its values: year=int. Repeatable."),
     ] = None,
-    dimension: Annotated[int | None, typer.Option(help="Length of the vectors, for models trained for it.")] = None,
-    query_instruction: Annotated[str | None, typer.Option(help="For the embedding of queries that bring none.")] = None,
+    dimension: Annotated[
+        int | None, typer.Option(help="Dimension of the vectors, for models trained with shorter ones.")
+    ] = None,
+    query_instruction: Annotated[
+        str | None, typer.Option(help="Embedding instruction for queries that bring none.")
+    ] = None,
     rerank_instruction: Annotated[
-        str | None, typer.Option(help="For the reranking of queries that bring none.")
+        str | None, typer.Option(help="Reranking instruction for queries that bring none.")
     ] = None,
     document_instruction: Annotated[
-        str | None, typer.Option(help="Put before every passage that is embedded, for models trained so.")
+        str | None, typer.Option(help="Text put before every passage when it is embedded.")
     ] = None,
     as_json: AsJson = False,
     url: Url = NODE,
@@ -97,7 +103,7 @@ def create(
 @collections_app.command()
 def delete(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
     url: Url = NODE,
     api_key: ApiKey = None,

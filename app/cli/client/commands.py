@@ -1,4 +1,4 @@
-"""tandem ingest, search, audit, reembed, cancel: what is asked of a node most."""
+"""The commands that use a node most: ingest, search, audit, reembed, cancel."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -32,33 +32,36 @@ FIRST_WORDS = "Watching {}: Ctrl-C ends it."
 def ingest(
     paths: Annotated[
         list[Path],
-        typer.Argument(help='Files, folders, patterns in quotes such as "docs/**/*.md", or - for standard input.'),
+        typer.Argument(help='Files, folders, quoted patterns such as "docs/**/*.md", or - for standard input.'),
     ],
     collection: CollectionName = "docs",
     include: Annotated[
-        list[str] | None, typer.Option(help="In folders take only such files: *.md, guides/**. May be repeated.")
+        list[str] | None, typer.Option(help="Only files in folders that match: *.md, guides/**. Repeatable.")
     ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="In folders pass over such files and folders. May be repeated.")
-    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Skip files and folders that match. Repeatable.")] = None,
     metadata: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Of every document: year=2024, team=kiln. May be repeated."),
+        typer.Option(metavar="KEY=VALUE", help="Metadata of every document: year=2024, team=kiln. Repeatable."),
     ] = None,
     jsonl: Annotated[
-        bool, typer.Option("--jsonl", help='The files hold documents, one a line: {"id", "text", "title", "metadata"}.')
+        bool,
+        typer.Option("--jsonl", help='The files contain documents, one a line: {"id", "text", "title", "metadata"}.'),
     ] = False,
-    name: Annotated[str | None, typer.Option(help="With -: id of the document. Default: by its content.")] = None,
-    media_type: Annotated[str | None, typer.Option(help="With -: text/html, say. Default: by its content.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, and send what changes in the folders.")] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Id of the document on standard input. Default: derived from the content.")
+    ] = None,
+    media_type: Annotated[
+        str | None, typer.Option(help="Media type of standard input, such as text/html. Default: detected.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running and send what changes in the folders.")] = False,
     delete: Annotated[
-        bool, typer.Option("--delete", help="With --watch: delete documents whose files are deleted meanwhile.")
+        bool, typer.Option("--delete", help="With --watch, delete documents whose files are deleted.")
     ] = False,
     as_json: AsJson = False,
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
-    """Send files to a node and wait until they can be searched. Status 1 where documents failed."""
+    """Send files to a node and wait until they are searchable. Exit status 1 if documents failed."""
     values, file_filter = read_metadata(metadata or []), FileFilter(tuple(include or ()), tuple(exclude or ()))
     if STDIN in paths and len(paths) > 1:
         raise InvalidRequest("-: standard input stands alone; send files in a command of their own.")
@@ -99,7 +102,7 @@ def _watch(
     delete: bool,
     as_json: bool,
 ) -> None:
-    """Ends at Ctrl-C and SIGTERM, which is how it is meant to end: status 0."""
+    """Runs until Ctrl-C or SIGTERM, which is its regular end: status 0."""
     from app.cli.client.watch import Follower, Round, follow
 
     def show(done: Round) -> None:
@@ -126,15 +129,16 @@ def _watch(
 
 @client_app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="The question, or - for one a line of standard input.")],
+    query: Annotated[str, typer.Argument(help="The query, or - to read one query per line from standard input.")],
     collection: CollectionName = "docs",
-    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Hits to show.")] = 10,
-    candidates: Annotated[int, typer.Option(help="Pool that is reranked.")] = 50,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Number of hits.")] = 10,
+    candidates: Annotated[int, typer.Option(help="Number of candidates to rerank.")] = 50,
     mode: Annotated[
-        Mode | None, typer.Option(help="Recall by vectors, by words or both. Default: what can be.")
+        Mode | None,
+        typer.Option(help="Recall by vectors (dense), by words (sparse) or both. Default: what the server supports."),
     ] = None,
     rerank: Annotated[
-        bool | None, typer.Option(help="Rank the pool by the reranker. Default: in languages that it was made for.")
+        bool | None, typer.Option(help="Whether to rerank. Default: if the reranker supports the language.")
     ] = None,
     filter: Annotated[
         str | None,
@@ -144,7 +148,7 @@ def search(
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
-    """Ask a node."""
+    """Search a node."""
     options = {
         "collection": collection,
         "top_k": top_k,
@@ -170,13 +174,13 @@ def search(
 
 @client_app.command()
 def audit(
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
     collection: Annotated[
         str | None,
         typer.Option(
             "--collection",
             "-c",
-            help="Only this one. Default: all, and the originals.",
+            help="Audit only this collection. Default: all, and the originals.",
             autocompletion=collection_names,
         ),
     ] = None,
@@ -184,7 +188,7 @@ def audit(
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
-    """Compare documents, vectors and originals of a node. Status 1 where findings are left."""
+    """Compare the documents, vectors and originals of a node. Exit status 1 if findings remain."""
     with Client(url, api_key) as client:
         report = client.audit(collection, repair=repair)
     if as_json:
@@ -200,21 +204,25 @@ def reembed(
     collection: Name,
     models: Annotated[
         str | None,
-        typer.Option(help="Pair or embedding model to move to, as in TANDEM_MODELS.", autocompletion=model_names),
+        typer.Option(help="Model pair or embedding model, as in TANDEM_MODELS.", autocompletion=model_names),
     ] = None,
-    dimension: Annotated[int | None, typer.Option(help="Length of the vectors, for models trained for it.")] = None,
-    chunking: Annotated[str | None, typer.Option(help="Longest chunk, or it and the overlap: 512:64.")] = None,
+    dimension: Annotated[
+        int | None, typer.Option(help="Dimension of the vectors, for models trained with shorter ones.")
+    ] = None,
+    chunking: Annotated[
+        str | None, typer.Option(help="Maximum chunk length in tokens, or with the overlap: 512:64.")
+    ] = None,
     qrels: Annotated[
         Path | None, typer.Option(help="Folder with queries and qrels.tsv. Default: the stored golden queries.")
     ] = None,
-    tolerance: Annotated[float, typer.Option(min=0, max=1, help="By how much nDCG@10 may fall.")] = 0.01,
-    gate: Annotated[bool, typer.Option(help="Exchange only if the new one is as good.")] = True,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Bring the version before back.")] = False,
+    tolerance: Annotated[float, typer.Option(min=0, max=1, help="Decrease of nDCG@10 to accept.")] = 0.01,
+    gate: Annotated[bool, typer.Option(help="Switch only if the new version is as good.")] = True,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Restore the previous version.")] = False,
     as_json: AsJson = False,
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
-    """Embed a collection anew from its originals while it serves. Status 1 where the old version stays."""
+    """Re-embed a collection from its originals while it serves. Exit status 1 if the old version stays."""
     with Client(url, api_key) as client:
         if rollback:
             client.rollback(collection)

@@ -1,4 +1,4 @@
-"""tandem documents: what a collection holds."""
+"""The `tandem documents` commands."""
 
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ Id = Annotated[str, typer.Argument(help="Id of the document.")]
 def list_documents(
     collection: CollectionName = "docs", as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None
 ) -> None:
-    """Show the documents of a collection, by id."""
+    """List the documents of a collection, ordered by id."""
     with Client(url, api_key) as client:
         documents = list(client.documents(collection))
     if as_json:
@@ -40,7 +40,7 @@ def list_documents(
 def show(
     document: Id, collection: CollectionName = "docs", as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None
 ) -> None:
-    """Show one document and what became of it."""
+    """Show one document and the state of its ingestion."""
     with Client(url, api_key) as client:
         found = client.document(document, collection=collection)
     if as_json:
@@ -61,7 +61,7 @@ def delete(
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
-    """Delete documents; done when the store holds no chunk of them."""
+    """Delete documents, and wait until the store contains no chunk of them."""
     with Client(url, api_key) as client:
         for document in documents:
             client.delete_document(document, collection=collection)

@@ -15,13 +15,13 @@ from app.cli.exit_codes import Exit
 from app.cli.options import STDOUT, ApiKey, AsJson, JsonFile, OwnUrl
 
 local_app = typer.Typer()
-models_app = typer.Typer(no_args_is_help=True, help="The models that can serve, and those that are here.")
+models_app = typer.Typer(no_args_is_help=True, help="Model pairs and downloads.")
 local_app.add_typer(models_app, name="models")
 
 
 @local_app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Check this machine and the settings, and say what to mend. Status 1 where a node could not start."""
+    """Check this machine and the settings, and suggest repairs. Exit status 1 if a node cannot start."""
     from app.cli.node.doctor import doctor as run_doctor
     from app.settings import load_settings
 
@@ -32,24 +32,31 @@ def doctor(as_json: AsJson = False) -> None:
 @local_app.command()
 def plan(
     models: Annotated[str | None, typer.Option(help="Model pair (TANDEM_MODELS).", autocompletion=pair_names)] = None,
-    embed: Annotated[str | None, typer.Option(help="Another embedder: id or folder (TANDEM_EMBED_MODEL).")] = None,
-    rerank: Annotated[str | None, typer.Option(help="Another reranker: id or folder (TANDEM_RERANK_MODEL).")] = None,
+    embed: Annotated[
+        str | None, typer.Option(help="Another embedding model: id or folder (TANDEM_EMBED_MODEL).")
+    ] = None,
+    rerank: Annotated[
+        str | None, typer.Option(help="Another reranking model: id or folder (TANDEM_RERANK_MODEL).")
+    ] = None,
     memory: Annotated[
-        float | None, typer.Option(min=1, help="Of the device, in GB. Default: what the one found here has.")
+        float | None,
+        typer.Option(min=1, help="Memory of the device in GB. Default: the memory of the device found here."),
     ] = None,
-    window: Annotated[
-        int | None, typer.Option(min=64, help="Tokens of the longest input (TANDEM_MAX_MODEL_LEN).")
+    window: Annotated[int | None, typer.Option(min=64, help="Longest input in tokens (TANDEM_MAX_MODEL_LEN).")] = None,
+    step: Annotated[
+        int | None, typer.Option(min=64, help="Maximum number of tokens that an engine computes at once.")
     ] = None,
-    step: Annotated[int | None, typer.Option(min=64, help="Tokens that an engine computes at once, at most.")] = None,
     weights: Annotated[
-        str | None, typer.Option(help="bfloat16, fp8 or int4 (GPTQ, AWQ). Default: what config.json says.")
+        str | None, typer.Option(help="Weight format: bfloat16, fp8 or int4 (GPTQ, AWQ). Default: from config.json.")
     ] = None,
     tensor_parallel: Annotated[
-        int | None, typer.Option(min=1, help="Devices that each model is split over (TANDEM_TENSOR_PARALLEL).")
+        int | None,
+        typer.Option(min=1, help="Number of devices that each model is split over (TANDEM_TENSOR_PARALLEL)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether both models fit a device, with which limits and shares of its memory. Status 1 where they do not."""
+    """Plan the device memory of both models: whether they fit, and with which limits. Exit status 1 if they do not
+    fit."""
     from app.cli.node.plan import plan_memory
     from app.settings import load_settings
 
@@ -74,7 +81,7 @@ def plan(
 
 @models_app.command("list")
 def models_list(as_json: AsJson = False) -> None:
-    """Show the model pairs, and which models are here."""
+    """List the model pairs, and which models are downloaded."""
     from app.cli.node.models import list_models
     from app.settings import load_settings
 
@@ -88,7 +95,7 @@ def models_pull(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Download models: ModelScope first. Broken off, it resumes."""
+    """Download models, from ModelScope first. An interrupted download resumes."""
     from app.cli.node.models import pull_models
     from app.settings import load_settings
 
@@ -97,22 +104,23 @@ def models_pull(
 
 @local_app.command("eval")
 def evaluate(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Judged collections, one a folder.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders with labelled collections.")],
     queries: Annotated[
-        str | None, typer.Option(help="File of queries in each folder. Default: queries.small.jsonl, if any.")
+        str | None, typer.Option(help="File of queries in each folder. Default: queries.small.jsonl, if present.")
     ] = None,
-    candidates: Annotated[int, typer.Option(min=10, max=400, help="Pool that is reranked.")] = 50,
+    candidates: Annotated[int, typer.Option(min=10, max=400, help="Number of candidates to rerank.")] = 50,
     url: OwnUrl = None,
     api_key: ApiKey = None,
     output: JsonFile = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw nDCG@10 there: a .png or .svg.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for a figure of nDCG@10: .png or .svg.")] = None,
     baseline: Annotated[
-        Path | None, typer.Option("--compare", help="Show what has changed since the run that --json wrote there.")
+        Path | None, typer.Option("--compare", help="File of an earlier run (--json) to compare with.")
     ] = None,
     fail_if_worse: Annotated[
         bool,
         typer.Option(
-            "--fail-if-worse", help="With --compare: status 1 where nDCG@10 is significantly lower, or a row is gone."
+            "--fail-if-worse",
+            help="With --compare, exit with status 1 if nDCG@10 is significantly lower or a row is missing.",
         ),
     ] = False,
 ) -> None:
@@ -149,10 +157,10 @@ def evaluate(
 
 @local_app.command("bench-catalog")
 def bench_catalog(
-    documents: Annotated[int, typer.Option(min=1, help="How many pass through.")] = 10_000,
+    documents: Annotated[int, typer.Option(min=1, help="Number of documents.")] = 10_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the catalog alone: SQLite, or the empty database of TANDEM_DATABASE_URL."""
+    """Measure the catalog alone: SQLite, or the empty database in TANDEM_DATABASE_URL."""
     from app.cli.bench.catalog import bench_catalog as run_bench_catalog
     from app.settings import load_settings
 

@@ -57,7 +57,7 @@ async def doctor(settings: Settings, console: Console, *, as_json: bool = False)
         print_json({"can_start": fit, "findings": [asdict(finding) for finding in findings]})
         return fit
     console.print(table)
-    console.print("A node can start here." if fit else "Mend what failed first.")
+    console.print("A node can start here." if fit else "Repair what failed first.")
     return fit
 
 

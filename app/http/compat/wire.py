@@ -1,4 +1,4 @@
-"""What the wires of other products have in common here."""
+"""Types that the APIs of other products share here."""
 
 from typing import Annotated
 
@@ -9,13 +9,13 @@ from app.errors import INVALID_TEXT
 
 
 class CompatModel(BaseModel):
-    """Fields that are not named are left unread: clients of many products send some."""
+    """Ignores unknown fields, which clients of many products send."""
 
     model_config = ConfigDict(extra="ignore", from_attributes=True)
 
 
 class CompatRequest(CompatModel):
-    """What callers send. No type is taken for another one: "5" is no number, and 0 is not false."""
+    """A request. Types are not converted: "5" is not a number, and 0 is not false."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -24,25 +24,25 @@ def _whole(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise PydanticCustomError(INVALID_TEXT, "holds lone surrogates") from None
+        raise PydanticCustomError(INVALID_TEXT, "contains lone surrogates") from None
     return text
 
 
 WholeText = Annotated[str, AfterValidator(_whole)]
-"""Any text that can be encoded, blank ones as well."""
+"""Any text that can be encoded, blank ones included."""
 LongText = Annotated[str, Field(max_length=1_000_000), AfterValidator(_whole)]
-"""What a model reads; what does not fit its window is cut."""
+"""A text for a model, which truncates what exceeds its window."""
 
 
 class OpenAIProblem(CompatModel):
-    message: str = Field(description="For people: what was wrong, which value, what to do.")
+    message: str = Field(description="Message for people: what was wrong, which value, what to do.")
     type: str = Field(description="Class of the error: `invalid_request_error`, `rate_limit_error`…")
-    param: str | None = Field(description="The field that is wrong; null where it is none.")
+    param: str | None = Field(description="The invalid field; null if no field is.")
     code: str = Field(description="One of this node's error codes.")
 
 
 class OpenAIErrorOut(CompatModel):
-    error: OpenAIProblem = Field(description="What was wrong.")
+    error: OpenAIProblem = Field(description="The error.")
 
 
 class RerankErrorOut(OpenAIErrorOut):
@@ -50,5 +50,5 @@ class RerankErrorOut(OpenAIErrorOut):
 
 
 class CohereErrorOut(CompatModel):
-    message: str = Field(description="For people: what was wrong, which value, what to do.")
+    message: str = Field(description="Message for people: what was wrong, which value, what to do.")
     code: str = Field(description="One of this node's error codes.")

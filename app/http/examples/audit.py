@@ -17,7 +17,7 @@ _CLEAN = {
 
 REPORTS = {
     "Clean": _CLEAN,
-    "Mended": {
+    "Repaired": {
         **_CLEAN,
         "repair": True,
         "findings": [

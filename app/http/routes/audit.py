@@ -17,15 +17,15 @@ router = APIRouter(tags=["audit"])
     "/audit",
     summary="Compare catalog, store and originals",
     responses={
-        200: answer(examples.REPORTS, "What was found, and what of it was mended."),
+        200: answer(examples.REPORTS, "The report, with what was repaired."),
         **failures("collection_not_found", "audit_running", "blob_store_unavailable", *CATALOG, *STORE_WRITES),
     },
 )
 async def audit(
     body: Annotated[AuditIn, Body(openapi_examples=named(examples.REQUESTS))], request: Request, node: ServingNode
 ) -> AuditOut:
-    """Compares all documents with the vector store and the originals, and answers when that is done: minutes for
-    millions of chunks. One at a time; it ends when its caller leaves."""
+    """Compares the catalog with the vector store and the originals, and answers when that is done, which takes minutes
+    for millions of chunks. One audit runs at a time; it ends when its caller disconnects."""
     return AuditOut.of(
         await cancel_on_disconnect(request, node.auditor.run(collection=body.collection, repair=body.repair))
     )

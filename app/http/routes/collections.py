@@ -19,7 +19,7 @@ router = APIRouter(prefix="/collections", tags=["collections"])
     summary="Create a collection",
     status_code=201,
     responses={
-        201: answer(examples.CREATED, "The collection, empty."),
+        201: answer(examples.CREATED, "The new collection."),
         **failures("collection_exists", "unsupported", *CATALOG, *STORE_WRITES),
     },
 )
@@ -47,24 +47,24 @@ async def create_collection(
 
 @router.get(
     "",
-    summary="List the collections",
-    responses={200: answer(examples.LIST, "All collections, their chunks not counted."), **failures(*CATALOG)},
+    summary="List collections",
+    responses={200: answer(examples.LIST, "All collections, without their numbers of chunks."), **failures(*CATALOG)},
 )
 async def list_collections(node: ServingNode) -> CollectionsOut:
-    """All collections. Ask for one to have its chunks counted."""
+    """All collections. Get one collection for its number of chunks."""
     return CollectionsOut(collections=[CollectionOut.of(each) for each in await node.collections.list()])
 
 
 @router.get(
     "/{name}",
-    summary="Look at one collection",
+    summary="Get a collection",
     responses={
-        200: answer(examples.ONE, "The collection, its chunks counted."),
+        200: answer(examples.ONE, "The collection, with its number of chunks."),
         **failures("collection_not_found", *CATALOG, *STORE_WRITES),
     },
 )
 async def get_collection(name: CollectionPath, node: ServingNode) -> CollectionOut:
-    """One collection, with the number of its chunks."""
+    """One collection, with its number of chunks."""
     return CollectionOut.of(await node.collections.get(name), await node.collections.count(name))
 
 
@@ -73,7 +73,7 @@ async def get_collection(name: CollectionPath, node: ServingNode) -> CollectionO
     summary="Delete a collection",
     status_code=204,
     responses={
-        204: {"description": "The collection is gone."},
+        204: {"description": "The collection was deleted."},
         **failures("collection_not_found", "document_busy", *CATALOG, *STORE_WRITES),
     },
 )

@@ -1,4 +1,4 @@
-"""What routes take from the application. All coroutines: FastAPI would send plain functions through a thread each."""
+"""Dependencies of routes. All are coroutines, because FastAPI runs plain functions in threads."""
 
 import re
 from typing import Annotated
@@ -81,7 +81,7 @@ async def caller(
 
 
 async def body_as_declared(request: Request) -> None:
-    """Raises UnsupportedMediaType for another body than the route reads: JSON, or a form with files."""
+    """Raises UnsupportedMediaType unless the body has the type that the route reads: JSON, or a form with files."""
     route = request.scope["route"]
     kind = media_type_of(request)
     if isinstance(route, APIRoute) and route.body_field:
@@ -92,12 +92,12 @@ async def body_as_declared(request: Request) -> None:
 
 
 def media_type_of(request: Request) -> str:
-    """Of the body, without parameters, in lower case; empty where the request names none."""
+    """Media type of the body in lower case, without parameters; empty if the request has none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 NodeRunner = Annotated[Runner, Depends(runner)]
-"""For the routes that tell of the node in whatever phase."""
+"""For routes that report on the node in any phase."""
 ServingNode = Annotated[Node, Depends(serving_node)]
 NodeSettings = Annotated[Settings, Depends(settings)]
 NodeMetrics = Annotated[Metrics, Depends(metrics)]

@@ -1,5 +1,5 @@
-"""What a route says of its answers in the OpenAPI schema. The errors that follow from the route itself (a key, a body,
-parameters, a node that has to serve) app.http.openapi adds."""
+"""Responses of routes in the OpenAPI schema. Errors that follow from the route itself (key, body, parameters, a serving
+node) are added by app.http.openapi."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -11,13 +11,13 @@ from app.errors import STATUS
 from app.http.schemas.wire import CollectionName
 
 CODES = "x-codes"
-"""Where a response holds its error codes until app.http.openapi writes them out."""
+"""Key of a response's error codes until app.http.openapi replaces it."""
 
 CATALOG = ("catalog_unavailable",)
 STORE = ("store_unavailable", "store_failed")
 STORE_WRITES = (*STORE, "store_full")
 EMBEDDER = ("engine_dead", "engine_failed")
-"""What a call of the embedder or reranker ends with, beside its answer."""
+"""Errors of calls to the embedder or reranker."""
 
 CollectionPath = Annotated[CollectionName, Path(description="Name of the collection.", examples=["docs", "manuals"])]
 
@@ -25,8 +25,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def failures(*codes: str) -> Responses:
-    """For `responses=`: the errors that the route ends with, by their status. Raises KeyError for a code that is never
-    an answer."""
+    """For `responses=`: the errors of a route by status. Raises KeyError for a code that is never an answer."""
     found: Responses = {}
     for code in codes:
         found.setdefault(STATUS[code], {CODES: []})[CODES].append(code)
@@ -34,7 +33,7 @@ def failures(*codes: str) -> Responses:
 
 
 def named(examples: Mapping[str, object]) -> dict[str, Example]:
-    """For `Body(openapi_examples=)`: values by what a reader sees in the list of examples."""
+    """For `Body(openapi_examples=)`: values by the title that readers see."""
     return {name: Example(value=value) for name, value in examples.items()}
 
 
@@ -45,8 +44,7 @@ def answer(
     media_type: str = "application/json",
     item: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """For `responses={200: …}`: what the answer is, and values by what a reader sees in the list of examples. `item` is
-    the schema of each part of a stream."""
+    """For `responses={200: …}`: a description and examples by title. `item` is the schema of each part of a stream."""
     content: dict[str, Any] = {"examples": named(examples)}
     if item:
         content["itemSchema"] = item

@@ -15,10 +15,10 @@ from retrieval.types import DocumentId
 router = APIRouter(prefix="/documents", tags=["documents"])
 originals_router = APIRouter(prefix="/originals", tags=["documents"])
 
-InCollection = Annotated[CollectionName, Query(description="That holds the document.", examples=["docs", "manuals"])]
+InCollection = Annotated[CollectionName, Query(description="Collection of the document.", examples=["docs", "manuals"])]
 DocumentPath = Annotated[
     Text,
-    Path(description="Id of the document; slashes may stand as they are.", max_length=512, examples=["guides/kiln.md"]),
+    Path(description="Id of the document; slashes need no escaping.", max_length=512, examples=["guides/kiln.md"]),
 ]
 
 
@@ -32,11 +32,15 @@ DocumentPath = Annotated[
 )
 async def list_documents(
     node: ServingNode,
-    collection: Annotated[CollectionName, Query(description="That is listed.", examples=["docs", "manuals"])] = "docs",
-    cursor: Annotated[Text | None, Query(max_length=512, description="From `next_cursor`.", examples=["kiln"])] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Documents in the answer, at most.")] = 100,
+    collection: Annotated[
+        CollectionName, Query(description="Collection to list.", examples=["docs", "manuals"])
+    ] = "docs",
+    cursor: Annotated[
+        Text | None, Query(max_length=512, description="`next_cursor` of the previous page.", examples=["kiln"])
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of documents.")] = 100,
 ) -> DocumentsOut:
-    """Documents by id, a page at a time."""
+    """The documents of a collection, ordered by id, one page at a time."""
     records = await node.components.catalog.documents(
         collection, after=DocumentId(cursor) if cursor else None, limit=limit
     )
@@ -49,14 +53,14 @@ async def list_documents(
 # Ids may hold slashes: those of files are their paths.
 @router.get(
     "/{document_id:path}",
-    summary="Look at one document",
+    summary="Get a document",
     responses={
-        200: answer(examples.ONE, "The document, and how it went."),
+        200: answer(examples.ONE, "The document and the state of its ingestion."),
         **failures("collection_not_found", "document_not_found", "invalid_text", *CATALOG),
     },
 )
 async def get_document(document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs") -> DocumentOut:
-    """One document and what became of it."""
+    """One document and the state of its ingestion."""
     return DocumentOut.model_validate(await node.components.catalog.document(collection, DocumentId(document_id)))
 
 
@@ -65,7 +69,7 @@ async def get_document(document_id: DocumentPath, node: ServingNode, collection:
     summary="Delete a document",
     status_code=204,
     responses={
-        204: {"description": "No search finds the document any more."},
+        204: {"description": "The document was deleted: no search finds it any more."},
         **failures(
             *("collection_not_found", "document_not_found", "document_busy", "invalid_text", "blob_store_unavailable"),
             *(*CATALOG, *STORE_WRITES),
@@ -73,17 +77,17 @@ async def get_document(document_id: DocumentPath, node: ServingNode, collection:
     },
 )
 async def delete_document(document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs") -> Response:
-    """Answers when the store holds no chunk of the document any more."""
+    """Deletes a document, and answers when the store contains no chunk of it."""
     await node.ingestion.delete(collection, DocumentId(document_id))
     return Response(status_code=204)
 
 
 @originals_router.get(
     "/{document_id:path}",
-    summary="Fetch an original",
+    summary="Get an original",
     response_class=Response,
     responses={
-        200: answer(examples.ORIGINAL, "The bytes, in the document's own media type.", media_type="*/*"),
+        200: answer(examples.ORIGINAL, "The bytes, with the document's media type.", media_type="*/*"),
         **failures(
             *("collection_not_found", "document_not_found", "invalid_text", "blob_missing", "blob_store_unavailable"),
             *CATALOG,
@@ -91,7 +95,7 @@ async def delete_document(document_id: DocumentPath, node: ServingNode, collecti
     },
 )
 async def get_original(document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs") -> Response:
-    """What was ingested, byte by byte: a text as UTF-8, a file as it was."""
+    """The bytes that were ingested: a text as UTF-8, a file unchanged."""
     document, data = await node.ingestion.original(collection, DocumentId(document_id))
     name = quote(document_id.rpartition("/")[2] or "document", safe="")
     # Somebody else's file: to be saved, and never to be taken for a page of this service.

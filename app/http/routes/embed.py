@@ -1,4 +1,4 @@
-"""The embedder, for worker processes: what it is, and what it makes of texts."""
+"""The embedding model by itself, for worker processes and clients."""
 
 from typing import Annotated
 
@@ -20,10 +20,10 @@ router = APIRouter(prefix="/embed", tags=["embed"])
 @router.get(
     "",
     summary="Describe the embedding model",
-    responses={200: answer(examples.EMBEDDER, "The model, and what fits it."), **failures("engine_dead")},
+    responses={200: answer(examples.EMBEDDER, "The model and its limits."), **failures("engine_dead")},
 )
 async def describe_embedder(node: ServingNode) -> EmbedderOut:
-    """The embedder that answers now. 503 while its engine is away."""
+    """The node's embedding model. 503 while its engine is not running."""
     embedder = node.components.embedder
     if embedder.failure:
         raise EngineDead(embedder.failure)
@@ -39,7 +39,7 @@ async def describe_embedder(node: ServingNode) -> EmbedderOut:
     summary="Embed texts",
     response_model=EmbedOut,
     responses={
-        200: answer(examples.VECTORS, "A vector for each text."),
+        200: answer(examples.VECTORS, "One vector per text."),
         **failures("overloaded", "budget_exceeded", *EMBEDDER),
     },
 )
@@ -49,7 +49,8 @@ async def embed(
     node: ServingNode,
     admission: EmbedAdmission,
 ) -> Response:
-    """Vectors of unit length, in the order of the texts. Longer texts than the window are cut at their end."""
+    """Embeds texts into vectors of unit length, in their order. Texts longer than the window are truncated at their
+    end."""
     embedder, lane = node.components.embedder, body.as_lane
     expected = seconds_to_embed(node, embedder, body.texts)
     async with admission.admit(len(body.texts), expected, any_size_when_idle=admits_any_size(node, lane)):

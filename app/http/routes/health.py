@@ -18,30 +18,33 @@ router = APIRouter(tags=["health"])
 metrics_router = APIRouter(tags=["health"])
 
 QUEUE_DEPTH_SECONDS = 2.0
-"""A database that hangs must not keep the other metrics back."""
+"""A hanging database must not block the other metrics."""
 
 
 @router.get(
     "/health/live",
-    summary="Whether the process lives",
-    responses={200: answer(examples.LIVE, "It does.")},
+    summary="Liveness",
+    responses={200: answer(examples.LIVE, "The process is alive.")},
 )
 async def get_liveness() -> LiveOut:
-    """The process answers. Says nothing of its parts."""
+    """Answers as long as the process runs, and says nothing about its components."""
     return LiveOut(live=True)
 
 
 @router.get(
     "/health/ready",
-    summary="Whether questions are answered",
+    summary="Readiness",
     response_model=ReadyOut,
     responses={
-        200: answer(examples.READY, "Every part works."),
-        503: {"model": ReadyOut, **answer(examples.NOT_READY, "Something is missing; the reasons are by part.")},
+        200: answer(examples.READY, "The node is ready."),
+        503: {
+            "model": ReadyOut,
+            **answer(examples.NOT_READY, "The node is not ready; `checks` says why, by component."),
+        },
     },
 )
 async def get_readiness(runner: NodeRunner) -> JSONResponse:
-    """200 while every part works and the models passed their self-test, otherwise 503 with the reasons."""
+    """200 while all components work and the models passed their self-test, otherwise 503 with the reasons."""
     problems = runner.problems()
     checks = {name: CheckOut(ok=False, detail=reason) for name, reason in problems.items()}
     body = ReadyOut(ready=not problems, phase=runner.phase, checks=checks)

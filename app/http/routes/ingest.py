@@ -1,4 +1,4 @@
-"""Documents on their way in: JSON, or files as multipart."""
+"""POST /ingest: documents as JSON, or files as multipart."""
 
 import asyncio
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ Model = TypeVar("Model", bound=BaseModel)
 router = APIRouter(tags=["ingest"], route_class=UploadRoute)
 
 MAX_DATA_BYTES = 2**18
-"""Of a form's field `data`."""
+"""Maximum size of the form field `data`."""
 WAIT_SECONDS = 600
-"""How long `wait` holds the answer; then the job is told as it stands."""
+"""Maximum duration of `wait`; then the answer holds the job in its current state."""
 
 REQUEST_BODY = {
     "required": True,
@@ -57,11 +57,11 @@ REQUEST_BODY = {
                         "minItems": 1,
                         "maxItems": MAX_DOCUMENTS,
                         "items": {"type": "string", "format": "binary"},
-                        "description": "With their names, which become the documents' ids.",
+                        "description": "Files with names, which become the documents' ids.",
                     },
                     "data": {
                         "allOf": [{"$ref": "#/components/schemas/IngestForm"}],
-                        "description": "What holds for all files, as JSON.",
+                        "description": "Options of all files, as JSON.",
                     },
                 },
             },
@@ -78,8 +78,8 @@ REQUEST_BODY = {
     status_code=202,
     response_model=IngestOut,
     responses={
-        200: {"model": JobOut, **answer(examples.JOBS, "With `wait`: the finished job.")},
-        202: answer(examples.ACCEPTED, "The documents and their job are on disk."),
+        200: {"model": JobOut, **answer(examples.JOBS, "The finished job, with `wait`.")},
+        202: answer(examples.ACCEPTED, "The documents and their job are stored durably."),
         **failures(
             *("collection_not_found", "idempotency_conflict", "media_type_mismatch", "overloaded"),
             *("blob_store_unavailable", "store_full", *CATALOG),
@@ -90,7 +90,7 @@ REQUEST_BODY = {
 async def ingest(
     request: Request, node: ServingNode, settings: NodeSettings, idempotency_key: IdempotencyKeyHeader = None
 ) -> Response:
-    """Takes all documents or none. The answer goes out when originals and job are durable. Files come as multipart, or
+    """Accepts all documents or none, and answers when originals and job are stored durably. Send files as multipart, or
     in Base64 within the JSON."""
     kind = media_type_of(request)
     if kind == "application/json":
@@ -123,12 +123,12 @@ async def _accept(
 
 
 def _answer(body: BaseModel, status: int) -> Response:
-    """Made by ourselves, so that FastAPI does not check it a second time."""
+    """Serialised here, so that FastAPI does not validate it a second time."""
     return Response(body.model_dump_json(), status, media_type="application/json")
 
 
 async def _validate(model: type[Model], raw: bytes) -> Model:
-    """Parses off the event loop: a body may have a hundred megabytes."""
+    """Parses outside of the event loop: a body may have a hundred megabytes."""
     try:
         return await asyncio.to_thread(model.model_validate_json, raw)
     except ValidationError as error:

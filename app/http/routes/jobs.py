@@ -1,4 +1,4 @@
-"""Jobs: how far an ingestion is, and the receipts of its documents."""
+"""Jobs: the progress of ingestion and the receipts of its documents."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -23,13 +23,17 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 SSE = "text/event-stream"
 RECEIPTS_A_PAGE = 1000
 PING_SECONDS = 15
-"""Between comments that keep a silent stream open in proxies, and show both ends that the other is there."""
+"""Interval of the comments that keep a silent stream open in proxies and reveal a closed connection."""
 SEND_SECONDS = 30.0
-"""A reader that takes nothing for so long has left."""
+"""A client that reads nothing for this long is disconnected."""
 
 JobPath = Annotated[
     Text,
-    Path(description="As POST /ingest answered.", max_length=64, examples=["d5cdb830ed9846889e048cd41ca2742f"]),
+    Path(
+        description="Id of the job, as answered by POST /ingest.",
+        max_length=64,
+        examples=["d5cdb830ed9846889e048cd41ca2742f"],
+    ),
 ]
 EVENT = {
     "type": "object",
@@ -48,16 +52,16 @@ FAILURES = failures("job_not_found", "invalid_text", *CATALOG)
 
 @router.get(
     "/{job_id}",
-    summary="Look at a job",
-    responses={200: answer(examples.JOBS, "The job as it is now."), **FAILURES},
+    summary="Get a job",
+    responses={200: answer(examples.JOBS, "The current state of the job."), **FAILURES},
 )
 async def get_job(
     job_id: JobPath,
     node: ServingNode,
-    cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="From `next_cursor`.")] = 0,
-    limit: Annotated[int, Query(ge=0, le=RECEIPTS_A_PAGE, description="Receipts in the answer.")] = RECEIPTS_A_PAGE,
+    cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next_cursor` of the previous page.")] = 0,
+    limit: Annotated[int, Query(ge=0, le=RECEIPTS_A_PAGE, description="Maximum number of receipts.")] = RECEIPTS_A_PAGE,
 ) -> JobOut:
-    """The job's state and progress, and a page of its receipts in the order of its documents."""
+    """The state and progress of a job, and a page of its receipts in the order of its documents."""
     job = await node.components.catalog.job(JobId(job_id))
     return await describe(node, job, after=cursor, limit=limit)
 
@@ -65,11 +69,11 @@ async def get_job(
 @router.post(
     "/{job_id}/cancel",
     summary="Cancel a job",
-    responses={200: answer(examples.JOBS, "The job as it then is."), **FAILURES},
+    responses={200: answer(examples.JOBS, "The state of the job after cancelling."), **FAILURES},
 )
 async def cancel_job(job_id: JobPath, node: ServingNode) -> JobOut:
-    """Stops what the job has not finished. Documents that are being processed end within seconds; what an earlier job
-    made searchable stays so."""
+    """Cancels the documents that are not finished. Documents in process stop within seconds. Versions that were
+    searchable before stay so."""
     return await describe(node, await node.ingestion.cancel(JobId(job_id)))
 
 
@@ -83,7 +87,8 @@ async def cancel_job(job_id: JobPath, node: ServingNode) -> JobOut:
     },
 )
 async def watch_job(job_id: JobPath, node: ServingNode, streams: EventStreams) -> EventSourceResponse:
-    """The job now, then at each change, as server-sent events; the stream ends with the job, or when the node stops."""
+    """Streams the job now and at each change, as server-sent events. The stream ends with the job, or when the node
+    stops."""
     stopping = anyio.Event()
     jobs = node.ingestion.watch(JobId(job_id), leaving=stopping.is_set)
     first = await anext(jobs)  # an unknown job is an error of the usual shape, not a broken stream

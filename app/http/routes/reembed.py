@@ -1,4 +1,4 @@
-"""A collection's golden queries, its move to another model or chunking, and the way back."""
+"""Golden queries, re-embedding and rollback of a collection."""
 
 from typing import Annotated
 
@@ -19,14 +19,14 @@ router = APIRouter(prefix="/collections/{name}", tags=["reembed"])
     "/golden",
     summary="Store golden queries",
     status_code=204,
-    responses={204: {"description": "They are stored."}, **failures("collection_not_found", *CATALOG)},
+    responses={204: {"description": "The golden queries are stored."}, **failures("collection_not_found", *CATALOG)},
 )
 async def set_golden_queries(
     name: CollectionPath,
     body: Annotated[GoldenQueries, Body(openapi_examples=named(examples.GOLDEN))],
     node: ServingNode,
 ) -> Response:
-    """Stores questions whose answers are known, in the place of all earlier ones."""
+    """Stores queries with known answers, replacing all earlier ones."""
     queries = [query.to_query() for query in body.queries]
     await node.components.catalog.set_golden_queries(name, queries)
     return Response(status_code=204)
@@ -34,11 +34,11 @@ async def set_golden_queries(
 
 @router.get(
     "/golden",
-    summary="Look at the golden queries",
-    responses={200: answer(examples.GOLDEN, "All of them."), **failures("collection_not_found", *CATALOG)},
+    summary="Get the golden queries",
+    responses={200: answer(examples.GOLDEN, "All golden queries."), **failures("collection_not_found", *CATALOG)},
 )
 async def get_golden_queries(name: CollectionPath, node: ServingNode) -> GoldenQueries:
-    """The questions that the collection is measured by."""
+    """The golden queries of the collection."""
     found = await node.components.catalog.golden_queries(name)
     return GoldenQueries(
         queries=[GoldenQueryIn(query=each.query, relevant=[str(id_) for id_ in each.relevant]) for each in found]
@@ -47,10 +47,10 @@ async def get_golden_queries(name: CollectionPath, node: ServingNode) -> GoldenQ
 
 @router.post(
     "/reembed",
-    summary="Move to another model or chunk size",
+    summary="Re-embed a collection",
     status_code=202,
     responses={
-        202: answer(examples.STARTED, "It has begun."),
+        202: answer(examples.STARTED, "The re-embedding has started."),
         **failures("collection_not_found", "unsupported", *EMBEDDER, *CATALOG),
     },
 )
@@ -59,8 +59,8 @@ async def reembed_collection(
     body: Annotated[ReembedIn, Body(openapi_examples=named(examples.REQUESTS))],
     node: ServingNode,
 ) -> ReembedOut:
-    """Fills a second version in the background, compares both, and exchanges them if the new one is as good. The
-    collection serves meanwhile. Answers when the other model, if any, is running."""
+    """Fills a second version of the collection in the background, compares both versions and switches to the new one if
+    it is as good. The collection serves meanwhile. Answers when the other model, if any, is running."""
     embedder = await node.embedder_for(body.models)
     if body.models is None and body.dimension is None:
         # Only the chunks are to change: not the length of vectors that the collection has chosen.
@@ -77,11 +77,11 @@ async def reembed_collection(
 
 @router.get(
     "/reembed",
-    summary="Look at the move",
-    responses={200: answer(examples.STATUS, "The last one."), **failures("reembedding_not_found")},
+    summary="Get the state of re-embedding",
+    responses={200: answer(examples.STATUS, "The last re-embedding."), **failures("reembedding_not_found")},
 )
 async def get_reembedding(name: CollectionPath, node: ServingNode) -> ReembedOut:
-    """How far it is, and how it ended."""
+    """Progress and result of the last re-embedding."""
     status = node.reembedding.status(name)
     if status is None:
         raise ReembeddingNotFound(
@@ -94,13 +94,13 @@ async def get_reembedding(name: CollectionPath, node: ServingNode) -> ReembedOut
 
 @router.post(
     "/rollback",
-    summary="Go back to the version before",
+    summary="Restore the previous version",
     status_code=202,
     responses={
-        202: answer(examples.STARTED, "It has begun."),
+        202: answer(examples.STARTED, "The rollback has started."),
         **failures("collection_not_found", "fingerprint_mismatch", *CATALOG),
     },
 )
 async def rollback_collection(name: CollectionPath, node: ServingNode) -> ReembedOut:
-    """Brings the version before the last exchange back, with what was ingested and deleted since."""
+    """Restores the version before the last switch, including documents that were ingested or deleted since."""
     return ReembedOut.of(await node.reembedding.rollback(name))

@@ -1,4 +1,4 @@
-"""The question."""
+"""POST /search."""
 
 from typing import Annotated
 
@@ -18,10 +18,10 @@ router = APIRouter(tags=["search"])
 
 @router.post(
     "/search",
-    summary="Ask a question",
+    summary="Search a collection",
     response_model=SearchOut | BatchOut,
     responses={
-        200: answer(examples.ANSWERS, "The best chunks, best first; with `queries`, an answer for each of them."),
+        200: answer(examples.ANSWERS, "The best chunks, best first; with `queries`, one answer per query."),
         **failures(
             *("collection_not_found", "fingerprint_mismatch", "unsupported", "overloaded", "budget_exceeded"),
             *(*EMBEDDER, *CATALOG, *STORE),
@@ -35,7 +35,7 @@ async def search(
     admission: SearchAdmission,
     metrics: NodeMetrics,
 ) -> Response:
-    """Recalls candidates and reranks them. Every hit carries the scores and ranks of both stages."""
+    """Recalls candidates and reranks them. Each hit has the scores and ranks of both stages."""
     collection = await find_collection(body.collection, node, body.budget_ms)
     place = node.cursors.place(body.cursor, body.digest()) if body.cursor else None
     queries = [body.to_query(text, collection, place) for text in body.texts]

@@ -35,7 +35,7 @@ async def retrieve_for_dify(
     admission: SearchAdmission,
     metrics: NodeMetrics,
 ) -> Response:
-    """A search of the collection `knowledge_id`, reranked, with scores from 0 to 1."""
+    """Searches the collection `knowledge_id` and reranks the candidates. Scores are between 0 and 1."""
     collection = await find_collection(body.knowledge_id, node)
     setting = body.retrieval_setting
     question = SearchIn(

@@ -13,7 +13,7 @@ from retrieval.filters.parse import MAX_TEXT_CHARACTERS
 from retrieval.search.query import Hit
 
 DEFAULT_TOP_K = 4
-"""Dify's own, where a knowledge base was made without retrieval settings."""
+"""Dify's default for knowledge bases without retrieval settings."""
 MAX_CONDITIONS = 50
 
 Operator = Literal[
@@ -43,7 +43,7 @@ Value = Annotated[str, Field(max_length=32_768)] | int | float
 class RetrievalSetting(CompatRequest):
     top_k: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description=f"Default: {DEFAULT_TOP_K}.")
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="Least score of a record; 0 where Dify's threshold is off."
+        None, description="Minimum score of a record; 0 if the threshold is off in Dify."
     )
 
 
@@ -61,30 +61,36 @@ class Condition(CompatRequest):
         | Annotated[list[Annotated[Text, Field(max_length=MAX_TEXT_CHARACTERS)]], Field(max_length=500, fail_fast=True)]
         | None
     ) = Field(
-        None, description="Text is read as what the collection declares the key to hold; of lists, parted by commas."
+        None,
+        description="Value to compare with. A text is converted to the type that the collection declares for the "
+        "key; for lists, to a list separated by commas.",
     )
 
 
 class MetadataCondition(CompatRequest):
-    logical_operator: Literal["and", "or"] | None = Field("and", description="What joins the conditions.")
+    logical_operator: Literal["and", "or"] | None = Field("and", description="How the conditions are combined.")
     conditions: Annotated[list[Condition], Field(max_length=MAX_CONDITIONS, fail_fast=True)] | None = Field(
-        None, description="A chunk without the key meets none but `empty`."
+        None, description="Conditions. A chunk without the key meets none of them but `empty`."
     )
 
 
 class RetrievalIn(CompatRequest):
     knowledge_id: Annotated[Text, Field(max_length=200, description="Name of a collection.")]
-    query: Query = Field(description="One question, in the words of whoever asks.")
-    retrieval_setting: RetrievalSetting = Field(description="How much to return.")
-    metadata_condition: MetadataCondition | None = Field(None, description="Which documents to look in. Default: all.")
+    query: Query = Field(description="The query, as the user phrased it.")
+    retrieval_setting: RetrievalSetting = Field(description="Number of records and their minimum score.")
+    metadata_condition: MetadataCondition | None = Field(
+        None, description="Condition on the documents' metadata. Default: all documents."
+    )
 
 
 class Record(CompatModel):
     content: str = Field(description="Text of the chunk.")
-    score: float = Field(ge=0, le=1, description="The one that records are ordered by; `metadata.score_name` names it.")
-    title: str = Field(description="Of the document; its id where it has none.")
+    score: float = Field(
+        ge=0, le=1, description="Score that orders the records, from 0 to 1; `metadata.score_name` names it."
+    )
+    title: str = Field(description="Title of the document, or its id if it has none.")
     metadata: dict[str, JsonValue] = Field(
-        description="The document's metadata, and `document_id`, `chunk_id`, `page`, `score_name` and `reranked`."
+        description="Metadata of the document, with `document_id`, `chunk_id`, `page`, `score_name` and `reranked`."
     )
 
     @classmethod
@@ -106,20 +112,20 @@ class Record(CompatModel):
 
 
 class RetrievalOut(CompatModel):
-    records: list[Record] = Field(description="Best first.")
+    records: list[Record] = Field(description="Records, best first.")
 
 
 class DifyErrorOut(CompatModel):
     error_code: int = Field(
-        description="1001: no `Bearer <key>` in the Authorization header; 1002: the key is unknown; 2001: there is no "
-        "such collection; otherwise the HTTP status."
+        description="1001: there is no `Bearer <key>` in the Authorization header. 1002: the key is unknown. "
+        "2001: the collection does not exist. Otherwise the HTTP status."
     )
-    error_msg: str = Field(description="What was wrong, and in brackets this node's error code.")
+    error_msg: str = Field(description="Message, followed by this node's error code in brackets.")
 
 
 def records(hits: Sequence[Hit], score_name: str, threshold: float) -> list[Record]:
-    """Those of at least `threshold`, in their order. Scores of every stage are brought into 0 to 1: BM25's by
-    s / (1 + s), which keeps their order; a cosine below 0 is 0."""
+    """Records with at least the score `threshold`, in their order. Maps the scores of every stage into 0 to 1: a BM25
+    score s becomes s / (1 + s), which keeps the order; a cosine below 0 becomes 0."""
     found = []
     for hit in hits:
         raw = max(0.0, hit.score or 0.0)

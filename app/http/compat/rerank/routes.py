@@ -1,6 +1,6 @@
-"""The reranker alone, for passages that the caller has found elsewhere: the wires of Jina, vLLM and Cohere.
+"""The reranking model alone, for passages that the caller found elsewhere: the APIs of Jina, vLLM and Cohere.
 
-Passages count for admission as the candidates of a search do, and go before ingestion as those do.
+Passages count for admission like the candidates of a search, and take precedence over ingestion like them.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ CoherePassagesIn = Annotated[CohereRerankIn, Body(openapi_examples=named(example
     responses={200: answer(examples.ANSWERS, "The most relevant first."), **FAILURES},
 )
 async def rerank(body: PassagesIn, request: Request, node: ServingNode, admission: SearchAdmission) -> RerankedOut:
-    """Documents by their relevance to the query, as Jina and vLLM tell it."""
+    """Ranks documents by their relevance to a query, in the format of Jina and vLLM."""
     scores = await _scored(body, request, node, admission)
     return RerankedOut(
         id=f"rerank-{request.state.request_id}",
@@ -73,7 +73,7 @@ async def rerank(body: PassagesIn, request: Request, node: ServingNode, admissio
 async def rerank_for_cohere(
     body: CoherePassagesIn, request: Request, node: ServingNode, admission: SearchAdmission
 ) -> CohereRerankOut:
-    """Documents by their relevance to the query, as Cohere tells it."""
+    """Ranks documents by their relevance to a query, in the format of Cohere."""
     scores = await _scored(body, request, node, admission)
     usage = _usage([scores])
     warnings = [f"{usage.truncated_tokens} tokens did not fit the model's window"] if usage.truncated_tokens else None
@@ -95,7 +95,7 @@ async def score_pairs(
     node: ServingNode,
     admission: SearchAdmission,
 ) -> ScoreOut:
-    """The relevance of each pair, as vLLM tells it."""
+    """Scores the relevance of each pair of texts, in the format of vLLM."""
     check_reranker(node, body.model)
     passages: dict[str, list[str]] = {}
     places = []
@@ -127,7 +127,7 @@ async def _scored(body: Rerank, request: Request, node: Node, admission: Admissi
 def _admitted(
     node: Node, admission: Admission, passages: Mapping[str, Sequence[str]]
 ) -> AbstractAsyncContextManager[None]:
-    """For passages by their query. Raises Overloaded."""
+    """Admits passages, given by query. Raises Overloaded."""
     window = node.components.embedder.max_tokens  # which is the reranker's as well, near enough
     count = sum(map(len, passages.values()))
     tokens = sum(
@@ -139,14 +139,14 @@ def _admitted(
 
 
 async def _rerank(node: Node, query: str, passages: Sequence[str], instruction: str | None) -> RerankScores:
-    """Raises BudgetExceeded where the node's deadline passes."""
+    """Raises BudgetExceeded when the node's deadline passes."""
     deadline = Deadline.after(node.search_deadline_seconds, "deadline")
     work = node.reranker.rerank(query, passages, lane=Lane.INTERACTIVE, instruction=instruction)
     return await deadline.run(work, "reranker")
 
 
 def _cut(node: Node, texts: Sequence[str], limit: int) -> Sequence[str]:
-    """By the embedder's tokenizer, which is the reranker's as well in every pair that TANDEM_MODELS names."""
+    """Truncates texts by the embedder's tokenizer, which is also the reranker's in every pair of TANDEM_MODELS."""
     tokenizer = node.components.embedder.tokenizer
     return [truncate_text(tokenizer, text, limit)[0] for text in texts]
 

@@ -14,31 +14,38 @@ from app.http.schemas.query import MAX_QUERY_CHARACTERS, Query
 from app.http.schemas.wire import ModelName, Text
 
 MAX_DOCUMENTS = 1000
-"""Of one request; also the most that Cohere advises."""
+"""Maximum number of documents in a request, which is also what Cohere recommends."""
 
 
 class PassageIn(CompatRequest):
-    text: LongText = Field(description="Of the document.")
+    text: LongText = Field(description="Text of the document.")
 
 
 class PassageOut(CompatModel):
-    text: str = Field(description="As it was sent.")
+    text: str = Field(description="Text of the document, as sent.")
 
 
 class Rerank(CompatRequest):
-    """What both versions ask."""
+    """Fields that both versions of the API share."""
 
-    model: ModelName | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
-    query: Query = Field(description="One question, in the words of whoever asks.")
-    documents: list[LongText | PassageIn] = Field(
-        min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True, description="The passages, bare or as `text`."
+    model: ModelName | None = Field(
+        None, description="Name of the reranker as in GET /v1/models, or `tandem`. Default: the served one."
     )
-    top_n: int | None = Field(None, ge=1, description="Results to return. Default: all.")
+    query: Query = Field(description="The query, as the user phrased it.")
+    documents: list[LongText | PassageIn] = Field(
+        min_length=1,
+        max_length=MAX_DOCUMENTS,
+        fail_fast=True,
+        description="Documents, as texts or as objects with `text`.",
+    )
+    top_n: int | None = Field(None, ge=1, description="Maximum number of results. Default: all.")
     max_tokens_per_doc: int | None = Field(
-        None, ge=1, description="Documents are cut after so many tokens. Default: what fits the model's window."
+        None,
+        ge=1,
+        description="Maximum number of tokens of a document; longer ones are truncated. Default: the model's window.",
     )
     instruction: Text | None = Field(
-        None, max_length=2000, description="What makes a document relevant. Default: the model's own."
+        None, max_length=2000, description="Instruction: what makes a document relevant. Default: the model's own."
     )
 
     @property
@@ -47,52 +54,56 @@ class Rerank(CompatRequest):
 
 
 class RerankIn(Rerank):
-    return_documents: bool | None = Field(None, description="Whether results hold their documents. Default: yes.")
+    return_documents: bool | None = Field(None, description="Whether results contain their documents. Default: true.")
 
 
 class CohereRerankIn(Rerank):
-    return_documents: bool | None = Field(None, description="Whether results hold their documents. Default: no.")
-    priority: int | None = Field(None, description="Without effect: all searches come before ingestion.")
+    return_documents: bool | None = Field(None, description="Whether results contain their documents. Default: false.")
+    priority: int | None = Field(None, description="Ignored: searches always take precedence over ingestion.")
 
 
 class ResultOut(CompatModel):
-    index: int = Field(description="Of the document in the request.")
-    relevance_score: float = Field(description="0 to 1. Of late interaction (minilm) it is no probability.")
-    document: PassageOut | None = Field(None, description="With `return_documents`.")
+    index: int = Field(description="Index of the document in the request.")
+    relevance_score: float = Field(
+        description="Relevance from 0 to 1. With late interaction (e5, minilm) it is not a probability."
+    )
+    document: PassageOut | None = Field(None, description="The document, with `return_documents`.")
 
 
 class RerankUsage(CompatModel):
-    total_tokens: int = Field(description="What the reranker read, query and prompt of each document included.")
-    prompt_tokens: int = Field(description="The same.")
-    truncated_tokens: int = Field(description="Of documents and query, what did not fit and was not read.")
+    total_tokens: int = Field(description="Tokens read, including query and prompt of every document.")
+    prompt_tokens: int = Field(description="Same as `total_tokens`.")
+    truncated_tokens: int = Field(
+        description="Tokens of documents and query that exceeded the window and were not read."
+    )
 
 
 class RerankedOut(CompatModel):
-    id: str = Field(description="`rerank-` and the id of the request.")
-    model: str = Field(description="The one that answered.")
-    usage: RerankUsage = Field(description="What was read, and what was not.")
-    results: list[ResultOut] = Field(description="The most relevant first.")
+    id: str = Field(description="`rerank-` followed by the request id.")
+    model: str = Field(description="Name of the model that answered.")
+    usage: RerankUsage = Field(description="Tokens read and not read.")
+    results: list[ResultOut] = Field(description="Results, most relevant first.")
 
 
 class ApiVersion(CompatModel):
-    version: str = Field("2", description="Of Cohere's API.")
+    version: str = Field("2", description="Version of Cohere's API.")
 
 
 class CohereTokens(CompatModel):
-    input_tokens: int = Field(description="What the reranker read.")
-    output_tokens: int = Field(0, description="A reranker writes none.")
+    input_tokens: int = Field(description="Tokens read.")
+    output_tokens: int = Field(0, description="Always 0: a reranker generates no text.")
 
 
 class CohereMeta(CompatModel):
-    api_version: ApiVersion = Field(ApiVersion(), description="Whose wire this is.")
-    tokens: CohereTokens = Field(description="What was read.")
-    warnings: list[str] | None = Field(None, description="What was cut.")
+    api_version: ApiVersion = Field(ApiVersion(), description="Version of the API.")
+    tokens: CohereTokens = Field(description="Tokens read.")
+    warnings: list[str] | None = Field(None, description="Warnings about truncated documents.")
 
 
 class CohereRerankOut(CompatModel):
-    id: str = Field(description="Of the request.")
-    results: list[ResultOut] = Field(description="The most relevant first.")
-    meta: CohereMeta = Field(description="What it took.")
+    id: str = Field(description="Id of the request.")
+    results: list[ResultOut] = Field(description="Results, most relevant first.")
+    meta: CohereMeta = Field(description="Version, tokens and warnings.")
 
 
 Side = Annotated[WholeText, Field(max_length=MAX_QUERY_CHARACTERS)]
@@ -100,10 +111,14 @@ Sides = Side | Annotated[list[Side], Field(min_length=1, max_length=MAX_DOCUMENT
 
 
 class ScoreIn(CompatRequest):
-    model: ModelName | None = Field(None, description="The reranker of GET /v1/models, or `tandem`, or nothing.")
-    text_1: Sides = Field(description="A query for all of `text_2`, or one for each.")
+    model: ModelName | None = Field(
+        None, description="Name of the reranker as in GET /v1/models, or `tandem`. Default: the served one."
+    )
+    text_1: Sides = Field(description="A query for all of `text_2`, or one query for each of them.")
     text_2: Sides = Field(description="The passages.")
-    instruction: Text | None = Field(None, max_length=2000, description="What makes a passage relevant.")
+    instruction: Text | None = Field(
+        None, max_length=2000, description="Instruction: what makes a passage relevant. Default: the model's own."
+    )
 
     @model_validator(mode="after")
     def _pairs(self) -> "ScoreIn":
@@ -123,18 +138,18 @@ class ScoreIn(CompatRequest):
 
 
 class ScoreOf(CompatModel):
-    index: int = Field(description="Of the pair.")
-    object: Literal["score"] = Field("score", description="What this is.")
-    score: float = Field(description="0 to 1.")
+    index: int = Field(description="Index of the pair.")
+    object: Literal["score"] = Field("score", description="Type of this object.")
+    score: float = Field(description="Score from 0 to 1.")
 
 
 class ScoreOut(CompatModel):
-    id: str = Field(description="`score-` and the id of the request.")
-    object: Literal["list"] = Field("list", description="What this is.")
-    created: int = Field(description="Seconds since 1970.")
-    model: str = Field(description="The one that answered.")
-    data: list[ScoreOf] = Field(description="In the order of the pairs.")
-    usage: RerankUsage = Field(description="What was read, and what was not.")
+    id: str = Field(description="`score-` followed by the request id.")
+    object: Literal["list"] = Field("list", description="Type of this object.")
+    created: int = Field(description="Time of the answer in seconds since 1970.")
+    model: str = Field(description="Name of the model that answered.")
+    data: list[ScoreOf] = Field(description="Scores in the order of the pairs.")
+    usage: RerankUsage = Field(description="Tokens read and not read.")
 
 
 def _listed(side: str | list[str]) -> list[str]:

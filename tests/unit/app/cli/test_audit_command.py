@@ -47,7 +47,7 @@ def test_findings_are_told_and_end_with_status_1(asked: dict[str, object]) -> No
     assert (asked["collection"], asked["repair"]) == (None, False)
     words = " ".join(result.output.split())
     assert "[red]a[/red], b, c, d, e, …" in words
-    assert "Findings are left; `tandem audit --repair` mends what can be mended" in words
+    assert "Findings are left; `tandem audit --repair` repairs what can be repaired" in words
     assert "1,200 documents, 3,400 chunks and 1,100 originals in 1.5 s." in words
     assert words.count("docs") == len(FINDINGS) + len(NOTES)
 

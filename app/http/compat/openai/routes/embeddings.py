@@ -26,7 +26,8 @@ from retrieval.types import Embeddings, Lane
 router = APIRouter(prefix="/v1", tags=["openai"])
 
 ModelPath = Annotated[
-    Text, Path(description="Its id, the part behind the slash, or `tandem`.", max_length=300, examples=["tandem"])
+    Text,
+    Path(description="Id of the model, the part after the slash, or `tandem`.", max_length=300, examples=["tandem"]),
 ]
 
 
@@ -45,10 +46,11 @@ async def create_embeddings(
     node: ServingNode,
     admission: EmbedAdmission,
 ) -> Response:
-    """Vectors of unit length, in the order of the inputs.
+    """Embeds inputs into vectors of unit length, in the order of the inputs.
 
-    Queries, and single inputs of which nothing is said, are embedded before all bulk work; documents, and several
-    inputs at once, in the bulk lane."""
+    Queries, and single inputs without an `input_type`, take precedence over bulk work; documents and several inputs at
+    once are bulk work.
+    """
     embedder = with_dimension(embedder_named(node, body.model), body.dimensions)
     inputs = body.inputs
     interactive = body.kind == "query" or (body.input_type is None and len(inputs) == 1)
@@ -64,7 +66,7 @@ async def create_embeddings(
 
 @router.get(
     "/models",
-    summary="List the models",
+    summary="List models",
     responses={200: answer(examples.MODELS, "Embedding models first.")},
 )
 async def list_models(node: ServingNode) -> ModelsListOut:
@@ -75,11 +77,11 @@ async def list_models(node: ServingNode) -> ModelsListOut:
 # Ids hold slashes: those of hubs do.
 @router.get(
     "/models/{model:path}",
-    summary="Look at one model",
+    summary="Get a model",
     responses={200: answer(examples.MODEL, "The model."), **failures("model_not_found", "invalid_text")},
 )
 async def get_model(model: ModelPath, node: ServingNode) -> ModelOut:
-    """One of them, by its id, by the part behind the slash, or as `tandem`."""
+    """One model, by its id, by the part after the slash, or as `tandem`."""
     for served in _models(node):
         if is_named(served.id, model):
             return served
@@ -100,7 +102,8 @@ def _models(node: Node) -> list[ModelOut]:
 
 
 def _as_texts(tokenizer: Tokenizer, inputs: Sequence[str] | Sequence[Sequence[int]]) -> Sequence[str]:
-    """Token ids as the text that they stand for: prompts and cuts are made from texts. Raises InvalidRequest."""
+    """Converts token ids to the texts that they stand for: prompts and truncation work on texts. Raises
+    InvalidRequest."""
     texts, arrays = [], []
     for each in inputs:
         if isinstance(each, str):
@@ -119,7 +122,7 @@ def _as_texts(tokenizer: Tokenizer, inputs: Sequence[str] | Sequence[Sequence[in
 
 
 def _to_json(found: Embeddings, *, base64: bool) -> bytes:
-    """Written by ourselves: a list of floats costs more to check than to compute."""
+    """The answer as JSON, written without pydantic: validating a list of floats costs more than computing it."""
     vectors = found.vectors.astype("<f4", copy=False)
     read = sum(found.tokens)
     data: list[dict[str, Any]] = [

@@ -50,7 +50,7 @@ STATUSES: dict[str, Status] = {
 BatchPath = Annotated[
     Text,
     Path(
-        description="`vsfb_` and the id of a job.",
+        description="`vsfb_` followed by the id of a job.",
         max_length=80,
         examples=["vsfb_d5cdb830ed9846889e048cd41ca2742f"],
     ),
@@ -60,7 +60,7 @@ BATCH_NOT_FOUND = failures("collection_not_found", "job_not_found", "invalid_tex
 
 @router.post(
     "/file_batches",
-    summary="Put files into a vector store",
+    summary="Add files to a vector store",
     responses={200: answer(examples.BATCH, "The batch, queued."), **NOT_ACCEPTED},
 )
 async def add_file_batch(
@@ -68,7 +68,7 @@ async def add_file_batch(
     body: Annotated[BatchIn, Body(openapi_examples=named(examples.ADD_BATCH))],
     node: ServingNode,
 ) -> FileBatchOut:
-    """Queues uploaded files for ingestion in one job: all of them or none."""
+    """Queues uploaded files for ingestion in one job. The node accepts all of them or none."""
     collection = await store_named(node, vector_store_id)
     uploads = await node.files.uploads(collection.name, {each.file_id: each.attributes or {} for each in body.entries})
     job_id = await accepted(node, collection.name, uploads, chunking_of(body.chunking_strategy))
@@ -77,13 +77,13 @@ async def add_file_batch(
 
 @router.get(
     "/file_batches/{batch_id}",
-    summary="Look at a batch of files",
-    responses={200: answer(examples.BATCH, "The batch as it is now."), **BATCH_NOT_FOUND},
+    summary="Get a batch of files",
+    responses={200: answer(examples.BATCH, "The current state of the batch."), **BATCH_NOT_FOUND},
 )
 async def get_file_batch(
     vector_store_id: StorePath, batch_id: BatchPath, node: ServingNode, response: Response
 ) -> FileBatchOut:
-    """How far it is."""
+    """The progress of a batch."""
     response.headers.update(POLL)
     return await _batch(node, await store_named(node, vector_store_id), _job_id(batch_id))
 
@@ -91,10 +91,10 @@ async def get_file_batch(
 @router.post(
     "/file_batches/{batch_id}/cancel",
     summary="Cancel a batch of files",
-    responses={200: answer(examples.BATCH, "The batch as it then is."), **BATCH_NOT_FOUND},
+    responses={200: answer(examples.BATCH, "The state of the batch after cancelling."), **BATCH_NOT_FOUND},
 )
 async def cancel_file_batch(vector_store_id: StorePath, batch_id: BatchPath, node: ServingNode) -> FileBatchOut:
-    """Stops what is not finished; what was searchable stays so."""
+    """Cancels the files that are not finished. Files that were searchable before stay so."""
     collection = await store_named(node, vector_store_id)
     job = await _job(node, collection, _job_id(batch_id))
     await node.ingestion.cancel(job.id)
@@ -116,7 +116,7 @@ async def list_batch_files(
     before: NoBefore = None,
     status: StatusFilter = None,
 ) -> StoreFilesOut:
-    """The batch's files as they are now, by their ids; those that were deleted meanwhile are left out."""
+    """The files of a batch in their current state, ordered by id. Deleted files are left out."""
     del order, before
     job = await _job(node, await store_named(node, vector_store_id), _job_id(batch_id))
     ids = sorted({receipt.document_id for receipt in await _receipts(node, job.id)})
@@ -134,7 +134,7 @@ def _job_id(batch_id: str) -> JobId:
 
 
 async def _job(node: Node, collection: Collection, job_id: JobId) -> Job:
-    """Raises JobNotFound, also where it is of another collection."""
+    """Raises JobNotFound, also if the job belongs to another collection."""
     job = await node.components.catalog.job(job_id)
     if job.collection != collection.name:
         raise JobNotFound(f"There is no file batch {BATCH_PREFIX + job_id!r} in {STORE_PREFIX + collection.name!r}.")

@@ -17,13 +17,13 @@ router = APIRouter(prefix="/v1/files", tags=["openai"], route_class=UploadRoute)
 FilePath = Annotated[
     Text,
     Path(
-        description="Id of the file; slashes may stand as they are.",
+        description="Id of the file; slashes need no escaping.",
         min_length=1,
         max_length=MAX_FILE_ID_CHARACTERS,
         examples=[examples.FILE_ID],
     ),
 ]
-After = Annotated[Text | None, Query(max_length=MAX_FILE_ID_CHARACTERS, description="`last_id` of the page before.")]
+After = Annotated[Text | None, Query(max_length=MAX_FILE_ID_CHARACTERS, description="`last_id` of the previous page.")]
 NOT_FOUND = failures("document_not_found", "invalid_text", "blob_store_unavailable", *CATALOG)
 
 
@@ -37,8 +37,8 @@ NOT_FOUND = failures("document_not_found", "invalid_text", "blob_store_unavailab
     openapi_extra={"requestBody": {"content": {FORM_TYPE: {"examples": named(examples.UPLOAD)}}}},
 )
 async def upload_file(form: Annotated[UploadForm, Form(media_type=FORM_TYPE)], node: ServingNode) -> FileOut:
-    """Stores a file, to be put into vector stores. One that is in none after an hour may be removed by an audit that
-    repairs."""
+    """Stores a file that can then be added to vector stores. An audit with repair may remove a file that is in no store
+    after an hour."""
     data = await form.file.read()
     return FileOut.of(await node.files.keep(form.file.filename or "", data, form.file.content_type))
 
@@ -50,12 +50,12 @@ async def upload_file(form: Annotated[UploadForm, Form(media_type=FORM_TYPE)], n
 )
 async def list_files(
     node: ServingNode,
-    purpose: Annotated[Text | None, Query(max_length=64, description="Only `assistants` has any.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Files in the answer, at most.")] = 100,
+    purpose: Annotated[Text | None, Query(max_length=64, description="Only `assistants` has files.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of files.")] = 100,
     after: After = None,
-    order: Annotated[Literal["asc"], Query(description="Files are told by their ids.")] = "asc",
+    order: Annotated[Literal["asc"], Query(description="Files are ordered by id.")] = "asc",
 ) -> FilesOut:
-    """The files of all vector stores, by their ids. Those that are in none are not listed."""
+    """The files of all vector stores, ordered by id. Files that are in no store are not listed."""
     del order  # says that the only one is meant
     found = await node.files.page(after, limit + 1) if purpose in (None, "assistants") else []
     return FilesOut.of([FileOut.of(each) for each in found[:limit]], has_more=len(found) > limit)
@@ -64,23 +64,23 @@ async def list_files(
 # Ids may hold slashes: those of documents that came otherwise do.
 @router.get(
     "/{file_id:path}/content",
-    summary="Fetch the content of a file",
+    summary="Get the content of a file",
     response_class=Response,
     responses={200: answer(documents.ORIGINAL, "The bytes.", media_type="application/octet-stream"), **NOT_FOUND},
 )
 async def get_file_content(file_id: FilePath, node: ServingNode) -> Response:
-    """What was uploaded, byte by byte."""
+    """The bytes that were uploaded."""
     _, data = await node.files.read(file_id)
     return Response(data, media_type="application/octet-stream")
 
 
 @router.get(
     "/{file_id:path}",
-    summary="Look at one file",
+    summary="Get a file",
     responses={200: answer(examples.FILE, "The file."), **NOT_FOUND},
 )
 async def get_file(file_id: FilePath, node: ServingNode) -> FileOut:
-    """One, whether or not it is in a vector store."""
+    """One file, whether or not it is in a vector store."""
     return FileOut.of(await node.files.find(file_id))
 
 
@@ -94,6 +94,6 @@ async def get_file(file_id: FilePath, node: ServingNode) -> FileOut:
     },
 )
 async def delete_file(file_id: FilePath, node: ServingNode) -> DeletedOut:
-    """Removes it from all vector stores, with its original."""
+    """Removes a file from all vector stores and deletes its original."""
     await node.files.delete(file_id)
     return DeletedOut(id=file_id, object="file")

@@ -29,11 +29,11 @@ router = APIRouter(prefix="/v1/vector_stores/{vector_store_id}", tags=["openai"]
 
 PAGE = 1000
 POLL = {"openai-poll-after-ms": "250"}
-"""How long OpenAI's clients wait before they look again."""
-Limit = Annotated[int, Query(ge=1, le=100, description="Files in the answer, at most.")]
-Order = Annotated[Literal["asc"], Query(description="Files are told by their ids.")]
-NoBefore = Annotated[str | None, Query(max_length=0, description="Pages go forward only: `after`.")]
-StatusFilter = Annotated[Status | None, Query(alias="filter", description="Only those of this status.")]
+"""Interval after which OpenAI's clients poll again."""
+Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of files.")]
+Order = Annotated[Literal["asc"], Query(description="Files are ordered by id.")]
+NoBefore = Annotated[str | None, Query(max_length=0, description="Not supported: pages go forward only, by `after`.")]
+StatusFilter = Annotated[Status | None, Query(alias="filter", description="List only files with this status.")]
 
 FILE_NOT_FOUND = failures("collection_not_found", "document_not_found", "invalid_text", *CATALOG)
 NOT_ACCEPTED = failures(
@@ -44,7 +44,7 @@ NOT_ACCEPTED = failures(
 
 @router.post(
     "/files",
-    summary="Put a file into a vector store",
+    summary="Add a file to a vector store",
     responses={200: answer(examples.IN_STORE, "The file in the store."), **NOT_ACCEPTED},
 )
 async def add_store_file(
@@ -52,8 +52,8 @@ async def add_store_file(
     body: Annotated[StoreFileIn, Body(openapi_examples=named(examples.ADD))],
     node: ServingNode,
 ) -> StoreFileOut:
-    """Queues an uploaded file for ingestion, under its id. A file that is in the store already is ingested again if
-    its attributes or chunks change."""
+    """Queues an uploaded file for ingestion under its id. A file that is already in the store is ingested again if its
+    attributes or chunking change."""
     collection = await store_named(node, vector_store_id)
     uploads = await node.files.uploads(collection.name, {body.file_id: body.attributes or {}})
     await accepted(node, collection.name, uploads, chunking_of(body.chunking_strategy))
@@ -77,7 +77,7 @@ async def list_store_files(
     before: NoBefore = None,
     status: StatusFilter = None,
 ) -> StoreFilesOut:
-    """The documents of the collection, by their ids."""
+    """The documents of the collection, ordered by id."""
     del order, before  # say that there is one way only
     collection = await store_named(node, vector_store_id)
     found: list[StoreFileOut] = []
@@ -96,13 +96,13 @@ async def list_store_files(
 # Ids may hold slashes: those of documents that came otherwise do.
 @router.get(
     "/files/{file_id:path}",
-    summary="Look at one file of a vector store",
+    summary="Get a file of a vector store",
     responses={200: answer(examples.IN_STORE, "The file in the store."), **FILE_NOT_FOUND},
 )
 async def get_store_file(
     vector_store_id: StorePath, file_id: FilePath, node: ServingNode, response: Response
 ) -> StoreFileOut:
-    """One, and what became of it."""
+    """One file of a vector store and the state of its ingestion."""
     collection = await store_named(node, vector_store_id)
     response.headers.update(POLL)
     return StoreFileOut.of(await _record(node, collection.name, file_id))
@@ -119,7 +119,7 @@ async def update_store_file(
     body: Annotated[StoreFileUpdateIn, Body(openapi_examples=named(examples.UPDATE))],
     node: ServingNode,
 ) -> StoreFileOut:
-    """Replaces the attributes: the file is ingested again, with the vectors it has."""
+    """Replaces the attributes of a file. The file is ingested again; its vectors are reused."""
     collection = await store_named(node, vector_store_id)
     record = await _record(node, collection.name, file_id)
     uploads = await node.files.uploads(collection.name, {file_id: body.attributes})
@@ -129,7 +129,7 @@ async def update_store_file(
 
 @router.delete(
     "/files/{file_id:path}",
-    summary="Take a file out of a vector store",
+    summary="Remove a file from a vector store",
     responses={
         200: answer(examples.REMOVED, "No search of the store finds the file any more."),
         **FILE_NOT_FOUND,
@@ -137,7 +137,8 @@ async def update_store_file(
     },
 )
 async def remove_store_file(vector_store_id: StorePath, file_id: FilePath, node: ServingNode) -> DeletedOut:
-    """Answers when the store holds no chunk of the file. A file that is in no other store is deleted with it."""
+    """Removes a file from a vector store, and answers when the store contains no chunk of it. Also deletes a file that
+    is in no other store."""
     collection = await store_named(node, vector_store_id)
     await node.ingestion.delete(collection.name, DocumentId(file_id))
     return DeletedOut(id=file_id, object="vector_store.file.deleted")

@@ -37,10 +37,13 @@ router = APIRouter(prefix="/v1/vector_stores", tags=["openai"])
 MAX_NAME = 80
 
 StorePath = Annotated[
-    Text, Path(description="`vs_` and the name of a collection.", max_length=120, examples=["vs_docs", "vs_kiln_logs"])
+    Text,
+    Path(
+        description="`vs_` followed by the name of a collection.", max_length=120, examples=["vs_docs", "vs_kiln_logs"]
+    ),
 ]
-Cursor = Annotated[Text | None, Query(description="Id of a store: those behind it.", max_length=120)]
-CursorBefore = Annotated[Text | None, Query(description="Id of a store: those that end before it.", max_length=120)]
+Cursor = Annotated[Text | None, Query(description="Id of a store: list the stores after it.", max_length=120)]
+CursorBefore = Annotated[Text | None, Query(description="Id of a store: list the stores before it.", max_length=120)]
 
 
 NOT_FOUND = failures("collection_not_found", "invalid_text", *CATALOG)
@@ -60,7 +63,7 @@ NOT_FOUND = failures("collection_not_found", "invalid_text", *CATALOG)
 async def create_vector_store(
     body: Annotated[StoreIn, Body(openapi_examples=named(examples.CREATE))], node: ServingNode
 ) -> StoreOut:
-    """Creates a collection with defaults, for the node's embedding model, and puts files into it."""
+    """Creates a collection with default settings for the node's embedding model, and adds files to it."""
     uploads = await node.files.uploads(None, {id_: {} for id_ in body.file_ids})
     name = _collection_name(body.name, {each.name for each in await node.collections.list()})
     collection = await node.collections.create(name, node.components.embedder.fingerprint)
@@ -79,12 +82,12 @@ async def create_vector_store(
 )
 async def list_vector_stores(
     node: ServingNode,
-    limit: Annotated[int, Query(ge=1, le=100, description="Stores in the answer, at most.")] = 20,
-    order: Annotated[Literal["asc", "desc"], Query(description="By the time of their creation.")] = "desc",
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of stores.")] = 20,
+    order: Annotated[Literal["asc", "desc"], Query(description="Order by the time of creation.")] = "desc",
     after: Cursor = None,
     before: CursorBefore = None,
 ) -> StoresOut:
-    """All collections, by the time of their creation."""
+    """All collections, ordered by the time of creation."""
     every = sorted(await node.collections.list(), key=lambda each: (each.created_at, each.name))
     if order == "desc":
         every.reverse()
@@ -106,11 +109,11 @@ async def list_vector_stores(
 
 @router.get(
     "/{vector_store_id}",
-    summary="Look at one vector store",
+    summary="Get a vector store",
     responses={200: answer(examples.ONE, "The store, its files counted."), **NOT_FOUND},
 )
 async def get_vector_store(vector_store_id: StorePath, node: ServingNode) -> StoreOut:
-    """One, with its files counted."""
+    """One vector store, with the numbers of its files."""
     return await _with_totals(node, await store_named(node, vector_store_id))
 
 
@@ -124,7 +127,8 @@ async def update_vector_store(
     body: Annotated[StoreUpdateIn, Body(openapi_examples=named(examples.UPDATE))],
     node: ServingNode,
 ) -> StoreOut:
-    """Changes nothing: what could be changed is refused."""
+    """Changes nothing: collections have nothing that this route could change. Other values than the current ones are
+    refused."""
     collection = await store_named(node, vector_store_id)
     if body.name not in (None, collection.name):
         raise InvalidRequest(
@@ -144,7 +148,7 @@ async def update_vector_store(
     },
 )
 async def delete_vector_store(vector_store_id: StorePath, node: ServingNode) -> DeletedOut:
-    """Deletes the collection with its documents, vectors, jobs, and originals that no other one holds."""
+    """Deletes the collection with its documents, vectors and jobs, and originals that no other collection uses."""
     collection = await store_named(node, vector_store_id)
     await node.collections.delete(collection.name)
     return DeletedOut(id=vector_store_id, object="vector_store.deleted")
@@ -169,8 +173,8 @@ async def search_vector_store(
     admission: SearchAdmission,
     metrics: NodeMetrics,
 ) -> StoreSearchOut:
-    """Chunks that answer the query, the best first, each with the file it is from. They are recalled by vectors and
-    words and reranked as POST /search does it."""
+    """Searches a vector store like POST /search: recall by vectors and words, then reranking. Each result names its
+    file."""
     collection = await find_collection(_name_of(vector_store_id), node)
     queries = [_query(body, text, collection) for text in body.queries]
     results = await cancel_on_disconnect(request, run_queries(queries, collection, node, admission, metrics))
@@ -207,7 +211,7 @@ def _no_store(id_: str) -> CollectionNotFound:
 
 
 def _collection_name(requested: str | None, taken: set[str]) -> str:
-    """As near to the name that was asked for as a collection's may be, and new."""
+    """A new name for a collection, as close as possible to the requested one."""
     words = re.sub(r"[^A-Za-z0-9]+", "_", requested or "").strip("_")[:MAX_NAME]
     name = words if words[:1].isalpha() else f"store_{words}".rstrip("_")
     return f"{name}_{uuid4().hex[:8]}" if name in taken or not words else name

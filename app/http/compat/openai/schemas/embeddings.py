@@ -51,12 +51,16 @@ class EmbeddingsIn(CompatRequest):
         "window are cut at their end; `usage.truncated_tokens` says by how much."
     )
     model: ModelName | None = Field(
-        None, description="One of GET /v1/models, or `tandem`, or nothing: the model served."
+        None, description="Name of a model as in GET /v1/models, or `tandem`. Default: the served one."
     )
     encoding_format: Literal["float", "base64", "not_set"] = Field(
-        "float", description="`base64`: little-endian float32. `not_set`, which some clients send, is `float`."
+        "float", description="`base64`: little-endian float32. `not_set`, which some clients send, means `float`."
     )
-    dimensions: int | None = Field(None, ge=1, description="Fewer than the model has, where it was trained for it.")
+    dimensions: int | None = Field(
+        None,
+        ge=1,
+        description="Dimension of the vectors, for models trained with shorter ones. Default: the full dimension.",
+    )
     input_type: Literal["query", "document", "search_query", "search_document"] | None = Field(
         None,
         description="`query` puts the model's instruction before the text, as Qwen3-Embedding wants its questions; "
@@ -67,10 +71,10 @@ class EmbeddingsIn(CompatRequest):
     instruction: Text | None = Field(
         None,
         max_length=2000,
-        description="What to look for, instead of the model's own: before a query in the model's format, before a "
-        "document as it is.",
+        description="Instruction instead of the model's own: in the model's format for queries, put before the "
+        "text as it is for documents.",
     )
-    user: Annotated[str, Field(max_length=1000)] | None = Field(None, description="Read by nobody.")
+    user: Annotated[str, Field(max_length=1000)] | None = Field(None, description="Ignored.")
 
     @property
     def kind(self) -> TextKind:
@@ -86,34 +90,36 @@ class EmbeddingsIn(CompatRequest):
 
 
 class EmbeddingOut(CompatModel):
-    object: Literal["embedding"] = Field("embedding", description="What this is.")
-    index: int = Field(description="Of the input.")
-    embedding: list[float] | str = Field(description="Unit length. With `base64` a text.")
+    object: Literal["embedding"] = Field("embedding", description="Type of this object.")
+    index: int = Field(description="Index of the input.")
+    embedding: list[float] | str = Field(description="Vector of unit length; a text with `base64`.")
 
 
 class EmbeddingsUsage(CompatModel):
-    prompt_tokens: int = Field(description="What the model read, instruction and special tokens included.")
-    total_tokens: int = Field(description="The same.")
-    truncated_tokens: int = Field(description="What did not fit the model's window and was not read.")
+    prompt_tokens: int = Field(description="Tokens read, including instruction and special tokens.")
+    total_tokens: int = Field(description="Same as `prompt_tokens`.")
+    truncated_tokens: int = Field(description="Tokens that exceeded the model's window and were not read.")
 
 
 class EmbeddingsOut(CompatModel):
-    object: Literal["list"] = Field("list", description="What this is.")
-    data: list[EmbeddingOut] = Field(description="In the order of the inputs.")
-    model: str = Field(description="The one that answered.")
-    usage: EmbeddingsUsage = Field(description="What was read, and what was not.")
+    object: Literal["list"] = Field("list", description="Type of this object.")
+    data: list[EmbeddingOut] = Field(description="Vectors in the order of the inputs.")
+    model: str = Field(description="Name of the model that answered.")
+    usage: EmbeddingsUsage = Field(description="Tokens read and not read.")
 
 
 class ModelOut(CompatModel):
-    id: str = Field(description="Its public name.")
-    object: Literal["model"] = Field("model", description="What this is.")
-    created: int = Field(0, description="Not known here.")
-    owned_by: str = Field("tandem", description="Always the node.")
-    kind: Literal["embedding", "rerank"] = Field(description="What it does.")
-    dimensions: int | None = Field(None, description="Of an embedding model's vectors.")
-    max_tokens: int | None = Field(None, description="Longest document that it embeds without a cut.")
+    id: str = Field(description="Name of the model.")
+    object: Literal["model"] = Field("model", description="Type of this object.")
+    created: int = Field(0, description="Always 0.")
+    owned_by: str = Field("tandem", description="Always `tandem`.")
+    kind: Literal["embedding", "rerank"] = Field(description="Kind of the model.")
+    dimensions: int | None = Field(None, description="Dimension of the vectors; null for rerankers.")
+    max_tokens: int | None = Field(
+        None, description="Longest document that is embedded without truncation, in tokens; null for rerankers."
+    )
 
 
 class ModelsListOut(CompatModel):
-    object: Literal["list"] = Field("list", description="What this is.")
-    data: list[ModelOut] = Field(description="All that are served, embedding models first.")
+    object: Literal["list"] = Field("list", description="Type of this object.")
+    data: list[ModelOut] = Field(description="Models, embedding models first.")

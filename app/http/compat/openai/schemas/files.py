@@ -1,5 +1,4 @@
-"""Files of OpenAI's vector stores on the wire, and what the stores share with them. Source: OpenAI's API reference, and
-openai-python's types."""
+"""OpenAI's files and the files of its vector stores. Source: OpenAI's API reference and openai-python's types."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,7 +16,7 @@ from ingestion.uploads import StoredFile
 
 MAX_ATTRIBUTES = 16
 MAX_FILES = 500
-"""Of one batch."""
+"""Maximum number of files in a batch."""
 STORE_PREFIX = "vs_"
 BATCH_PREFIX = "vsfb_"
 
@@ -38,13 +37,17 @@ ATTRIBUTES = f"Become the document's metadata: at most {MAX_ATTRIBUTES} texts, n
 
 
 class StaticChunking(CompatRequest):
-    max_chunk_size_tokens: int = Field(ge=16, le=32_768, description="Longest chunk, in tokens of the embedding model.")
-    chunk_overlap_tokens: int = Field(ge=0, description="Tokens that neighbouring chunks share; below the size.")
+    max_chunk_size_tokens: int = Field(
+        ge=16, le=32_768, description="Maximum length of a chunk in tokens of the embedding model."
+    )
+    chunk_overlap_tokens: int = Field(
+        ge=0, description="Tokens that neighbouring chunks share; below the maximum length."
+    )
 
 
 class ChunkingStrategy(CompatRequest):
-    type: Literal["auto", "static"] = Field(description="`auto`: as the collection has it.")
-    static: StaticChunking | None = Field(None, description="How files are cut, with `static`.")
+    type: Literal["auto", "static"] = Field(description="`auto`: the collection's chunking.")
+    static: StaticChunking | None = Field(None, description="Chunking, with `static`.")
 
     @model_validator(mode="after")
     def _check_static(self) -> Self:
@@ -57,8 +60,8 @@ class ChunkingStrategy(CompatRequest):
 
 
 class ChunkingStrategyOut(CompatModel):
-    type: Literal["static"] = Field("static", description="What it is, told with its numbers.")
-    static: StaticChunking = Field(description="How the file is cut.")
+    type: Literal["static"] = Field("static", description="Always `static`.")
+    static: StaticChunking = Field(description="Chunking of the file.")
 
     @classmethod
     def of(cls, chunking: Chunking) -> Self:
@@ -67,23 +70,27 @@ class ChunkingStrategyOut(CompatModel):
 
 
 MAX_FILE_ID_CHARACTERS = 600
-"""An id of an upload holds its name."""
-FileId = Annotated[Text, Field(max_length=MAX_FILE_ID_CHARACTERS, description="Of an uploaded file, or of a document.")]
+"""The id of an upload contains its name."""
+FileId = Annotated[
+    Text, Field(max_length=MAX_FILE_ID_CHARACTERS, description="Id of an uploaded file or of a document.")
+]
 FileIds = Annotated[list[FileId], Field(max_length=MAX_FILES, fail_fast=True)]
 
 
 class FileCounts(CompatModel):
-    in_progress: int = Field(description="Waiting, or being processed.")
-    completed: int = Field(description="Searchable.")
-    failed: int = Field(description="Ended with an error.")
-    cancelled: int = Field(description="Stopped before the end.")
-    total: int = Field(description="All of them.")
+    in_progress: int = Field(description="Files that wait or are being processed.")
+    completed: int = Field(description="Files that are searchable.")
+    failed: int = Field(description="Files that failed.")
+    cancelled: int = Field(description="Files whose ingestion was cancelled.")
+    total: int = Field(description="All files.")
 
 
 class DeletedOut(CompatModel):
-    id: str = Field(description="Of what is gone.")
-    object: Literal["vector_store.deleted", "vector_store.file.deleted", "file"] = Field(description="What it was.")
-    deleted: Literal[True] = Field(True, description="Always.")
+    id: str = Field(description="Id of the deleted object.")
+    object: Literal["vector_store.deleted", "vector_store.file.deleted", "file"] = Field(
+        description="Type of the deleted object."
+    )
+    deleted: Literal[True] = Field(True, description="Always true.")
 
 
 class Listed(CompatModel):
@@ -94,10 +101,12 @@ ListedT = TypeVar("ListedT", bound=Listed)
 
 
 class Page(CompatModel, Generic[ListedT]):
-    object: Literal["list"] = Field("list", description="What this is.")
-    first_id: str | None = Field(description="Of the page; null where it is empty.")
-    last_id: str | None = Field(description="Of the page; null where it is empty. `after` of the next one.")
-    has_more: bool = Field(description="Whether there is a next one.")
+    object: Literal["list"] = Field("list", description="Type of this object.")
+    first_id: str | None = Field(description="Id of the first object of the page; null if the page is empty.")
+    last_id: str | None = Field(
+        description="Id of the last object of the page, which is `after` of the next page; null if the page is empty."
+    )
+    has_more: bool = Field(description="Whether there is another page.")
     data: list[ListedT]
 
     @classmethod
@@ -109,7 +118,7 @@ class Page(CompatModel, Generic[ListedT]):
 class StoreFileIn(CompatRequest):
     file_id: FileId
     attributes: Attributes | None = Field(None, description=ATTRIBUTES)
-    chunking_strategy: ChunkingStrategy | None = Field(None, description="Default: as the collection has it.")
+    chunking_strategy: ChunkingStrategy | None = Field(None, description="Chunking. Default: the collection's.")
 
 
 class StoreFileUpdateIn(CompatRequest):
@@ -122,12 +131,12 @@ class BatchFileIn(CompatRequest):
 
 
 class BatchIn(CompatRequest):
-    file_ids: FileIds | None = Field(None, description="Of uploaded files, or of documents.")
+    file_ids: FileIds | None = Field(None, description="Ids of uploaded files or of documents.")
     files: list[BatchFileIn] | None = Field(
-        None, max_length=MAX_FILES, fail_fast=True, description="Each with attributes of its own."
+        None, max_length=MAX_FILES, fail_fast=True, description="Files with individual attributes."
     )
-    attributes: Attributes | None = Field(None, description="For all of `file_ids`.")
-    chunking_strategy: ChunkingStrategy | None = Field(None, description="For all of them.")
+    attributes: Attributes | None = Field(None, description="Attributes of all `file_ids`.")
+    chunking_strategy: ChunkingStrategy | None = Field(None, description="Chunking of all files.")
 
     @model_validator(mode="after")
     def _one_list(self) -> Self:
@@ -143,23 +152,23 @@ class BatchIn(CompatRequest):
 
 
 class LastError(CompatModel):
-    code: Literal["server_error", "unsupported_file", "invalid_file"] = Field(description="Whose fault it is.")
-    message: str = Field(description="What was wrong.")
+    code: Literal["server_error", "unsupported_file", "invalid_file"] = Field(description="Class of the error.")
+    message: str = Field(description="Message.")
 
 
 FILE_ERRORS = {"parse_failed", "encrypted_document", "parse_limit", "no_text", "empty_text", "invalid_text"}
 
 
 class StoreFileOut(Listed):
-    id: str = Field(description="Of the file; the id of the document.")
-    object: Literal["vector_store.file"] = Field("vector_store.file", description="What this is.")
-    created_at: int = Field(description="Seconds since 1970, of the current version.")
-    vector_store_id: str = Field(description="`vs_` and the name of the collection.")
-    status: Status = Field(description="`completed`: searchable.")
-    usage_bytes: int = Field(description="Of the original.")
-    last_error: LastError | None = Field(description="Why it failed; null where it did not.")
-    attributes: dict[str, Scalar] = Field(description="The document's metadata, but for lists and objects.")
-    chunking_strategy: ChunkingStrategyOut = Field(description="How it is cut.")
+    id: str = Field(description="Id of the file, which is the id of the document.")
+    object: Literal["vector_store.file"] = Field("vector_store.file", description="Type of this object.")
+    created_at: int = Field(description="Time of the current version in seconds since 1970.")
+    vector_store_id: str = Field(description="`vs_` followed by the name of the collection.")
+    status: Status = Field(description="Status; `completed`: searchable.")
+    usage_bytes: int = Field(description="Size of the original in bytes.")
+    last_error: LastError | None = Field(description="Why ingestion failed; null if it did not.")
+    attributes: dict[str, Scalar] = Field(description="Metadata of the document, without lists and objects.")
+    chunking_strategy: ChunkingStrategyOut = Field(description="Chunking of the file.")
 
     @classmethod
     def of(cls, record: DocumentRecord) -> Self:
@@ -186,35 +195,42 @@ class StoreFileOut(Listed):
 
 
 class FileBatchOut(CompatModel):
-    id: str = Field(description="`vsfb_` and the id of the job.")
-    object: Literal["vector_store.files_batch"] = Field("vector_store.files_batch", description="What this is.")
-    created_at: int = Field(description="Seconds since 1970.")
-    vector_store_id: str = Field(description="`vs_` and the name of the collection.")
-    status: Status = Field(description="`completed` also where some files failed.")
-    file_counts: FileCounts = Field(description="Its files by status.")
+    id: str = Field(description="`vsfb_` followed by the id of the job.")
+    object: Literal["vector_store.files_batch"] = Field("vector_store.files_batch", description="Type of this object.")
+    created_at: int = Field(description="Time of creation in seconds since 1970.")
+    vector_store_id: str = Field(description="`vs_` followed by the name of the collection.")
+    status: Status = Field(description="Status; `completed` even if some files failed.")
+    file_counts: FileCounts = Field(description="Numbers of files by status.")
 
 
 class StoreFilesOut(Page[StoreFileOut]):
-    data: list[StoreFileOut] = Field(description="By their ids.")
+    data: list[StoreFileOut] = Field(description="Files, ordered by id.")
 
 
 class UploadForm(CompatRequest):
-    file: UploadFile = Field(description="With its name; of a type that can be ingested.")
-    purpose: Literal["assistants", "user_data"] = Field("assistants", description="All files are for vector stores.")
+    file: UploadFile = Field(description="File with a name, of a type that can be ingested.")
+    purpose: Literal["assistants", "user_data"] = Field(
+        "assistants", description="Accepted for compatibility: all files are for vector stores."
+    )
     expires_after: Annotated[str, Field(max_length=0)] | None = Field(
-        None, alias="expires_after[anchor]", description="Must be absent: nothing expires."
+        None, alias="expires_after[anchor]", description="Must be absent: files do not expire."
     )
 
 
 class FileOut(Listed):
-    id: str = Field(description="Holds all that is known of an upload; of other documents it is theirs.")
-    object: Literal["file"] = Field("file", description="What this is.")
-    bytes: int = Field(description="Of the original.")
-    created_at: int = Field(description="Seconds since 1970.")
-    filename: str = Field(description="Of the upload; of other documents the title, or else the id.")
-    purpose: Literal["assistants"] = Field("assistants", description="All files are for vector stores.")
-    status: Literal["processed"] = Field("processed", description="Always; what becomes of it a vector store tells.")
-    expires_at: None = Field(None, description="Nothing expires.")
+    id: str = Field(
+        description="Id of the file. The id of an upload contains its name and hash; that of another document is "
+        "the document's id."
+    )
+    object: Literal["file"] = Field("file", description="Type of this object.")
+    bytes: int = Field(description="Size of the original in bytes.")
+    created_at: int = Field(description="Time of creation in seconds since 1970.")
+    filename: str = Field(description="Name of the uploaded file; for other documents the title, else the id.")
+    purpose: Literal["assistants"] = Field("assistants", description="Always `assistants`.")
+    status: Literal["processed"] = Field(
+        "processed", description="Always `processed`; the vector store reports the progress."
+    )
+    expires_at: None = Field(None, description="Always null: files do not expire.")
 
     @classmethod
     def of(cls, file: StoredFile) -> Self:
@@ -222,11 +238,11 @@ class FileOut(Listed):
 
 
 class FilesOut(Page[FileOut]):
-    data: list[FileOut] = Field(description="By their ids.")
+    data: list[FileOut] = Field(description="Files, ordered by id.")
 
 
 def chunking_of(strategy: ChunkingStrategy | None) -> Chunking | None:
-    """None: as the collection has it."""
+    """The chunking that a strategy describes; None: the collection's."""
     if strategy is None or strategy.type == "auto" or strategy.static is None:
         return None
     static = strategy.static

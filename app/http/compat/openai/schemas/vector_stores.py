@@ -1,4 +1,4 @@
-"""OpenAI's vector stores on the wire. Source: OpenAI's API reference, and openai-python's types."""
+"""OpenAI's vector stores. Source: OpenAI's API reference and openai-python's types."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -27,15 +27,17 @@ from retrieval.search.query import SearchResult
 
 
 def _must_be_empty(value: object) -> object:
-    """What a collection has no place for is refused, not forgotten."""
+    """Refuses what a collection cannot store, instead of ignoring it."""
     if value:
-        raise PydanticCustomError("not_stored", "cannot be stored: a vector store is a collection, which has none")
+        raise PydanticCustomError(
+            "not_stored", "cannot be stored: a vector store is a collection, which has no such field"
+        )
     return value
 
 
 def _not_rewritten(wanted: bool) -> bool:
     if wanted:
-        raise PydanticCustomError("not_rewritten", "cannot be true: queries are asked as they are")
+        raise PydanticCustomError("not_rewritten", "cannot be true: queries are not rewritten")
     return wanted
 
 
@@ -45,37 +47,42 @@ UnstoredObject = Annotated[dict[str, Unstored], Field(max_length=MAX_ATTRIBUTES)
 
 class _NotStored(CompatRequest):
     metadata: Annotated[UnstoredObject | None, AfterValidator(_must_be_empty)] = Field(
-        None, description="Must be empty: it cannot be stored."
+        None, description="Must be empty: a collection cannot store it."
     )
-    expires_after: None = Field(None, description="Must be absent: nothing expires.")
+    expires_after: None = Field(None, description="Must be absent: collections do not expire.")
 
 
 class StoreIn(_NotStored):
     name: Text | None = Field(
-        None, max_length=256, description="Becomes the collection's: other signs than letters and digits become _."
+        None,
+        max_length=256,
+        description="Name of the store, which becomes the collection's name; characters other than letters and "
+        "digits become _.",
     )
-    file_ids: FileIds = Field(default_factory=list, description="Of uploaded files, to be put into it.")
-    chunking_strategy: ChunkingStrategy | None = Field(None, description="For these files.")
+    file_ids: FileIds = Field(default_factory=list, description="Ids of uploaded files to add.")
+    chunking_strategy: ChunkingStrategy | None = Field(None, description="Chunking of these files.")
     description: Annotated[Unstored | None, AfterValidator(_must_be_empty)] = Field(
-        None, description="Must be empty: it cannot be stored."
+        None, description="Must be empty: a collection cannot store it."
     )
 
 
 class StoreUpdateIn(_NotStored):
-    name: Text | None = Field(None, max_length=256, description="Only the one it has: collections keep their names.")
+    name: Text | None = Field(
+        None, max_length=256, description="Must be the current name: collections cannot be renamed."
+    )
 
 
 class StoreOut(Listed):
-    id: str = Field(description="`vs_` and the name of the collection.")
-    object: Literal["vector_store"] = Field("vector_store", description="What this is.")
-    created_at: int = Field(description="Seconds since 1970.")
-    name: str = Field(description="Of the collection.")
-    usage_bytes: int = Field(description="Of the originals.")
-    file_counts: FileCounts = Field(description="Its files by status.")
+    id: str = Field(description="`vs_` followed by the name of the collection.")
+    object: Literal["vector_store"] = Field("vector_store", description="Type of this object.")
+    created_at: int = Field(description="Time of creation in seconds since 1970.")
+    name: str = Field(description="Name of the collection.")
+    usage_bytes: int = Field(description="Size of the originals in bytes.")
+    file_counts: FileCounts = Field(description="Numbers of files by status.")
     status: Literal["in_progress", "completed"] = Field(description="`completed`: no file is waiting.")
-    expires_after: None = Field(None, description="Nothing expires.")
-    expires_at: None = Field(None, description="Nothing expires.")
-    last_active_at: int | None = Field(None, description="Not known here.")
+    expires_after: None = Field(None, description="Always null: collections do not expire.")
+    expires_at: None = Field(None, description="Always null: collections do not expire.")
+    last_active_at: int | None = Field(None, description="Always null.")
     metadata: dict[str, str] = Field(default_factory=dict, description="Always empty.")
 
     @classmethod
@@ -98,27 +105,27 @@ class StoreOut(Listed):
 
 
 class StoresOut(Page[StoreOut]):
-    data: list[StoreOut] = Field(description="By the time of their creation.")
+    data: list[StoreOut] = Field(description="Stores, ordered by the time of creation.")
 
 
 class RankingOptions(CompatRequest):
     ranker: Literal["none", "auto", "default-2024-11-15"] = Field("auto", description="`none`: without reranking.")
-    score_threshold: float | None = Field(None, ge=0, le=1, description="Applied to the score that results have.")
+    score_threshold: float | None = Field(None, ge=0, le=1, description="Minimum of `score`.")
 
 
 class StoreSearchIn(CompatRequest):
     query: Query | Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] = Field(
-        description="Of several, each chunk counts with its best score."
+        description="One or several queries; with several, each chunk counts with its best score."
     )
-    max_num_results: int = Field(10, ge=1, le=50, description="Chunks in the answer, at most.")
+    max_num_results: int = Field(10, ge=1, le=50, description="Maximum number of results.")
     filters: FilterTree | None = Field(
         None,
         description='`{"type": "eq", "key": "year", "value": 2024}`; also ne, gt, gte, lt, lte, in, nin; joined by '
         '`{"type": "and", "filters": […]}` and or. Keys are those of attributes.',
     )
-    ranking_options: RankingOptions = Field(RankingOptions(), description="Whether to rerank, and what to leave out.")
+    ranking_options: RankingOptions = Field(RankingOptions(), description="Reranking and minimum score.")
     rewrite_query: Annotated[bool, AfterValidator(_not_rewritten)] = Field(
-        False, description="Must not be true: queries are asked as they are."
+        False, description="Must be false: queries are not rewritten."
     )
 
     @property
@@ -127,24 +134,24 @@ class StoreSearchIn(CompatRequest):
 
 
 class ContentOut(CompatModel):
-    type: Literal["text"] = Field("text", description="What this is.")
-    text: str = Field(description="Of the chunk.")
+    type: Literal["text"] = Field("text", description="Type of this object.")
+    text: str = Field(description="Text of the chunk.")
 
 
 class FoundOut(CompatModel):
-    file_id: str = Field(description="Of the file that the chunk is from; the id of the document.")
-    filename: str = Field(description="Of the upload; of other documents the title, or else the id.")
-    score: float = Field(description="The one that results are ordered by; `stages` names it.")
-    attributes: dict[str, Scalar] = Field(description="The document's metadata, but for lists and objects.")
+    file_id: str = Field(description="Id of the file, which is the id of the document.")
+    filename: str = Field(description="Name of the uploaded file; for other documents the title, else the id.")
+    score: float = Field(description="Score that orders the results; `stages` names it.")
+    attributes: dict[str, Scalar] = Field(description="Metadata of the document, without lists and objects.")
     content: list[ContentOut] = Field(description="The chunk.")
 
 
 class StagesOut(CompatModel):
-    """What was done for one query."""
+    """The stages of the search for one query."""
 
-    score_name: str = Field(description="Which score its results have: `rerank`, `fused`…")
-    recall: RecallOut = Field(description="What the first stage did.")
-    rerank: RerankOut = Field(description="What the second stage did.")
+    score_name: str = Field(description="Name of the score of its results: `rerank`, `fused`…")
+    recall: RecallOut = Field(description="Result of the first stage.")
+    rerank: RerankOut = Field(description="Result of the second stage.")
 
     @classmethod
     def of(cls, result: SearchResult) -> Self:
@@ -157,17 +164,19 @@ class StagesOut(CompatModel):
 
 class StoreSearchOut(CompatModel):
     object: Literal["vector_store.search_results.page"] = Field(
-        "vector_store.search_results.page", description="What this is."
+        "vector_store.search_results.page", description="Type of this object."
     )
-    search_query: list[str] = Field(description="The queries, as they were asked.")
-    data: list[FoundOut] = Field(description="Best first, at most `max_num_results`.")
-    has_more: bool = Field(False, description="All is on the one page.")
-    next_page: str | None = Field(None, description="There is none.")
-    stages: list[StagesOut] = Field(description="For each query, as POST /search tells it: what was not done, and why.")
+    search_query: list[str] = Field(description="The queries.")
+    data: list[FoundOut] = Field(description="Results, best first, at most `max_num_results`.")
+    has_more: bool = Field(False, description="Always false: there is only one page.")
+    next_page: str | None = Field(None, description="Always null.")
+    stages: list[StagesOut] = Field(
+        description="The stages of each query, as in an answer of POST /search: what was not done, and why."
+    )
 
 
 def with_metadata_keys(tree: JsonValue, depth: int = 1) -> JsonValue:
-    """A filter on attributes as one on metadata. What is no filter stays as it is: the parser says what is wrong."""
+    """Converts a filter on attributes to one on metadata. Leaves invalid filters unchanged: the parser reports them."""
     if not isinstance(tree, dict) or depth > MAX_DEPTH:
         return tree
     changed: dict[str, Any] = dict(tree)
