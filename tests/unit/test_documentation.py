@@ -43,7 +43,7 @@ CLIENT_VARIABLES = {"TANDEM_URL", "TANDEM_API_KEY"}
 """Read by the command line for --url and --api-key; the node has no such settings."""
 OTHER_NAMES = {
     *("not_requested", "model_language", "no_candidates"),  # reasons of an answer without reranking
-    *("cacm_en", "cmrc_dev_zh", "squad_dev_en"),  # judged collections
+    *("cacm_en", "cmrc_dev_zh", "xquad_zh2en", "squad_dev_en"),  # judged collections
     *("x86_64", "torch_npu", "local_dir", "avx512_bf16", "classifier_from_token", "is_original_qwen3_reranker"),
     *("infinity_emb", "no_new_privs"),
 }
