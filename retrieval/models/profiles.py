@@ -42,8 +42,8 @@ class Model:
     """Of the self-test's margins: below 1 for models whose cosines lie close together."""
     late_interaction_weight: float = 0.7
     """As a second stage by late interaction: share of its scores in the order of hits."""
-    languages: tuple[Language, ...] = ("en", "zh")
-    """That it was made for; a model that is not known is believed to read all."""
+    languages: tuple[Language, ...] = ("en", "zh", "mixed")
+    """That it was made for. `mixed`: a hundred languages; a model that is not known is believed to read them."""
 
     @property
     def name(self) -> str:

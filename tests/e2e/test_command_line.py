@@ -72,7 +72,8 @@ def test_reranking_reorders_and_every_hit_carries_both_scores_and_ranks(filled: 
     assert [hit["scores"]["rerank"] for hit in by_rerank] == sorted(
         (hit["scores"]["rerank"] for hit in hits), reverse=True
     )
-    assert answer["recall"] == {"mode": "hybrid", "candidates": 50, "reason": None}
+    weights = {"dense": 1.0, "sparse": 1.0}
+    assert answer["recall"] == {"mode": "hybrid", "candidates": 50, "reason": None, "weights": weights}
     assert all(
         0 <= hit[key] <= 1 for hit in (each["scores"] for each in hits) for key in ("blended", "fused", "rerank")
     )

@@ -56,7 +56,8 @@ def real_but_for(embedder: FakeEmbedder, reranker: FakeReranker, folder: Path) -
 async def running(
     folder: Path, *, open_embedder: OpenEmbedder | None = None, **settings: object
 ) -> AsyncIterator[NodeUnderTest]:
-    """A node whose data lies in `folder`; `settings` as in app.settings."""
+    """A node whose data lies in `folder`; `settings` as in app.settings, with the profile that reads English alone."""
+    settings = {"models": "minilm", **settings}
     embedder, reranker = FakeEmbedder(), FakeReranker()
     components = replace(real_but_for(embedder, reranker, folder), open_embedder=open_embedder)
     app = create_app(Settings(data_dir=folder, selftest_margin=False, **settings), components)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, JsonValue
 
 from app.http.schemas.wire import Wire
-from retrieval.search.query import Hit, Mode, SearchResult
+from retrieval.search.query import Branch, Hit, Mode, SearchResult
 
 
 class MemberOut(Wire):
@@ -92,6 +92,7 @@ class RecallOut(Wire):
         description="Why the mode is not `hybrid`: `no_sparse_index`, `engine_dead`, `budget` or `deadline` (no "
         "time left)…"
     )
+    weights: dict[Branch, float] | None = Field(None, description="Weights of the branches in `hybrid`.")
 
 
 class RerankOut(Wire):

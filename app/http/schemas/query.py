@@ -41,13 +41,18 @@ class FusionIn(WireRequest):
         description="`weighted`: mean of the scores, each scaled to 0..1 within its branch. `rrf`: reciprocal "
         "rank fusion.",
     )
-    weights: WeightsIn = Field(WeightsIn(), description="Weights of the branches; at least one must be above 0.")
+    weights: WeightsIn | None = Field(
+        None,
+        description="Weights of the branches; at least one must be above 0. Default: equal, but words count less "
+        "where query and passages are written in different scripts.",
+    )
     k: int = Field(
         60, ge=1, le=10_000, description="Constant of `rrf`: larger values reduce the influence of the first ranks."
     )
 
     def to_fusion(self) -> Fusion:
-        return Fusion(self.method, {"dense": self.weights.dense, "sparse": self.weights.sparse}, self.k)
+        weights = self.weights
+        return Fusion(self.method, {"dense": weights.dense, "sparse": weights.sparse} if weights else None, self.k)
 
 
 Query = Annotated[FilledText, Field(max_length=MAX_QUERY_CHARACTERS)]

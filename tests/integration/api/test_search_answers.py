@@ -303,7 +303,7 @@ async def test_words_answer_within_the_budget_when_the_embedder_hangs(
 ) -> None:
     hang(monkeypatch, filled.embedder, "embed")
     answer = await filled.search("care of bells", collection="quay", budget_ms=400)
-    assert answer["recall"] == {"mode": "sparse", "candidates": 24, "reason": "budget"}
+    assert answer["recall"] == {"mode": "sparse", "candidates": 24, "reason": "budget", "weights": None}
     assert answer["rerank"]["applied"] is True
 
 

@@ -39,7 +39,12 @@ async def test_both_stages_show_in_every_hit(filled: NodeUnderTest) -> None:
     assert [hit["ranks"]["rerank"] for hit in answer["hits"]] == [1, 2, 3, 4]
     stages = {"dense", "sparse", "fused", "rerank"}
     assert all(hit["scores"].keys() == hit["ranks"].keys() == stages for hit in answer["hits"])
-    assert answer["recall"] == {"mode": "hybrid", "candidates": 8, "reason": None}
+    assert answer["recall"] == {
+        "mode": "hybrid",
+        "candidates": 8,
+        "reason": None,
+        "weights": {"dense": 1.0, "sparse": 1.0},
+    }
     assert answer["models"] == {"embed": "fake-embedder", "rerank": "fake-reranker"}
     assert answer["request_id"]
 
@@ -49,7 +54,7 @@ async def test_one_branch_alone(filled: NodeUnderTest, mode: str, monkeypatch: p
     if mode == "sparse":
         monkeypatch.setattr(filled.embedder, "fail_with", EngineDead("nobody needs it"))
     answer = await filled.search("number 3 lanterns", collection="harbour", mode=mode, rerank=False, top_k=8)
-    assert answer["recall"] == {"mode": mode, "candidates": 8, "reason": None}
+    assert answer["recall"] == {"mode": mode, "candidates": 8, "reason": None, "weights": None}
     assert answer["score_name"] == mode
     assert [hit["ranks"] for hit in answer["hits"]] == [{mode: rank} for rank in range(1, 9)]
     assert all(hit["scores"] == {mode: hit["score"]} for hit in answer["hits"])
@@ -85,7 +90,7 @@ async def test_without_an_embedder_words_find_and_the_answer_says_so(
 ) -> None:
     monkeypatch.setattr(filled.embedder, "fail_with", error)
     answer = await filled.search("harbour number 3", collection="harbour", top_k=3)
-    assert answer["recall"] == {"mode": "sparse", "candidates": 8, "reason": error.code}
+    assert answer["recall"] == {"mode": "sparse", "candidates": 8, "reason": error.code, "weights": None}
     assert answer["hits"][0]["document_id"] == "p3"
     for mode in ("dense", "hybrid"):
         refused = await filled.http.post("/search", json={"query": "x", "collection": "harbour", "mode": mode})
@@ -100,14 +105,14 @@ async def test_a_store_without_bm25_says_so(filled: NodeUnderTest, monkeypatch: 
 
     monkeypatch.setattr(store, "capabilities", capabilities)
     answer = await filled.search("harbour", collection="harbour")
-    assert answer["recall"] == {"mode": "dense", "candidates": 8, "reason": "no_sparse_index"}
+    assert answer["recall"] == {"mode": "dense", "candidates": 8, "reason": "no_sparse_index", "weights": None}
 
 
 async def test_a_language_that_the_models_cannot_read_is_left_to_words(filled: NodeUnderTest) -> None:
     """The node of the tests has the profile of all-MiniLM-L6-v2, which knows English."""
     question = {"query": "\u6e2f\u53e3 harbour \u7684\u706f", "collection": "harbour", "top_k": 3}
     answer = await filled.search(**question)
-    assert answer["recall"] == {"mode": "sparse", "candidates": 8, "reason": "model_language"}
+    assert answer["recall"] == {"mode": "sparse", "candidates": 8, "reason": "model_language", "weights": None}
     assert (answer["rerank"]["applied"], answer["rerank"]["reason"]) == (False, "model_language")
     asked_for = await filled.search(**question, mode="hybrid", rerank=True)
     assert (asked_for["recall"]["mode"], asked_for["rerank"]["applied"]) == ("hybrid", True)

@@ -59,7 +59,12 @@ ANSWERS = {
         "stages": [
             {
                 "score_name": "rerank",
-                "recall": {"mode": "hybrid", "candidates": 50, "reason": None},
+                "recall": {
+                    "mode": "hybrid",
+                    "candidates": 50,
+                    "reason": None,
+                    "weights": {"dense": 1.0, "sparse": 1.0},
+                },
                 "rerank": {"applied": True, "reason": None, "candidates": 50, "scored": 50, "ms": 38.6},
             }
         ],
