@@ -170,16 +170,6 @@ async def parser() -> AsyncIterator[ProcessParser]:
 
 
 @pytest.fixture(scope="module")
-async def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, to be copied."""
-    path = tmp_path_factory.mktemp("catalog") / "empty.sqlite"
-    catalog = SqlCatalog(f"sqlite:///{path}")
-    await catalog.start()
-    await catalog.close()
-    return path
-
-
-@pytest.fixture(scope="module")
 async def store_name(lite_embedded_store: MilvusStore) -> StoreName:
     """An empty collection, for one world after the other: to make one takes longer than to live in it."""
     name = StoreName("crash_points")
@@ -192,7 +182,7 @@ def worlds(
     lite_embedded_store: MilvusStore,
     store_name: StoreName,
     parser: ProcessParser,
-    empty_catalog: Path,
+    migrated_sqlite: Path,
     tmp_path: Path,
 ) -> Callable[[], Awaitable[World]]:
     async def create() -> World:
@@ -200,7 +190,7 @@ def worlds(
         embedder, blobs = FakeEmbedder(dimension=DIMENSION), FolderBlobStore(tmp_path / name)
         await embedder.start()
         await blobs.start()
-        copyfile(empty_catalog, tmp_path / f"{name}.sqlite")
+        copyfile(migrated_sqlite, tmp_path / f"{name}.sqlite")
         catalog = SqlCatalog(f"sqlite:///{tmp_path / name}.sqlite")
         await catalog.start()
         collection = Collection("docs", store_name, embedder.fingerprint, "mixed", Chunking(24, 4), datetime.now(UTC))

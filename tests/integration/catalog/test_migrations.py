@@ -27,6 +27,12 @@ from retrieval.types import DocumentId
 from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document, success
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Each database in turn, empty."""
+    return str(request.getfixturevalue(f"empty_{'sqlite' if request.param == 'sqlite' else 'postgres'}_url"))
+
+
 def differences(connection: Connection) -> list[object]:
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return [*compare_metadata(context, metadata)]
@@ -57,9 +63,9 @@ async def test_of_many_nodes_at_once(database_url: str) -> None:
         await node.close()
 
 
-async def test_wait_for_another_writer_of_a_new_file(sqlite_url: str) -> None:
-    file = sqlite_url.removeprefix("sqlite:///")
-    node = SqlCatalog(sqlite_url)
+async def test_wait_for_another_writer_of_a_new_file(empty_sqlite_url: str) -> None:
+    file = empty_sqlite_url.removeprefix("sqlite:///")
+    node = SqlCatalog(empty_sqlite_url)
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         start = asyncio.create_task(node.start())
@@ -72,10 +78,10 @@ async def test_wait_for_another_writer_of_a_new_file(sqlite_url: str) -> None:
         assert file_again.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-async def test_give_up_on_a_writer_that_never_ends(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_give_up_on_a_writer_that_never_ends(empty_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "WAIT_SECONDS", 0.2)
-    node = SqlCatalog(sqlite_url)
-    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+    node = SqlCatalog(empty_sqlite_url)
+    with closing(sqlite3.connect(empty_sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(CatalogUnavailable, match="database is locked"):
             await node.start()
@@ -83,10 +89,10 @@ async def test_give_up_on_a_writer_that_never_ends(sqlite_url: str, monkeypatch:
     await node.close()
 
 
-async def test_wait_for_the_node_that_migrates(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wait_for_the_node_that_migrates(empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "WAIT", "10ms")
-    node = SqlCatalog(postgres_url)
-    with psycopg.connect(postgres_url) as other:
+    node = SqlCatalog(empty_postgres_url)
+    with psycopg.connect(empty_postgres_url) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [migrations.ADVISORY_LOCK])
         with pytest.raises(CatalogUnavailable, match="lock timeout"):
             await node.start()
