@@ -1,6 +1,7 @@
 """Fixtures that tests share."""
 
 import pytest
+import structlog
 
 pytest.register_assert_rewrite("tests.support")  # before anything imports it
 
@@ -25,3 +26,10 @@ pytest_plugins = [
     "tests.support.scripted_node",
     "tests.support.stores",
 ]
+
+
+def pytest_configure() -> None:
+    """Logs plain tracebacks: to draw a rich one takes a second, and tests of errors make hundreds."""
+    *processors, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*processors, plain])
