@@ -4,9 +4,10 @@
 #   make serve DEVICE=cuda    the same on an NVIDIA GPU (the default where nvidia-smi finds one)
 #   make serve DEVICE=npu     the same on an Ascend NPU (where vllm-ascend is installed), in its image: deploy/docs/en/ascend.md
 #   make test                 all tests            make check    what must be green before a commit
+#   make test-fast            unit and contract tests without engines and servers
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help client demo serve eval bench setup setup-dev test test-unit chaos fuzz check lock screenshots clean
+.PHONY: help client demo serve eval bench setup setup-dev test test-fast test-unit chaos fuzz check lock screenshots clean
 
 on_npu := python3 -c "import importlib.util as u; u.find_spec('vllm_ascend') or exit(1)"
 DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || { $(on_npu) 2> /dev/null && echo npu || echo cpu; })
@@ -42,6 +43,14 @@ bench: setup  ## Measures searches and ingestion alone and together, with minilm
 
 test: setup-dev  ## Runs all tests
 	@.venv/bin/python -m pytest $(ARGS)
+
+# Implementations that need an engine, a Milvus server or PostgreSQL.
+slow_parts := $(foreach kind,embedder reranker,$(foreach of,tiny reduced minilm http sglang tei infinity,$(of)_$(kind))) \
+  lite_server_store milvus_server_store postgresql
+empty :=
+space := $(empty) $(empty)
+test-fast: setup-dev  ## Runs unit tests, and the contracts on the embedded parts
+	@.venv/bin/python -m pytest tests/unit tests/contract -k "not ($(subst $(space), or ,$(strip $(slow_parts))))" $(ARGS)
 
 test-unit: setup-dev  ## Runs the unit tests
 	@.venv/bin/python -m pytest tests/unit $(ARGS)
