@@ -24,16 +24,16 @@ from itertools import starmap
 from typing import Any, BinaryIO
 
 from tokenizers import Tokenizer
-from xberg import ExtractionConfig
 
 from ingestion.errors import ParseFailed, ParseLimit
 from ingestion.parsers.child_process import CLOCK_FACTOR
-from ingestion.parsers.detect import HTML, PDF, PICTURES
+from ingestion.parsers.detect import HTML
 from ingestion.parsers.ocr import Ocr
 from ingestion.parsers.ocr_state import OcrLimits
 from ingestion.parsers.pages import OcrNeeded, PageReader
+from ingestion.parsers.registry import Reader, ReadOptions, readers
 from ingestion.parsers.sandbox import restrict
-from ingestion.parsers.xberg import configuration, extract
+from ingestion.parsers.xberg import configuration
 from ingestion.pipeline.document_chunks import ChunkingPlan, layout
 from ingestion.types import Chunking, Page, ParsedDocument
 
@@ -60,13 +60,14 @@ def main(arguments: list[str]) -> None:
     config = configuration(seconds=CLOCK_FACTOR * seconds, max_chars=max_chars)
     memory = _Memory()
     pages = PageReader(Ocr() if ocr_pages else None, OcrLimits(ocr_pages, ocr_seconds))
+    by_type = readers(config, pages)
     pages.read_pdf(_FIRST_PDF, "always", "off")  # imports and opens whatever reading one does
     with asyncio.Runner() as runner:
         runner.run(asyncio.sleep(0))  # opens what an event loop needs
         restrictions = restrict()
         _die_with(parent)  # again: another user's process no longer would
         # The first extraction starts threads and opens what they need; afterwards nothing is opened any more.
-        runner.run(extract(b"<p>ready</p>", HTML, config))
+        runner.run(by_type[HTML](b"<p>ready</p>", ReadOptions()))
         _limit(memory_mib)
         _send(replies, {"ready": restrictions, "size": 0})
         tokenizer: Tokenizer | None = None
@@ -75,7 +76,7 @@ def main(arguments: list[str]) -> None:
             try:
                 tokenizer = Tokenizer.from_buffer(vocabulary) if vocabulary else tokenizer
                 _limit_cpu(seconds + ocr_seconds)
-                parsed = runner.run(_read(data, header, config, pages))
+                parsed = runner.run(_read(data, header, by_type[header["media_type"]]))
                 reply, text = _answer(parsed, header["plan"], tokenizer, max_chars)
             except MemoryError:
                 reply, text = _refusal(ParseLimit("Reading the document takes more memory than allowed.")), b""
@@ -86,16 +87,10 @@ def main(arguments: list[str]) -> None:
             _send(replies, reply | {"size": len(text), "peak_bytes": memory.peak()}, text)
 
 
-async def _read(data: bytes, header: dict[str, Any], config: ExtractionConfig, pages: PageReader) -> ParsedDocument:
-    media_type = header["media_type"]
-    if media_type == PDF:
-        result = pages.read_pdf(data, header["ocr"], header["ocr_state"])
-    elif media_type in PICTURES:
-        result = pages.read_picture(data, header["ocr"], header["ocr_state"])
-    else:
-        result = await extract(data, media_type, config)
+async def _read(data: bytes, header: dict[str, Any], reader: Reader) -> ParsedDocument:
+    result = await reader(data, ReadOptions(header["ocr"], header["ocr_state"]))
     return ParsedDocument(
-        result.text, media_type, result.title, tuple(starmap(Page, result.pages)), report=result.report
+        result.text, header["media_type"], result.title, tuple(starmap(Page, result.pages)), report=result.report
     )
 
 

@@ -2,24 +2,25 @@
 
 import codecs
 import html
-import json
+import io
 import re
 import unicodedata
+import zipfile
 
 import xberg
 
 from ingestion.errors import EncryptedDocument, ParseFailed, ParseLimit
 from ingestion.parsers.assembly import Extraction, assemble, real_title
-from ingestion.parsers.detect import DOCX, EPUB, HTML, JSON, JSONL, PDF, PLAIN, PPTX, TEXT, XLSX, XML
+from ingestion.parsers.detect import DOC, EPUB, HTML, PLAIN, TEXT, XLSX, XML
+from ingestion.parsers.markup import prepared
+from ingestion.parsers.office.package import PASSWORD, Package, is_encrypted_package
 from ingestion.parsers.text import decode, decode_unicode
 
-_MARKUP = frozenset({HTML, XML, JSON, JSONL})
-# Read page by page: there the structure outlives the composing of characters. Pages of DOCX are a guess, not numbered.
-_BY_PAGE = frozenset({PDF, PPTX, XLSX, DOCX})
+_MARKUP = frozenset({HTML, XML})
 
 _MIB = 2**20
-_OLE = b"\xd0\xcf\x11\xe0"
-_ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+# Of Word 97 to 2007 and of the versions in between.
+_WORD_VERSIONS = (b"\xc0\0", b"\xc1\0", b"\xd9\0", b"\x01\x01", b"\x0c\x01", b"\x12\x01")
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,2000})</title", re.IGNORECASE)
 _CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([A-Za-z0-9_.:-]{2,32})""", re.IGNORECASE)
 _XML_ENCODING = re.compile(r"""\A(\s*<\?xml[^>]{0,200}?)\s+encoding=["'][^"']{0,40}["']""")
@@ -71,23 +72,23 @@ async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) 
         text = decode(data) or (await _call(data, TEXT, config, plain=True)).content
         return assemble([text], title)
     if media_type in _MARKUP:
-        source = await _decode_markup(data, config)
-        if media_type == HTML and (match := _TITLE.search(source)):
-            title = html.unescape(match[1])
-        elif media_type == JSON:
-            source = _unescape_json(source)
-        elif media_type == XML:
+        source = await decode_markup(data, config)
+        if media_type == HTML:
+            title = html.unescape(match[1]) if (match := _TITLE.search(source)) else ""
+            source = prepared(source)
+        else:
             source = _XML_ENCODING.sub(r"\1", source, count=1)
         # Where xberg has to compose characters itself it drops all structure.
         data = unicodedata.normalize("NFC", source).encode(errors="replace")
-    elif data.startswith(_OLE) and _ENCRYPTED_PACKAGE in data:
-        raise EncryptedDocument("The document is protected by a password. Remove the password and send it again.")
+    elif is_encrypted_package(data) or (media_type == DOC and _is_protected_doc(data)):
+        raise EncryptedDocument(PASSWORD)
+    elif media_type == EPUB:
+        data = _prepared_book(data)
     document = await _call(data, media_type, config)
     title = title or _document_title(document)
-    if media_type in _BY_PAGE and document.pages:
-        parts = [_page_text(page.content, page.sheet_name, page.speaker_notes) for page in document.pages]
-        numbers = () if media_type == DOCX else [page.page_number for page in document.pages]
-        return assemble([_tidy(part, media_type) for part in parts], title, numbers)
+    if media_type == XLSX and document.pages:
+        parts = [_sheet(page.content, page.sheet_name) for page in document.pages]
+        return assemble(parts, title, [page.page_number for page in document.pages])
     return assemble([_tidy(document.content, media_type)], title)
 
 
@@ -110,13 +111,13 @@ async def _call(
 def _translated(message: str) -> ParseFailed:
     lowered = message.lower()
     if "encrypted" in lowered or "password" in lowered:
-        return EncryptedDocument("The document is protected by a password. Remove the password and send it again.")
+        return EncryptedDocument(PASSWORD)
     if any(word in lowered for word in ("limit", "timed out", "timeout", "too large", "exceed", "bomb")):
         return ParseLimit(f"Reading the document takes more than allowed: {message[:200]}")
     return ParseFailed(f"The document is damaged: {message[:200]}")
 
 
-async def _decode_markup(data: bytes, config: xberg.ExtractionConfig) -> str:
+async def decode_markup(data: bytes, config: xberg.ExtractionConfig) -> str:
     """Markup as text: by byte order mark and UTF-8, then by what it declares of itself, then by xberg's detection."""
     text = decode_unicode(data)
     if text is not None:
@@ -127,14 +128,31 @@ async def _decode_markup(data: bytes, config: xberg.ExtractionConfig) -> str:
     return decode(data) or (await _call(data, TEXT, config, plain=True)).content
 
 
-def _unescape_json(source: str) -> str:
-    """`\\uXXXX` escapes resolved, a lone surrogate among them replaced: xberg would leave the whole text escaped."""
-    if "\\u" not in source:
-        return source
-    try:
-        return json.dumps(json.loads(source), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return source
+async def html_text(source: str, config: xberg.ExtractionConfig) -> str:
+    """Text of an HTML source. Raises ParseFailed, ParseLimit."""
+    data = unicodedata.normalize("NFC", prepared(source)).encode(errors="replace")
+    return _tidy((await _call(data, HTML, config)).content, HTML)
+
+
+def _prepared_book(data: bytes) -> bytes:
+    """An EPUB whose chapters are as `prepared` makes them."""
+    package = Package(data)
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as book:
+        for name in package.names:
+            part = package.read(name) or b""
+            if name.lower().endswith((".xhtml", ".html", ".htm")) and (text := decode_unicode(part)) is not None:
+                part = _XML_ENCODING.sub(r"\1", prepared(text), count=1).encode(errors="replace")
+            book.writestr(zipfile.ZipInfo(name), part)
+    return output.getvalue()
+
+
+def _is_protected_doc(data: bytes) -> bool:
+    """By the flag in the header of the stream `WordDocument`, which begins with a sector of the file."""
+    for start in range(512, len(data) - 12, 512):
+        if data[start : start + 2] == b"\xec\xa5" and data[start + 2 : start + 4] in _WORD_VERSIONS:
+            return bool(data[start + 11] & 1)
+    return False
 
 
 def _document_title(document: xberg.ExtractedDocument) -> str:
@@ -143,16 +161,17 @@ def _document_title(document: xberg.ExtractedDocument) -> str:
     return "" if "\\'" in title else real_title(title)
 
 
-def _page_text(content: str, sheet_name: str | None, speaker_notes: str | None) -> str:
-    if sheet_name:
-        heading = f"## {sheet_name}"
-        # Of a sheet without cells xberg gives the heading alone, which is no text.
-        content = content.strip().removeprefix(heading).strip() and f"{heading}\n\n{content}"
-    return f"{content}\n\n{speaker_notes}" if speaker_notes else content
+def _sheet(content: str, name: str | None) -> str:
+    if not name:
+        return content
+    heading = f"## {name}"
+    # Of a sheet without cells xberg gives the heading alone, which is no text.
+    content = content.strip().removeprefix(heading).strip()
+    return content and f"{heading}\n\n{content}"
 
 
 def _tidy(text: str, media_type: str) -> str:
     """Markdown without what only the original's place gives a meaning."""
-    if media_type in (DOCX, PPTX, HTML, EPUB):
+    if media_type in (HTML, EPUB):
         text = _IMAGE.sub(r"\1", text)
     return _RELATIVE_LINK.sub(r"\1", text) if media_type in (HTML, EPUB) else text

@@ -16,7 +16,9 @@ from retrieval.text.passages import fit_title, passage
 from retrieval.text.tokenizer import count_tokens
 from retrieval.types import Chunk, DocumentId
 
-_HEADING = re.compile(r"\s*# +([^\n]{1,500}?)[ #]*(?:\n|$)")
+_FRONT_MATTER = re.compile(r"---[ \t]*\n((?:[^\n]*\n){1,200}?)(?:---|\.\.\.)[ \t]*(?:\n|$)")
+_FRONT_TITLE = re.compile(r"^title:[ \t]*(?:\"([^\"\n]+)\"|'([^'\n]+)'|([^\n]+?))[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"\s*(?:# +([^\n]{1,500}?)[ #]*(?:\n|$)|([^\s#>|`~+*=-][^\n]{0,499}?)[ \t]*\n=+[ \t]*(?:\n|$))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def plan_for(document: Document, embedder: Embedder) -> ChunkingPlan:
 def layout(parsed: ParsedDocument, plan: ChunkingPlan, count: Count | None = None) -> ChunkLayout:
     """Passages are counted by `count`; None: by the plan's tokenizer."""
     count = count or partial(count_tokens, plan.tokenizer)
-    title, title_tokens = fit_title(plan.title or parsed.title or first_heading(parsed), plan.tokenizer)
+    title, title_tokens = fit_title(plan.title or parsed.title or own_title(parsed), plan.tokenizer)
     max_tokens = min(plan.chunking.max_tokens, plan.window - title_tokens)
 
     def count_chunks(chunks: Sequence[str]) -> Sequence[int]:
@@ -91,7 +93,12 @@ def chunk_document(document: Document, parsed: ParsedDocument, embedder: Embedde
     return ChunkedDocument(document.id, done.title, parsed, done.spans, embedder.fingerprint.digest)
 
 
-def first_heading(parsed: ParsedDocument) -> str:
-    """The heading that a Markdown text begins with; empty where it begins otherwise."""
-    match = _HEADING.match(parsed.text) if becomes_markdown(parsed.media_type) else None
-    return match[1] if match else ""
+def own_title(parsed: ParsedDocument) -> str:
+    """Of a Markdown text: the title in its front matter, or else the heading that it begins with; empty without."""
+    if not becomes_markdown(parsed.media_type):
+        return ""
+    front = _FRONT_MATTER.match(parsed.text)
+    if front and (title := _FRONT_TITLE.search(front[1])):
+        return (title[1] or title[2] or title[3])[:500]
+    heading = _HEADING.match(parsed.text, front.end() if front else 0)
+    return heading[1] or heading[2] if heading else ""

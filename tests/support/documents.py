@@ -72,6 +72,11 @@ def word(paragraphs: Sequence[str], *, heading: str = "", title: str = "") -> by
 
 def slides(texts: Sequence[str]) -> bytes:
     """A presentation with one text box on each slide."""
+    return presentation([f"<a:p><a:r><a:t>{text}</a:t></a:r></a:p>" for text in texts])
+
+
+def presentation(texts: Sequence[str]) -> bytes:
+    """The same of raw XML: the paragraphs of each text box."""
     kind = f"{_OPENXML}.presentationml"
     numbers = range(1, len(texts) + 1)
     namespaces = (
@@ -93,7 +98,7 @@ def slides(texts: Sequence[str]) -> bytes:
     for number, text in zip(numbers, texts, strict=True):
         shape = (
             '<p:sp><p:nvSpPr><p:cNvPr id="2" name="Text"/><p:cNvSpPr/><p:nvPr/></p:nvSpPr><p:spPr/>'
-            f"<p:txBody><a:bodyPr/><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp>"
+            f"<p:txBody><a:bodyPr/>{text}</p:txBody></p:sp>"
         )
         tree = f"<p:spTree><p:nvGrpSpPr/><p:grpSpPr/>{shape}</p:spTree>"
         parts[f"ppt/slides/slide{number}.xml"] = f"{_XML}<p:sld {namespaces}><p:cSld>{tree}</p:cSld></p:sld>"
@@ -170,3 +175,29 @@ def _relations(targets: Mapping[str, tuple[str, str]]) -> str:
         for key, (kind, target) in targets.items()
     )
     return f'{_XML}<Relationships xmlns="{_PACKAGE}/relationships">{entries}</Relationships>'
+
+
+def word_package(body: str, **parts: str) -> bytes:
+    """A Word file of raw XML: the body, and footnotes, comments, numbering or a header by name."""
+    namespaces = (
+        'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
+        f'xmlns:r="{_OFFICE}" xmlns:v="urn:schemas-microsoft-com:vml" '
+        'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" '
+        'xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape"'
+    )
+    kind = f"{_OPENXML}.wordprocessingml"
+    roots = {"header": "hdr"}
+    section = '<w:sectPr><w:headerReference w:type="default" r:id="header"/></w:sectPr>' if "header" in parts else ""
+    files = {
+        "[Content_Types].xml": _content_types(
+            {"word/document.xml": f"{kind}.document.main+xml"}
+            | {f"word/{name}.xml": f"{kind}.{name}+xml" for name in parts}
+        ),
+        "_rels/.rels": _relations({"rId1": ("officeDocument", "word/document.xml")}),
+        "word/_rels/document.xml.rels": _relations({name: (name, f"{name}.xml") for name in parts}),
+        "word/document.xml": f"{_XML}<w:document {namespaces}><w:body>{body}{section}</w:body></w:document>",
+    }
+    for name, content in parts.items():
+        root = roots.get(name, name)
+        files[f"word/{name}.xml"] = f"{_XML}<w:{root} {namespaces}>{content}</w:{root}>"
+    return archive(files)

@@ -27,7 +27,10 @@ from app.cli import main as cli
 from app.http.telemetry import Metrics
 from app.settings import INTERNAL, PREFIX, Settings
 from ingestion.parsers.detect import detect
-from ingestion.parsers.xberg import configuration, extract
+from ingestion.parsers.ocr_state import OcrLimits
+from ingestion.parsers.pages import PageReader
+from ingestion.parsers.registry import ReadOptions, readers
+from ingestion.parsers.xberg import configuration
 from retrieval.device.gate import Gate
 from retrieval.errors import TandemError
 from tests.support.twins import commands, sections
@@ -55,11 +58,11 @@ OTHER_PRODUCTS = ("ascend", "dify", "jupyter", "mcp", "n8n", "open-webui", "open
 @pytest_asyncio.fixture(scope="module")
 async def samples() -> Mapping[str, str]:
     """Text of every sample by file name, as the parser's child process would read it."""
-    config = configuration(seconds=60, max_chars=1_000_000)
+    by_type = readers(configuration(seconds=60, max_chars=1_000_000), PageReader(None, OcrLimits()))
     found = {}
     for path in FILES:
         data = path.read_bytes()
-        found[path.name] = (await extract(data, detect(data, filename=path.name), config)).text
+        found[path.name] = (await by_type[detect(data, filename=path.name)](data, ReadOptions())).text
     return found
 
 
@@ -173,7 +176,7 @@ def test_the_configuration_pages_are_those_that_the_generator_writes() -> None:
 
 async def test_pdf_has_pages() -> None:
     data = (SAMPLES / "gpu-memory-shares.pdf").read_bytes()
-    extraction = await extract(data, "application/pdf", configuration(seconds=60, max_chars=1_000_000))
+    extraction = PageReader(None, OcrLimits()).read_pdf(data, "never", "off")
     assert [number for number, _ in extraction.pages] == [1, 2]
 
 

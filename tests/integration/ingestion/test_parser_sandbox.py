@@ -22,20 +22,24 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the restriction
 PROGRAM = """
 import os, resource, socket, sys
 from ingestion.parsers import child
-from ingestion.parsers.xberg import Extraction
+from ingestion.parsers.assembly import Extraction
 
-read = child.extract
+readers = child.readers
 
-async def extract(data, media_type, config):
-    if not data.startswith(b"PROBE "):
-        return await read(data, media_type, config)
-    try:
-        result = repr(eval(data[6:].decode()))
-    except BaseException as error:
-        result = repr(f"{type(error).__name__}: {error}")
-    return Extraction(result, "", ())
+def with_probe(config, pages):
+    async def probe(data, options):
+        if not data.startswith(b"PROBE "):
+            return await by_type["text/html"](data, options)
+        try:
+            result = repr(eval(data[6:].decode()))
+        except BaseException as error:
+            result = repr(f"{type(error).__name__}: {error}")
+        return Extraction(result, "", ())
 
-child.extract = extract
+    by_type = readers(config, pages)
+    return {**by_type, "text/html": probe}
+
+child.readers = with_probe
 child.main(sys.argv[1:])
 """
 """The child with one document type more: Python, which it evaluates."""

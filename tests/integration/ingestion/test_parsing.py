@@ -130,7 +130,7 @@ class TestTypes:
         ("data", "media_type", "text"),
         [
             (documents.word(["cafe\u0301"], heading="Heading"), types.DOCX, "# Heading\n\ncafé"),
-            (documents.slides(["cafe\u0301"]), types.PPTX, "## café"),
+            (documents.slides(["cafe\u0301"]), types.PPTX, "café"),
             (documents.workbook({"S": [["cafe\u0301"]]}), types.XLSX, "## S\n\n| café |\n| --- |"),
             ("<h1>Heading</h1><p>cafe\u0301</p>".encode(), types.HTML, "# Heading\n\ncafé"),
         ],
@@ -184,8 +184,8 @@ class TestTypes:
     @pytest.mark.parametrize(
         ("data", "media_type", "text"),
         [
-            (b'{"t": "\\u4e2d\\u6587 \\ud800"}', types.JSON, "t: 中文 ?"),
-            (b'{"a": 1}\n{"a": 2}\n', types.JSONL, "# Item 1\n\na: 1\n\n# Item 2\n\na: 2"),
+            (b'{"t": "\\u4e2d\\u6587 \\ud800"}', types.JSON, "t: 中文"),
+            (b'{"a": 1}\n{"a": 2}\n', types.JSONL, "a: 1\n\na: 2"),
             ('<?xml version="1.0" encoding="gbk"?><a><b>正文</b></a>'.encode("gbk"), types.XML, "# a\n\n## b\n\n正文"),
             (b"{\\rtf1\\ansi Plain words.\\par}", types.RTF, "Plain words."),
             (b"From: a@example.org\r\nSubject: Hello\r\n\r\nThe body.\r\n", types.EML, None),
@@ -475,13 +475,12 @@ class TestProcesses:
                     )
                 }
             )
-            document = await parser.parse(data, types.DOCX)
+            with pytest.raises(ParseFailed):
+                await parser.parse(data, types.DOCX)
             page = f'<p>Text <img src="{address}a.png"> <iframe src="{address}"></iframe></p>'
             await parser.parse(page.encode(), types.HTML)
             with pytest.raises(BlockingIOError):
                 server.accept()
-        assert "before" in document.text
-        assert "root:" not in document.text
 
 
 @pytest.mark.skipif(not EXPECTED, reason="the sample documents are not here")

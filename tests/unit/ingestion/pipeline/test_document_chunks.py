@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from ingestion.pipeline.document_chunks import chunk_document
+import pytest
+
+from ingestion.pipeline.document_chunks import chunk_document, own_title
 from ingestion.types import Chunking, Document, ParsedDocument
 from retrieval.text.passages import passage
 from retrieval.types import DocumentId
@@ -44,3 +46,20 @@ def test_a_chunk_is_counted_as_it_is_embedded_with_its_title() -> None:
             assert [chunk.tokens for chunk in done.chunks()] == alone
             assert max(alone) <= max_tokens
             assert len(alone) == (1 if max_tokens == 100 else 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("---\ntags: [a]\ntitle: Of the file\n---\n\n# Heading\n", "Of the file"),
+        ('---\ntitle: "Quoted: here"\n---\ntext', "Quoted: here"),
+        ("---\ntags: [a]\n---\n\n# Heading\n", "Heading"),
+        ("Underlined\n======\n\ntext", "Underlined"),
+        ("# Heading\n\ntitle: no\n", "Heading"),
+        ("---\n\ntitle: after a rule\n", ""),
+        ("Text\nof two lines\n", ""),
+    ],
+)
+def test_a_markdown_text_has_the_title_of_its_front_matter_or_first_heading(text: str, title: str) -> None:
+    assert own_title(ParsedDocument(text, "text/markdown")) == title
+    assert own_title(ParsedDocument(text, "text/plain")) == ""

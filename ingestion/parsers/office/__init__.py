@@ -1,0 +1,1 @@
+"""Office documents, read from their XML."""

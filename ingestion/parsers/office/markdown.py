@@ -1,0 +1,50 @@
+"""Blocks, tables and raised characters as text (pure)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_LINES = re.compile(r"\s*\n\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    text: str
+    item: bool = False
+    """Of a list: stands under the item before without a blank line."""
+
+
+def joined(blocks: Sequence[Block]) -> str:
+    parts: list[str] = []
+    before = False
+    for block in blocks:
+        if not block.text.strip():
+            continue
+        if parts:
+            parts.append("\n" if before and block.item else "\n\n")
+        parts.append(block.text)
+        before = block.item
+    return "".join(parts)
+
+
+def raised(text: str) -> str:
+    """Superscript: `10^6`, `m^2`, but `1st`, and no mark on blanks."""
+    body = text.strip()
+    return text if not body or _WORD.fullmatch(body) or body[0] in "[^®™©" else text.replace(body, f"^{body}", 1)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row is the header. A table of one column is no table but what stands in it."""
+    rows = [row for row in rows if any(cell.strip() for cell in row)]
+    width = max(map(len, rows), default=0)
+    while width and not any(len(row) >= width and row[width - 1].strip() for row in rows):
+        width -= 1
+    if width < 2:
+        return "\n\n".join(row[0].strip() for row in rows)
+    lines = []
+    for row in rows:
+        cells = [_LINES.sub(" ", cell.strip()) for cell in row[:width]]
+        lines.append(f"| {' | '.join(cells + [''] * (width - len(cells)))} |")
+    lines.insert(1, f"|{' --- |' * width}")
+    return "\n".join(lines)

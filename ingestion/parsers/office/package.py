@@ -1,0 +1,120 @@
+"""An office document as what it is: a ZIP file of XML parts, each of which is read within bounds."""
+
+import codecs
+import io
+import posixpath
+import re
+import sys
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from ingestion.errors import EncryptedDocument, ParseFailed, ParseLimit
+
+Element = ElementTree.Element
+
+MAX_BYTES = 256 * 2**20
+"""Of all parts that are read, unpacked."""
+# Looked up here because the child cannot open files later, not even those of Python's codecs.
+for _name in ("cp437", "utf-16", "utf-16-le", "utf-16-be"):
+    codecs.lookup(_name)
+_RELATIONS = re.compile(r"\{[^}]*officeDocument/(?:2006/)?relationships\}")
+PASSWORD = "The document is protected by a password. Remove the password and send it again."  # noqa: S105
+
+
+_OLE = b"\xd0\xcf\x11\xe0"
+_ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+
+
+def is_encrypted_package(data: bytes) -> bool:
+    """Whether it is an Office file under a password, which is an OLE container and no ZIP file."""
+    return data.startswith(_OLE) and _ENCRYPTED_PACKAGE in data
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    kind: str
+    """The last part of its type: `footnotes`, `slide`, `hyperlink`."""
+    target: str
+    """Name of the part; of an external one its address."""
+    external: bool
+
+
+class Package:
+    """Raises EncryptedDocument and ParseFailed; what it reads ends with ParseLimit beyond MAX_BYTES."""
+
+    def __init__(self, data: bytes) -> None:
+        if is_encrypted_package(data):
+            raise EncryptedDocument(PASSWORD)
+        try:
+            self._archive = zipfile.ZipFile(io.BytesIO(data))
+        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+            raise ParseFailed(f"The document is damaged: {str(error)[:200]}") from error
+        self._members = {member.filename: member for member in self._archive.infolist()}
+        if any(member.flag_bits & 1 for member in self._members.values()):
+            raise EncryptedDocument(PASSWORD)
+        self._left = MAX_BYTES
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._members)
+
+    def read(self, name: str) -> bytes | None:
+        """None where there is no such part."""
+        member = self._members.get(name)
+        if member is None:
+            return None
+        try:
+            with self._archive.open(member) as part:
+                data = part.read(self._left + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
+            raise ParseFailed(f"The document is damaged: its part {name[:100]} cannot be unpacked.") from error
+        self._left -= len(data)
+        if self._left < 0:
+            raise ParseLimit(f"The document has more than {MAX_BYTES // 2**20} MiB unpacked. Split the document.")
+        return data
+
+    def xml(self, name: str) -> Element | None:
+        """The root of a part, its names without namespaces (`r:id` for those of relationships)."""
+        data = self.read(name)
+        if data is None:
+            return None
+        try:
+            root = ElementTree.fromstring(data)  # noqa: S314  (expat bounds entities, and none is fetched)
+        except (ElementTree.ParseError, ValueError, LookupError) as error:
+            raise ParseFailed(f"The document is damaged: its part {name[:100]} is no XML.") from error
+        for element in root.iter():
+            element.tag = sys.intern(element.tag.rpartition("}")[2])
+            if any("}" in key for key in element.attrib):
+                pairs = [(_attribute(key), value) for key, value in element.attrib.items()]
+                element.attrib.clear()
+                element.attrib.update(pairs)
+        return root
+
+    def relations(self, name: str) -> Mapping[str, Relation]:
+        """Of the part, by id; the empty name stands for the package."""
+        folder, base = posixpath.split(name)
+        root = self.xml(posixpath.join(folder, "_rels", f"{base}.rels"))
+        found: dict[str, Relation] = {}
+        for each in root if root is not None else ():
+            external = each.get("TargetMode") == "External"
+            target = each.get("Target", "")
+            if not external:
+                target = posixpath.normpath(posixpath.join("/", folder, target)).lstrip("/")
+            found[each.get("Id", "")] = Relation(each.get("Type", "").rpartition("/")[2], target, external)
+        return found
+
+    def related(self, name: str, kind: str) -> str | None:
+        """Name of the first part of this kind that `name` refers to."""
+        return next((each.target for each in self.relations(name).values() if each.kind == kind), None)
+
+    def title(self) -> str:
+        core = self.xml(self.related("", "core-properties") or "docProps/core.xml")
+        found = None if core is None else core.find("title")
+        return "" if found is None else "".join(found.itertext()).strip()
+
+
+def _attribute(key: str) -> str:
+    return sys.intern(_RELATIONS.sub("r:", key) if _RELATIONS.match(key) else key.rpartition("}")[2])

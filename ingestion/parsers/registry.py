@@ -1,0 +1,77 @@
+"""Which reader reads which type. A new format is its type in detect.ACCEPTED and a line here."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from xberg import ExtractionConfig
+
+from ingestion.errors import ParseLimit
+from ingestion.parsers import xberg
+from ingestion.parsers.assembly import Extraction
+from ingestion.parsers.detect import ACCEPTED, DOCX, EML, JSON, JSONL, ODT, PDF, PICTURES, PPTX
+from ingestion.parsers.mail import read_mail
+from ingestion.parsers.ocr_state import OcrState
+from ingestion.parsers.office.opendocument import read_opendocument
+from ingestion.parsers.office.slides import read_slides
+from ingestion.parsers.office.word import read_word
+from ingestion.parsers.pages import PageReader
+from ingestion.parsers.values import read_json, read_json_lines
+from ingestion.types import OcrMode
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    ocr: OcrMode = "never"
+    ocr_state: OcrState = "off"
+
+
+Reader = Callable[[bytes, ReadOptions], Coroutine[Any, Any, Extraction]]
+"""Raises EncryptedDocument, NoText, ParseFailed, ParseLimit; those of pages also OcrNeeded."""
+
+
+def readers(config: ExtractionConfig, pages: PageReader) -> Mapping[str, Reader]:
+    """By media type, one for each of ACCEPTED."""
+
+    async def pdf(data: bytes, options: ReadOptions) -> Extraction:
+        return pages.read_pdf(data, options.ocr, options.ocr_state)
+
+    async def picture(data: bytes, options: ReadOptions) -> Extraction:
+        return pages.read_picture(data, options.ocr, options.ocr_state)
+
+    async def mail(data: bytes, _options: ReadOptions) -> Extraction:
+        return await read_mail(data, partial(xberg.html_text, config=config))
+
+    def converted(media_type: str) -> Reader:
+        async def read(data: bytes, _options: ReadOptions) -> Extraction:
+            return await xberg.extract(data, media_type, config)
+
+        return read
+
+    def values(read_source: Callable[[str], Extraction]) -> Reader:
+        async def read(data: bytes, _options: ReadOptions) -> Extraction:
+            return read_source(await xberg.decode_markup(data, config))
+
+        return read
+
+    return {media_type: converted(media_type) for media_type in ACCEPTED} | {
+        PDF: pdf,
+        **dict.fromkeys(PICTURES, picture),
+        DOCX: _plainly(read_word),
+        PPTX: _plainly(read_slides),
+        ODT: _plainly(read_opendocument),
+        JSON: values(read_json),
+        JSONL: values(read_json_lines),
+        EML: mail,
+    }
+
+
+def _plainly(read_bytes: Callable[[bytes], Extraction]) -> Reader:
+    async def read(data: bytes, _options: ReadOptions) -> Extraction:
+        try:
+            return read_bytes(data)
+        except RecursionError as error:
+            raise ParseLimit("The document is nested more deeply than is read.") from error
+
+    return read
