@@ -78,7 +78,7 @@ class Feeder:
         self._http = http
         self._feeding = feeding
         self._corpus = corpus
-        self._tell = report
+        self._report = report
         self._next = feeding.first
         self._end = None if feeding.count is None else feeding.first + feeding.count
         self._jobs: deque[_Job] = deque()
@@ -93,7 +93,7 @@ class Feeder:
     async def run(self) -> None:
         """Returns when all is ingested. Raises FeedingFailed."""
         started = monotonic()
-        self._tell(Point(started, 0, 0, 0, 0))
+        self._report(Point(started, 0, 0, 0, 0))
         senders = asyncio.gather(*(self._send() for _ in range(SENDERS)))
         try:
             while not senders.done() or self._jobs:
@@ -154,7 +154,7 @@ class Feeder:
             self._ended += self._jobs.popleft().done
         self._done = sum((job.done for job in self._jobs), start=self._ended)
         done = self._done
-        self._tell(Point(at, done.documents, done.chunks, done.tokens, self._sent - done.documents))
+        self._report(Point(at, done.documents, done.chunks, done.tokens, self._sent - done.documents))
         self._polled.set()
 
 

@@ -119,7 +119,7 @@ async def test_passages_count_as_candidates_and_go_first(face: Face, monkeypatch
     admit, rerank = Admission.admit, face.reranker.rerank
 
     def counting(self: Admission, count: int, seconds: float, **how: bool) -> object:
-        counted.append((self._what, count))
+        counted.append((self._unit, count))
         return admit(self, count, seconds, **how)
 
     async def spy(query: str, passages: Sequence[str], **arguments: object) -> object:
