@@ -48,7 +48,7 @@ def demo(settings: Settings, console: Console) -> int:
 
 
 def _show(client: Client, console: Console) -> bool:
-    files = find_files([SAMPLES, DOCS], FileFilter(), link_reporter(console))
+    files = find_files([SAMPLES, DOCS], FileFilter(exclude=("images/**",)), link_reporter(console))
     console.print(f"Ingesting {len(files)} documents from {SAMPLES} and {DOCS}")
     healthy = summarise(ingest_files(client, DEFAULT_COLLECTION, files, console), console)
     for question in QUESTIONS:
