@@ -194,4 +194,4 @@ async def test_no_hub_in_reach_is_one_line_and_no_minutes_of_retries(
     assert "\n" not in message
     assert f"ModelScope ({nowhere}): no answer in 0.5 s" in message
     assert f"Hugging Face ({refusing}): " in message
-    assert "TANDEM_MODELS=minilm" in message
+    assert "TANDEM_MODELS=e5" in message

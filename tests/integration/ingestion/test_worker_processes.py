@@ -178,7 +178,7 @@ async def test_one_that_hangs_is_killed_with_what_it_began_and_started_again(
         "parser = subprocess.Popen(['sleep', '600'])\n"
         f"pathlib.Path({str(child)!r}).write_text(str(parser.pid))\n"
         "worker.TICK_SECONDS = 0.2\n"
-        "asyncio.run(worker.beat(0))\n"
+        "asyncio.run(worker.send_heartbeats(0))\n"
     )
     processes = WorkerProcesses(1, {}, drain_seconds=0, command=[sys.executable, "-c", beating])
     await processes.start(Notifications())
