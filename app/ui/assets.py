@@ -1,5 +1,6 @@
-"""What the page loads besides itself: its style sheet, its script and htmx, all from this node."""
+"""Files that pages load from this node: style sheets, scripts and icons, each named here."""
 
+from collections.abc import Mapping
 from functools import cache
 from mimetypes import guess_type
 from pathlib import Path
@@ -24,13 +25,19 @@ ASSETS: Final = {
 }
 
 
+HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+
+
 @router.get("/ui/static/{name}")
 async def asset(name: str) -> Response:
-    if name not in ASSETS:
+    return named_file(ASSETS, name, HEADERS)
+
+
+def named_file(files: Mapping[str, Path], name: str, headers: Mapping[str, str]) -> Response:
+    """One of `files`, which are read once. Raises HTTPException 404 for another name."""
+    if name not in files:
         raise HTTPException(404)
-    path = ASSETS[name]
-    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-    return Response(_content(path), headers=headers, media_type=guess_type(path.name)[0])
+    return Response(_content(files[name]), headers=dict(headers), media_type=guess_type(name)[0])
 
 
 @cache

@@ -1,18 +1,14 @@
 """The API's documentation as a page, which needs nothing from any other host."""
 
-from functools import cache
-from mimetypes import guess_type
-from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Response
-from starlette.exceptions import HTTPException
 
-from app import ROOT
+from app.ui.assets import STATIC, named_file
 
 router = APIRouter(include_in_schema=False)
 
-STATIC: Final = ROOT / "app" / "ui" / "static"
+PAGE: Final = {"docs.html": STATIC / "docs.html"}
 ASSETS: Final = {
     path.name: path
     for path in (
@@ -31,20 +27,9 @@ HEADERS: Final = {
 
 @router.get("/docs")
 async def page() -> Response:
-    return _answer(STATIC / "docs.html")
+    return named_file(PAGE, "docs.html", HEADERS)
 
 
 @router.get("/docs/{name}")
 async def asset(name: str) -> Response:
-    if name not in ASSETS:
-        raise HTTPException(404)
-    return _answer(ASSETS[name])
-
-
-@cache
-def _content(path: Path) -> bytes:
-    return path.read_bytes()
-
-
-def _answer(path: Path) -> Response:
-    return Response(_content(path), headers=HEADERS, media_type=guess_type(path.name)[0])
+    return named_file(ASSETS, name, HEADERS)
