@@ -26,6 +26,7 @@ PASSWORD = "The document is protected by a password. Remove the password and sen
 
 _OLE = b"\xd0\xcf\x11\xe0"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+_ENTITY = tuple("<!ENTITY".encode(encoding) for encoding in ("ascii", "utf-16-le", "utf-16-be"))
 
 
 def is_encrypted_package(data: bytes) -> bool:
@@ -81,8 +82,11 @@ class Package:
         data = self.read(name)
         if data is None:
             return None
+        if any(mark in data for mark in _ENTITY):
+            # No office program writes one: it is a bomb, or is meant to have the reader fetch something.
+            raise ParseFailed(f"The document is refused: its part {name[:100]} declares entities. Save it again.")
         try:
-            root = ElementTree.fromstring(data)  # noqa: S314  (expat bounds entities, and none is fetched)
+            root = ElementTree.fromstring(data)  # noqa: S314  (no entities, checked above)
         except (ElementTree.ParseError, ValueError, LookupError) as error:
             raise ParseFailed(f"The document is damaged: its part {name[:100]} is no XML.") from error
         for element in root.iter():

@@ -519,7 +519,8 @@ class TestSamples:
             "syn_empty.pdf": EmptyText,
             "syn_whitespace.txt": NoText,
             "docx_external_image_ssrf.docx": type(None),
-            "syn_docx_xxe.docx": type(None),
+            "syn_docx_xxe.docx": ParseFailed,
+            "syn_docx_billion_laughs.docx": ParseFailed,
             "html_bad_tags.html": type(None),
             "syn_long_line_zh.txt": type(None),
         }
