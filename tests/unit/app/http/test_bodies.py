@@ -24,6 +24,7 @@ def echoing(budget: BodyBudget | None = None, max_bytes: int = 3 * MB) -> FastAP
     @app.post("/search")
     @app.post("/ingest")
     @app.post("/mcp")
+    @app.post("/v1/embeddings")
     async def size(request: Request) -> int:
         return len(await request.body())
 
@@ -140,3 +141,10 @@ async def test_texts_of_the_largest_search_pass() -> None:
     }
     async with client(echoing()) as http:
         assert (await http.post("/search", content=json.dumps(body), headers=JSON)).status_code == 200
+
+
+@pytest.mark.parametrize(("ids", "status"), [(300_000, 200), (305_000, 413)])
+async def test_token_ids_are_bounded_as_at_openai(ids: int, status: int) -> None:
+    body = json.dumps({"input": [[1] * (ids // 2_048) for _ in range(2_048)] + [[1] * (ids % 2_048)]})
+    async with client(echoing(max_bytes=32 * MB)) as http:
+        assert (await http.post("/v1/embeddings", content=body, headers=JSON)).status_code == status
