@@ -35,17 +35,18 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds; 0 when time is up."""
+        """Returns the remaining seconds, 0 when time is up."""
         return max(0.0, self.at - _now())
 
     def share(self, part: float) -> "Deadline":
-        """Returns the deadline at which `part` of the remaining time is over."""
+        """Returns the deadline that passes after the fraction `part` of the remaining time."""
         return Deadline(_now() + part * self.left, self.seconds, self.reason)
 
     async def run(self, work: Awaitable[ResultT], part: str, *, grace: float = 0.0) -> ResultT:
-        """Returns the result of `work`, which is cancelled when time is up; then raises BudgetExceeded, which names the
-        `part`. An adapter whose call cannot be cancelled leaves it behind in a thread of its own: it is not waited for
-        here."""
+        """Returns the result of `work`. When time is up, cancels `work` and raises BudgetExceeded, which names `part`.
+        An adapter whose call cannot be cancelled leaves that call in a thread of its own; this method does not wait for
+        it.
+        """
         try:
             async with asyncio.timeout_at(self.at + grace) as limit:
                 return await work

@@ -1,4 +1,4 @@
-"""The embedding models of one process: each collection is searched and filled by the one that made its vectors."""
+"""The embedding models of one process. The model that made a collection's vectors also searches and fills it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,8 +12,9 @@ MIN_DIMENSION = 32
 
 
 def with_dimension(embedder: Embedder, dimension: int | None) -> Embedder:
-    """`embedder`, or its vectors cut to `dimension`. Raises InvalidRequest (more than there is, or less than makes
-    sense), Unsupported (the model was not trained for it)."""
+    """Returns `embedder`, or a view of it whose vectors are cut to `dimension`. Raises InvalidRequest (above the
+    model's dimension, or below the smallest allowed) and Unsupported (the model was not trained for it).
+    """
     whole = embedder.fingerprint.dimension
     if dimension is None or dimension == whole:
         return embedder
@@ -37,14 +38,16 @@ class Embedders:
         return [self.main, *self._more]
 
     def add(self, embedder: Embedder) -> None:
-        """A second model, running, while a collection moves from one to the other."""
+        """Adds a second running model, used while a collection moves from one model to the other."""
         self._more.append(embedder)
 
     def running(self, fingerprint: Fingerprint) -> Embedder | None:
         return next((embedder for embedder in self.every if embedder.fingerprint == fingerprint), None)
 
     def named(self, fingerprint: Fingerprint) -> Embedder | None:
-        """Also for shorter vectors than a running model's."""
+        """Returns the embedder of this fingerprint, including shorter vectors of a running model; None if no model
+        matches.
+        """
         if found := self.running(fingerprint):
             return found
         for embedder in self.every:
@@ -54,7 +57,9 @@ class Embedders:
         return None
 
     def for_collection(self, name: str, fingerprint: Fingerprint) -> Embedder:
-        """Raises FingerprintMismatch where the collection's vectors were made by a model that is not running."""
+        """Returns the embedder of a collection. Raises FingerprintMismatch if its vectors were made by a model that is
+        not running.
+        """
         found = self.named(fingerprint)
         if found is None:
             made, running = fingerprint, self.main.fingerprint

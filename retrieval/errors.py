@@ -8,7 +8,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class TandemError(Exception):
-    """An expected failure, told to whoever caused it or can mend it.
+    """An expected failure, reported to the caller or operator who caused it or can correct it.
 
     `message` says what was wrong, which value, and what to do. `detail` holds the same as data (small, JSON-able).
     `retryable` says whether the same call may succeed later without any change by the caller.
@@ -24,7 +24,7 @@ class TandemError(Exception):
 
 
 class InvalidRequest(TandemError):
-    """The caller sent something that no retry will make right."""
+    """The request is invalid, and no retry will make it valid."""
 
     code = "invalid_request"
 
@@ -36,7 +36,7 @@ class InvalidText(InvalidRequest):
 
 
 class EmptyText(InvalidRequest):
-    """Nothing but white space."""
+    """The text is empty or only white space."""
 
     code = "empty_text"
 
@@ -66,25 +66,25 @@ class ConfigurationError(TandemError):
 
 
 class DeviceUnknown(TandemError):
-    """Which accelerators are here, or how much memory they have, cannot be found out."""
+    """The accelerators of this machine, or their memory, could not be detected."""
 
     code = "device_unknown"
 
 
 class ModelUnavailable(TandemError):
-    """The model's files are neither here nor within reach."""
+    """The model's files are neither on this machine nor downloadable."""
 
     code = "model_unavailable"
 
 
 class EngineFailed(TandemError):
-    """The engine refused or spoilt one request (a non-finite vector, say); others are not affected."""
+    """The engine refused or failed one request (a non-finite vector, for instance); others are not affected."""
 
     code = "engine_failed"
 
 
 class Unavailable(TandemError):
-    """Something the service stands on is away for the moment."""
+    """A dependency of the service is unavailable for the moment."""
 
     code = "unavailable"
     retryable = True
@@ -103,7 +103,7 @@ class EngineDead(Unavailable):
 
 
 class BudgetExceeded(Unavailable):
-    """A part of the answer that cannot be left out was not there in the time that the caller or the node allows."""
+    """A required part of the answer was not ready within the caller's budget or the node's deadline."""
 
     code = "budget_exceeded"
 
@@ -115,19 +115,20 @@ class StoreUnavailable(Unavailable):
 
 
 class StoreFull(Unavailable):
-    """The disk that holds the data is full, or its free space is under the reserve: nothing more is written until there
-    is room again."""
+    """The disk that holds the data is full, or its free space is below the reserve: writes are refused until space is
+    free.
+    """
 
     code = "store_full"
 
 
 class StoreFailed(TandemError):
-    """The vector store answered with an error that a retry will not mend."""
+    """The vector store answered with an error that a retry will not resolve."""
 
     code = "store_failed"
 
 
 class Unsupported(TandemError):
-    """The configured server or model cannot do what was asked; the message names what is missing."""
+    """The configured server or model does not support the request; the message names what is missing."""
 
     code = "unsupported"

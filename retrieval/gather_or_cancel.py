@@ -1,4 +1,4 @@
-"""Several calls at once, of which each is needed."""
+"""Runs several calls concurrently, all of which have to succeed."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -8,10 +8,11 @@ ResultT = TypeVar("ResultT")
 
 
 async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, ResultT]]) -> list[ResultT]:
-    """Results in order. One failure cancels the others and is raised when all have ended.
+    """Returns the results in order. A failure cancels the others and is raised when all have ended.
 
-    No asyncio.TaskGroup: in Python 3.11 one that fails leaves its caller's task marked as cancelled, and in 3.11.2,
-    which Debian 12 has, the next asyncio.timeout that runs out there ends that task instead of raising TimeoutError.
+    It does not use asyncio.TaskGroup. In Python 3.11 a group that fails leaves its caller's task marked as cancelled,
+    and in 3.11.2, which Debian 12 has, the next asyncio.timeout that expires in that task ends the task instead of
+    raising TimeoutError.
     """
     tasks: list[asyncio.Task[ResultT]] = []
     try:

@@ -1,4 +1,4 @@
-"""How fast a stage computes, measured by its own calls, and what a call is therefore expected to take."""
+"""Measures how fast a stage computes by its own calls, and predicts how long a call takes."""
 
 import asyncio
 import math
@@ -29,10 +29,10 @@ class Call:
 
 
 class Pace:
-    """Tokens a second over all calls that compute at once. Belongs to one event loop, whose clock it uses.
+    """Tokens per second over all calls that compute concurrently. Belongs to one event loop, whose clock it uses.
 
-    Until a long enough piece of work was measured, the speed is the best that a shorter one reached, such as the calls
-    of the self-test: less than the stage's own.
+    Until a sufficiently long piece of work was measured, the speed is the best that shorter calls reached, such as
+    those of the self-test: less than the stage's own speed.
     """
 
     def __init__(self) -> None:
@@ -45,21 +45,21 @@ class Pace:
 
     @property
     def tokens_per_second(self) -> float:
-        """0 while nothing was measured."""
+        """Measured speed; 0 before the first measurement."""
         return self._measured_tokens / self._measured_seconds if self._measured_seconds else self._first
 
     def seconds(self, tokens: float) -> float:
-        """That so many tokens are expected to take by themselves; 0 while nothing was measured."""
+        """Returns the expected seconds for this many tokens without other work; 0 before the first measurement."""
         speed = self.tokens_per_second
         return tokens / speed if speed else 0.0
 
     def is_older_than(self, seconds: float) -> bool:
-        """Whether the last measurement is."""
+        """Returns whether the last measurement is older than this."""
         return _now() - self._measured_at > seconds
 
     @contextmanager
     def measuring(self) -> Iterator[Call]:
-        """Guards one call, whose tokens are set when it has been computed."""
+        """Guards one call; the caller sets its number of tokens after it was computed."""
         call = Call(_now())
         if not self._calls:
             self._begin(call.began)
@@ -74,7 +74,7 @@ class Pace:
                 self._begin(_now())
 
     def _begin(self, now: float) -> None:
-        """A measurement, of the calls from now on."""
+        """Begins a measurement of the calls from now on."""
         self._valid_from = self._since = now
         self._tokens = 0
 
@@ -94,7 +94,7 @@ class Pace:
 
 
 class PacedReranker:
-    """Port Reranker: another one, with its pace and the size of the passages that it is given."""
+    """Implements Reranker on another one, and measures its pace and the size of its passages."""
 
     def __init__(self, reranker: Reranker, pace: Pace, passage_tokens: int = CANDIDATE_TOKENS) -> None:
         self.pace = pace
@@ -131,13 +131,13 @@ class PacedReranker:
         return scores
 
     def seconds(self, passages: int) -> float:
-        """That so many, of the size of the last ones, are expected to take by themselves."""
+        """Returns the expected seconds for this many passages of the size of the last ones."""
         tokens = self._tokens / self._passages if self._passages else self._expected
         return self.pace.seconds(passages * tokens)
 
 
 def expected_tokens(texts: Sequence[str], window: int) -> int:
-    """About as many as a model with this window reads of them. Cheap."""
+    """Returns an estimate of the tokens that a model with this window reads of the texts. Cheap."""
     return sum(min(window, 1 + len(text.encode(errors="replace")) // BYTES_OF_TOKEN) for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""The kernel's vocabulary. Frozen, slotted, without behaviour beyond what follows from the data itself."""
+"""The kernel's types. Frozen, slotted, without behaviour beyond what follows from the data itself."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,7 +29,7 @@ Language = Literal["zh", "en", "mixed"]
 
 
 class Lane(IntEnum):
-    """Who waits for the accelerator. The value is the engine's scheduling priority: lower goes first."""
+    """The priority of work on the accelerator. The value is the engine's scheduling priority: lower goes first."""
 
     INTERACTIVE = 0
     BULK = 1
@@ -53,13 +53,13 @@ class Fingerprint:
     @property
     @lru_cache(maxsize=64)  # noqa: B019  # asked for with every document, and there are few
     def digest(self) -> str:
-        """12 hexadecimal digits over all fields: short enough for a collection's name."""
+        """12 hexadecimal digits over all fields, short enough for a collection's name."""
         return sha256(dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Vectors that never travel without what made them."""
+    """Vectors together with the fingerprint of the model that made them."""
 
     vectors: Vectors
     """float32, shape (texts, dimension), unit length, finite."""

@@ -1,1 +1,1 @@
-"""The accelerator: what is there, whether models fit its memory, and whose turn it is."""
+"""The accelerator: detection, whether models fit its memory, and the order in which work is admitted to it."""

@@ -21,8 +21,9 @@ def alternatives(
     step_tokens: int,
     window_is_fixed: bool,
 ) -> Iterator[str]:
-    """Returns sentences, the smallest change first. `failed` is the plan of `demands`; `pairs` are other models to
-    offer, by name, the largest first: the first one that fits is named."""
+    """Yields sentences, the smallest change first. `failed` is the plan of `demands`; `pairs` holds other models to
+    offer by name, largest first, and the first pair that fits is named.
+    """
     device, devices = failed.device, failed.tensor_parallel
 
     def fits(

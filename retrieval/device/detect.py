@@ -16,5 +16,7 @@ def find_device(dev: Path = Path("/dev")) -> Device:
 
 
 def find_compiler() -> str | None:
-    """The C++ compiler that models are compiled with for a CPU: the one that CXX names, else g++."""
+    """Returns the C++ compiler that models are compiled with for a CPU: the value of CXX, else g++. None if there is
+    none.
+    """
     return shutil.which(os.environ.get("CXX") or "g++")

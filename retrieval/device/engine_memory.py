@@ -1,8 +1,9 @@
-"""What one engine takes of a device's memory, part by part, within given limits: arithmetic over the model's shape.
+"""Computes the device memory of one engine, part by part, within given limits, from the model's shape.
 
-vLLM reads two of the figures: `gpu_memory_utilization`, a share of the device's WHOLE memory for each instance, of
-which it demands at its start that so much is free; and `kv_cache_memory_bytes`, which spares it from sizing its cache
-by what happens to be free while a neighbour lives on the device too. The second does not switch the first's check off.
+vLLM reads two of the figures. `gpu_memory_utilization` is a share of the device's WHOLE memory for each instance, and
+vLLM refuses to start unless that much is free. `kv_cache_memory_bytes` states the size of the cache, so that vLLM does
+not derive it from the memory that happens to be free while another engine uses the device. The second does not switch
+off the first one's check.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ PASSAGE_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class EngineDemand:
-    """One engine, and what it is meant to serve."""
+    """One engine and the load that it serves."""
 
     role: str
     """As the reader calls it: `embedder`, `reranker`."""
@@ -51,7 +52,7 @@ class EngineDemand:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For all engines of a plan at once."""
+    """Limits that apply to all engines of a plan."""
 
     window: int
     step_tokens: int
@@ -62,7 +63,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """One engine within limits. Bytes are of one device."""
+    """The memory of one engine within the limits, in bytes of one device."""
 
     role: str
     model: str
@@ -85,7 +86,7 @@ class EnginePlan:
 
     @property
     def share_bytes(self) -> int:
-        """What the share has to hold."""
+        """Bytes that the engine's share of the device has to hold."""
         return self.weight_bytes + self.kv_cache_bytes + self.activation_bytes + self.graph_bytes
 
     @property
@@ -94,7 +95,7 @@ class EnginePlan:
 
     @property
     def kv_cache_memory_bytes(self) -> int | None:
-        """For vLLM; None: it measures."""
+        """Bytes of the KV cache as vLLM's option states them; None: vLLM measures them."""
         return None if self.prescribed else self.kv_cache_bytes or None
 
     @property
@@ -103,14 +104,17 @@ class EnginePlan:
 
     @property
     def passages_at_once(self) -> int:
-        """Of the default length, or the window's where that is shorter, in one step."""
+        """Number of passages that one step holds. A passage has the default length, or the window's where that is
+        shorter.
+        """
         tokens = min(self.max_num_batched_tokens, self.cached_tokens or self.max_num_batched_tokens)
         return min(MAX_SEQUENCES, tokens // min(PASSAGE_TOKENS, self.max_model_len))
 
 
 def plan_engine(demand: EngineDemand, limits: Limits, total_bytes: int, devices: int = 1) -> EnginePlan:
-    """`total_bytes`: the whole memory of a device. `devices`: that the model is split over, all alike. Raises
-    ConfigurationError where it cannot be split over so many."""
+    """Plans one engine. `total_bytes` is the whole memory of a device. `devices` is the number of identical devices
+    that the model is split over. Raises ConfigurationError if it cannot be split over that many.
+    """
     shape = demand.shape.split(devices)
     window = min(demand.window, limits.window, shape.positions)
     step = limits.step_tokens

@@ -1,10 +1,10 @@
-"""Who may use the accelerator now: searches at once, ingestion in the time that they leave.
+"""Schedules the accelerator: searches run at once, ingestion runs in the time that they leave.
 
 Engines that share a device know nothing of each other, so an embedder that is kept full slows every rerank. The gate
-sees the work of all of them. Interactive work never waits here. Bulk work goes in slices, and how much of it may be in
-flight follows from what was measured: with no search about, as much as fills the engines; with searches about, what the
-device computes within a small part of a search's own time; while one is being computed nothing, but for a guaranteed
-share.
+sees the work of all of them. Interactive work never waits here. Bulk work runs in slices, and measurements decide how
+much of it may be in flight. Without searches, bulk work fills the engines. With searches, it is limited to what the
+device computes within a small fraction of a search's own time. While a search computes, no bulk work starts, except a
+guaranteed share.
 """
 
 import asyncio
@@ -109,7 +109,7 @@ class Turn:
 
 @dataclass(slots=True)
 class _Met:
-    """Bulk work that the first of some interactive calls found under way."""
+    """Bulk work that was in flight when the first of several interactive calls started."""
 
     since: float
     tokens: int
@@ -117,7 +117,7 @@ class _Met:
 
 
 class Gate:
-    """One per device. All methods belong to one event loop, whose clock it uses."""
+    """Schedules one device. All methods belong to one event loop, whose clock it uses."""
 
     def __init__(self, options: GateOptions | None = None) -> None:
         self.options = options or GateOptions()
@@ -141,7 +141,9 @@ class Gate:
 
     @contextmanager
     def interactive(self) -> Iterator[None]:
-        """Guards interactive work. It begins at once; until it ends no bulk work begins but the guaranteed share."""
+        """Guards interactive work, which begins at once. Until it ends, no bulk work begins except the guaranteed
+        share.
+        """
         began = _now()
         self._close(began)
         self._interactive += 1
@@ -161,9 +163,10 @@ class Gate:
 
     @contextmanager
     def search(self) -> Iterator[None]:
-        """Guards interactive work that is done in several calls. What bulk work is under way when the first comes ends
-        while the store recalls, if none is let through between them. It is none for no longer than a call takes: a slow
-        store does not hold up ingestion."""
+        """Guards interactive work that consists of several calls. Between the calls no new bulk work starts, so bulk
+        work that was in flight at the first call ends while the store recalls. This pause is never longer than a
+        typical call takes: a slow store does not hold up ingestion.
+        """
         began = _now()
         self._close(began)
         self._searches += 1
@@ -175,8 +178,9 @@ class Gate:
             self._release()
 
     async def turn(self, lengths: Sequence[int]) -> Turn:
-        """Waits until bulk work may compute; first come, first served. `lengths` are the tokens of a call's prompts, in
-        order and at least one; the turn is for the first of them, as many as fit a slice."""
+        """Waits until bulk work may compute, first come, first served. `lengths` holds the tokens of a call's prompts,
+        in order, at least one. The returned turn covers the first prompts, as many as fit a slice.
+        """
         waiting = _Waiting(lengths, asyncio.get_running_loop().create_future(), _now())
         self._queue.append(waiting)
         self._release()
@@ -190,8 +194,9 @@ class Gate:
             raise
 
     def end(self, turn: Turn, *, measured: bool) -> None:
-        """Has to follow every `turn`, once. `measured`: it was computed, and how long that took is believed if the
-        device had nothing else to do."""
+        """Ends a turn. Every `turn` needs exactly one `end`. `measured` says that the turn was computed; the gate
+        learns from its duration if the device had no other work.
+        """
         now = _now()
         self._in_flight.remove(turn)
         self._tokens -= turn.tokens
@@ -225,11 +230,13 @@ class Gate:
         return self._interactive > 0 or (self._searches > 0 and now < self._expected_until)
 
     def _expect(self, now: float) -> None:
-        """The next call of a search within the time of a typical one."""
+        """Records that the next call of a search is expected within the time of a typical call."""
         self._expected_until = now + self._interactive_seconds.value
 
     def _learn(self, turn: Turn, now: float) -> None:
-        """From how long what a search met was still under way: the bound follows, whatever the device and the model."""
+        """Adjusts the bound by how long the bulk work that a search met was still in flight, whatever the device and
+        the model.
+        """
         if self._met is None:
             return
         self._met.turns.discard(turn)
@@ -246,7 +253,9 @@ class Gate:
         self._bound_busy = min(max(round(self._bound_busy * step), least), most)
 
     def _bound(self, now: float) -> int:
-        """Tokens in flight. Twice what a slot computes at once keeps an engine from waiting for its next slice."""
+        """Returns the tokens that may be in flight. Twice what a slot computes at once keeps an engine from waiting for
+        its next slice.
+        """
         most = 2 * self.options.slots * self.options.slice_tokens
         if self._calm(now):
             return most
@@ -258,7 +267,7 @@ class Gate:
         return self._last_interactive is None or now - self._last_interactive >= self.options.calm_seconds
 
     def _release(self) -> None:
-        """Gives turns to those who wait, for as long as the rules allow."""
+        """Gives turns to waiting calls for as long as the rules allow."""
         now = _now()
         if self._alarm is not None:
             self._alarm.cancel()
@@ -284,7 +293,7 @@ class Gate:
             self._grant(self._queue.popleft(), prompts, tokens, now)
 
     def _look_again(self, now: float, missing: float) -> None:
-        """When bulk work is owed what is missing, or the gate opens."""
+        """Schedules the next release: when the guaranteed share covers `missing`, or when the gate opens."""
         share = self.options.bulk_share
         when = now + max(missing / share, _SOONEST_SECONDS) if share else math.inf
         if not self._interactive:
@@ -300,7 +309,7 @@ class Gate:
         waiting.turn.set_result(turn)
 
     def _slice(self, lengths: Sequence[int], bound: int, *, calm: bool) -> tuple[int, int]:
-        """Prompts and tokens of the next slice: at least one prompt, whatever its length."""
+        """Returns the prompts and tokens of the next slice: at least one prompt, whatever its length."""
         most = self.options.slice_tokens
         if not calm:
             least = max(1, most // _MIN_PART)
@@ -315,12 +324,14 @@ class Gate:
         return prompts, tokens
 
     def _due(self, tokens: int) -> float:
-        """Seconds of the device. Before bulk work was measured, those of a search stand for them."""
+        """Returns the device seconds that `tokens` need. Until bulk work was measured, the speed of searches is used
+        instead.
+        """
         rate = self._tokens_per_second.value
         return tokens / rate if rate else self._interactive_seconds.value or self.options.calm_seconds
 
     def _accrue(self, now: float) -> None:
-        """Bulk work is owed its share of the time in which it waits behind searches."""
+        """Credits bulk work with its guaranteed share of the time in which it waits for searches."""
         if self._closed(now) and self._queue:
             self._owed += (now - self._owed_at) * self.options.bulk_share
         self._owed_at = now

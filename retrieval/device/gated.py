@@ -1,4 +1,6 @@
-"""An engine behind the gate: interactive calls go as they come, bulk calls in slices when it is their turn."""
+"""Runs an engine behind the gate: interactive calls start at once, bulk calls run in slices when the gate
+admits them.
+"""
 
 import asyncio
 from collections.abc import Coroutine, Sequence, Sized
@@ -25,8 +27,9 @@ async def encode_gated(
     lane: Lane,
     dimensions: int | None = None,
 ) -> Sequence[Vector]:
-    """Encodes as `engine.encode` does, with the same errors, in slices that the gate admits. A slice that fails cancels
-    the call's others. An input's length is its number of tokens. Without a gate all inputs go at once."""
+    """Encodes as `engine.encode` does, with the same errors, in slices that the gate admits. A failed slice cancels the
+    call's other slices. The length of an input is its number of tokens. Without a gate, all inputs are encoded at once.
+    """
     if gate is None:
         return await engine.encode(inputs, lane=lane, dimensions=dimensions)
     if lane is Lane.INTERACTIVE:

@@ -1,4 +1,4 @@
-"""Waits for the memory of a killed engine, which is freed a little later, so that a start does not fail on it."""
+"""Waits until a killed engine's memory is free, which happens with a delay, so that the next start does not fail."""
 
 from collections.abc import Callable
 

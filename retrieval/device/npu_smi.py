@@ -1,7 +1,8 @@
-"""The NPUs of this machine and their free memory, as Huawei's `npu-smi info` prints them.
+"""Reads the NPUs of this machine and their free memory from the output of Huawei's `npu-smi info`.
 
-Its table has two rows for each chip: NPU and name, health, power, temperature and huge pages; then chip, bus, load and
-memory. Cards of the 910 series have a column of HBM; a 310P has none, and its memory stands in the column before.
+Its table has two rows for each chip. The first holds NPU and name, health, power, temperature and huge pages, the
+second chip, bus, load and memory. Cards of the 910 series have a column of HBM; a 310P has none, and its memory is in
+the column before.
 """
 
 import os
@@ -28,7 +29,7 @@ _LOAD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Npu:
-    """One chip. A card of two dies or chips is two of them."""
+    """One chip. A card with two dies or chips counts as two."""
 
     id: int
     """Of the card, as npu-smi counts."""
@@ -55,10 +56,10 @@ class Npu:
 
 
 def read_npus(visible: Sequence[int] | None = None, *, program: str = "npu-smi") -> tuple[Npu, ...]:
-    """The chips that this process may use, the one that an engine takes first; at least one.
+    """Returns the chips that this process may use, at least one, in the order in which engines take them.
 
-    `visible`: what ASCEND_RT_VISIBLE_DEVICES says, None for all. Blocks for up to 30 s. Raises DeviceUnknown;
-    ConfigurationError if `visible` names a chip that is not there.
+    `visible` is the value of ASCEND_RT_VISIBLE_DEVICES, None for all chips. Blocks for up to 30 s. Raises
+    DeviceUnknown; ConfigurationError if `visible` names a chip that does not exist.
     """
     path = which(program) or which(program, path=_FOLDERS)
     if path is None:
@@ -84,7 +85,9 @@ def read_npus(visible: Sequence[int] | None = None, *, program: str = "npu-smi")
 
 
 def parse_npus(text: str) -> tuple[Npu, ...]:
-    """Every chip of `npu-smi info`, in its order. Raises DeviceUnknown, with the line it stumbled over."""
+    """Returns every chip of `npu-smi info`, in its order. Raises DeviceUnknown, which quotes the line that could not be
+    parsed.
+    """
     rows = _device_rows(text)
     found: list[Npu] = []
     for first in rows:
@@ -95,7 +98,7 @@ def parse_npus(text: str) -> tuple[Npu, ...]:
 
 
 def select_npus(npus: Sequence[Npu], visible: Sequence[int] | None) -> tuple[Npu, ...]:
-    """Those that `visible` names, in its order. Raises ConfigurationError."""
+    """Returns the chips that `visible` names, in its order. Raises ConfigurationError."""
     if visible is None:
         return tuple(npus)
     for device in visible:
@@ -107,8 +110,9 @@ def select_npus(npus: Sequence[Npu], visible: Sequence[int] | None) -> tuple[Npu
 
 
 def _device_rows(text: str) -> Iterator[list[str]]:
-    """Cells of the rows that are about chips: those of three columns without the headings. The table of processes,
-    which follows, has four or five."""
+    """Yields the cells of the rows about chips: rows of three columns, without headings. The table of processes, which
+    follows, has four or five columns.
+    """
     for line in map(str.strip, text.splitlines()):
         if not line.startswith("|"):
             continue
@@ -142,7 +146,7 @@ def _npu(first: list[str], second: list[str] | None, *, device: int) -> Npu:
 
 
 def _number(cell: str) -> float | None:
-    """None for `-` and `NA`, which stand for what the chip does not measure."""
+    """Returns None for `-` and `NA`, which mark figures that the chip does not measure."""
     try:
         return float(cell)
     except ValueError:

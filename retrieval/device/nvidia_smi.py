@@ -17,9 +17,10 @@ class Gpu:
 
 
 def read_gpus(visible: str | None = None) -> Sequence[Gpu]:
-    """Returns the devices in nvidia-smi's order. `visible`: those of CUDA_VISIBLE_DEVICES (indices or UUIDs), None for
-    all. Empty when there is no nvidia-smi, or it reports nothing: some containers lack it, and parts of a device (MIG)
-    have no figures."""
+    """Returns the devices in nvidia-smi's order. `visible` is the value of CUDA_VISIBLE_DEVICES (indices or UUIDs),
+    None for all. Returns an empty sequence if nvidia-smi is missing or reports nothing: some containers lack it, and
+    parts of a device (MIG) have no figures.
+    """
     command = [*QUERY, *(("-i", visible) if visible else ())]
     try:
         output = subprocess.run(  # noqa: S603  # a fixed command

@@ -1,4 +1,4 @@
-"""Do these models fit this device, and with what limits and shares of its memory?"""
+"""Decides whether models fit a device, and with which limits and shares of its memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -84,12 +84,13 @@ def plan(
     window_is_fixed: bool = False,
     tensor_parallel: int = 1,
 ) -> Plan:
-    """The first of a row of ever tighter limits that fits the device: smaller steps first, then a smaller cache, then
-    shorter windows unless they are fixed. None fits where there are fewer devices than each model is split over.
+    """Returns the plan of the first limits that fit the device. Limits tighten step by step: first smaller steps, then
+    a smaller cache, then shorter windows unless they are fixed. No plan fits if there are fewer devices than each model
+    is split over.
 
-    `step_tokens`: wanted in one step (`max_num_batched_tokens`), raised to the window, since no input is computed in
-    pieces. Under tensor parallelism all devices are alike and each holds its part. Raises ConfigurationError where a
-    model cannot be split over so many.
+    `step_tokens` is the wanted size of one step (`max_num_batched_tokens`). It is raised to the window, since no input
+    is computed in pieces. Under tensor parallelism all devices are identical and each holds its part. Raises
+    ConfigurationError if a model cannot be split over that many devices.
     """
     row = [
         tuple(plan_engine(demand, limits, device.total_bytes, tensor_parallel) for demand in demands)
@@ -107,14 +108,14 @@ def gigabytes(count: float) -> str:
 
 
 def _taken(engines: Sequence[EnginePlan], device: DeviceMemory) -> int:
-    """A prescribed share is taken whole."""
+    """Returns the bytes that the engines take; a prescribed share counts as a whole."""
     return sum(
         max(engine.total_bytes, round(engine.share * device.total_bytes) + engine.context_bytes) for engine in engines
     )
 
 
 def _tightening(window: int, step_tokens: int, window_is_fixed: bool) -> Iterator[Limits]:
-    """Each is as tight as the one before or tighter, in every figure."""
+    """Yields limits. Each is as tight as the one before or tighter, in every figure."""
     step = max(step_tokens, window)
     least = max(window, min(step, MIN_WINDOW))
     yield Limits(window, step, roomy=True)
@@ -129,7 +130,7 @@ def _tightening(window: int, step_tokens: int, window_is_fixed: bool) -> Iterato
 
 
 def _lost(wanted: Sequence[EnginePlan], found: Sequence[EnginePlan]) -> Iterator[str]:
-    """Each kind of limit once, with the figures of the first engine that it concerns."""
+    """Yields each kind of limit once, with the figures of the first engine that it concerns."""
     figures: tuple[tuple[str, Callable[[EnginePlan], int]], ...] = (
         ("a window", lambda engine: engine.max_model_len),
         ("steps", lambda engine: engine.max_num_batched_tokens),

@@ -1,1 +1,1 @@
-"""Models behind the ports `Embedder` and `Reranker`, one file per kind of engine."""
+"""Implementations of the ports `Embedder` and `Reranker`, one file per kind of engine."""

@@ -1,4 +1,4 @@
-"""The part that all adapters on an engine share, whether the engine takes token ids or text."""
+"""The part that all engine adapters share, whether the engine takes token ids or text."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,10 +25,10 @@ EngineT = TypeVar("EngineT", bound=Lifecycle)
 
 
 class EngineModel(Generic[EngineT]):
-    """A model that lives and fails with its engine."""
+    """A model whose start, health and end are those of its engine."""
 
     def __init__(self, engine: EngineT, gate: Gate | None) -> None:
-        """`gate` is that of the engine's device; None: the engine has it for itself."""
+        """`gate` is the gate of the engine's device; None: no other engine uses the device."""
         self.engine = engine
         self._gate = gate
 
@@ -57,9 +57,10 @@ class EmbeddingModel(EngineModel[EngineT]):
         dimension: int | None,
         gate: Gate | None = None,
     ) -> None:
-        """`folder` holds the model's configuration and tokenizer, `name` is its public name. `dimension` below the
-        model's own has the engine cut vectors to their first components and normalise again (Matryoshka); the model
-        must be trained for it. Raises ModelUnavailable, ConfigurationError."""
+        """`folder` holds the model's configuration and tokenizer, `name` is its public name. With a `dimension` below
+        the model's own, the engine cuts vectors to their first components and normalises them again (Matryoshka); the
+        model must be trained for it. Raises ModelUnavailable, ConfigurationError.
+        """
         super().__init__(engine, gate)
         self._dimensions = matryoshka_dimension(folder, dimension)
         self._tokenizer = read_tokenizer(folder)
@@ -99,7 +100,7 @@ class EmbeddingModel(EngineModel[EngineT]):
     def _embeddings(
         self, outputs: Sequence[Vector], tokens: Iterable[int], truncated_tokens: Iterable[int]
     ) -> Embeddings:
-        """Raises EngineFailed for vectors of another dimension than the model's."""
+        """Converts the engine's outputs. Raises EngineFailed for vectors of a dimension other than the model's."""
         dimension = self._fingerprint.dimension
         if any(output.shape != (dimension,) for output in outputs):
             raise EngineFailed(

@@ -1,4 +1,4 @@
-"""A cross-encoder as the second stage: Qwen3-Reranker reads query and passage together on a vLLM engine."""
+"""The cross-encoder as second stage: Qwen3-Reranker reads query and passage together on a vLLM engine."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ softmax over the two."""
 
 
 class CrossEncoderReranker(TokenReranker[VllmEngine]):
-    """Port Reranker: scores are probabilities that a passage answers the query."""
+    """Implements Reranker. A score is the probability that a passage answers the query."""
 
     task: ClassVar[EngineTask] = "classify"
 

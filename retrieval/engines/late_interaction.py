@@ -1,5 +1,6 @@
-"""Late interaction as the second stage: an embedding model's token vectors compared one by one (MaxSim), which needs no
-second set of weights. Source: Khattab and Zaharia, ColBERT, 2020."""
+"""Late interaction as second stage: compares the token vectors of an embedding model pairwise (MaxSim), which needs no
+second set of weights. Source: Khattab and Zaharia, ColBERT, 2020.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,9 +28,9 @@ search (CACM) and on abstracts (Vaswani): 0.931, 0.502, 0.502 at a weight of 1; 
 
 
 class LateInteractionReranker(EngineModel[VllmEngine]):
-    """Port Reranker: the mean over the query's tokens of the highest cosine with any token of the passage, mapped from
-    [-1, 1] to [0, 1] by (1 + x) / 2, which keeps the order. Only the text's own tokens count: special tokens and
-    prefixes say much the same in every passage, and ranking is better without them.
+    """Implements Reranker. The score is the mean over the query's tokens of the highest cosine with any token of the
+    passage, mapped from [-1, 1] to [0, 1] by (1 + x) / 2, which keeps the order. Only the text's own tokens count:
+    special tokens and prefixes have similar vectors in every passage, and ranking is better without them.
 
     These scores are not probabilities: with all-MiniLM-L6-v2, unrelated passages score about 0.6 and passages that
     answer the query 0.75 to 0.9. Thresholds of a cross-encoder do not carry over. `instruction` has no effect.
@@ -46,8 +47,9 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         on_restart: Callable[[], Awaitable[None]] | None = None,
         weight: float = WEIGHT,
     ) -> None:
-        """`options.task` must be `token_embed`. `weight`: share of these scores in the order of hits. Raises
-        ModelUnavailable, ConfigurationError."""
+        """`options.task` must be `token_embed`. `weight` is the share of these scores in the order of hits. Raises
+        ModelUnavailable, ConfigurationError.
+        """
         if options.task != self.task:
             raise ConfigurationError(f"Late interaction needs an engine with the task {self.task}, not {options.task}")
         super().__init__(VllmEngine(options, read_memory=read_memory, on_restart=on_restart), gate)
@@ -78,7 +80,9 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
     ) -> RerankScores:
-        """Query and passages are cut at their end to the model's window. A passage without tokens scores 0."""
+        """Implements `Reranker.rerank`. Query and passages are truncated at their end to the model's window. A passage
+        without tokens scores 0.
+        """
         del instruction  # part of the port
         prompts = await asyncio.to_thread(self._build, query, passages)
         submitted = prompts if passages else []
@@ -104,8 +108,10 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
 
 
 def maxsim(query: Vectors, passages: Sequence[Vectors]) -> npt.NDArray[np.float32]:
-    """Shape (passages,): for each, the mean over the rows of `query`, (tokens, dimension), of the highest cosine with
-    any row of the passage. -1 where either side has no rows. Rows need not be of unit length."""
+    """Returns an array of shape (passages,): for each passage, the mean over the rows of `query`, shape (tokens,
+    dimension), of the highest cosine with any row of the passage. -1 where either side has no rows. Rows need not have
+    unit length.
+    """
     means = np.full(len(passages), -1, dtype=np.float32)
     filled = [number for number, passage in enumerate(passages) if len(passage)]
     if not filled or not len(query):

@@ -1,5 +1,7 @@
-"""Shorter vectors of a model that was trained for them (Matryoshka): their first components, of unit length again.
-Source: Kusupati et al., NeurIPS 2022."""
+"""Shorter vectors of a model that was trained for them (Matryoshka): the first components, normalised to unit length.
+
+Source: Kusupati et al., NeurIPS 2022.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +14,10 @@ from retrieval.types import Embeddings, Fingerprint, Lane, TextKind, Vectors
 
 
 class MatryoshkaEmbedder:
-    """Port Embedder, on an embedder that its owner starts and closes."""
+    """Implements Embedder on another embedder, which its owner starts and closes."""
 
     def __init__(self, whole: Embedder, dimension: int) -> None:
-        """`dimension` is below the whole one's."""
+        """`dimension` must be below the dimension of `whole`."""
         self._whole = whole
         self._fingerprint = replace(whole.fingerprint, dimension=dimension)
 

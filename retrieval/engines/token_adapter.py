@@ -1,6 +1,6 @@
-"""The two ports on whatever engine takes token ids: an embedding model and Qwen3-Reranker.
+"""The two ports on any engine that takes token ids: an embedding model and Qwen3-Reranker.
 
-Tokenising is done here, off the event loop, because only here is it known what must survive a cut.
+Tokenising happens here, off the event loop, because only this code knows which tokens a truncation has to keep.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ class TokenEngine(Lifecycle, Protocol):
     async def encode(
         self, token_ids: Sequence[TokenIds], /, *, lane: Lane, dimensions: int | None = None
     ) -> Sequence[Vector]:
-        """One finite output per prompt, in order. Errors as in `Embedder.embed`."""
+        """Returns one finite output per prompt, in order. Raises the errors of `Embedder.embed`."""
         ...
 
 
@@ -29,12 +29,12 @@ EngineT = TypeVar("EngineT", bound=TokenEngine)
 
 
 class TokenEmbedder(EmbeddingModel[EngineT]):
-    """Port Embedder."""
+    """Implements Embedder."""
 
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        """As the port says. A blank text is embedded like any other."""
+        """Implements `Embedder.embed`. A blank text is embedded like any other."""
         prompts = await asyncio.to_thread(self._prompts.build, texts, kind, instruction)
         ids = [prompt.ids for prompt in prompts]
         outputs = await encode_gated(self._gate, self.engine, ids, lane=lane, dimensions=self._dimensions)
@@ -42,13 +42,16 @@ class TokenEmbedder(EmbeddingModel[EngineT]):
 
 
 class TokenReranker(EngineModel[EngineT]):
-    """Port Reranker, for models of the Qwen3-Reranker family as published or converted to sequence classification."""
+    """Implements Reranker for models of the Qwen3-Reranker family, as published or converted to sequence
+    classification.
+    """
 
     def __init__(
         self, engine: EngineT, folder: Path, *, name: str, max_model_len: int, gate: Gate | None = None
     ) -> None:
-        """As for TokenEmbedder. The engine's outputs are probabilities, shape (1,). Raises ModelUnavailable,
-        ConfigurationError."""
+        """Takes the arguments of TokenEmbedder. The engine's outputs are probabilities of shape (1,). Raises
+        ModelUnavailable, ConfigurationError.
+        """
         super().__init__(engine, gate)
         require_reranker(folder)
         self._model = name

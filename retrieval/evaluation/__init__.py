@@ -1,1 +1,1 @@
-"""Quality: judged collections, TREC measures, significance, and the self-test at start."""
+"""Quality: judged collections, TREC measures, significance tests, and the self-test at start."""

@@ -22,7 +22,9 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """`queries` are only those that have a relevant document, `qrels` only those of these queries."""
+    """A judged collection. `queries` holds only those with a relevant document, `qrels` only the judgements of these
+    queries.
+    """
 
     name: str
     language: Language
@@ -34,7 +36,7 @@ class Dataset:
     qrels: tuple[Qrel, ...]
 
     def digest(self) -> str:
-        """The same for the same documents, queries and judgements in the same order."""
+        """A digest that is equal for the same documents, queries and judgements in the same order."""
         content = [
             [[each.id, each.title, each.text] for each in self.passages],
             list(self.queries.items()),
@@ -44,11 +46,11 @@ class Dataset:
 
 
 def load_dataset(folder: Path, *, queries: str | None = None) -> Dataset:
-    """Reads `corpus.jsonl`, `qrels.tsv` (or `qrels/test.tsv`) and queries (default: `queries.small.jsonl`, if any,
-    else `queries.jsonl`). Grades above 0 are relevant, and nDCG counts a grade as so much gain.
+    """Reads `corpus.jsonl`, `qrels.tsv` (or `qrels/test.tsv`) and queries (default: `queries.small.jsonl`, if any, else
+    `queries.jsonl`). Grades above 0 are relevant, and nDCG uses a grade as its gain.
 
-    Raises InvalidRequest that names the file and, where there is one, the line: for what is no such file, for ids that
-    come twice, for queries without text, and for judgements of documents that the corpus has not.
+    Raises InvalidRequest, which names the file and, if there is one, the line: for malformed files, duplicate ids,
+    queries without text, and judgements of documents that are not in the corpus.
     """
     if queries is None:
         queries = "queries.small.jsonl" if (folder / "queries.small.jsonl").exists() else "queries.jsonl"
@@ -85,7 +87,7 @@ def _language(meta: Path) -> Language:
 
 
 def _read_texts(path: Path, *, blank: bool) -> Iterator[Passage]:
-    """Documents, or queries, which have no title. `blank`: whether the text may be missing."""
+    """Yields documents, or queries, which have no title. `blank` says whether the text may be missing."""
     first: dict[str, int] = {}
     for number, line in _lines(path):
         try:
@@ -127,7 +129,7 @@ def _read_qrels(path: Path, *, known: Container[str], selected: Container[str]) 
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers from 1 and without their ends."""
+    """Yields the lines that are not blank, with their numbers from 1 and without their line endings."""
     try:
         with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):

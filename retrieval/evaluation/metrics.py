@@ -12,8 +12,9 @@ DEPTHS: Mapping[str, int] = {name: measure["cutoff"] for name, measure in MEASUR
 
 
 def measure_queries(qrels: Sequence[Qrel], rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-    """Every measure of every query that `qrels` judges. `rankings`: document ids by query, best first, each once; a
-    query without a ranking has 0 everywhere."""
+    """Returns every measure of every query that `qrels` judges. `rankings` holds document ids by query, best first,
+    each once; a query without a ranking gets 0 in every measure.
+    """
     run = [
         ScoredDoc(query_id, document_id, -float(place))
         for query_id, documents in rankings.items()
@@ -28,13 +29,15 @@ def measure_queries(qrels: Sequence[Qrel], rankings: Mapping[str, Sequence[str]]
 
 
 def measure(relevant: Mapping[str, Sequence[str]], rankings: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """Means over the queries, where all relevant documents are equally so. `relevant`: document ids by query."""
+    """Returns means over the queries for binary relevance. `relevant` holds document ids by query."""
     return means(
         measure_queries([Qrel(query, document, 1) for query, every in relevant.items() for document in every], rankings)
     )
 
 
 def means(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each measure over queries. `values`: by query, then by measure; the same measures for every query."""
+    """Returns the mean of each measure over queries. `values` is keyed by query, then by measure, with the same
+    measures for every query.
+    """
     measures = next(iter(values.values()))
     return {name: fmean(each[name] for each in values.values()) for name in measures}

@@ -1,8 +1,8 @@
-"""Golden pairs at start: do both models answer as they must, before anybody's question depends on it?
+"""Checks both models with golden pairs at start, before any search depends on them.
 
-What it is there to catch has all been seen in the field: a reranker without its template (near random), one that says
-0.5 to everything, repeated texts that come out of a prefix cache wrong, half precision that overflows to NaN, a model
-of another dimension than configured. It looks only through the ports, so every engine is judged alike.
+It detects faults that were seen in practice: a reranker without its template (near random scores), one that returns 0.5
+for every passage, repeated texts with wrong results from a prefix cache, half precision that overflows to NaN, a model
+of another dimension than configured. It uses only the ports, so every engine is checked in the same way.
 """
 
 from collections.abc import Sequence
@@ -101,11 +101,12 @@ async def run_selftest(
 ) -> SelfTestReport:
     """Runs every check of both models. Both must be started.
 
-    `languages` are the codes of those the models know; pairs exist for `en` and `zh`, and a model of neither is tried
+    `languages` are the codes of those the models know; pairs exist for `en` and `zh`, and a model of neither is checked
     with the English ones. `check_margin` is False for models whose ranking means nothing (random weights),
-    `check_distinct` for those that hardly look at their input (dummy weights, next to nothing). `margin_scale`
-    is that of the models' profile. `embed_pace` measures the embedder's calls.
-    A model that misbehaves makes a failed check, EngineFailed included; Unavailable (EngineDead) propagates.
+    `check_distinct` for models whose output hardly depends on the input (dummy weights, next to nothing).
+    `margin_scale` is that of the models' profile. `embed_pace` measures the embedder's calls.
+
+    Wrong results of a model make a failed check, EngineFailed included; Unavailable (EngineDead) propagates.
     """
     started = perf_counter()
     spoken = {pair.language for pair in GOLDEN_PAIRS}.intersection(languages) or {"en"}
@@ -259,7 +260,9 @@ async def _check_reranker(
 
 
 def _long_texts(embedder: Embedder) -> tuple[str, str]:
-    """Two texts with the same long beginning and unlike ends. The beginning is new each time, so no cache holds it."""
+    """Returns two texts with the same long beginning and different ends. The beginning is new each time, so no cache
+    holds it.
+    """
     sentence = "The keeper wrote down the weather, the ships that passed and the oil that the lamp had burnt. "
     length = len(embedder.tokenizer.encode(sentence, add_special_tokens=False).ids)
     room = min(PREFIX_TOKENS, embedder.max_tokens * 3 // 4)
@@ -268,7 +271,7 @@ def _long_texts(embedder: Embedder) -> tuple[str, str]:
 
 
 def _cosine(left: Vectors, right: Vectors) -> float:
-    """Lowest cosine over the rows of two matrices of one shape; NaN where that has no meaning."""
+    """Returns the lowest cosine over the rows of two matrices of one shape; NaN if it is undefined."""
     if left.shape != right.shape:
         return float("nan")
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""Whether differences between two runs over the same queries may be chance."""
+"""Tests whether differences between two runs over the same queries are significant."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ SEED = 0
 
 
 def randomisation_p(differences: Sequence[float]) -> float:
-    """p-value, two-sided, of the paired randomisation test on the mean of `differences`, one for each query.
+    """Returns the two-sided p-value of the paired randomisation test on the mean of `differences`, one for each query.
 
-    Were both runs equally good, each query's difference could as well have had the other sign: the p-value is the
-    share of such assignments whose mean is as far from 0. For retrieval the test is recommended by Smucker, Allan and
-    Carterette, "A comparison of statistical significance tests for information retrieval evaluation" (CIKM 2007): it
-    assumes neither normal differences nor a random sample. Up to 13 queries that differ it is exact, beyond that
-    RESAMPLES assignments are drawn with a fixed seed, and 0.0002 is the least that it can say.
+    If both runs were equally good, each query's difference could have had the other sign: the p-value is the share of
+    such assignments whose mean is as far from 0. Smucker, Allan and Carterette recommend the test for retrieval, "A
+    comparison of statistical significance tests for information retrieval evaluation" (CIKM 2007): it assumes neither
+    normal differences nor a random sample. Up to 13 queries that differ it is exact. Above that, RESAMPLES assignments
+    are drawn with a fixed seed, and the smallest possible p-value is 0.0002.
     """
     # A difference of 0 has no sign to exchange: left out, it changes nothing but the time that this takes.
     moved = np.array([each for each in differences if each], dtype=np.float64)
@@ -30,8 +30,10 @@ def randomisation_p(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted, in the order given, so that of all tests in which nothing has changed the chance of even
-    one below ALPHA is at most ALPHA (Holm, "A simple sequentially rejective multiple test procedure", 1979)."""
+    """Returns the adjusted p-values in the order given. If nothing has changed in any of the tests, the probability
+    that any adjusted value is below ALPHA is at most ALPHA (Holm, "A simple sequentially rejective multiple test
+    procedure", 1979).
+    """
     adjusted = [0.0] * len(p_values)
     floor = 0.0
     for place, index in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):

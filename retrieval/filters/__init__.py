@@ -1,1 +1,1 @@
-"""Conditions on chunks: the tree, how it is parsed, and what it means."""
+"""Filters on chunks: the tree, its parser, and its semantics."""

@@ -1,15 +1,15 @@
-"""What a filter means, in Python. Stores evaluate filters in their own languages and have to agree with this.
+"""The reference semantics of filters, in Python. Stores evaluate filters in their own languages and have to agree with
+it.
 
-A chunk has a key or has not; null in metadata is not having it, and of the built-in fields only `page` and
-`ingested_at` can be missing. Without the key, `exists` and every comparison are false, `ne` included: it asks for
-another value, not for none. `not` turns true into false and false into true, nothing in between: `not` of `eq` lets
-chunks without the key through.
+A chunk either has a key or lacks it. Null in metadata counts as lacking it. Of the built-in fields only `page` and
+`ingested_at` can be missing. If the key is missing, `exists` and every comparison are false, including `ne`, which
+requires a different value. `not` exchanges true and false, and there is no third value: `not` of `eq` matches chunks
+without the key.
 
-Values are text, numbers, or true and false, and no kind turns into another: "5" is not 5, true is not 1. Numbers are
-equal and ordered by their value, whole or not (5 is 5.0; beyond 2**53 a server may round). Text is ordered by code
-points, times to the millisecond. On a value of another kind, a list or an object for instance, `ne` is true and every
-other comparison false. `contains` is true of a list that has an element equal to the value, and of nothing else: not
-of text.
+Values are text, numbers or booleans, and no kind converts into another: "5" is not 5, true is not 1. Numbers are
+compared by value, integer or not (5 equals 5.0; beyond 2**53 a server may round). Text is ordered by code points, times
+to the millisecond. On a value of another kind, a list or an object for instance, `ne` is true and every other
+comparison false. `contains` is true only for a list that has an element equal to the value, never for text.
 """
 
 import operator
@@ -50,7 +50,7 @@ def matches(filter: Filter, row: EmbeddedChunk | Candidate) -> bool:
 
 
 def _value(row: EmbeddedChunk | Candidate, field: Field) -> object:
-    """None where the chunk has none."""
+    """Returns the value of the field, None if the chunk lacks it."""
     if field.metadata:
         value = row.metadata.get(field.name)
         return float(value) if field.type == "float" and isinstance(value, int) else value
@@ -76,7 +76,7 @@ def _value(row: EmbeddedChunk | Candidate, field: Field) -> object:
 
 
 def compare(op: Operator, found: object, value: object) -> bool:
-    """Of a value that is there."""
+    """Returns the result of a comparison with a value that exists."""
     if op == "eq":
         return same(found, value)
     if op == "ne":
@@ -89,5 +89,5 @@ def same(found: object, value: object) -> bool:
 
 
 def kind(value: object) -> type:
-    """Numbers are of one kind."""
+    """Returns the kind of a value. All numbers are of one kind."""
     return float if type(value) is int else type(value)

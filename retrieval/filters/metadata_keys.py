@@ -1,4 +1,4 @@
-"""Metadata keys that a collection declares: names, types, and whether a document's values are of them. Pure."""
+"""Metadata keys that a collection declares: their names and types, and the check of a document's values. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _SHOULD_BE: Final[Mapping[KeyType, str]] = {
 
 
 def check_declared(keys: Mapping[str, KeyType]) -> None:
-    """Raises InvalidRequest."""
+    """Checks declared keys. Raises InvalidRequest."""
     if len(keys) > MAX_KEYS:
         raise InvalidRequest(f"metadata_keys: {len(keys)} keys; at most {MAX_KEYS} can be declared.", limit=MAX_KEYS)
     for name, type_ in keys.items():
@@ -36,7 +36,9 @@ def check_declared(keys: Mapping[str, KeyType]) -> None:
 
 
 def wrong_value(metadata: Mapping[str, object], keys: Mapping[str, KeyType]) -> str | None:
-    """What is wrong with the first value that is not of its key's type. A missing key is not wrong, nor is null."""
+    """Describes the first value that does not have its key's type; None if all do. A missing key or null is
+    accepted.
+    """
     for name, type_ in keys.items():
         value = metadata.get(name)
         if value is None:

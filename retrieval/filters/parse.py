@@ -1,4 +1,4 @@
-"""From JSON to a filter: shape, limits, keys and the types of values. What comes out of here, every store can take."""
+"""Parses JSON into a filter and checks its shape, limits, keys and types of values. Every store accepts the result."""
 
 import math
 import re
@@ -163,7 +163,7 @@ def _value(value: object, field: Field, place: str) -> Value:
 
 
 def _typed(value: str | int | float | bool, type_: FieldType) -> Value | None:
-    """None where it is of another type."""
+    """Returns the value as `type_`; None if it has another type."""
     match value, type_:
         case (bool(), "bool") | (str(), "text"):
             return value
@@ -200,7 +200,7 @@ def _wrong(place: str, problem: str) -> InvalidRequest:
 
 
 def _shown(value: object) -> str:
-    """Short, whatever was sent."""
+    """Returns a short form of any value, for error messages."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
     shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)

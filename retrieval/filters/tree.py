@@ -1,5 +1,6 @@
-"""Conditions on chunks: trees in OpenAI's shape. filter_parsing.py makes them, filter_matching.py says what they mean,
-stores/milvus_filters.py has a server evaluate them."""
+"""Filters on chunks: trees in OpenAI's shape. parse.py makes them, evaluate.py defines their meaning, and
+stores/milvus/filters.py compiles them for a server.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class Field:
     """Whether a chunk may be without it."""
 
     def __str__(self) -> str:
-        """As a filter's key names it."""
+        """The name of the field as a filter's key writes it."""
         return METADATA + self.name if self.metadata else self.name
 
 
@@ -47,7 +48,7 @@ BUILT_IN: Final[Mapping[str, Field]] = {
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`value` is of the field's type, where that has one; a time is timezone-aware and of whole milliseconds."""
+    """`value` has the field's type, if the field has one; a time is timezone-aware and in whole milliseconds."""
 
     operator: Operator
     field: Field
@@ -63,7 +64,7 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """Of fields without a type only: all others hold one value."""
+    """Applies to fields without a type only: all others hold one value."""
 
     field: Field
     value: Value
@@ -71,7 +72,7 @@ class Contains:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """Of optional fields only."""
+    """Applies to optional fields only."""
 
     field: Field
 

@@ -36,7 +36,7 @@ HEADER = "# Generated from asynchronous.py by generate_client.py. Change that fi
 
 
 def blocking_client() -> str:
-    """The text of blocking.py."""
+    """Returns the text of blocking.py."""
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "asynchronous" / "client.py", Path(folder) / "blocking" / "client.py"
         source.parent.mkdir()

@@ -1,6 +1,6 @@
-"""Model folders without weights: shapes and a tokenizer, for engines that make up their numbers (load format `dummy`).
+"""Model folders without weights: shapes and a tokenizer, for engines with random weights (load format `dummy`).
 
-With them a machine's speed is measured where no model can be had. What they answer means nothing.
+They measure a machine's speed where no model is available. Their results are meaningless.
 """
 
 import json
@@ -62,8 +62,9 @@ class DummyPair:
 
 
 def write_dummy_pair(shape: str, target: Path, *, texts: Iterable[str]) -> DummyPair:
-    """Two folders in `target`: of the pair named `shape`, or of a folder's config.json. Every word of `texts` becomes
-    one token. Raises ConfigurationError."""
+    """Writes two folders in `target`, for the pair named `shape` or for a folder's config.json. Every word of `texts`
+    becomes one token. Raises ConfigurationError.
+    """
     config = SHAPES[shape] if shape in SHAPES else _read_shape(Path(shape))
     name = shape if shape in SHAPES else Path(shape).resolve().name
     tokenizer = trained_tokenizer([*texts, *prompt_texts()])

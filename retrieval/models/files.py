@@ -1,4 +1,4 @@
-"""A model's folder on disk: which files a model needs, and whether they are all there."""
+"""A model's folder on disk: which files a model needs, and whether all of them exist."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,8 +28,9 @@ class InstalledModel:
 
 
 def missing_files(folder: Path, *, weights: bool = True) -> tuple[str, ...]:
-    """What a model in `folder` lacks: names of files, with the reason where it is another than absence. `weights`:
-    whether it needs any."""
+    """Returns the names of the files that a model in `folder` lacks, each with the reason if it is other than absence.
+    `weights` says whether the model needs weight files.
+    """
     missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
     if not weights:
         return tuple(missing)
@@ -46,7 +47,7 @@ def missing_files(folder: Path, *, weights: bool = True) -> tuple[str, ...]:
 
 
 def _problem(weights: Path) -> str | None:
-    """None for a safetensors file as long as its header says; its name, and why, otherwise.
+    """Returns None for a safetensors file that is as long as its header says; otherwise its name and the problem.
 
     The header is 8 bytes of length (little endian) and JSON with the offsets of every tensor.
     """
@@ -66,7 +67,9 @@ def _problem(weights: Path) -> str | None:
 
 
 def installed(models_dir: Path) -> list[InstalledModel]:
-    """Every model in `models_dir`, by name, unfinished downloads included. Empty where there is no such folder."""
+    """Returns every model in `models_dir`, by name, incomplete downloads included. Empty if the folder does
+    not exist.
+    """
     return sorted(_entries(models_dir), key=lambda model: model.name)
 
 

@@ -1,4 +1,4 @@
-"""What the adapters need of a model's folder besides its weights: configuration, tokenizer, identity."""
+"""The parts of a model's folder that adapters need in addition to its weights: configuration, tokenizer, identity."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,7 +13,7 @@ from retrieval.types import TextKind
 
 
 def read_config(model: Path) -> Mapping[str, object]:
-    """The model's config.json. Raises ModelUnavailable."""
+    """Returns the model's config.json. Raises ModelUnavailable."""
     try:
         config = loads((model / "config.json").read_text())
     except (OSError, ValueError) as error:
@@ -23,7 +23,7 @@ def read_config(model: Path) -> Mapping[str, object]:
 
 
 def read_tokenizer(model: Path) -> Tokenizer:
-    """The model's tokenizer, truncation and padding off. Raises ModelUnavailable."""
+    """Returns the model's tokenizer, truncation and padding off. Raises ModelUnavailable."""
     file = model / "tokenizer.json"
     if not file.is_file():
         raise ModelUnavailable(f"The model folder {model.name} has no tokenizer.json")
@@ -34,8 +34,9 @@ def read_tokenizer(model: Path) -> Tokenizer:
 
 
 def revision(model: Path) -> str:
-    """12 hexadecimal digits over the model's configuration and its weight files' names and sizes. The weights
-    themselves take minutes to read; their sizes and the index of tensors change with any realistic exchange."""
+    """Returns 12 hexadecimal digits over the model's configuration and its weight files' names and sizes. Reading the
+    weights themselves takes minutes; their sizes and the index of tensors change with any realistic exchange.
+    """
     digest = sha256()
     for name in ("config.json", "model.safetensors.index.json"):
         if (model / name).is_file():
@@ -46,8 +47,9 @@ def revision(model: Path) -> str:
 
 
 def read_prefixes(model: Path) -> Mapping[TextKind, str]:
-    """What sentence-transformers' configuration says that the model was trained to see before queries and documents;
-    empty where it says nothing."""
+    """Returns the prefixes of queries and documents that the model was trained with, as sentence-transformers'
+    configuration states them; empty if it states none.
+    """
     try:
         stated = loads((model / "config_sentence_transformers.json").read_text(encoding="utf-8")).get("prompts") or {}
     except (OSError, ValueError, AttributeError):
@@ -58,7 +60,7 @@ def read_prefixes(model: Path) -> Mapping[TextKind, str]:
 
 
 def full_dimension(model: Path) -> int:
-    """Components of the model's vectors as it is trained. Raises ModelUnavailable."""
+    """Returns the number of components of the model's untruncated vectors. Raises ModelUnavailable."""
     size = read_config(model).get("hidden_size")
     if not isinstance(size, int):
         raise ModelUnavailable(f"config.json of {model.name} states no hidden_size")
@@ -66,8 +68,9 @@ def full_dimension(model: Path) -> int:
 
 
 def matryoshka_dimension(model: Path, dimension: int | None) -> int | None:
-    """`dimension` where it asks for less than the whole vector, else None. Raises ModelUnavailable,
-    ConfigurationError (more than there is)."""
+    """Returns `dimension` if it is below the full dimension, else None. Raises ModelUnavailable, ConfigurationError
+    (above the full dimension).
+    """
     whole = full_dimension(model)
     if dimension is not None and not 0 < dimension <= whole:
         raise ConfigurationError(f"dimension is {dimension}; {model.name} has {whole}")
@@ -75,14 +78,15 @@ def matryoshka_dimension(model: Path, dimension: int | None) -> int | None:
 
 
 def window_within(model: Path, limit: int) -> int:
-    """`limit` in tokens, or the model's positions where they are fewer. Raises ModelUnavailable."""
+    """Returns `limit` in tokens, or the model's number of positions if it is lower. Raises ModelUnavailable."""
     positions = read_config(model).get("max_position_embeddings")
     return min(limit, positions) if isinstance(positions, int) else limit
 
 
 def stated_window(model: Path, limit: int) -> int:
-    """The same, and no more than the model's tokenizer and its sentence-transformers configuration state, which is
-    where servers that take text cut it. Raises ModelUnavailable."""
+    """Returns the same, limited further by what the model's tokenizer and its sentence-transformers configuration
+    state: servers that take text truncate there. Raises ModelUnavailable.
+    """
     windows = [window_within(model, limit)]
     for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         with suppress(OSError, ValueError):
@@ -92,21 +96,26 @@ def stated_window(model: Path, limit: int) -> int:
 
 
 def require_reranker(model: Path) -> None:
-    """Raises ConfigurationError for a model of another family than Qwen3-Reranker's, whose prompt it would not know."""
+    """Raises ConfigurationError unless the model is of Qwen3-Reranker's family: others were not trained on
+    its prompt.
+    """
     model_type = read_config(model).get("model_type")
     if model_type != "qwen3":
         raise ConfigurationError(f"{model.name} is a model of type {model_type}; the reranker must be a Qwen3-Reranker")
 
 
 def is_causal_model(model: Path) -> bool:
-    """Whether the weights are a language model's, as Qwen3-Reranker is published, and not a classifier's."""
+    """Returns whether the weights are those of a language model, as Qwen3-Reranker is published, and not of a
+    classifier.
+    """
     architectures = read_config(model).get("architectures")
     return isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures
 
 
 def require_cross_encoder(model: Path, *, server: str) -> None:
-    """Raises ConfigurationError for what a server without templates cannot rank with: a model of another kind than a
-    sequence classifier with one output, and Qwen3-Reranker in either form."""
+    """Raises ConfigurationError for a model that a server without templates cannot rank with: any model other than a
+    sequence classifier with one output, and Qwen3-Reranker in either form.
+    """
     config = read_config(model)
     if config.get("model_type") == "qwen3":
         raise ConfigurationError(

@@ -1,4 +1,6 @@
-"""From a model's id to a folder with its files: what is there already, or a download from the first hub that has it."""
+"""Resolves a model's id to a folder with its files: an existing one, or a download from the first hub that
+offers it.
+"""
 
 import asyncio
 import re
@@ -32,11 +34,11 @@ CONVERSION_SECONDS = 120.0
 
 
 class _Cancelled(BaseException):
-    """Raised inside the download's threads when nobody waits for it any more. No Exception: libraries retry those."""
+    """Raised inside the download's threads after the call was cancelled. Not an Exception: libraries retry those."""
 
 
 def _ignore(file: str, done: int, total: int) -> None:
-    """The progress of a download that nobody looks at."""
+    """Ignores the progress of a download."""
 
 
 class ModelHub:
@@ -51,10 +53,8 @@ class ModelHub:
         contact_seconds: float = 4.0,
         weights: bool = True,
     ) -> None:
-        """Endpoints: None means each library's own default, or what its own environment variable says.
-
-        `contact_seconds` bounds how long each hub may take to show that it is in reach. Without `weights` a folder
-        that holds none is complete, too.
+        """Endpoints: None means each library's own default or environment variable. `contact_seconds` limits the wait
+        for a first answer of each hub. With `weights` False, a folder without weights is complete, too.
         """
         self._weights = weights
         self._models_dir = models_dir.expanduser().absolute()
@@ -65,10 +65,11 @@ class ModelHub:
         )
 
     async def resolve(self, id_or_folder: str, progress: Progress | None = None) -> Path:
-        """The folder with the model's files: the given one, a Python package's, one downloaded before, or now.
+        """Returns the folder with the model's files: the given one, a Python package's, one downloaded before, or a new
+        download.
 
-        Hubs are asked in order, ModelScope first; a download that broke off resumes. Cancelling the call ends the
-        download. Raises ModelUnavailable, in one line.
+        Hubs are tried in order, ModelScope first; an interrupted download resumes. Cancelling the call ends the
+        download. Raises ModelUnavailable with a message of one line.
         """
         if is_folder(id_or_folder):
             return self._complete(Path(id_or_folder), id_or_folder)
@@ -105,7 +106,7 @@ class ModelHub:
         )
 
     def _convert(self, model: Model, folder: Path) -> Path:
-        """From the file in the model's Python package, once."""
+        """Converts the file of the model's Python package, once."""
         source = packaged_weights(model)
         if source is None:
             raise ModelUnavailable(
@@ -133,7 +134,7 @@ class ModelHub:
         return FileLock(locks / f"{name.replace('/', '--')}.lock", timeout=seconds)
 
     async def _unreachable(self, source: Source) -> str | None:
-        """Why the hub does not answer, or None. The libraries would retry for minutes to find out."""
+        """Returns why the hub does not answer, or None. The libraries would retry for minutes to find out."""
         try:
             async with (
                 asyncio.timeout(self._contact_seconds),
@@ -196,20 +197,22 @@ class ModelHub:
 
 
 def packaged_folder(id_: str) -> Path | None:
-    """Where an installed Python package brings the model's files as they are."""
+    """Returns the folder of an installed Python package that contains the model's unchanged files; None if there is
+    none.
+    """
     known = model(id_)
     folder = None if known.converted else _package_folder(known)
     return folder and folder / "model"
 
 
 def packaged_weights(model: Model) -> Path | None:
-    """The file that a model is converted from; None where its package is not installed."""
+    """Returns the file that a model is converted from; None if its package is not installed."""
     folder = _package_folder(model) if model.converted else None
     return folder / PACKAGE_FILE if folder and (folder / PACKAGE_FILE).is_file() else None
 
 
 def _package_folder(model: Model) -> Path | None:
-    """The package is not imported: that may want more than is here."""
+    """Returns the package's folder without importing it: an import may need packages that are not installed."""
     spec = find_spec(model.package) if model.package else None
     if spec is None or not spec.submodule_search_locations:
         return None

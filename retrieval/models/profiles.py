@@ -1,4 +1,4 @@
-"""Which models serve: the named pairs, and what a folder of weights says about itself."""
+"""The models that can be served: the named pairs, and the facts that a model's folder states about itself."""
 
 import os
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ class ModelProfile:
 
     @property
     def languages(self) -> tuple[Language, ...]:
-        """That both were made for."""
+        """The languages that both models were made for."""
         return tuple(language for language in self.embed.languages if language in self.rerank.languages)
 
 
@@ -122,7 +122,7 @@ PROFILES: tuple[ModelProfile, ...] = (
 
 
 def profile(name: str, *, embed: str | None = None, rerank: str | None = None) -> ModelProfile:
-    """The pair `name`, with either model replaced by an id or a folder.
+    """Returns the pair `name`, with either model replaced by an id or a folder.
 
     A reranker that is the embedder itself serves as late interaction. Raises ConfigurationError for an unknown name.
     """
@@ -144,23 +144,23 @@ def profile(name: str, *, embed: str | None = None, rerank: str | None = None) -
 
 
 def model(id_or_folder: str) -> Model:
-    """The model of the table with this id, or one whose facts are not known yet."""
+    """Returns the model of the table with this id, or one whose facts are not known yet."""
     known = {each.id: each for pair in PROFILES for each in (pair.embed, pair.rerank)}
     return known.get(id_or_folder, Model(id=id_or_folder))
 
 
 def is_folder(id_or_folder: str) -> bool:
-    """Whether it means a path: `/…`, `./…`, `../…`, `~…`, or a folder that is there."""
+    """Returns whether the text is a path: `/…`, `./…`, `../…`, `~…`, or an existing folder."""
     # Unlike Path.is_dir, this takes a name that is too long for the system for what it is: no folder.
     return id_or_folder.startswith(("/", "./", "../", "~")) or os.path.isdir(id_or_folder)  # noqa: PTH112
 
 
 def with_facts(model: Model, folder: Path) -> Model:
-    """`model` with family, dimension and window as `folder`/config.json has them.
+    """Returns `model` with family, dimension and window read from `folder`/config.json.
 
-    The window is the model's own where that is shorter than the default; sentence-transformers states it beside the
-    configuration, since models are often trained on less than their positions allow. Raises ModelUnavailable (no such
-    file, or damaged) and Unsupported (a family that the service has no prompts for).
+    The window is the model's own if that is shorter than the default. sentence-transformers states it in a separate
+    file, since models are often trained on less than their positions allow. Raises ModelUnavailable (no such file, or
+    damaged) and Unsupported (a family that the service has no prompts for).
     """
     try:
         config = loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a model's config.json says of its size: how many bytes its weights, its cache and a step of it take."""
+"""Computes the size of a model from its config.json: the bytes of its weights, its cache and one step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ COMPUTED_BYTES = 2
 
 @dataclass(frozen=True, slots=True)
 class WeightFormat:
-    """How the matrices of the layers are stored. Embedding tables stay in bfloat16."""
+    """The storage format of the layers' matrices. Embedding tables stay in bfloat16."""
 
     name: str
     bits: int
@@ -51,31 +51,37 @@ class ModelShape:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Keys and values of every layer. BERT's attention looks both ways, and so keeps nothing between steps."""
+        """Bytes of the keys and values of every layer. BERT's attention is bidirectional, so nothing is kept between
+        steps.
+        """
         if self.family == "bert":
             return 0
         return 2 * self.layers * self.kv_heads * self.head_size * COMPUTED_BYTES
 
     @property
     def head_bytes(self) -> int:
-        """Of the language model's head while a reranker is loaded, which reads two rows of it and drops the rest."""
+        """Bytes of the language model's head while a reranker is loaded, which reads two rows of it and
+        drops the rest.
+        """
         return 0 if self.tied else self.vocabulary * self.hidden * COMPUTED_BYTES
 
     @property
     def weight_bytes(self) -> int:
-        """The layers' matrices in their format and the table of token embeddings, without a language model's head."""
+        """Bytes of the layers' matrices in their format and of the table of token embeddings, without a language
+        model's head.
+        """
         attention = 2 * self.hidden * self.head_size * (self.heads + self.kv_heads)
         mlp = (3 if self._gated else 2) * self.hidden * self.intermediate
         layers = self.layers * (attention + mlp) * self.weights.bytes_per_weight
         return round(layers) + self.vocabulary * self.hidden * COMPUTED_BYTES
 
     def activation_bytes(self, tokens: int) -> int:
-        """Most that is alive at once while a step of `tokens` is computed.
+        """Returns the most bytes that are in use at once while a step of `tokens` is computed.
 
         Two moments of a layer compete. In the MLP: the attention's output, the residual before and after it, the
-        product of the first matrix (gate and up beside each other where it is gated) and what comes out of the
-        activation function. In the attention: the residual and its normalised copy, queries, keys and values, the
-        rotated queries and keys, and the output.
+        product of the first matrix (gate and up side by side in a gated MLP) and the output of the activation function.
+        In the attention: the residual and its normalised copy, queries, keys and values, the rotated queries and keys,
+        and the output.
         """
         queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
         mlp = queries + 2 * self.hidden + (3 if self._gated else 2) * self.intermediate
@@ -83,8 +89,9 @@ class ModelShape:
         return tokens * max(mlp, attention) * COMPUTED_BYTES
 
     def split(self, devices: int) -> "ModelShape":
-        """One device's part under tensor parallelism: heads, MLP and vocabulary are divided, hidden states are not.
-        Raises ConfigurationError where they cannot be divided."""
+        """Returns one device's part under tensor parallelism: heads, MLP and vocabulary are divided, hidden states are
+        not. Raises ConfigurationError if they cannot be divided.
+        """
         if devices == 1:
             return self
         groups = self.weights.group or 1
@@ -111,8 +118,9 @@ class ModelShape:
 
 
 def read_shape(config: Mapping[str, object], name: str) -> ModelShape:
-    """From config.json. `name` is the model's, for errors. Raises ModelUnavailable (a figure is missing), Unsupported
-    (a family that the service has no prompts for)."""
+    """Reads the shape from config.json. `name` is the model's, for errors. Raises ModelUnavailable (a figure is
+    missing), Unsupported (a family that the service has no prompts for).
+    """
     family = FAMILIES.get(str(config.get("model_type")))
     if family is None:
         raise Unsupported(f"{name} is of the family {config.get('model_type')}; supported are {', '.join(FAMILIES)}.")
@@ -140,8 +148,9 @@ def read_shape(config: Mapping[str, object], name: str) -> ModelShape:
 
 
 def _weight_format(quantization: object) -> WeightFormat:
-    """Of config.json's `quantization_config`, as GPTQ, AWQ, FP8 and compressed-tensors write it. What is none of these
-    counts as bfloat16, which is the most it can take."""
+    """Returns the format that config.json's `quantization_config` states, as GPTQ, AWQ, FP8 and compressed-tensors
+    write it. Any other value counts as bfloat16, the largest format.
+    """
     if not isinstance(quantization, dict):
         return BFLOAT16
     method = str(quantization.get("quant_method"))

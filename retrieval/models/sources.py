@@ -23,11 +23,13 @@ falls where a file has to start over. Any BaseException it raises that is no Exc
 
 
 class NotOffered(Exception):
-    """The hub has no such model, or keeps it from this user."""
+    """The hub has no such model, or denies access to it."""
 
 
 class Broken(Exception):
-    """The download began and did not end well. What arrived stays for the next attempt, wrong checksums excepted."""
+    """The download started and failed. The received files stay for the next attempt, except those with
+    wrong checksums.
+    """
 
 
 class Source(Protocol):
@@ -43,7 +45,7 @@ class Source(Protocol):
 
 
 class _NoBar:
-    """What the libraries use of a progress bar's interface, without the bar."""
+    """Implements the part of a progress bar's interface that the libraries use, without drawing a bar."""
 
     def __init__(self, *_: object, **__: object) -> None: ...
 
@@ -57,7 +59,7 @@ class _NoBar:
     def update(self, n: float | None = 1) -> None: ...
 
     def update_transfer(self, n: float | None = 1) -> None:
-        """Bytes from the network, where they come compressed; `update` counts them again when they are on disk."""
+        """Ignores bytes from the network, which may be compressed; `update` counts them again when they are on disk."""
 
     def set_postfix_str(self, postfix: str = "", refresh: bool = True) -> None: ...
 
@@ -158,6 +160,6 @@ def _sha256(file: Path) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of an SDK's message, which may go on with requests and bodies."""
+    """Returns the first line of an SDK's message, whose other lines may hold requests and bodies."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,1 +1,1 @@
-"""Child processes of a node: their environment, whether they still work, and their restart."""
+"""Child processes of a node: their environment, their health, and their restart."""

@@ -1,5 +1,6 @@
-"""The environment of a child process: what any program needs, and what its caller names. An allow-list, so that no key,
-token or URL with a password reaches a process that has no use for it."""
+"""The environment of a child process: the variables that any program needs, and those that its caller names. It is an
+allow-list, so that a key, token or URL with a password reaches only processes that use it.
+"""
 
 import os
 import re
@@ -18,9 +19,10 @@ _SECRET = re.compile(r"(^|_)(KEYS?|TOKENS?|SECRETS?|PASSWORDS?|PASSWD|CREDENTIAL
 def process_environment(
     *, names: Collection[str] = (), prefixes: Collection[str] = (), source: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Those variables of `source` (None: this process's own) that any program needs, those in `names`, and those that
-    begin with one of `prefixes`. A variable whose name says that it holds a secret (HF_TOKEN, VLLM_API_KEY) passes only
-    by `names`, never by a prefix."""
+    """Returns the variables of `source` (None: this process's own) that any program needs, those in `names`, and those
+    that begin with one of `prefixes`. A variable whose name indicates a secret (HF_TOKEN, VLLM_API_KEY) passes only by
+    `names`, never by a prefix.
+    """
     source = os.environ if source is None else source
     every = _NAMES.union(names)
     starts = (*_PREFIXES, *prefixes)

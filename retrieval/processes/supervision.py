@@ -1,4 +1,4 @@
-"""Keeps a part that lives in a process of its own running: whenever it has ended, it is started again."""
+"""Keeps a child process running: restarts it whenever it has ended."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,10 +21,11 @@ async def keep_running(
     longest_pause_seconds: float,
     stable_seconds: float,
 ) -> None:
-    """Until it is cancelled. `ended` returns why the part has ended, when it has. `start` removes what is left of it
-    and starts it again; whatever it raises is reported to `on_failed_start` and tried again: a machine that has no
-    memory, process or file descriptor to spare has some later. Only what is `hopeless` is raised. Pauses before a
-    start double up to the longest one; after the part has run for `stable_seconds` they begin anew."""
+    """Restarts a part until it is cancelled. `ended` waits for the part's end and returns the reason. `start` cleans up
+    and starts it again; every exception that it raises is reported to `on_failed_start` and retried, since a machine
+    without free memory, processes or file descriptors may have some later. Only exceptions in `hopeless` are raised.
+    Pauses before a start double up to the longest one; after the part has run for `stable_seconds` they begin anew.
+    """
     loop = asyncio.get_running_loop()
     pause = first_pause_seconds
     while True:

@@ -1,15 +1,16 @@
-"""Whether a process that lives also works: judged by what it lets be heard."""
+"""Detects a process that is alive but hangs, from the messages that it sends."""
 
 TICK_SECONDS = 1.0
 """Between two looks."""
 
 
 class Vitals:
-    """Of one process. Time is counted in ticks of the one who looks: where the machine sleeps, or gives the looking
-    process no time, its ticks fail to come as well, and nothing is held against the process that is looked at."""
+    """The health of one process. Time is counted in ticks of the monitoring process: while the machine sleeps, or the
+    monitoring process gets no processor time, no ticks pass, and the monitored process is not blamed.
+    """
 
     def __init__(self, silent_ticks: int, stalled_ticks: int | None = None) -> None:
-        """How many ticks without a sign of life, and how many of work without progress, are too many."""
+        """`silent_ticks` is the limit without a sign of life, `stalled_ticks` the limit of work without progress."""
         self._silent_ticks = silent_ticks
         self._stalled_ticks = stalled_ticks
         self._silent = 0
@@ -18,11 +19,13 @@ class Vitals:
         self._working = False
 
     def note_reply(self) -> None:
-        """Something came from it."""
+        """Records a sign of life."""
         self._silent = 0
 
     def reported(self, progress: int, *, working: bool) -> None:
-        """What it says of its work. `progress` is another number whenever something was finished."""
+        """Records the process's report of its work. `progress` is a number that changes whenever something was
+        finished.
+        """
         self.note_reply()
         if not working or progress != self._progress:
             self._stalled = 0
@@ -30,8 +33,9 @@ class Vitals:
         self._working = working
 
     def tick(self) -> str | None:
-        """To call every TICK_SECONDS. Returns why it hangs, as the end of a sentence that begins with its name, where
-        it does."""
+        """Call this every TICK_SECONDS. If the process hangs, returns the reason as the end of a sentence that begins
+        with its name.
+        """
         self._silent += 1
         self._stalled += self._working
         if self._silent > self._silent_ticks:

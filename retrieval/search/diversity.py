@@ -1,4 +1,4 @@
-"""The order of hits for readers: one of each document, and not ten times the same. Pure."""
+"""Orders hits for readers: groups them by document and lowers near-duplicates. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ DIVERSE = "diverse"
 
 
 def by_document(hits: Sequence[Hit]) -> list[Hit]:
-    """The first hit of each document, with the document's others named in it."""
+    """Returns the first hit of each document, which lists the document's other hits."""
     groups: dict[DocumentId, list[Hit]] = {}
     for hit in hits:
         groups.setdefault(hit.candidate.chunk.document_id, []).append(hit)
@@ -24,12 +24,11 @@ def by_document(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def diversified(hits: Sequence[Hit], vectors: Mapping[ChunkId, Vector], diversity: float, limit: int) -> list[Hit]:
-    """At most `limit` of the hits that have a score, by maximal marginal relevance: each is the one with the most of
-    (1 - diversity) x its score scaled to [0, 1] - diversity x its highest cosine with those before it, 0 at
-    least, so that scores never rise down the order.
+    """Reorders hits by maximal marginal relevance: first at most `limit` of the hits that have a score. Each is the hit
+    with the highest (1 - diversity) x its score scaled to [0, 1] - diversity x its highest cosine with those before it;
+    the cosine is at least 0, so that scores never rise down the order. Hits without a score follow.
 
-    Source: Carbonell and Goldstein, SIGIR 1998. A hit without a vector is like no other; those
-    without a score stay behind.
+    Source: Carbonell and Goldstein, SIGIR 1998. A hit without a vector counts as unlike all others.
     """
     scored = [hit for hit in hits if hit.score is not None]
     relevance = (1 - diversity) * np.array(scaled([hit.score for hit in scored if hit.score is not None]))

@@ -1,4 +1,4 @@
-"""One order of candidates out of the branches of recall. Pure."""
+"""Fuses the branches of recall into one order of candidates. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,24 +17,24 @@ def alone(branch: Branch, candidates: Sequence[Candidate]) -> list[Hit]:
 
 
 def weights_for(query: str, near: Sequence[Candidate]) -> Mapping[Branch, float]:
-    """Of a query whose caller states none. `near`: what its vector found, which shows the scripts of the collection's
-    passages about it. Words count by the share of the query that is in these scripts, since words of one script are
-    not in texts of another.
+    """Returns the weights of the branches for a query whose caller states none. `near` holds the nearest candidates by
+    vector, which show the scripts of the passages on the query's subject. The weight of words is the share of the query
+    that is in these scripts, since words of one script do not occur in texts of another.
 
-    Measured with multilingual-e5-small, nDCG@10 of recall with equal weights, with these, and by vectors alone:
-    English questions to Chinese paragraphs (XQuAD) 0.743, 0.824, 0.824; Chinese ones to English paragraphs 0.651,
-    0.648, 0.647; within one language nothing changes. A least weight of 0.1 to 0.5 gave 0.821 to 0.813 and 0.648 to
+    Measured with multilingual-e5-small, nDCG@10 of recall with equal weights, with these weights, and by vectors alone:
+    English queries on Chinese paragraphs (XQuAD) 0.743, 0.824, 0.824; Chinese queries on English paragraphs 0.651,
+    0.648, 0.647; within one language nothing changes. A minimum weight of 0.1 to 0.5 gave 0.821 to 0.813 and 0.648 to
     0.652.
     """
     return {"dense": 1.0, "sparse": script_overlap(query, (candidate.chunk.text for candidate in near))}
 
 
 def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion, weights: Mapping[Branch, float]) -> list[Hit]:
-    """Every candidate once, best first; of equal ones the one that a branch ranks higher, then by id.
+    """Returns every candidate once, best first. Ties are ordered by the best rank in a branch, then by id.
 
-    `rrf`: the sum of weight / (k + rank) over the branches that found it (Cormack, Clarke and Büttcher, SIGIR 2009).
-    `weighted`: the weighted mean of the branches' scores, each scaled to [0, 1] between the worst and the best of its
-    branch; one that a branch did not find has 0 there.
+    `rrf`: the sum of weight / (k + rank) over the branches that found the candidate (Cormack, Clarke and Büttcher,
+    SIGIR 2009). `weighted`: the weighted mean of the branches' scores, each scaled to [0, 1] between the worst and the
+    best of its branch; 0 in a branch that did not find the candidate.
     """
     candidates: dict[ChunkId, Candidate] = {}
     scores: dict[ChunkId, dict[str, float]] = {}
@@ -59,7 +59,7 @@ def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion, weights
 
 
 def scaled(scores: Sequence[float]) -> list[float]:
-    """Each score's place between the worst (0) and the best (1); all 1 where they are equal."""
+    """Returns each score's place between the worst (0) and the best (1); all 1 if they are equal."""
     if not scores:
         return []
     worst, best = min(scores), max(scores)

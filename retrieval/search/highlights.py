@@ -1,4 +1,4 @@
-"""The sentences of hits that answer best, by the reranker."""
+"""Highlights: the sentences of a hit that answer best, according to the reranker."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ _SENTENCE = re.compile(r"[^\s].*?(?:[。！？…!?]+[”’」』）)\"']*|\.(?
 async def with_highlights(
     reranker: Reranker, text: str, hits: Sequence[Hit], count: int, instruction: str | None, deadline: Deadline
 ) -> list[Hit]:
-    """Each hit with its `count` best sentences, best first; without, where the reranker is away or late."""
+    """Returns each hit with its `count` best sentences, best first; without them if the reranker is away or late."""
     sentences = [list(_sentences(hit)) for hit in hits]
     every = [sentence for each in sentences for sentence in each]
     try:

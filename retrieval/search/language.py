@@ -1,4 +1,4 @@
-"""Which scripts a text is written in, as far as models and words differ in it. Pure."""
+"""Detects the scripts of a text, as far as models and word search distinguish them. Pure."""
 
 import unicodedata
 from collections import Counter
@@ -19,8 +19,9 @@ Latin letters are a twentieth to a tenth of Chinese texts."""
 
 
 def is_foreign(text: str, languages: Sequence[Language]) -> bool:
-    """Whether models for `languages` cannot read it: most of it is in scripts that theirs are not written in. Models
-    for `mixed` read all."""
+    """Returns whether models for `languages` cannot read the text, because most of it is in scripts of other languages.
+    Models for `mixed` read all.
+    """
     if "mixed" in languages:
         return False
     read = {_SCRIPTS[language] for language in languages}
@@ -29,8 +30,9 @@ def is_foreign(text: str, languages: Sequence[Language]) -> bool:
 
 
 def script_overlap(query: str, passages: Iterable[str]) -> float:
-    """Share of the query's letters, in [0, 1], whose script the passages are written in as well. 1 where either side
-    has no letters."""
+    """Returns the share of the query's letters, in [0, 1], whose script occurs in the passages. 1 if either side has no
+    letters.
+    """
     asked, there = script_letters([query]), script_letters(passages)
     if not asked or not there:
         return 1.0
@@ -39,7 +41,9 @@ def script_overlap(query: str, passages: Iterable[str]) -> float:
 
 
 def script_letters(texts: Iterable[str]) -> Counter[str]:
-    """Letters by script (`LATIN`, `CJK`, `CYRILLIC`…), those that stand for a word or a syllable counted more."""
+    """Counts letters by script (`LATIN`, `CJK`, `CYRILLIC`…). Letters that stand for a word or a syllable have a higher
+    weight.
+    """
     found: Counter[str] = Counter()
     for character, count in Counter("".join(texts)).items():
         script = _script(character)
@@ -50,8 +54,9 @@ def script_letters(texts: Iterable[str]) -> Counter[str]:
 
 @lru_cache(maxsize=16_384)
 def _script(character: str) -> str | None:
-    """As the first word of the character's name says it; None for what is no letter. Full-width letters and
-    ligatures are what they stand for."""
+    """Returns the first word of the character's Unicode name; None if it is not a letter. Full-width letters and
+    ligatures are normalised first.
+    """
     if not character.isalpha():
         return None
     first = unicodedata.normalize("NFKC", character)[0]

@@ -1,4 +1,4 @@
-"""Hits with the chunks around them."""
+"""Adds the chunks around each hit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from retrieval.types import Chunk, DocumentId, StoreName
 
 
 async def with_neighbors(store: VectorStore, collection: StoreName, hits: Sequence[Hit], neighbors: int) -> list[Hit]:
-    """Each hit with what its document says `neighbors` chunks to either side. Raises what the store raises."""
+    """Returns each hit with the text of `neighbors` chunks on either side. Raises the errors of the store."""
     wanted: dict[DocumentId, set[int]] = {}
     for hit in hits:
         ordinal = hit.candidate.chunk.ordinal
@@ -26,7 +26,9 @@ def _around(chunk: Chunk, found: Mapping[tuple[DocumentId, int], Chunk], neighbo
 
 
 def _unbroken(chunk: Chunk, found: Mapping[tuple[DocumentId, int], Chunk], ordinals: Iterable[int]) -> list[Chunk]:
-    """A chunk that is not there (its document is being replaced) ends the context on its side."""
+    """Returns the consecutive chunks on one side. A missing chunk (its document is being replaced) ends the context
+    there.
+    """
     side: list[Chunk] = []
     for ordinal in ordinals:
         neighbor = found.get((chunk.document_id, ordinal))
@@ -37,7 +39,7 @@ def _unbroken(chunk: Chunk, found: Mapping[tuple[DocumentId, int], Chunk], ordin
 
 
 def joined(chunks: Iterable[Chunk]) -> Context:
-    """Chunks of one document in their order, at least one."""
+    """Joins chunks of one document, in order, at least one."""
     first, *others = chunks
     text, end = first.text, first.end
     for chunk in others:

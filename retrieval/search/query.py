@@ -1,4 +1,4 @@
-"""A question to a collection, and what the answer says of itself."""
+"""A search request to a collection, and the reports of the answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Mode = Literal["dense", "sparse", "hybrid"]
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """How hybrid recall joins its branches; see `retrieval.search.fusion.fuse`."""
+    """The fusion of hybrid recall's branches; see `retrieval.search.fusion.fuse`."""
 
     method: Literal["weighted", "rrf"] = "weighted"
     weights: Mapping[Branch, float] | None = None
@@ -26,7 +26,7 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """What the second stage is asked for."""
+    """The request to the second stage."""
 
     required: bool = False
     """Rather no answer than one that was not reranked."""
@@ -41,7 +41,9 @@ class Reranking:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page begins in the order that the first page fixed: one pool, recalled and ranked in one way."""
+    """The start of a page in the order that the first page fixed: the same pool, recalled and ranked in the
+    same way.
+    """
 
     offset: int
     """Hits on the pages before."""
@@ -81,7 +83,9 @@ class SearchQuery:
 
     @property
     def pool(self) -> int:
-        """Hits to recall. The same for every page: scores are scaled, and hits grouped, within the pool."""
+        """Number of hits to recall. It is the same for every page: scores are scaled, and hits grouped, within the
+        pool.
+        """
         return self.place.pool if self.place else max(self.candidates, self.top_k)
 
     @property
@@ -91,7 +95,7 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A chunk behind the one that stands for its document."""
+    """Another chunk of the document that a hit represents."""
 
     chunk_id: ChunkId
     score: float | None
@@ -99,7 +103,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A hit with its neighbours: what overlaps is there once, white space between chunks is a line break."""
+    """A hit with its neighbors. Overlapping text occurs once, white space between chunks becomes a line break."""
 
     text: str
     start: int
@@ -136,7 +140,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class RecallReport:
-    """What recall did, so that half a recall is never taken for a whole one."""
+    """Reports how recall ran, so that a partial recall is recognisable."""
 
     mode: Mode
     """The one that was carried out."""
@@ -150,7 +154,7 @@ class RecallReport:
 
 @dataclass(frozen=True, slots=True)
 class RerankReport:
-    """What reranking did, so that an unranked answer is never taken for a ranked one."""
+    """Reports how reranking ran, so that an unranked answer is recognisable."""
 
     applied: bool | Literal["partial"]
     candidates: int

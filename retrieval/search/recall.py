@@ -34,7 +34,7 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class _Dense:
-    """What the dense branch found, and what embedding the query took."""
+    """The result of the dense branch, and the time that embedding the query took."""
 
     candidates: Sequence[Candidate]
     truncated_tokens: int
@@ -43,18 +43,18 @@ class _Dense:
 
 class Recall:
     def __init__(self, store: VectorStore, languages: Sequence[Language]) -> None:
-        """`languages` are those that the embedder is meant for."""
+        """`languages` are those that the embedder is made for."""
         self._store = store
         self._languages = languages
 
     async def __call__(
         self, collection: StoreName, embedder: Embedder, query: SearchQuery, deadline: Deadline
     ) -> Recalled:
-        """The query's pool, best first, the branches side by side.
+        """Returns the query's pool, best first. The branches run concurrently.
 
-        An embedder that is away or late does not fail a query that leaves the mode open, nor does one that cannot read
-        the query's language: recall is by words alone, and says so. Raises what the embedder and the store raise,
-        Unsupported for a mode that the server has no index for, BudgetExceeded.
+        If the query leaves the mode open, an embedder that is away, late, or cannot read the query's language does not
+        fail it: recall runs by words alone and reports it. Raises the errors of the embedder and the store, Unsupported
+        for a mode that the server has no index for, BudgetExceeded.
         """
         limit = query.pool
         mode, reason = await deadline.run(self._mode(query), STORE)

@@ -1,4 +1,4 @@
-"""The second stage: a reranker scores the pool, and the answer says what it did."""
+"""The second stage: a reranker scores the pool, and the answer reports it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Reranked:
 
 class SecondStage:
     def __init__(self, reranker: PacedReranker, languages: Sequence[Language]) -> None:
-        """`languages` are those that the reranker is meant for."""
+        """`languages` are those that the reranker is made for."""
         self._reranker = reranker
         self._languages = languages
 
@@ -52,10 +52,11 @@ class SecondStage:
         return self._reranker.model
 
     async def __call__(self, text: str, hits: list[Hit], wanted: Reranking | None, deadline: Deadline) -> Reranked:
-        """`hits` in recall order.
+        """Reranks `hits`, which are in recall order.
 
-        A reranker that is away or late leaves the order as it is, and the report says why. Raises InvalidRequest where
-        another model is wanted than runs; where reranking is required, what the reranker raises, and BudgetExceeded.
+        If the reranker is away or late, the order stays unchanged and the report gives the reason. Raises
+        InvalidRequest if another model is requested than the one that runs; if reranking is required, also the
+        reranker's errors and BudgetExceeded.
         """
         count = len(hits)
         if wanted is None:
@@ -96,7 +97,9 @@ class SecondStage:
     async def _scores(
         self, text: str, hits: Sequence[Hit], wanted: Reranking, deadline: Deadline
     ) -> tuple[list[_Score | None], int]:
-        """Of each hit, None where time was up; and the tokens that were cut from the query."""
+        """Returns the score of each hit, None if time was up before it; and the number of tokens truncated from the
+        query.
+        """
         passages = [passage(hit.candidate.title, hit.candidate.chunk.text) for hit in hits]
         # Without a budget there is time for all, unless it is measured otherwise; one call is the cheapest.
         at_once = deadline.reason == "deadline" and self._reranker.seconds(len(passages)) <= AT_ONCE * deadline.left
@@ -127,10 +130,10 @@ class SecondStage:
 
 
 def ranked(hits: Sequence[Hit], scores: Sequence[_Score | None], weight: float) -> list[Hit]:
-    """Scored hits by their new score, ties in recall order; behind them those without, in recall order.
+    """Returns scored hits by their new score, ties in recall order, followed by those without a score, in recall order.
 
-    A `weight` below 1 mixes in the recall score. Both are first scaled to [0, 1] between the worst and the best of
-    what was scored: how far apart scores lie differs from model to model.
+    A `weight` below 1 mixes in the recall score. Both are first scaled to [0, 1] between the worst and the best of the
+    scored hits, since the spread of scores differs from model to model.
     """
     pairs = list(zip(hits, scores, strict=True))
     scored = [

@@ -1,5 +1,6 @@
-"""From a question to an answer: recall, then a reranker over the pool on the same accelerator, then the order and the
-company in which readers want the hits."""
+"""The search service: recall, reranking of the pool on the same accelerator, then grouping, diversity, neighbors and
+highlights.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,9 +34,10 @@ class SearchService:
         deadline_seconds: float = DEADLINE_SECONDS,
         pace: Pace | None = None,
     ) -> None:
-        """`languages` are those that both models are meant for, `gate` that of the device that both compute on. No
-        answer takes longer than `deadline_seconds`, but for GRACE_SECONDS. `pace` is that of the reranker, where
-        others measure it as well."""
+        """`languages` are those that both models are made for, `gate` is that of the device that both compute on. No
+        answer takes longer than `deadline_seconds` plus GRACE_SECONDS. `pace` is that of the reranker, if others
+        measure it as well.
+        """
         pace = pace or Pace()
         self._candidates = PacedReranker(reranker, pace, CANDIDATE_TOKENS)
         self._sentences = PacedReranker(reranker, pace, SENTENCE_TOKENS)
@@ -46,13 +48,14 @@ class SearchService:
         self._deadline_seconds = deadline_seconds
 
     def seconds(self, query: SearchQuery) -> float:
-        """That its reranking is expected to take, where nothing else is under way."""
+        """Returns the expected seconds of the query's reranking without other work."""
         of_candidates = self._candidates.seconds(query.pool) if query.reranking else 0.0
         return of_candidates + self._sentences.seconds(_sentences(query))
 
     async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:
-        """`collection` holds vectors of `embedder`. What is missing is told in the result, as `Recall` and
-        `SecondStage` say, or raised as they and the store raise it. Raises InvalidText, BudgetExceeded."""
+        """Searches `collection`, which holds vectors of `embedder`. The result reports missing parts as `Recall` and
+        `SecondStage` describe. Raises their errors and those of the store, InvalidText, BudgetExceeded.
+        """
         started = perf_counter()
         deadline = Deadline.for_search(query.budget_ms, self._deadline_seconds)
         check_text(query.text)
@@ -106,7 +109,7 @@ class SearchService:
 
 
 def passages_of(query: SearchQuery) -> int:
-    """That a search holds at most: its pool, ranked or not, and the sentences of its highlights."""
+    """Returns the most passages that a search reranks: its pool, even unranked, and the sentences of its highlights."""
     return query.pool + _sentences(query)
 
 
@@ -115,7 +118,9 @@ def _sentences(query: SearchQuery) -> int:
 
 
 def _next(query: SearchQuery, recall: RecallReport, rerank: RerankReport) -> Place | None:
-    """The following page does as this one did, whatever is away or comes back meanwhile."""
+    """Returns the place of the following page, which repeats this page's mode and reranking, whatever becomes available
+    or unavailable meanwhile.
+    """
     if rerank.applied == "partial":
         return None
     return Place(query.offset + query.top_k, query.pool, recall.mode, reranked=rerank.applied)

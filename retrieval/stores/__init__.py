@@ -1,1 +1,1 @@
-"""Vector databases behind the port `VectorStore`, one file per SDK."""
+"""Vector databases that implement the port `VectorStore`, one folder per SDK."""

@@ -1,1 +1,1 @@
-"""What the models read: prompts, passages and token ids."""
+"""The input of the models: prompts, passages and token ids."""

@@ -8,17 +8,17 @@ MAX_TITLE_TOKENS = 64
 
 
 def passage(title: str, text: str) -> str:
-    """The text as embedded, as searched by its words, and as reranked."""
+    """Returns the text that is embedded, searched by words, and reranked."""
     return f"{title}\n{text}" if title else text
 
 
 def text_of(passage: str, title: str) -> str:
-    """The text again."""
+    """Returns the chunk's text of a passage."""
     return passage[len(title) + 1 :] if title else passage
 
 
 def fit_title(title: str, tokenizer: Tokenizer) -> tuple[str, int]:
-    """The title cut to MAX_TITLE_TOKENS, and the tokens it adds to each passage."""
+    """Returns the title cut to MAX_TITLE_TOKENS, and the tokens that it adds to each passage."""
     if not title:
         return "", 0
     encoding = tokenizer.encode(passage(title, ""), add_special_tokens=False)

@@ -1,8 +1,8 @@
-"""The texts that the models were trained to see around queries and documents, composed token by token.
+"""Composes the prompts that the models were trained on, token by token.
 
-Pure: takes a `tokenizers.Tokenizer` and never changes it. Pieces are tokenised apart, cut to the model's window and
-joined; where nothing is cut the result is what the model card's whole prompt tokenises to. Source: the model cards
-of Qwen3-Embedding and Qwen3-Reranker.
+Pure: takes a `tokenizers.Tokenizer` and never changes it. Pieces are tokenised separately, truncated to the model's
+window and joined; without truncation the result equals the tokens of the model card's whole prompt. Source: the model
+cards of Qwen3-Embedding and Qwen3-Reranker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,29 +47,30 @@ class Prompt:
 
 
 def prompt_version(prefixes: Mapping[TextKind, str]) -> str:
-    """PROMPT_VERSION, and the prefixes where there are some: vectors hold them."""
+    """Returns PROMPT_VERSION, followed by the prefixes if there are any: vectors depend on them."""
     stated = "".join(f":{kind}={prefix}" for kind, prefix in sorted(prefixes.items()))
     return PROMPT_VERSION + (f":{sha256(stated.encode()).hexdigest()[:8]}" if stated else "")
 
 
 def query_format(model_type: str) -> QueryFormat:
-    """The format of the family that `model_type` of a model's config.json names."""
+    """Returns the query format of a family, named by `model_type` of a model's config.json."""
     return "instruct" if model_type == "qwen3" else "plain"
 
 
 def window_of(max_model_len: int) -> int:
-    """Longest prompt to submit: one token less than the engine takes, because some engine versions never schedule a
-    prompt of exactly `max_model_len` tokens."""
+    """Returns the length of the longest prompt to submit: one token less than the engine takes, because some engine
+    versions never schedule a prompt of exactly `max_model_len` tokens.
+    """
     return max_model_len - 1
 
 
 def format_query(query: str, instruction: str) -> str:
-    """No space after `Query:`, as the model card has it."""
+    """Returns the query's prompt. There is no space after `Query:`, as in the model card."""
     return f"Instruct: {instruction}\nQuery:{query}"
 
 
 def prompt_texts() -> tuple[str, ...]:
-    """All fixed texts, for a tokenizer that is made for them."""
+    """Returns all fixed texts of prompts, for a tokenizer that is built for them."""
     return (
         _RERANK_HEAD,
         _question("", DEFAULT_RERANK_INSTRUCTION),
@@ -81,8 +82,9 @@ def prompt_texts() -> tuple[str, ...]:
 
 
 class EmbeddingPrompts:
-    """Token ids for an embedding model: the text, cut at its end to the window, inside the special tokens that the
-    tokenizer's own post-processor adds (`<|endoftext|>` at the end for Qwen3, `[CLS]` and `[SEP]` for BERT)."""
+    """Builds token ids for an embedding model: the text, truncated at its end to the window, inside the special tokens
+    that the tokenizer's own post-processor adds (`<|endoftext|>` at the end for Qwen3, `[CLS]` and `[SEP]` for BERT).
+    """
 
     def __init__(
         self,
@@ -92,7 +94,7 @@ class EmbeddingPrompts:
         query_format: QueryFormat,
         prefixes: Mapping[TextKind, str] | None = None,
     ) -> None:
-        """`prefixes`: of `plain` models that were trained with them (E5: `query: `, `passage: `)."""
+        """`prefixes` are those of `plain` models that were trained with them (E5: `query: `, `passage: `)."""
         self._tokenizer = tokenizer
         self._prefixes: Mapping[TextKind, str] = prefixes or {}
         self._prefix_tokens = {kind: _tokens_before(tokenizer, prefix) for kind, prefix in self._prefixes.items()}
@@ -111,16 +113,16 @@ class EmbeddingPrompts:
             )
 
     def build(self, texts: Sequence[str], kind: TextKind, instruction: str | None = None) -> list[Prompt]:
-        """One prompt per text, in order. Raises InvalidText, InvalidRequest (instruction too long)."""
+        """Returns one prompt per text, in order. Raises InvalidText, InvalidRequest (instruction too long)."""
         composed = self.compose(texts, kind, instruction)
         return [self._fit(ids) for ids in self._known.encode(composed)]
 
     def count(self, texts: Sequence[str]) -> Sequence[int]:
-        """Tokens of each text, special tokens not counted. Raises InvalidText."""
+        """Returns the tokens of each text, special tokens not counted. Raises InvalidText."""
         return [len(ids) for ids in self._known.encode(texts)]
 
     def compose(self, texts: Sequence[str], kind: TextKind, instruction: str | None = None) -> Sequence[str]:
-        """What the model reads, special tokens aside. Errors as in `build`."""
+        """Returns the texts that the model reads, without special tokens. Raises the errors of `build`."""
         if kind == "query" and self.query_format == "instruct":
             instruction = instruction or DEFAULT_QUERY_INSTRUCTION
             before = format_query("", instruction)
@@ -133,8 +135,9 @@ class EmbeddingPrompts:
         return [before + text for text in texts]
 
     def text_of(self, length: int, kind: TextKind) -> slice:
-        """Where the text's own tokens are in a prompt of `length` tokens: all but the special ones around it and those
-        of its prefix."""
+        """Returns the place of the text's own tokens in a prompt of `length` tokens: all except the special tokens
+        around it and those of its prefix.
+        """
         return slice(len(self._head) + self._prefix_tokens.get(kind, 0), length - len(self._tail))
 
     def _fit(self, ids: TokenIds) -> Prompt:
@@ -151,11 +154,11 @@ class RerankPrompts:
 
 
 class RerankPromptBuilder:
-    """Token ids for Qwen3-Reranker. The prompt up to `<Document>:` is the same for all passages of a query, which is
-    what the engine's prefix cache lives on; passages are tokenised without it.
+    """Builds token ids for Qwen3-Reranker. The prompt up to `<Document>:` is the same for all passages of a query, so
+    that the engine's prefix cache can reuse it; passages are tokenised separately.
 
-    Special tokens written out in the caller's text are tokenised as plain text, so a passage cannot end its own turn
-    of the conversation and answer for the model.
+    Special tokens written out in the caller's text are tokenised as plain text, so a passage cannot end its own turn of
+    the conversation and answer for the model.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, max_model_len: int) -> None:
@@ -169,7 +172,8 @@ class RerankPromptBuilder:
         self._room(DEFAULT_RERANK_INSTRUCTION)
 
     def build(self, query: str, passages: Sequence[str], instruction: str | None = None) -> RerankPrompts:
-        """Over-long passages are cut at their end; so is a query longer than QUERY_SHARE of the room.
+        """Returns the prompts. Over-long passages are truncated at their end, and so is a query longer than QUERY_SHARE
+        of the room.
 
         White space around query and passages is dropped. Raises InvalidText, InvalidRequest (instruction too long).
         """
@@ -185,8 +189,10 @@ class RerankPromptBuilder:
         return RerankPrompts(tuple(prompts), cut)
 
     def _truncate_query(self, query: str, limit: int) -> tuple[str, int]:
-        """The query and the number of tokens cut from it. Cut as text and tokenised again, so that its joint with the
-        texts around it stays the tokenizer's own; characters of several tokens can make it a few tokens longer."""
+        """Returns the query and the number of tokens truncated from it. It is truncated as text and tokenised again, so
+        that its joint with the texts around it stays the tokenizer's own; characters of several tokens can make it a
+        few tokens longer.
+        """
         [encoding] = encode_texts(self._untrusted, [query])
         if len(encoding.ids) <= limit:
             return query, 0
@@ -194,7 +200,7 @@ class RerankPromptBuilder:
         return query[: offsets[limit - 1][1]], len(encoding.ids) - limit
 
     def _room(self, instruction: str) -> int:
-        """Tokens left for query and passage together."""
+        """Returns the tokens left for query and passage together."""
         [asked] = encode_texts(self._untrusted, [_question("", instruction)])
         room = self._window - len(self._head) - len(asked.ids) - len(self._tail)
         _check_room(room, instruction)
@@ -218,13 +224,13 @@ def _check_room(room: int, instruction: str) -> None:
 
 
 def _tokens_before(tokenizer: Tokenizer, prefix: str) -> int:
-    """Tokens that a prefix adds to a text; the space at its end may belong to the text's first token."""
+    """Returns the tokens that a prefix adds to a text; the space at its end may belong to the text's first token."""
     with_prefix, alone = encode_texts(tokenizer, [f"{prefix}a", "a"])
     return len(with_prefix.ids) - len(alone.ids)
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """What the post-processor puts before and after a text."""
+    """Returns the tokens that the post-processor puts before and after a text."""
     encoding = tokenizer.encode("a")
     added = encoding.special_tokens_mask
     start = added.index(0)

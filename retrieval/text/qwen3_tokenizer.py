@@ -1,4 +1,4 @@
-"""Tokenizers built as those of Qwen3-Embedding and Qwen3-Reranker are, around any byte-level vocabulary."""
+"""Builds tokenizers like those of Qwen3-Embedding and Qwen3-Reranker from any byte-level vocabulary."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -33,14 +33,18 @@ WORDS = (
 
 
 def reranker_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> Tokenizer:
-    """As Qwen3-Reranker has it: no post-processor that adds tokens. Both in the letters of a byte-level vocabulary."""
+    """Returns a tokenizer like Qwen3-Reranker's, whose post-processor adds no tokens. Vocabulary and merges are in the
+    letters of a byte-level vocabulary.
+    """
     tokenizer = _without_added_tokens(models.BPE(vocab=dict(vocabulary), merges=list(merges)))
     _add_tokens(tokenizer)
     return tokenizer
 
 
 def trained_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """The same with a vocabulary in which every word of `texts` is one token, at their beginning and behind a space."""
+    """Returns the same with a vocabulary in which every word of `texts` is one token, both at the start of a text and
+    after a space.
+    """
     tokenizer = _without_added_tokens(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=100_000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
@@ -52,7 +56,7 @@ def trained_tokenizer(texts: Iterable[str]) -> Tokenizer:
 
 
 def embedding_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
-    """As Qwen3-Embedding has it: its post-processor ends every text with <|endoftext|>."""
+    """Returns a tokenizer like Qwen3-Embedding's: its post-processor ends every text with <|endoftext|>."""
     copy = Tokenizer.from_str(tokenizer.to_str())
     end = (END_OF_TEXT, copy.token_to_id(END_OF_TEXT))
     copy.post_processor = processors.Sequence(

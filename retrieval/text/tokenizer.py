@@ -1,4 +1,4 @@
-"""Texts as token ids."""
+"""Converts texts to token ids."""
 
 from array import array
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ MAX_TOKENS = 4_000_000
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
-    """One encoding per text, without special tokens and offsets. Raises InvalidText."""
+    """Returns one encoding per text, without special tokens and offsets. Raises InvalidText."""
     try:
         return tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
     except (TypeError, UnicodeEncodeError) as error:
@@ -29,7 +29,7 @@ def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
 
 
 def check_text(text: str) -> None:
-    """Raises InvalidText."""
+    """Raises InvalidText for text that cannot be stored or embedded."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

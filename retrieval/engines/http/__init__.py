@@ -1,1 +1,1 @@
-"""Models on servers that others run, in the dialect of each kind of server."""
+"""Models on servers that are operated elsewhere, in the dialect of each kind of server."""

@@ -1,5 +1,6 @@
-"""A connection to a server that owns a model: bounded, watched, its failures translated. What is asked of the server
-and what its answers mean is for others to say."""
+"""A bounded and monitored connection to a model server. It translates failures of the connection; callers define the
+requests and interpret the answers.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -24,8 +25,9 @@ CheckResponse = Callable[[httpx.Response], str | None]
 
 
 class HttpConnection:
-    """`failure` is what the last probe or the last broken request found. A server that answers no probe is asked
-    nothing else until it answers one again."""
+    """`failure` is the result of the last probe or the last broken request. A server that does not answer a probe gets
+    no other request until it answers one again.
+    """
 
     def __init__(
         self,
@@ -39,8 +41,9 @@ class HttpConnection:
         check: CheckResponse,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`requests_at_once` is per lane, so that bulk work never holds the connections that a search needs.
-        `api_key` goes out as a bearer token. `transport` replaces the network (tests, unix sockets)."""
+        """`requests_at_once` applies to each lane, so that bulk work never holds the connections that a search needs.
+        `api_key` is sent as a bearer token. `transport` replaces the network (tests, Unix sockets).
+        """
         self._url = url
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._connections = len(Lane) * requests_at_once + 1
@@ -61,7 +64,7 @@ class HttpConnection:
         return self._failure
 
     def open(self) -> None:
-        """Does nothing where it is open."""
+        """Opens the connection. Does nothing if it is open."""
         self._client = self._client or httpx.AsyncClient(
             base_url=self._url,
             headers=self._headers,
@@ -72,11 +75,11 @@ class HttpConnection:
         )
 
     def watch(self) -> None:
-        """Probes the server from now on, to keep `failure` true."""
+        """Starts to probe the server periodically, which keeps `failure` up to date."""
         self._probe = self._probe or asyncio.create_task(self._watch(), name=f"probe {self._url}")
 
     async def close(self) -> None:
-        """Breaks off the requests under way; they and later ones fail with EngineDead."""
+        """Aborts the requests in flight; they and later ones fail with EngineDead."""
         self._closed = True
         self._failure = "The connection to the engine was closed"
         if self._probe is not None:
@@ -94,12 +97,13 @@ class HttpConnection:
             await self._look(self._client)
 
     async def get(self, path: str) -> httpx.Response:
-        """Outside of the lanes. Errors as in `post`."""
+        """Sends a GET request outside of the lanes. Raises the errors of `post`."""
         return await self._send(self._opened(), "GET", path, None)
 
     async def post(self, path: str, body: bytes, lane: Lane) -> httpx.Response:
-        """Sends JSON when it is its turn; the answer may have any status. Raises EngineDead (no connection, or
-        closed, or a server that hangs), Unavailable (late, or broken off), NotReady (not opened)."""
+        """Sends JSON when the lane has a free connection. The answer may have any status. Raises EngineDead (no
+        connection, closed, or a hung server), Unavailable (late, or connection lost), NotReady (not opened).
+        """
         client = self._opened()
         self._require_answers()
         async with self._slots[lane]:
@@ -109,7 +113,7 @@ class HttpConnection:
             return await self._send(client, "POST", path, body)
 
     def found(self, failure: str | None) -> None:
-        """Records the server's health as a response showed it; a closed connection stays failed."""
+        """Records the server's health as a response showed it. A closed connection stays failed."""
         if self._closed:
             return
         if failure != self._failure:

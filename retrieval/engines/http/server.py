@@ -1,5 +1,6 @@
-"""One model behind HTTP, on a server that is operated elsewhere. Its dialect decides what is sent and how responses are
-read."""
+"""One model behind HTTP, on a server that is operated elsewhere. Its dialect builds the requests and parses the
+responses.
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -54,8 +55,9 @@ class HttpServerOptions:
 
 
 class HttpEngine(Generic[InputT]):
-    """Same contract as VllmEngine, but `start` does not wait for the server, `failure` says whether it answers, and a
-    request fails at once while it does not."""
+    """Has the contract of VllmEngine, except that `start` does not wait for the server, `failure` says whether it
+    answers, and requests fail at once while it does not.
+    """
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class HttpEngine(Generic[InputT]):
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`transport` replaces the network (tests, unix sockets)."""
+        """`transport` replaces the network (tests, Unix sockets)."""
         self.options = options
         self._dialect = dialect
         self._connection = HttpConnection(
@@ -84,25 +86,26 @@ class HttpEngine(Generic[InputT]):
 
     @property
     def dialect(self) -> Dialect[InputT]:
-        """The one that is spoken now."""
+        """The dialect in use."""
         return self._dialect
 
     async def start(self) -> None:
-        """Opens the client and looks at the server once. Never raises: the server may come later."""
+        """Opens the client and probes the server once. Never raises: the server may start later."""
         self._connection.open()
         await self._connection.look()
         self._connection.watch()
 
     async def close(self) -> None:
-        """Breaks off the requests under way; they and later ones fail with EngineDead."""
+        """Aborts the requests in flight; they and later ones fail with EngineDead."""
         await self._connection.close()
 
     async def encode(self, inputs: Sequence[InputT], *, lane: Lane, dimensions: int | None = None) -> list[Vector]:
-        """One output per input, in order, as the dialect's task has them.
+        """Returns one output per input, in order, in the form of the dialect's task.
 
         Raises EngineDead (no connection, or closed), Unavailable (overloaded, failing or late; `detail["retry_after"]`
-        in seconds where the server said it), EngineFailed (refused, or an answer that cannot be right), NotReady (not
-        started).
+        holds the seconds that the server asked for, if any), EngineFailed (refused, or an invalid answer), NotReady
+        (not started).
+
         One failed request of a call cancels the others.
         """
         replies = await gather_or_cancel(
@@ -159,7 +162,9 @@ class HttpEngine(Generic[InputT]):
 
 
 def _message(response: httpx.Response) -> str:
-    """The server's own words: `error.message` as OpenAI has it, `message` or `detail` as others do, else the body."""
+    """Returns the server's own message: `error.message` as in OpenAI's format, `message` or `detail` in other formats,
+    else the body.
+    """
     text = response.text
     with suppress(orjson.JSONDecodeError):
         body = orjson.loads(response.content)

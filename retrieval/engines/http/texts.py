@@ -1,5 +1,6 @@
-"""The two ports on model servers that take text. The model's folder is needed here, too: its tokenizer decides where a
-text is cut, before the server could do it unseen."""
+"""The two ports on model servers that take text. They need the model's folder as well: its tokenizer truncates texts
+before the server would do so silently.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from retrieval.types import Embeddings, Lane, RerankScores, TextKind
 
 
 class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
-    """Port Embedder. Texts go out with their instruction, as the model's family has it."""
+    """Implements Embedder. Texts are sent with their instruction, in the format of the model's family."""
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
         gate: Gate | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """As for HttpEmbedder. Raises ModelUnavailable, ConfigurationError."""
+        """Takes the arguments of HttpEmbedder. Raises ModelUnavailable, ConfigurationError."""
         super().__init__(
             HttpEngine(server, dialect, transport=transport),
             folder,
@@ -51,7 +52,7 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        """As the port says."""
+        """Implements `Embedder.embed`."""
         inputs, truncated = await asyncio.to_thread(self._inputs, texts, kind, instruction)
         outputs = await encode_gated(self._gate, self.engine, inputs, lane=lane, dimensions=self._dimensions)
         return self._embeddings(outputs, map(len, inputs), truncated)
@@ -59,7 +60,7 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
     def _inputs(
         self, texts: Sequence[str], kind: TextKind, instruction: str | None
     ) -> tuple[list[Text], tuple[int, ...]]:
-        """What is sent, and how many tokens of each text are not."""
+        """Returns the texts to send, and the number of tokens that were truncated from each."""
         composed = self._prompts.compose(texts, kind, instruction)
         prompts = self._prompts.build(texts, kind, instruction)
         inputs, truncated = [], []
@@ -74,8 +75,9 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
 
 
 class HttpPairReranker(EngineModel[HttpEngine[Pair]]):
-    """Port Reranker, for cross-encoders that read query and passage bare: BERT's family with one output. Their server
-    joins the two texts, maps the output to [0, 1], and is given no instruction."""
+    """Implements Reranker for cross-encoders that take query and passage without a prompt: the BERT family with one
+    output. The server joins the two texts, maps the output to [0, 1], and gets no instruction.
+    """
 
     def __init__(
         self,
@@ -86,8 +88,9 @@ class HttpPairReranker(EngineModel[HttpEngine[Pair]]):
         gate: Gate | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Raises ModelUnavailable; ConfigurationError, above all for a Qwen3-Reranker, which without its prompt would
-        answer at random."""
+        """Raises ModelUnavailable; ConfigurationError, in particular for Qwen3-Reranker, whose scores are random
+        without its prompt.
+        """
         super().__init__(HttpEngine(server, dialect, transport=transport), gate)
         require_cross_encoder(folder, server=dialect.name)
         self._model = server.model
@@ -104,7 +107,7 @@ class HttpPairReranker(EngineModel[HttpEngine[Pair]]):
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
     ) -> RerankScores:
-        """As the port says. `instruction` has no effect."""
+        """Implements `Reranker.rerank`. `instruction` has no effect."""
         del instruction  # part of the port
         built = await asyncio.to_thread(self._cutter.build, query, passages)
         outputs = await encode_gated(self._gate, self.engine, built.pairs, lane=lane)

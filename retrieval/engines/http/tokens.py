@@ -1,5 +1,6 @@
-"""The two ports on model servers that take token ids. The model's folder is needed here, too, for its tokenizer and
-configuration; of the weights, only the server has need."""
+"""The two ports on model servers that take token ids. They need the model's folder as well, for its tokenizer and
+configuration; only the server needs the weights.
+"""
 
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from retrieval.types import TokenIds
 
 
 class HttpEmbedder(TokenEmbedder[HttpEngine[TokenIds]]):
-    """Port Embedder."""
+    """Implements Embedder."""
 
     def __init__(
         self,
@@ -26,8 +27,9 @@ class HttpEmbedder(TokenEmbedder[HttpEngine[TokenIds]]):
         gate: Gate | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`dimension` and `gate` as for TokenEmbedder. `transport` as for HttpEngine. Raises ModelUnavailable,
-        ConfigurationError."""
+        """`dimension` and `gate` have the meaning of TokenEmbedder's, `transport` that of HttpEngine's. Raises
+        ModelUnavailable, ConfigurationError.
+        """
         super().__init__(
             HttpEngine(server, dialect, transport=transport),
             folder,
@@ -40,7 +42,7 @@ class HttpEmbedder(TokenEmbedder[HttpEngine[TokenIds]]):
 
 
 class HttpReranker(TokenReranker[HttpEngine[TokenIds]]):
-    """Port Reranker."""
+    """Implements Reranker."""
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class HttpReranker(TokenReranker[HttpEngine[TokenIds]]):
 
 
 def engine_class(dialect: str) -> str:
-    """For the fingerprint. Which version serves behind the address is not ours to know: keep it the same for a
-    collection's life."""
+    """Returns the engine's name in the fingerprint. The version that serves at the address is unknown here: operators
+    have to keep it the same for a collection's life.
+    """
     return "http" if dialect == "vllm" else f"http-{dialect}"

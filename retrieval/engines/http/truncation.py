@@ -1,5 +1,6 @@
-"""Texts for servers that tokenise by themselves, cut by the model's own tokenizer so that the server has nothing to cut
-(pure)."""
+"""Truncates texts with the model's own tokenizer for servers that tokenise themselves, so that the server never
+truncates. Pure.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from retrieval.text.tokenizer import TokenMemory, encode_texts
 
 
 def truncate_text(tokenizer: Tokenizer, text: str, limit: int) -> tuple[str, int]:
-    """The beginning of `text` that tokenises to at most `limit` tokens, special tokens not counted; and to how many.
-    Cut between characters: where one takes several tokens the result may stay below `limit`."""
+    """Returns the longest beginning of `text` that has at most `limit` tokens, special tokens not counted, and its
+    number of tokens. The cut is between characters: if a character takes several tokens, the result may stay below
+    `limit`.
+    """
     offsets = tokenizer.encode(text, add_special_tokens=False).offsets
     if len(offsets) <= limit:
         return text, len(offsets)
@@ -39,11 +42,12 @@ class Pairs:
 
 
 class PairTruncator:
-    """Truncates pairs for cross-encoders that read `query` and `passage` bare, inside the special tokens of their
-    tokenizer's post-processor."""
+    """Truncates pairs for cross-encoders that take `query` and `passage` without a prompt, inside the special tokens of
+    their tokenizer's post-processor.
+    """
 
     def __init__(self, tokenizer: Tokenizer, *, max_model_len: int) -> None:
-        """Raises ConfigurationError where the window leaves no room for texts."""
+        """Raises ConfigurationError if the window leaves no room for texts."""
         self._tokenizer = tokenizer
         self._passages = TokenMemory(tokenizer)
         self._special = tokenizer.num_special_tokens_to_add(is_pair=True)
@@ -56,8 +60,9 @@ class PairTruncator:
             )
 
     def build(self, query: str, passages: Sequence[str]) -> Pairs:
-        """A query longer than QUERY_SHARE of the room is cut at its end, then each passage to what is left. Raises
-        InvalidText."""
+        """Truncates a query that is longer than QUERY_SHARE of the room at its end, then each passage to the room that
+        is left. Raises InvalidText.
+        """
         [encoding] = encode_texts(self._tokenizer, [query])
         asked = len(encoding.ids)
         limit = int(self._room * QUERY_SHARE)

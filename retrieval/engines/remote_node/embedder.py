@@ -1,5 +1,6 @@
-"""The embedder of a node, for other processes: the node owns the accelerator, they reach it over HTTP, and its
-scheduler sees all work."""
+"""The embedder of a node, for other processes. The node owns the accelerator and other processes reach it over HTTP, so
+the node's scheduler sees all work.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +59,9 @@ class NodeServerOptions:
 
 
 class NodeEmbedder:
-    """Port Embedder. The tokenizer is here, because documents are cut with it; prompts and cuts are the node's."""
+    """Implements Embedder. The tokenizer runs in this process, which chunks documents with it; the node composes
+    prompts and truncates them.
+    """
 
     def __init__(
         self,
@@ -68,9 +71,10 @@ class NodeEmbedder:
         on_changed: OnChanged | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`tokenizer` is that of the node's model, truncation and padding off. `on_changed` is told once when the node
-        serves another model than at the start, or another window: this process cannot go on then. `transport` as for
-        HttpConnection."""
+        """`tokenizer` is the tokenizer of the node's model, truncation and padding off. `on_changed` is called once if
+        the node serves another model or another window than at the start: this process cannot continue then.
+        `transport` has the meaning of HttpConnection's.
+        """
         self._tokenizer = tokenizer
         self._node = node
         self._on_changed = on_changed
@@ -108,12 +112,13 @@ class NodeEmbedder:
 
     @property
     def reducible(self) -> bool:
-        """Raises: collections are created on the node that has the model."""
+        """Always raises: collections are created on the node that has the model."""
         return False
 
     async def start(self) -> None:
-        """Asks the node what it serves. Raises Unavailable (no node there yet, or it is starting: try again) and
-        ConfigurationError (no node, no access, or a model with another tokenizer)."""
+        """Requests the description of the node's model. Raises Unavailable (node absent or starting: retry) and
+        ConfigurationError (not a node, no access, or a model with another tokenizer).
+        """
         self._connection.open()
         response = await self._connection.get(PATH)
         if response.status_code in {401, 403}:
@@ -135,14 +140,15 @@ class NodeEmbedder:
         self._connection.watch()
 
     async def close(self) -> None:
-        """Breaks off the requests under way; they and later ones fail with EngineDead."""
+        """Aborts the requests in flight; they and later ones fail with EngineDead."""
         await self._connection.close()
 
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        """As the port says. Besides: Unavailable (late, or overloaded for long), FingerprintMismatch (the node serves
-        another model now). One failed request of a call cancels the others."""
+        """Implements `Embedder.embed`. Raises Unavailable (late, or overloaded for long) and FingerprintMismatch (the
+        node serves another model now) as well. One failed request of a call cancels the others.
+        """
         fingerprint = self._known().fingerprint
         replies = await gather_or_cancel(
             self._request(batch, kind, lane, instruction) for batch in self._batches(texts)
@@ -173,7 +179,7 @@ class NodeEmbedder:
             yield batch
 
     async def _request(self, texts: list[str], kind: TextKind, lane: Lane, instruction: str | None) -> EmbedReply:
-        """Patient in the bulk lane: a document should not fail because others are busy."""
+        """Retries in the bulk lane: a document should not fail because the node is busy."""
         body = orjson.dumps({"texts": texts, "kind": kind, "lane": lane.name.lower(), "instruction": instruction})
         until = monotonic() + (self._node.patience_seconds if lane is Lane.BULK else 0)
         while True:

@@ -27,7 +27,7 @@ _ERRORS: dict[str, type[TandemError]] = {
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """All that must stay as it was, for what a worker did with it to stay right."""
+    """The properties of the node's model that must not change while a worker uses it."""
 
     fingerprint: Fingerprint
     max_tokens: int
@@ -44,13 +44,13 @@ class EmbedReply:
 
 
 def tokenizer_digest(tokenizer: Tokenizer) -> str:
-    """12 hexadecimal digits over what it makes of a text that tokenizers disagree about."""
+    """Returns 12 hexadecimal digits over the tokens of a text that different tokenizers split differently."""
     (encoding,) = encode_texts(tokenizer, [PROBE])
     return sha256(repr(encoding.ids).encode()).hexdigest()[:12]
 
 
 def served_model(content: bytes) -> ServedModel:
-    """Raises EngineFailed."""
+    """Parses the node's description of its model. Raises EngineFailed."""
     try:
         reply = orjson.loads(content)
         return ServedModel(_fingerprint(reply), int(reply["max_tokens"]), str(reply["tokenizer"]))
@@ -77,8 +77,10 @@ def embed_reply(content: bytes, count: int) -> EmbedReply:
 
 
 def error_of(url: str, response: httpx.Response) -> TandemError:
-    """Returns the node's error as the same class where the kernel has it; otherwise by status: Unavailable where a
-    retry may help or the node's settings need a correction, else EngineFailed. `detail["status"]` is the status."""
+    """Returns the node's error as the kernel's class of the same code. Without such a class the status decides:
+    Unavailable if a retry or a correction of the node's settings may help, else EngineFailed. `detail["status"]` is the
+    status.
+    """
     status = response.status_code
     message, code, detail = response.text, "", {}
     try:

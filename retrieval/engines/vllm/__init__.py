@@ -1,1 +1,1 @@
-"""vLLM in processes of the node: one engine to a process."""
+"""vLLM in child processes of the node, one engine per process."""

@@ -1,7 +1,7 @@
-"""What an engine is started with on Ascend NPUs: by the release of vllm-ascend and by the chip.
+"""The options of an engine on Ascend NPUs, by the release of vllm-ascend and by the chip.
 
-vllm-ascend sets its allocator and its operators by itself; what stands here is what it leaves to its users, or had
-wrong in some release. The numbers after # are issues and pull requests of vllm-project/vllm-ascend.
+vllm-ascend sets its allocator and its operators itself; this module sets what it leaves to its users, or what some
+release sets wrongly. The numbers after # are issues and pull requests of vllm-project/vllm-ascend.
 """
 
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ _OVERFLOWING_DIMENSION = 4096
 
 @dataclass(frozen=True, slots=True)
 class KnownFault:
-    """What is known to go wrong with what is installed."""
+    """A known fault of the installed combination."""
 
     text: str
     """What happens, and what to do."""
@@ -49,24 +49,28 @@ class KnownFault:
 
 
 def is_310p(chip: str | None) -> bool:
-    """`chip`: the name that npu-smi gives it. One that could not be read is taken for one of the 910 series."""
+    """Returns whether the chip is a 310P. `chip` is its name in npu-smi's output; an unknown chip counts as one of the
+    910 series.
+    """
     return chip is not None and chip.removeprefix("Ascend").startswith("310P")
 
 
 def memory_for_programs(npu: Npu) -> DeviceMemory:
-    """As vLLM sees it, whose shares are of that. Named by the number that ASCEND_RT_VISIBLE_DEVICES gives it."""
+    """Returns the memory as vLLM sees it, which its shares refer to. The name contains the number that
+    ASCEND_RT_VISIBLE_DEVICES uses.
+    """
     kept = round(npu.hbm_total_bytes * DRIVER_PART)
     used = max(0, npu.hbm_used_bytes - kept)
     return DeviceMemory(npu.hbm_total_bytes - kept, used, f"NPU device {npu.device}, {npu.name}")
 
 
 def default_window(window: int, chip: str | None) -> int:
-    """Tokens to serve where no setting says how many. `window`: what the model's profile says."""
+    """Returns the window in tokens to serve if no setting states one. `window` is that of the model's profile."""
     return min(window, WINDOW_310P) if is_310p(chip) else window
 
 
 def refused_embedder(model: Model, chip: str | None) -> str | None:
-    """Why `chip` cannot embed with `model`, whose facts are known; None if it can."""
+    """Returns the reason why `chip` cannot embed with `model`, whose facts are known; None if it can."""
     if is_310p(chip) and model.family == "qwen3" and model.dimension == _OVERFLOWING_DIMENSION:
         return (
             f"{model.name} overflows in float16, and a {chip} computes in nothing wider: "
@@ -76,9 +80,9 @@ def refused_embedder(model: Model, chip: str | None) -> str | None:
 
 
 def ascend_options(options: EngineOptions, model: Model, release: Version, chip: str | None) -> EngineOptions:
-    """`options` as they have to be for `release` of vllm-ascend on `chip`. `model` has its facts.
+    """Returns `options` adapted to `release` of vllm-ascend on `chip`. The facts of `model` are known.
 
-    Raises Unsupported: Qwen3-Embedding-8B cannot be computed by a 310P, which knows float16 only.
+    Raises Unsupported: a 310P computes in float16 only, which Qwen3-Embedding-8B overflows.
     """
     if is_310p(chip):
         if options.task == "embed" and (reason := refused_embedder(model, chip)):
@@ -95,7 +99,7 @@ def ascend_options(options: EngineOptions, model: Model, release: Version, chip:
 
 
 def known_faults(release: Version, vllm: Version | None, chip: str | None) -> tuple[KnownFault, ...]:
-    """Of this combination. `vllm`: the installed one, None if there is none."""
+    """Returns the known faults of this combination. `vllm` is the installed version, None if there is none."""
     faults = []
     if vllm is None:
         faults.append(KnownFault("vLLM is not installed beside it: use the image that holds both", fatal=True))
@@ -127,7 +131,7 @@ def known_faults(release: Version, vllm: Version | None, chip: str | None) -> tu
 
 
 def vllm_ascend_release() -> Version | None:
-    """Of the installed vllm-ascend; None if there is none."""
+    """Returns the release of the installed vllm-ascend; None if there is none."""
     try:
         return Version(version("vllm-ascend"))
     except PackageNotFoundError:

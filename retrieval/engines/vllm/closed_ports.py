@@ -1,8 +1,8 @@
-"""An engine on one device needs no connection but that to the node: its ports are closed.
+"""Closes the ports of an engine on one device, which needs no connection other than the one to the node.
 
-torch makes a process group for each way of splitting a model, also where a model is whole, and each group listens on a
-port for members that do not exist. Nothing asks who connects: whoever does takes file descriptors away, or, of a store
-that listens too, changes what vLLM reads.
+torch makes a process group for each way of splitting a model, even if the model is not split, and each group listens on
+a port for members that do not exist. Nothing authenticates the peers: any of them could exhaust file descriptors or,
+where a store listens too, change what vLLM reads.
 """
 
 import ctypes
@@ -23,8 +23,9 @@ _DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 def close_ports() -> None:
-    """From now on nobody can connect to a TCP port that this process listens on by now. Their owners keep the sockets,
-    and connections that exist go on."""
+    """Refuses all further connections to the TCP ports on which this process listens. The owners keep their sockets,
+    and established connections continue.
+    """
     if sys.platform != "linux":
         return
     for listener in psutil.Process().net_connections("tcp"):

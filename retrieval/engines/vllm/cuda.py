@@ -1,4 +1,4 @@
-"""What engines on NVIDIA GPUs are started with besides what their models ask for. Pure."""
+"""The options of engines on NVIDIA GPUs, in addition to those that their models need. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""A vLLM engine inside this process's control: started, watched, restarted when it dies, and closed without a trace.
+"""A vLLM engine under this process's control: started, monitored, restarted when it dies, and closed without leftovers.
 
-Its errors are Tandem's. Of one engine's requests the more urgent lane goes first; what two engines on one device do to
-each other is not decided here.
+Its errors are Tandem's. Requests of one engine run in the order of their lanes' priority; this module does not schedule
+two engines that share a device.
 """
 
 import asyncio
@@ -38,8 +38,9 @@ class VllmEngine:
         on_restart: Callable[[], Awaitable[None]] | None = None,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
-        """`read_memory` as for EngineLaunch. `on_restart` runs after each restart, when `encode` works again and before
-        `failure` clears; what it raises of TandemError becomes the failure."""
+        """`read_memory` has the meaning of EngineLaunch's. `on_restart` runs after each restart, when `encode` works
+        again and before `failure` clears; a TandemError that it raises becomes the failure.
+        """
         self.options = options
         self._read_memory = read_memory
         self._on_restart = on_restart
@@ -58,23 +59,25 @@ class VllmEngine:
 
     @property
     def failure(self) -> str | None:
-        """Also from the moment on that the process is gone, before its callers and the supervisor know of it."""
+        """Set as soon as the process is gone, before its callers and the supervisor notice."""
         if self._failure is None and self._process is not None and self._process.dead:
             return f"The engine of {self._name} {self._process.end}; it is being restarted"
         return self._failure
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of the engine's own process; empty while there is none."""
+        """Ids of the engine's processes; empty while it has none."""
         return self._process.pids if self._process else ()
 
     @property
     def unfinished(self) -> int:
-        """Requests the engine holds."""
+        """Number of requests that the engine holds."""
         return self._process.unfinished if self._process else 0
 
     async def start(self) -> None:
-        """Returns when the engine serves. Raises EngineFailed, ConfigurationError; EngineDead if closed meanwhile."""
+        """Returns when the engine serves. Raises EngineFailed, ConfigurationError; EngineDead if it was closed
+        meanwhile.
+        """
         try:
             await self._start_process()
         except TandemError as error:
@@ -111,7 +114,7 @@ class VllmEngine:
     async def encode(
         self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
     ) -> Sequence[Output]:
-        """One output per prompt, in order; a prompt holds at least one token.
+        """Returns one output per prompt, in order; a prompt holds at least one token.
 
         `dimensions` needs a model started with `is_matryoshka`. Cancelling the caller aborts its requests; if one
         fails, the call's other requests are aborted. Raises EngineDead, EngineFailed, NotReady, Unavailable (late).
@@ -170,7 +173,9 @@ class VllmEngine:
         await process.attach()
 
     async def _discard(self, run: "asyncio.Future[EngineProcess]") -> None:
-        """The result of a start that nobody waits for any more: almost always EngineDead, for it was cancelled."""
+        """Consumes the result of a start that no caller waits for: usually EngineDead, since the start was
+        cancelled.
+        """
         with suppress(TandemError):
             await asyncio.to_thread((await run).stop)
 
@@ -181,7 +186,9 @@ class VllmEngine:
             self._process = None
 
     async def _ended(self) -> str:
-        """Returns why, when the engine is dead, also while it is idle; its callers have failed by then."""
+        """Waits until the engine is dead, also while it is idle, and returns the reason. Its callers have failed by
+        then.
+        """
         process, died = self._process, self._died
         assert process is not None
         assert died is not None

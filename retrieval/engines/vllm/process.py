@@ -1,4 +1,4 @@
-"""One vLLM engine host as the node sees it: how it is started, asked and stopped."""
+"""One vLLM engine host as the node sees it: its start, its calls and its end."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ _START_TICKS = 1800
 
 
 class EngineProcess:
-    """A started engine. Requests go in from the event loop; `stop` blocks and goes to a thread."""
+    """A started engine. Requests are sent from the event loop; `stop` blocks and runs in a thread."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket, options: EngineOptions) -> None:
         self._process = process
@@ -73,13 +73,13 @@ class EngineProcess:
 
     @property
     def dead(self) -> bool:
-        """Also where it hung: it was killed then."""
+        """Whether the process has ended. A hung process counts as well: it has been killed."""
         gone = self._process.poll() is not None or self._reading is None or self._reading.done()
         return gone or self._hangs is not None
 
     @property
     def end(self) -> str:
-        """Of one that is dead: what happened to it, as the end of a sentence that begins with its name."""
+        """Describes how a dead process ended, as the end of a sentence that begins with its name."""
         return f"{self._hangs} and was killed" if self._hangs else "died"
 
     @property
@@ -88,7 +88,7 @@ class EngineProcess:
 
     @property
     def unfinished(self) -> int:
-        """Prompts of calls that wait for their answer."""
+        """Number of prompts whose calls wait for their answer."""
         return sum(prompts for prompts, _ in self._calls.values())
 
     async def attach(self) -> None:
@@ -98,9 +98,8 @@ class EngineProcess:
         self._watching = asyncio.create_task(self._watch(self._writer), name=f"heartbeat of {self._name}")
 
     async def encode(self, token_ids: Sequence[TokenIds], lane: Lane, dimensions: int | None) -> Sequence[Output]:
-        """One output per prompt, in order. Whatever ends it early, cancellation included, drops the whole call.
-
-        Raises EngineDead, EngineFailed.
+        """Returns one output per prompt, in order. Any early end, cancellation included, drops the whole call. Raises
+        EngineDead, EngineFailed.
         """
         if self.dead or self._writer is None:
             raise self._death()
@@ -117,7 +116,7 @@ class EngineProcess:
                 self._writer.write(frame(Drop(number)))
 
     def detach(self) -> None:
-        """To call in the event loop before `stop`: fails every waiter and tells the host to end."""
+        """Fails every waiter and tells the host to end. Call it in the event loop before `stop`."""
         for task in (self._reading, self._watching):
             if task is not None:
                 task.cancel()
@@ -126,8 +125,9 @@ class EngineProcess:
         self._fail_calls()
 
     def stop(self) -> None:
-        """Ends the process and waits for it. Works on a dead engine, whose children may have outlived it. Raises
-        EngineFailed where the system cannot end it: to be called again."""
+        """Ends the process and waits for it. Also works on a dead engine, whose children may have outlived it. Raises
+        EngineFailed if the system cannot end it; call it again then.
+        """
         with suppress(OSError):
             self._connection.close()
         try:
@@ -177,10 +177,12 @@ class EngineProcess:
 
 
 class EngineLaunch:
-    """One attempt to start an engine. `run` and `cancel` block; they go to two threads."""
+    """One attempt to start an engine. `run` and `cancel` block; call them in two threads."""
 
     def __init__(self, options: EngineOptions, read_memory: ReadMemory | None = None) -> None:
-        """`read_memory` tells that of the device; a start then waits for what a killed engine still holds."""
+        """`read_memory` returns the device's memory. A start then waits until a killed engine has released
+        its memory.
+        """
         self._options = options
         self._read_memory = read_memory
         self._cancelled = threading.Event()
@@ -188,7 +190,9 @@ class EngineLaunch:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> EngineProcess:
-        """Raises EngineFailed (it would not start), EngineDead (cancelled), ConfigurationError (vLLM not installed)."""
+        """Starts the engine. Raises EngineFailed (it would not start), EngineDead (cancelled), ConfigurationError (vLLM
+        not installed).
+        """
         try:
             return self._run()
         except OSError as error:
@@ -223,7 +227,7 @@ class EngineLaunch:
                 raise
 
     def _spawn(self) -> "tuple[subprocess.Popen[bytes], socket.socket]":
-        """A list of processes tells what it computes."""
+        """Starts the host. Its command line shows in a list of processes which model it serves."""
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_started:
             unless_started.callback(ours.close)
@@ -241,7 +245,7 @@ class EngineLaunch:
     def _send(
         self, process: "subprocess.Popen[bytes]", connection: socket.socket, message: EngineOptions | Begin
     ) -> None:
-        """Returns when the host has done it. Raises as `run`."""
+        """Sends a message and returns when the host has executed it. Raises the errors of `run`."""
         try:
             connection.sendall(frame(message))
             answer = self._answer(connection)
@@ -256,7 +260,7 @@ class EngineLaunch:
             raise EngineFailed(f"vLLM could not start {self._options.name}: its process ended with status {status}")
 
     def _answer(self, connection: socket.socket) -> object:
-        """What the host says besides signs of life. Raises EngineFailed where it hangs."""
+        """Returns the host's next message other than signs of life. Raises EngineFailed if the host hangs."""
         vitals = Vitals(_STARTING_SILENT_TICKS)
         for _ in range(_START_TICKS):
             while wait([connection], timeout=TICK_SECONDS):
@@ -272,8 +276,9 @@ class EngineLaunch:
         raise EngineFailed(f"vLLM could not start {self._options.name}: it was not done after {minutes:.0f} minutes")
 
     def _measures_memory(self) -> bool:
-        """What others take meanwhile would be counted as this engine's own. Where its cache is stated vLLM for CUDA
-        measures nothing."""
+        """Whether vLLM measures memory at this start, which would count memory of others as this engine's own. vLLM for
+        CUDA measures nothing if the size of its cache is stated.
+        """
         device = find_device()
         return device == "npu" or (device == "cuda" and self._options.kv_cache_bytes is None)
 
@@ -303,13 +308,15 @@ class EngineLaunch:
 
 
 def _end_host(process: "subprocess.Popen[bytes]") -> None:
-    """With all that it has begun, if it has not ended yet."""
+    """Ends the host, if it has not ended yet, and all processes that it has started."""
     _kill(process)
     _end(_session(process.pid))  # listed when it can start no more of them
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Returns when it is gone. Raises EngineFailed where the system cannot end it, a driver that hangs for instance."""
+    """Kills the process and returns when it is gone. Raises EngineFailed if the system cannot end it, for instance
+    because a driver hangs.
+    """
     process.kill()
     try:
         process.wait(_STOP_SECONDS)
@@ -320,7 +327,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _session(pid: int) -> "list[psutil.Process]":
-    """What a host that has died, perhaps in the midst of its start, has left behind of the session that it began."""
+    """Returns the processes that a dead host, perhaps in the middle of its start, has left in its session."""
     import psutil
 
     found = []
@@ -332,7 +339,9 @@ def _session(pid: int) -> "list[psutil.Process]":
 
 
 def _end(processes: "Collection[psutil.Process]") -> None:
-    """Gives them time to end by themselves: one of them takes away what the others shared."""
+    """Ends the processes after giving them time to end themselves: one of them removes the resources that
+    they shared.
+    """
     import psutil
 
     for process in processes:

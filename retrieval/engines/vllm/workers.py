@@ -1,7 +1,7 @@
-"""The processes that vLLM computes in where a model is split over several devices: they end with the engine's host.
+"""Ties the worker processes of vLLM, which exist if a model is split over several devices, to the engine's host.
 
-vLLM's workers look for the host's end between two steps only. One that waits within a step for another worker, which
-has ended by then, would wait for ever and keep its device.
+vLLM's workers check for the host's end between two steps only. A worker that waits within a step for another worker
+that has ended would wait for ever and keep its device.
 """
 
 import ctypes
@@ -20,7 +20,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def tie_workers(engine: "LLMEngine") -> None:
-    """To call in the host, in the thread that made `engine`: for the kernel, that thread is the workers' parent."""
+    """Makes the workers end with the host. Call it in the host, in the thread that made `engine`: for the kernel, that
+    thread is the workers' parent.
+    """
     engine.collective_rpc(partial(_end_with, host=os.getpid()))
     # Without it the host would learn of a dead worker from the next request only, and fail that.
     engine.model_executor.register_failure_callback(lambda: os._exit(1))

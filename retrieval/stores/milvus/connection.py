@@ -1,4 +1,6 @@
-"""One bounded connection to a Milvus server: calls off the event loop, errors translated, health watched."""
+"""One bounded connection to a Milvus server: calls run off the event loop, errors are translated, health is
+monitored.
+"""
 
 import asyncio
 import logging
@@ -27,7 +29,9 @@ _GRACE_S = 5.0
 
 
 class MilvusConnection:
-    """While `failure` is set, calls fail at once and only the probe asks the server; it ends the failure too."""
+    """While `failure` is set, calls fail at once, and only the probe contacts the server; a successful probe clears the
+    failure.
+    """
 
     def __init__(self, uri: str, token: str = "") -> None:
         self._uri = uri
@@ -45,8 +49,9 @@ class MilvusConnection:
         return self._failure
 
     async def open(self) -> None:
-        """A server that is away is not an error here: `failure` says so until the probe finds it. Raises
-        ConfigurationError for a URI that can't be one, StoreFailed where the server turns the client away."""
+        """Opens the connection. An unreachable server is not an error here: `failure` reports it until a probe
+        succeeds. Raises ConfigurationError for an invalid URI, StoreFailed if the server rejects the client.
+        """
         # It logs each refusal with a traceback and with what the server said of the request; errors are told here.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         try:
@@ -68,8 +73,9 @@ class MilvusConnection:
         self._probe_thread.shutdown(wait=False, cancel_futures=True)
 
     def lose(self, reason: str) -> None:
-        """The server is known to be gone: calls under way fail now, without waiting for their timeouts, and so do later
-        ones until a probe finds it again."""
+        """Records that the server is gone: calls in flight fail at once, without waiting for their timeouts, and so do
+        later ones until a probe succeeds.
+        """
         if self._client is None:
             return
         self._fail(reason)
@@ -85,7 +91,7 @@ class MilvusConnection:
         began: Callable[["Future[Any]"], None] = lambda _: None,
         **kwargs: object,
     ) -> Any:
-        """Runs a method of MilvusClient in a thread and returns what it returns. `began` gets what ends with the
+        """Runs a method of MilvusClient in a thread and returns its result. `began` gets a future that ends with the
         thread's work, which may be after this call.
 
         Raises StoreUnavailable (away, busy, or no answer in time), StoreFull, CollectionNotFound, NotLoaded,

@@ -28,7 +28,7 @@ _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 
 class NotLoaded(StoreFailed):
-    """The collection exists and has to be loaded into memory first."""
+    """The collection exists but must be loaded into memory first."""
 
 
 def translated(error: MilvusException | grpc.RpcError) -> TandemError:
@@ -64,7 +64,7 @@ def _says_away(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what caused it. pymilvus raises errors "from" themselves, so the chain may be a circle."""
+    """Yields `error` and its causes. pymilvus raises errors "from" themselves, so the chain may be a cycle."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -1,4 +1,4 @@
-"""Milvus filter expressions from values that users chose (document ids, partitions, values of filters). Pure."""
+"""Milvus filter expressions from user-supplied values (document ids, partitions, values of filters). Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,9 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def literal(value: Value) -> str:
-    """One value, or a list, as a literal. Numbers have to be finite, and whole ones above -2**63, since Milvus reads
-    the sign apart from the digits. Raises StoreFailed for text that UTF-8 cannot carry."""
+    """Returns one value, or a list, as a literal. Numbers have to be finite, and integers above -2**63, since Milvus
+    parses the sign separately from the digits. Raises StoreFailed for text that UTF-8 cannot encode.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -31,16 +32,17 @@ def literal(value: Value) -> str:
 
 
 def render(template: str, values: Mapping[str, Value]) -> str:
-    """`template` with each `{name}` replaced by the literal of `values[name]`.
+    """Returns `template` with each `{name}` replaced by the literal of `values[name]`.
 
-    For servers that have no templates of their own. One pass, so that braces inside a value are left alone.
+    Used for servers without templates of their own. Replaces in one pass, so that braces inside a value are kept.
     """
     return _PLACEHOLDER.sub(lambda match: literal(values[match[1]]), template)
 
 
 def condition(template: str, values: Mapping[str, Value], *, templates: bool) -> dict[str, object]:
-    """Returns arguments for a MilvusClient method: the values apart from the expression where the server has templates,
-    else inside it."""
+    """Returns arguments for a MilvusClient method: the values are separate from the expression if the server has
+    templates, else inside it.
+    """
     if not templates:
         return {"filter": render(template, values)}
     # Only what the template names: a server refuses values that it has no use for. Sequences other than lists too.

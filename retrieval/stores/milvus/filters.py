@@ -1,9 +1,9 @@
-"""Filters as Milvus expressions, on each server with the meaning of retrieval/filters/evaluate.py.
+"""Compiles filters to Milvus expressions, with the semantics of retrieval/filters/evaluate.py on each server.
 
-Servers differ in what a comparison with a missing value is, and in what `not` makes of it. So each comparison stands
-beside a condition that is false where there is no value, and the two together are true or false, never unknown. Values
-stay out of the expression's text, but for literals on servers without templates; keys are part of it, in the characters
-that filter_parsing.py lets through.
+Servers differ in the value of a comparison with a missing value, and in the effect of `not` on it. So each comparison
+is combined with a condition that is false if there is no value, and the two together are true or false, never unknown.
+Values are not part of the expression's text, except for literals on servers without templates; keys are part of it, in
+the characters that filters/parse.py accepts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,9 @@ _EXACT: Final = 2**53
 
 
 def filter_template(filter: Filter, traits: ServerTraits) -> tuple[str, dict[str, Value]]:
-    """A template and its values for milvus_expressions.condition. Raises Unsupported where the server would find
-    something else."""
+    """Returns a template and its values for expressions.condition. Raises Unsupported if the server would find
+    something else.
+    """
     compiler = _Compiler(traits)
     return compiler.template(filter), compiler.values
 
@@ -36,7 +37,7 @@ class _Compiler:
         self.values: dict[str, Value] = {}
 
     def template(self, filter: Filter) -> str:
-        """In parentheses, or of one operand that needs none."""
+        """Returns the template in parentheses, or a single operand that needs none."""
         match filter:
             case Compare(operator=op, field=field, value=value):
                 self._check(field, op in ("eq", "ne") and isinstance(value, str))
@@ -91,7 +92,7 @@ def _name(field: Field) -> str:
 
 
 def _present(field: Field) -> str:
-    """What is true where the chunk has the field, empty where all have it."""
+    """Returns the condition that is true if the chunk has the field, empty if every chunk has it."""
     if not field.metadata:
         return PRESENT.get(field.name, "")
     # The parentheses are for Milvus 2.3, which otherwise reads "exists (… and …)".
@@ -111,7 +112,9 @@ def _scalar(value: FilterValue) -> Scalar:
 
 
 def _forms(value: Scalar) -> list[Scalar]:
-    """Milvus finds whole numbers and fractions among the elements of a list apart."""
+    """Returns the forms of a value: Milvus distinguishes integers and floating-point numbers among the elements of a
+    list.
+    """
     if isinstance(value, bool | str):
         return [value]
     if isinstance(value, int):

@@ -1,7 +1,7 @@
-"""Declared metadata keys in Milvus: beside the JSON that holds all metadata, two fields for each of them.
+"""Declared metadata keys in Milvus: two fields for each key, in addition to the JSON that holds all metadata.
 
-Not every supported server has nullable fields, and servers differ in what `not` makes of a comparison with null. So a
-second field tells whether the chunk has the key, and the first holds a filler where it has not.
+Not every supported server has nullable fields, and servers differ in the effect of `not` on a comparison with null. So
+a second field states whether the chunk has the key, and the first holds a filler if it does not.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def add_fields(schema: CollectionSchema, keys: Mapping[str, KeyType]) -> None:
 
 
 def declared_in(description: Mapping[str, Any]) -> Mapping[str, KeyType]:
-    """The keys of a collection, from what Milvus tells of it."""
+    """Returns the declared keys of a collection from Milvus's description of it."""
     types = {type_: key_type for key_type, type_ in _TYPES.items()}
     return {
         field["name"].removeprefix(_VALUE): types[DataType(field["type"])]
@@ -50,7 +50,7 @@ def declared_in(description: Mapping[str, Any]) -> Mapping[str, KeyType]:
 
 
 def declared_values(embedded: EmbeddedChunk) -> dict[str, Any]:
-    """The fields of one row. Raises StoreFailed where a value is not of its key's type."""
+    """Returns the fields of one row. Raises StoreFailed if a value does not have its key's type."""
     keys, metadata = embedded.metadata_keys, embedded.metadata
     wrong = wrong_value(metadata, keys)
     if wrong:

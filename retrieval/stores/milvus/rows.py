@@ -42,7 +42,7 @@ PRESENT: Final = {"page": f"page != {_NO_PAGE}", "ingested_at": f"ingested_at > 
 
 
 def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
-    """Raises StoreFailed, naming the chunk, where a field is longer than Milvus can hold."""
+    """Returns the row of a chunk. Raises StoreFailed, naming the chunk, if a field is longer than Milvus can hold."""
     chunk = embedded.chunk
     row: dict[str, Any] = {
         "id": chunk.id,
@@ -72,7 +72,7 @@ def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
 
 
 def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
-    """`entity` holds the fields of PAYLOAD."""
+    """Returns a candidate. `entity` holds the fields of PAYLOAD."""
     ingested_at = entity["ingested_at"]
     return Candidate(
         chunk=to_chunk(entity),
@@ -86,7 +86,7 @@ def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
 
 
 def to_chunk(entity: Mapping[str, Any]) -> Chunk:
-    """`entity` holds the fields of CHUNK."""
+    """Returns a chunk. `entity` holds the fields of CHUNK."""
     return Chunk(
         id=ChunkId(entity["id"]),
         document_id=DocumentId(entity["document_id"]),
@@ -100,8 +100,9 @@ def to_chunk(entity: Mapping[str, Any]) -> Chunk:
 
 
 def batches(rows: Sequence[EmbeddedChunk]) -> Iterable[list[dict[str, Any]]]:
-    """Rows in messages of bounded size. Of rows with the same id only the last is kept: within one message, servers
-    differ in which one would stay."""
+    """Yields rows in messages of bounded size. Only the last row of an id is kept: servers differ in which row of one
+    message wins.
+    """
     batch: list[dict[str, Any]] = []
     size = 0
     for embedded in {row.chunk.id: row for row in rows}.values():

@@ -1,4 +1,4 @@
-"""How a collection is laid out on a given Milvus server: fields, BM25 function and indexes."""
+"""The layout of a collection on a given Milvus server: fields, BM25 function and indexes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -63,8 +63,9 @@ class ServerTraits:
 
 
 def server_traits(version: str, *, ours: bool) -> ServerTraits:
-    """From what GetVersion answers: `milvus_lite-3.2.2`, `2.6.1`, or `v2.3.5-lite` (a full server all the same).
-    `ours`: it runs milvus_lite/process.py."""
+    """Returns the traits for the answer of GetVersion: `milvus_lite-3.2.2`, `2.6.1`, or `v2.3.5-lite` (a full server
+    all the same). `ours` says that the server runs milvus_lite/child/main.py.
+    """
     match = re.search(r"\d+\.\d+[.\w]*", version)
     if match is None:
         raise StoreFailed(f"Milvus tells a version that cannot be read: {version!r}.")
@@ -100,7 +101,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
 
 
 def analyzer_of(language: Language) -> Mapping[str, Any]:
-    """How words are found in texts, in the terms of a Milvus server."""
+    """Returns the text analyzer of a language, in the terms of a Milvus server."""
     return _ANALYZERS[language]
 
 
@@ -128,7 +129,7 @@ def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionS
 
 
 def indexes(spec: CollectionSpec, traits: ServerTraits) -> Mapping[str, Any]:
-    """Parameters of each index, by the name that it has in common with its field."""
+    """Returns the parameters of each index, by its name, which is the name of its field."""
     wanted = {DENSE: _INDEXES[DENSE]} | ({SPARSE: _INDEXES[SPARSE]} if traits.capabilities.sparse else {})
     for key, type_ in spec.metadata_keys.items():
         if type_ in traits.key_indexes:

@@ -1,4 +1,4 @@
-"""Calls to one Milvus server in the way that this server needs them: traits, turns of writers, loading, flushing."""
+"""Calls to one Milvus server, adapted to this server: traits, turns of writers, loading, flushing."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -24,7 +24,7 @@ class MilvusSession:
     def __init__(
         self, endpoint: str | MilvusLiteServer, token: str, *, read_seconds: float, write_seconds: float
     ) -> None:
-        """`read_seconds`, `write_seconds`: after so long a call has failed."""
+        """`read_seconds` and `write_seconds` are the timeouts of calls."""
         self._endpoint = endpoint
         self._token = token
         self._connection: MilvusConnection | None = None
@@ -35,7 +35,7 @@ class MilvusSession:
         self._flushing = QuietFlush(self._flush)
 
     async def start(self) -> None:
-        """Raises ConfigurationError. A remote server that is away is no error: `failure` reports it."""
+        """Connects. Raises ConfigurationError. A remote server that is away is not an error: `failure` reports it."""
         if isinstance(self._endpoint, MilvusLiteServer):
             self._endpoint.on_lost = self._lost
             await self._endpoint.start()
@@ -71,21 +71,22 @@ class MilvusSession:
         return self._traits
 
     async def turn(self) -> AbstractAsyncContextManager[object]:
-        """The turn to hold around writes and queries: Milvus Lite guards a collection neither against two writers, nor
-        a reader against the flush that a writer causes (rows on their way from memory into a file are in neither for a
-        moment)."""
+        """Returns the turn to hold around writes and queries. Milvus Lite protects a collection neither against two
+        writers, nor a reader against the flush that a writer causes (rows that move from memory into a file are in
+        neither for a moment).
+        """
         return nullcontext() if (await self.traits()).concurrent_writes else self._one_at_a_time.turn()
 
     async def read(self, method: str, /, *args: object, **kwargs: Any) -> Any:
         return await self._open.call(method, *args, timeout_s=self._read_seconds, **kwargs)
 
     async def write(self, method: str, /, *args: object, **kwargs: Any) -> Any:
-        """Within `turn`."""
+        """Calls a method that writes. The caller holds `turn`."""
         began = self._one_at_a_time.began
         return await self._open.call(method, *args, timeout_s=self._write_seconds, began=began, **kwargs)
 
     def require_room(self) -> None:
-        """Raises StoreFull where the disk of an embedded store is too full to add anything."""
+        """Raises StoreFull if the disk of an embedded store has no room for more data."""
         if isinstance(self._endpoint, MilvusLiteServer):
             self._endpoint.require_room()
 
@@ -96,7 +97,7 @@ class MilvusSession:
         await self._written(name)
 
     async def delete(self, name: str, which: Mapping[str, Any]) -> None:
-        """`which` is of `filter`, here and in `query`."""
+        """Deletes rows. `which` is a result of `filter`, here and in `query`."""
         async with await self.turn():
             await self._loaded("delete", name, timeout_s=self._write_seconds, began=self._one_at_a_time.began, **which)
         await self._written(name)
@@ -104,8 +105,9 @@ class MilvusSession:
     async def query(
         self, name: str, fields: Sequence[str], which: Mapping[str, Any], *, rows: int | None = None
     ) -> Sequence[Mapping[str, Any]]:
-        """The fields named of each row, read at Strong consistency. With `rows`: of that many rows at most, the first
-        in the order of their ids."""
+        """Returns the named fields of each row, read at Strong consistency. `rows` limits the result to that many rows,
+        the first in the order of their ids.
+        """
         first: dict[str, Any] = {} if rows is None else {"limit": rows}
         if first and (await self.traits()).orders_iterators_only:
             first["iterator"] = "True"
@@ -132,7 +134,7 @@ class MilvusSession:
             )
 
     async def filter(self, template: str, **values: Value) -> Mapping[str, Any]:
-        """Arguments that select the rows for which `template` holds."""
+        """Returns arguments that select the rows for which `template` holds."""
         return condition(template, values, templates=(await self.traits()).templates)
 
     @property
@@ -156,7 +158,7 @@ class MilvusSession:
             await self.write("flush", name)
 
     async def _loaded(self, method: str, name: str, /, *, timeout_s: float, **kwargs: Any) -> Any:
-        """Some servers forget at a restart which collections were loaded."""
+        """Calls a method on a collection, loading it if needed: some servers lose the loaded state at a restart."""
         try:
             return await self._open.call(method, name, timeout_s=timeout_s, **kwargs)
         except NotLoaded:

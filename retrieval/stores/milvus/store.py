@@ -45,7 +45,7 @@ ItemT = TypeVar("ItemT")
 
 
 class MilvusStore:
-    """VectorStore. `endpoint` is the URI of a server, or a Milvus Lite server that this store then owns.
+    """Implements VectorStore. `endpoint` is the URI of a server, or a Milvus Lite server that this store then owns.
 
     A server that goes away and comes back needs no new store object.
     """
@@ -58,11 +58,11 @@ class MilvusStore:
         read_seconds: float = 15.0,
         write_seconds: float = 60.0,
     ) -> None:
-        """`read_seconds`, `write_seconds`: after so long a call has failed with StoreUnavailable."""
+        """`read_seconds` and `write_seconds` are timeouts, after which a call fails with StoreUnavailable."""
         self._session = MilvusSession(endpoint, token, read_seconds=read_seconds, write_seconds=write_seconds)
 
     async def start(self) -> None:
-        """Raises ConfigurationError. A remote server that is away is no error: `failure` reports it."""
+        """Connects. Raises ConfigurationError. A remote server that is away is not an error: `failure` reports it."""
         await self._session.start()
 
     async def close(self) -> None:
@@ -229,7 +229,7 @@ class MilvusStore:
         return hits
 
     async def _which(self, partition: str | None, filter: Filter | None) -> Mapping[str, Any]:
-        """Arguments of a search in the partition that is behind the filter."""
+        """Returns the arguments of a search in the partition, with the filter."""
         conditions: list[str] = []
         values: dict[str, Value] = {}
         if partition is not None:
@@ -251,7 +251,7 @@ class MilvusStore:
     async def _pages(
         self, name: str, fields: Sequence[str], template: str = "", **values: str
     ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        """Every row once, in the order of the ids. By ranges of ids, since servers bound how far an offset reaches."""
+        """Yields every row once, in the order of the ids. Pages by ranges of ids, since servers limit offsets."""
         which = await self._session.filter(template, **values)
         while page := await self._session.query(name, fields, which, rows=_PAGE_OF_IDS):
             ids = [row["id"] for row in page]
@@ -275,8 +275,9 @@ def _dimension(description: Mapping[str, Any]) -> int:
 
 
 def _prune_calls(keep: Mapping[DocumentId, Collection[ChunkId]]) -> Iterator[tuple[list[DocumentId], list[ChunkId]]]:
-    """Documents and the ids to keep, together within the bound of one call. A document's own ids stay together, since
-    what is not listed is deleted. Ids belong to one document, so the lists of several can be joined."""
+    """Yields documents and the ids to keep, together within the limit of one call. A document's ids stay in one call,
+    since ids that are not listed are deleted. Ids belong to one document, so the lists of several can be joined.
+    """
     documents: list[DocumentId] = []
     ids: list[ChunkId] = []
     for document_id, kept in keep.items():

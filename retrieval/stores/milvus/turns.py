@@ -1,4 +1,4 @@
-"""Turns of calls on a server that takes one at a time."""
+"""Serialises calls to a server that takes one at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,15 +8,16 @@ from typing import Any
 
 
 class Turns:
-    """The next turn begins when every call of the one before has really ended, also one whose caller waits no
-    longer."""
+    """The next turn begins when every call of the previous one has ended, including calls whose caller no
+    longer waits.
+    """
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._calls: set[Future[Any]] = set()
 
     def began(self, call: "Future[Any]") -> None:
-        """A call of the present turn."""
+        """Adds a call to the present turn."""
         self._calls.add(call)
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What goes wrong with the files of Milvus Lite's process, by names that the node's side knows."""
+"""Errors of Milvus Lite's files, under names that the node's side knows."""
 
 import errno
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class DamagedFile(Exception):
 
 
 class DiskFull(MilvusLiteError):  # type: ignore[misc]
-    """Nothing of what was asked for has been done."""
+    """The disk is full; the call has changed nothing."""
 
 
 def install() -> None:
@@ -28,7 +28,7 @@ def install() -> None:
 
 @contextmanager
 def full_disk_named() -> Iterator[None]:
-    """Raises DiskFull in place of the system's error; a decorator too."""
+    """Raises DiskFull instead of the system's error; also usable as a decorator."""
     try:
         yield
     except OSError as error:
@@ -39,7 +39,7 @@ def full_disk_named() -> Iterator[None]:
 
 @contextmanager
 def readable(path: str | Path) -> Iterator[None]:
-    """Raises DamagedFile in place of whatever reading the file raises, but for what passes by itself."""
+    """Raises DamagedFile instead of the exceptions of reading the file, except for temporary ones."""
     try:
         yield
     except (DamagedFile, MemoryError):

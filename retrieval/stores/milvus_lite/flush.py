@@ -1,7 +1,7 @@
-"""Makes fresh rows fast to search in Milvus Lite, and brings deletions from memory into files.
+"""Flushes fresh rows of Milvus Lite for fast search, and moves deletions from memory into files.
 
-Lite compares a query with rows that it has not flushed one by one in Python (2,000 rows: about 50 ms), and by itself it
-flushes only after 128 MB. Flushed rows get an HNSW index in the background (2,000 rows: about 5 ms).
+Lite compares a query with unflushed rows individually in Python (2,000 rows: about 50 ms), and by itself flushes only
+after 128 MB. Flushed rows get an HNSW index in the background (2,000 rows: about 5 ms).
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class QuietFlush:
         self._waiting: dict[str, asyncio.Task[None]] = {}
 
     def written(self, name: str) -> None:
-        """`name` was written to: the wait for a quiet moment begins anew."""
+        """Records a write to `name`: the wait for a quiet moment begins anew."""
         if (waiting := self._waiting.pop(name, None)) is not None:
             waiting.cancel()
         self._waiting[name] = asyncio.create_task(self._flush_when_quiet(name), name=f"flush-{name}")

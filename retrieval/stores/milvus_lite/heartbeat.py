@@ -1,4 +1,4 @@
-"""The heartbeat of Milvus Lite's process to the node, one line each second. A silent process hangs."""
+"""The heartbeat of Milvus Lite's process to the node, one line per second. A silent process counts as hung."""
 
 import json
 import os
@@ -26,12 +26,12 @@ class Beat:
 
     @classmethod
     def read(cls, line: bytes) -> "Beat":
-        """Raises ValueError, TypeError for what is none."""
+        """Parses a line. Raises ValueError, TypeError if it is not a heartbeat."""
         return cls(**json.loads(line))
 
 
 class Heart:
-    """`descriptor` is a pipe that the node reads."""
+    """Sends the heartbeat. `descriptor` is a pipe that the node reads."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -66,7 +66,9 @@ class Heart:
             time.sleep(EVERY_S)
 
     def _say(self, beat: Beat) -> bool:
-        """Whether somebody listens. A line is written at once as a whole, being shorter than a pipe's page."""
+        """Returns whether the node still reads. A line is written at once as a whole, being shorter than a
+        pipe's page.
+        """
         try:
             os.write(self._descriptor, beat.line())
         except OSError:

@@ -1,4 +1,4 @@
-"""Milvus Lite as a child process: its Python never holds this process's interpreter lock."""
+"""Milvus Lite as a child process, so that its Python code never holds this process's GIL."""
 
 import asyncio
 import fcntl
@@ -56,18 +56,19 @@ _STOP_S = 8.0
 
 
 class MilvusLiteServer:
-    """Owns `folder`: the data, logs, a socket, and a lock that keeps a second node out. The child listens on that Unix
-    socket alone, in a folder that only this user may enter.
+    """Owns `folder`: the data, logs, a socket, and a lock that keeps a second node out. The child listens only on that
+    Unix socket, in a folder that only this user may enter.
 
-    A child that dies or falls silent is started again at the same address, with a growing pause, for as long as this
-    object is open; not one that ends because a file of the store is damaged.
+    A child that dies or falls silent is restarted at the same address, with a growing pause, for as long as this object
+    is open, unless it ended because a file of the store is damaged.
     """
 
     def __init__(
         self, folder: Path, *, start_timeout_s: float = 60.0, require_room: Callable[[], None] = lambda: None
     ) -> None:
-        """`start_timeout_s`: without an answer for this long, a start has failed. `require_room`: asked before anything
-        is added; raises StoreFull where the disk has no room for it."""
+        """`start_timeout_s` is the longest time until the first answer of a start. `require_room` is called before data
+        is added; it raises StoreFull if the disk has no room for it.
+        """
         self._folder = folder
         self._start_timeout_s = start_timeout_s
         self.require_room = require_room
@@ -83,12 +84,12 @@ class MilvusLiteServer:
 
     @property
     def uri(self) -> str:
-        """Stays the same across restarts of the child. Only after `start`."""
+        """The server's address, available after `start`; it stays the same across restarts of the child."""
         return f"unix:{self._socket}"
 
     @property
     def away(self) -> str | None:
-        """Why no call is answered now, or None."""
+        """The reason why calls are not answered now, or None."""
         if self._failure is not None:
             return self._failure
         silent = monotonic() - self._heard
@@ -168,7 +169,8 @@ class MilvusLiteServer:
 
     async def _spawn(self) -> None:
         """Starts the child and waits until it answers. The child of a killed node may hold the data for a moment
-        longer, so that end is tried again until the time is up."""
+        longer, so a start that fails for this reason is retried until the timeout.
+        """
         deadline = monotonic() + self._start_timeout_s
         ends = 0
         while True:
@@ -205,7 +207,7 @@ class MilvusLiteServer:
             await asyncio.sleep(_FIRST_BACKOFF_S)
 
     async def _listen(self, process: Process) -> bool:
-        """Waits for a heartbeat. False where there will be none: the process has ended."""
+        """Waits for a heartbeat. Returns False if the process has ended."""
         assert process.stdout is not None
         line = await process.stdout.readline()
         if not line:

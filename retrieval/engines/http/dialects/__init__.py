@@ -1,1 +1,1 @@
-"""How each kind of model server is asked, and how its answers are read: pure, one file a kind."""
+"""The request and response formats of each kind of model server. Pure, one file per kind."""

@@ -21,7 +21,7 @@ def json_of(content: bytes) -> object:
 
 
 def by_place(answer: object, key: str | None, count: int) -> list[Any]:
-    """The list under `key` (None: the answer itself), one item for each of `count` inputs."""
+    """Returns the list under `key` (None: the answer itself), with one item for each of `count` inputs."""
     found = answer
     if key is not None:
         found = answer.get(key) if isinstance(answer, dict) else None
@@ -33,7 +33,7 @@ def by_place(answer: object, key: str | None, count: int) -> list[Any]:
 
 
 def by_index(answer: object, key: str | None, count: int) -> list[Mapping[str, object]]:
-    """The same, put into the order of the inputs that each item's `index` names."""
+    """Returns the same list, sorted into the order of the inputs by each item's `index`."""
     items = by_place(answer, key, count)
     try:
         ordered = sorted(items, key=lambda item: int(item["index"]))
@@ -46,19 +46,21 @@ def by_index(answer: object, key: str | None, count: int) -> list[Mapping[str, o
 
 
 def vectors(embeddings: Sequence[object]) -> list[Vector]:
-    """Of unit length, finite, of one dimension. Each embedding is a list of numbers, or base64 of float32."""
+    """Returns finite vectors of unit length and of one dimension. Each embedding is a list of numbers or base64 of
+    float32.
+    """
     return _checked([_decoded(embedding) for embedding in embeddings])
 
 
 def vectors_of_bytes(content: bytes, count: int) -> list[Vector]:
-    """The same, of `count` vectors of float32, one after the other."""
+    """Returns the same from `count` consecutive float32 vectors."""
     if not content or len(content) % (4 * count):
         raise EngineFailed(f"The server answered {len(content)} bytes, which are not {count} vectors of float32")
     return _checked(list(np.frombuffer(content, dtype="<f4").astype(np.float32).reshape(count, -1)))
 
 
 def scores(values: Sequence[object]) -> list[Vector]:
-    """Each in [0, 1], shape (1,)."""
+    """Returns scores, each in [0, 1], as arrays of shape (1,)."""
     try:
         found: list[Vector] = [np.array([value], dtype=np.float32) for value in values]
     except (ValueError, TypeError) as error:

@@ -1,8 +1,9 @@
-"""What a dialect is: all that the HTTP engine has to know about one kind of model server.
+"""The definition of a dialect: everything that the HTTP engine has to know about one kind of model server.
 
-It says what the server is given. `TokenIds`: finished prompts, so that prompts, cuts and special tokens are ours to the
-last token. `Text` and `Pair`: text that the server tokenises by itself, cut beforehand so that it has nothing to cut.
-No server is ever left to apply a template or an instruction: what a prompt needs is in it when it goes out.
+A dialect says which input the server takes. `TokenIds` are finished prompts: this process composes the prompt,
+truncates it and adds the special tokens. `Text` and `Pair` are text that the server tokenises itself; it is truncated
+beforehand so that the server never truncates. A server never applies a template or an instruction: the request already
+contains the complete prompt.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Sized
@@ -14,7 +15,7 @@ from retrieval.types import Vector
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What is embedded, instruction included."""
+    """A text to embed, instruction included."""
 
     text: str
     tokens: int
@@ -26,7 +27,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What a cross-encoder scores. The pairs of one request have the same query."""
+    """A query and a passage for a cross-encoder. All pairs of one request have the same query."""
 
     query: str
     passage: str
@@ -61,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Dialect(Generic[InputT]):
-    """For one task."""
+    """How one kind of server performs one task."""
 
     name: str
     path: str

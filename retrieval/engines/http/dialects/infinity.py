@@ -1,9 +1,9 @@
-"""Infinity (PyPI `infinity-emb`). Takes text, strips the white space around it, and silently cuts what is too long for
-the model: the window here must not be above the model's own.
+"""Infinity (PyPI `infinity-emb`). Takes text, strips the white space around it, and silently truncates what is too long
+for the model: the window configured here must not exceed the model's own.
 
-- Embedding: the query's instruction is in the text already.
-- Reranking: cross-encoders with one output, whose two texts it joins as their tokenizer says. It has no templates, and
-  Qwen3-Reranker's prompt, which ends with an empty line, does not outlive the stripping.
+- Embedding: the text already contains the query's instruction.
+- Reranking: cross-encoders with one output, whose two texts it joins as their tokenizer defines. It has no templates,
+  and it would strip the empty line at the end of Qwen3-Reranker's prompt.
 - Priority: none.
 
 Source: its OpenAPI description, version 0.0.78.

@@ -1,4 +1,4 @@
-"""The dialects' names, for settings; what they mean is in table.py, which takes longer to import."""
+"""The dialects' names, for settings. Their definitions are in table.py, which takes longer to import."""
 
 from typing import Literal
 

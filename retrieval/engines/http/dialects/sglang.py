@@ -1,8 +1,8 @@
 """SGLang. Takes token ids for both tasks, so every prompt is composed here and the server needs no chat template.
 
 - Embedding: `--is-embedding`; for reduced vectors `--json-model-override-args '{"is_matryoshka": true}'`.
-- Reranking: the published model as it is, without `--is-embedding`, and without `--multi-item-scoring-delimiter`, which
-  would join the prompts. Not its /v1/rerank, which takes text and needs `--chat-template`.
+- Reranking: the unchanged published model, without `--is-embedding`, and without `--multi-item-scoring-delimiter`,
+  which would join the prompts. Its /v1/rerank is not used, since it takes text and needs `--chat-template`.
 - Priority: `--enable-priority-scheduling --schedule-low-priority-values-first`, for embedding; /v1/score has none.
 
 Source: EmbeddingRequest, ScoringRequest and ScoringResponse in python/sglang/srt/entrypoints/openai/protocol.py.
@@ -36,8 +36,9 @@ def _scores(answer: Answer) -> list[Vector]:
 
 
 def sglang_rerank(tokenizer: Tokenizer) -> Dialect[TokenIds]:
-    """For the model of this tokenizer: the share of `yes` in the probabilities of `yes` and `no` as the next token,
-    which is how the model card defines the score. Raises ConfigurationError."""
+    """Returns the dialect for the model of this tokenizer. The score is the probability of `yes` relative to `yes` and
+    `no` as the next token, as the model card defines it. Raises ConfigurationError.
+    """
     labels = [tokenizer.token_to_id("no"), tokenizer.token_to_id("yes")]
     if None in labels:
         raise ConfigurationError("The reranker's tokenizer has no tokens `yes` and `no`: it is no Qwen3-Reranker")

@@ -1,11 +1,11 @@
-"""Hugging Face's Text Embeddings Inference. Takes text; it is told not to truncate, so a text that is too long for the
-server is refused and never silently cut. (Token ids it takes as well, but only to turn them back into text.)
+"""Hugging Face's Text Embeddings Inference. Takes text. Requests disable truncation, so the server refuses a text that
+is too long instead of silently truncating it. (It also takes token ids, but only to convert them back into text.)
 
-- Embedding: no `--default-prompt`, the query's instruction is in the text already. Its published interface knows no
-  reduced vectors.
-- Reranking: cross-encoders with one output, whose two texts it joins as their tokenizer says. It has no templates and
-  serves no Qwen3-Reranker (huggingface/text-embeddings-inference, issue 643).
-- Priority: none. `--max-batch-tokens` bounds the longest text, too.
+- Embedding: no `--default-prompt`, since the text already contains the query's instruction. Its published interface has
+  no reduced vectors.
+- Reranking: cross-encoders with one output, whose two texts it joins as their tokenizer defines. It has no templates
+  and serves no Qwen3-Reranker (huggingface/text-embeddings-inference, issue 643).
+- Priority: none. `--max-batch-tokens` also limits the longest text.
 
 Source: docs/openapi.json of version 1.7.1.
 """

@@ -1,7 +1,7 @@
 """`vllm serve`, and with the NPU plug-in vllm-ascend. Takes token ids, so every prompt is composed here.
 
-- Embedding: `--runner pooling`; for reduced vectors `--hf-overrides '{"is_matryoshka": true}'`. Vectors come as bytes
-  and nothing else, which costs both sides least; older versions do not know that, and answer base64.
+- Embedding: `--runner pooling`; for reduced vectors `--hf-overrides '{"is_matryoshka": true}'`. Vectors are requested
+  as raw bytes, the cheapest form for both sides; older versions do not support it and answer base64.
 - Reranking: `--runner pooling` too, with the overrides that make a classifier of the published model
   (QWEN3_RERANKER_OVERRIDES in cross_encoder.py). Its /score and /rerank, which need a template, are not used.
 - Priority: `--scheduling-policy priority`.

@@ -1,6 +1,6 @@
 """LangChain components and a client for Tandem, retrieval and reranking in one service.
 
-What is imported from here is loaded when it is first used, so that the client needs no LangChain.
+Names are imported lazily on first use, so that the client does not need LangChain.
 """
 
 from importlib import import_module

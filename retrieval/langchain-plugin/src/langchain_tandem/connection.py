@@ -1,4 +1,4 @@
-"""How components reach a node: fields that all of them have, and their clients."""
+"""How components reach a node: the fields that all of them share, and their clients."""
 
 import asyncio
 import os
@@ -17,8 +17,9 @@ def _api_key() -> SecretStr | None:
 
 
 class Clients:
-    """Made when they are first needed: one for blocking calls, and for the others one in each event loop, since
-    connections belong to the loop that opened them. A copy or a pickle of it starts with none."""
+    """Creates clients on first use: one for blocking calls, and one for each event loop, since connections belong to
+    the loop that opened them. A copy or a pickle starts without clients.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -66,7 +67,7 @@ bases, whose own configuration would prevail."""
 
 
 class Connection(BaseModel):
-    """A node and how to talk to it."""
+    """The address of a node and the options of its clients."""
 
     model_config = STRICT
 
@@ -85,12 +86,12 @@ class Connection(BaseModel):
 
     @property
     def client(self) -> TandemClient:
-        """The one that blocking methods use."""
+        """The client of blocking methods."""
         return self._clients.blocking(self.url, self.api_key, **self._options)
 
     @property
     def async_client(self) -> AsyncTandemClient:
-        """The one that asynchronous methods use in the running event loop."""
+        """The client of asynchronous methods in the running event loop."""
         return self._clients.asynchronous(self.url, self.api_key, **self._options)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Texts on their way into a node: what is sent for them, and under which ids they are there afterwards."""
+"""Converts texts into documents of the node's API, and finds the ids under which they are stored."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +15,9 @@ class Text:
 
 
 def to_wire(texts: Iterable[Text], partition: str | None) -> list[dict[str, Any]]:
-    """Documents of `POST /ingest`. One without an id gets one made of text and metadata: added again it is
-    the same document, and the same text with other metadata another one."""
+    """Returns documents for `POST /ingest`. A document without an id gets one derived from text and metadata: adding it
+    again replaces the same document, and the same text with other metadata is another document.
+    """
     return [
         {
             "id": text.id or sha256(f"{_as_json(text)}\n{text.text}".encode("utf-8", "surrogatepass")).hexdigest()[:32],
@@ -29,7 +30,9 @@ def to_wire(texts: Iterable[Text], partition: str | None) -> list[dict[str, Any]
 
 
 def ids_of(documents: Sequence[Mapping[str, Any]], receipts: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Under which each of the documents is found: under another's, where the collection leaves duplicates out."""
+    """Returns the id under which each document is stored. It is the id of another document if the collection leaves
+    duplicates out.
+    """
     duplicates = {each["id"]: each["duplicate_of"] for each in receipts if each["status"] == "duplicate_of"}
     return [duplicates.get(document["id"], document["id"]) for document in documents]
 

@@ -7,8 +7,9 @@ from langchain_tandem.connection import Connection
 
 
 class TandemEmbeddings(Connection, Embeddings):
-    """Vectors of length 1. Queries are embedded as queries, with the model's instruction or `instruction`, and ahead of
-    ingestion; documents as documents."""
+    """Vectors of unit length. Queries are embedded with the model's instruction or `instruction`, and take precedence
+    over ingestion; documents are embedded as documents.
+    """
 
     instruction: str | None = Field(None, description="What queries are looking for; default: the model's own.")
 

@@ -1,4 +1,4 @@
-"""What is told of a hit beside its text, and how that goes along with the metadata of users."""
+"""Describes a hit in a document's metadata, together with the user's own metadata."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,11 +23,11 @@ OPTIONAL_FIELDS = ("context", "highlights", "others")
 
 
 class MetadataClash(TandemClientError, ValueError):
-    """Metadata of a user has the very key under which hits are described."""
+    """The user's metadata contains the key under which hits are described."""
 
 
 def metadata_of(hit: Mapping[str, Any], score_name: str, key: str) -> dict[str, Any]:
-    """The user's metadata, and under `key` what the node tells of the hit. Raises MetadataClash."""
+    """Returns the user's metadata with the node's description of the hit under `key`. Raises MetadataClash."""
     refuse_clash(hit["metadata"], key, f"document {hit['document_id']!r}")
     description = {name: hit[name] for name in HIT_FIELDS} | {"score_name": score_name}
     return {**hit["metadata"], key: description | {name: hit[name] for name in OPTIONAL_FIELDS if hit[name]}}

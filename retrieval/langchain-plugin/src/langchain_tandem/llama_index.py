@@ -25,9 +25,9 @@ except ImportError as error:
 class TandemLlamaIndexRetriever(BaseRetriever):
     """Finds chunks: recalled by vectors and words, and reranked on the node.
 
-    Takes the fields of TandemRetriever. Of a node `text` is the chunk's text, `node_id` its id, and `ref_doc_id` its
-    document; `metadata` is that of its document, and under `metadata_key` everything that is told of the hit, which
-    neither prompts nor embeddings are shown. A hit that `budget_ms` left without a score has none here.
+    Takes the fields of TandemRetriever. In a node, `text` is the chunk's text, `node_id` its id, and `ref_doc_id` its
+    document. `metadata` holds the document's metadata and, under `metadata_key`, the node's description of the hit,
+    which is excluded from prompts and embeddings. A hit that `budget_ms` left without a score has none here.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class TandemLlamaIndexRetriever(BaseRetriever):
         self._metadata_key = metadata_key
 
     def add_documents(self, documents: Sequence[Document], *, chunking: Mapping[str, int] | None = None) -> list[str]:
-        """Returns the documents' ids once all can be searched. Raises IngestFailed where some cannot."""
+        """Adds documents. Returns their ids once all are searchable. Raises IngestFailed if some are not."""
         wire = self._wire(documents)
         fields = self._fields
         return ids_of(wire, fields.client.ingest_all(wire, collection=fields.collection, chunking=chunking))
@@ -46,7 +46,7 @@ class TandemLlamaIndexRetriever(BaseRetriever):
     async def aadd_documents(
         self, documents: Sequence[Document], *, chunking: Mapping[str, int] | None = None
     ) -> list[str]:
-        """As add_documents."""
+        """The asynchronous form of `add_documents`."""
         wire = self._wire(documents)
         fields = self._fields
         return ids_of(wire, await fields.async_client.ingest_all(wire, collection=fields.collection, chunking=chunking))

@@ -10,8 +10,9 @@ from langchain_tandem.connection import STRICT, Connection
 
 
 class TandemReranker(Connection, BaseDocumentCompressor):
-    """Orders documents by how well they answer the query, wherever they come from. What TandemRetriever finds is
-    reranked already."""
+    """Orders documents of any source by how well they answer the query. Results of TandemRetriever are already
+    reranked.
+    """
 
     model_config = STRICT
 

@@ -17,10 +17,10 @@ from langchain_tandem.search_fields import SearchFields
 class TandemRetriever(SearchFields, BaseRetriever):
     """Finds chunks: recalled by vectors and words, and reranked on the node.
 
-    Any field of a question can be overridden in a call: `retriever.invoke("…", k=3, rerank=False)`.
+    A call can override any field of the search: `retriever.invoke("…", k=3, rerank=False)`.
 
-    Of a Document `page_content` is the chunk's text, `id` its id; `metadata` is that of its document, and under
-    `metadata_key` everything that the node tells of the hit: `document_id`, `start` and `end` in the document's text,
+    In a Document, `page_content` is the chunk's text and `id` its id. `metadata` holds the document's metadata and,
+    under `metadata_key`, the node's description of the hit: `document_id`, `start` and `end` in the document's text,
     `page`, `score`, all `scores` and `ranks`.
     """
 
@@ -35,9 +35,9 @@ class TandemRetriever(SearchFields, BaseRetriever):
         collection: str | None = None,
         chunking: Mapping[str, int] | None = None,
     ) -> list[str]:
-        """Returns the documents' ids once all can be searched. Raises IngestFailed where some cannot.
+        """Adds documents. Returns their ids once all are searchable. Raises IngestFailed if some are not.
 
-        A Document's `id` becomes the document's; with one that is there already it takes its place.
+        A Document's `id` becomes the document's; an existing document of that id is replaced.
         """
         wire = self._wire(documents)
         receipts = self.client.ingest_all(wire, collection=collection or self.collection, chunking=chunking)
@@ -50,7 +50,7 @@ class TandemRetriever(SearchFields, BaseRetriever):
         collection: str | None = None,
         chunking: Mapping[str, int] | None = None,
     ) -> list[str]:
-        """As add_documents."""
+        """The asynchronous form of `add_documents`."""
         wire = self._wire(documents)
         receipts = await self.async_client.ingest_all(wire, collection=collection or self.collection, chunking=chunking)
         return ids_of(wire, receipts)

@@ -1,4 +1,4 @@
-"""What a retriever asks: its fields, and how calls override them."""
+"""The search options of a retriever as fields, and their override by calls."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -29,8 +29,9 @@ OPTIONS = (
 
 
 class SearchFields(Connection):
-    """Fields are those of the node's `POST /search`, where `k` is `top_k`. None: what the node or the collection does
-    by default."""
+    """The fields of the node's `POST /search`, where `k` is `top_k`. None stands for the default of the node or the
+    collection.
+    """
 
     collection: str = "docs"
     k: int = Field(10, ge=1, description="Hits to return.")
@@ -51,7 +52,9 @@ class SearchFields(Connection):
     rerank_instruction: str | None = Field(None, description="What the reranker is told to look for.")
 
     def options(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """For a client's `search`. What is no field of `POST /search` the node refuses by name."""
+        """Returns the options for a client's `search`. The node refuses a name that is not a field of `POST
+        /search`.
+        """
         options = {name: getattr(self, name) for name in OPTIONS} | dict(overrides)
         options.setdefault("top_k", options.pop("k"))
         return options

@@ -1,4 +1,4 @@
-"""A collection as a vector store of LangChain's."""
+"""A collection as a LangChain vector store."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import nan
@@ -15,19 +15,19 @@ from langchain_tandem.search_fields import SearchFields
 
 
 class NoText(TandemClientError):
-    """A document that came as a file: only its chunks are text."""
+    """The document was ingested as a file: only its chunks are text."""
 
 
 class TandemVectorStore(VectorStore):
-    """Documents in, documents out: their `id` is the document's, and `metadata` what came with it and no more.
+    """Stores and finds documents. A Document has the document's `id` and exactly the `metadata` that it was added with.
 
-    The node embeds. It cuts documents that are longer than a chunk: a search then brings of each document its best
-    chunk as `page_content`, and `get_by_ids` the whole text. Scores are the node's own, from recall and reranking; the
-    greater the better.
+    The node embeds, and splits documents that are longer than a chunk. A search then returns the best chunk of each
+    document as `page_content`, and `get_by_ids` returns the whole text. Scores are the node's own, from recall and
+    reranking; higher is better.
     """
 
     def __init__(self, collection: str = "docs", **fields: Any) -> None:
-        """The collection has to be there. `fields`: those of TandemRetriever, for every search."""
+        """The collection must exist. `fields` are those of TandemRetriever and apply to every search."""
         self._fields = SearchFields(collection=collection, **{"group_by": "document", **fields})
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class TandemVectorStore(VectorStore):
         ids: list[str] | None = None,
         **fields: Any,
     ) -> Self:
-        """`fields`: those of the constructor. Another model's `embedding` is refused: the node embeds."""
+        """`fields` are those of the constructor. Raises an error if `embedding` is another model's: the node embeds."""
         store = cls._for(embedding, fields)
         store.add_texts(texts, metadatas, ids=ids)
         return store
@@ -83,8 +83,9 @@ class TandemVectorStore(VectorStore):
         ids: Sequence[str | None] | None = None,
         **options: Any,
     ) -> list[str]:
-        """Returns the ids once all texts can be searched. Raises IngestFailed where some cannot. `options`: others of
-        `POST /ingest`, such as `chunking`."""
+        """Adds texts. Returns their ids once all are searchable. Raises IngestFailed if some are not. `options` are
+        further fields of `POST /ingest`, such as `chunking`.
+        """
         wire = self._wire(texts, metadatas, ids)
         fields = self._fields
         return ids_of(wire, fields.client.ingest_all(wire, collection=fields.collection, **options))
@@ -102,7 +103,9 @@ class TandemVectorStore(VectorStore):
         return ids_of(wire, await fields.async_client.ingest_all(wire, collection=fields.collection, **options))
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Those that can be searched, with their whole text. Raises NoText for one that came as a file."""
+        """Returns the searchable documents among `ids`, with their whole text. Raises NoText for one that was ingested
+        as a file.
+        """
         found = []
         fields = self._fields
         for id_ in ids:
@@ -129,7 +132,9 @@ class TandemVectorStore(VectorStore):
         return found
 
     def delete(self, ids: list[str] | None = None, **_: Any) -> bool:
-        """Returns when nothing of these documents can be found any more. Does nothing for those that are not there."""
+        """Deletes documents. Returns when no search can find them any more. Does nothing for documents that do not
+        exist.
+        """
         for id_ in _require_ids(ids):
             try:
                 self._fields.client.delete_document(id_, collection=self._fields.collection)
@@ -154,7 +159,7 @@ class TandemVectorStore(VectorStore):
         return [document for document, _ in await self.asimilarity_search_with_score(query, k, **options)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **options: Any) -> list[tuple[Document, float]]:
-        """Scores are NaN for hits that `budget_ms` left without one."""
+        """Returns documents with scores, best first. The score is NaN for hits that `budget_ms` left without one."""
         return _read(self._fields.client.search(query, **self._fields.options({"k": k, **options})))
 
     async def asimilarity_search_with_score(
@@ -165,7 +170,7 @@ class TandemVectorStore(VectorStore):
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
     ) -> list[Document]:
-        """The node's own `diversity`, among `fetch_k` candidates."""
+        """Uses the node's own `diversity`, among `fetch_k` candidates."""
         mmr_options = {"candidates": fetch_k, "diversity": 1 - lambda_mult, **options}
         return self.similarity_search(query, k, **mmr_options)
 
@@ -176,7 +181,7 @@ class TandemVectorStore(VectorStore):
         return await self.asimilarity_search(query, k, **mmr_options)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """Scores of reranking and of joined recall lie between 0 and 1 as they are."""
+        """Returns the identity: scores of reranking and of fused recall already lie between 0 and 1."""
         return lambda score: score
 
     def _wire(
@@ -211,6 +216,6 @@ def _require_ids(ids: list[str] | None) -> list[str]:
 
 
 def _raise_unless_document_missing(error: NotFound) -> None:
-    """That a document is not there is no error; that its collection is not is one."""
+    """Ignores a missing document; raises the error if the collection is missing."""
     if error.code != "document_not_found":
         raise error

@@ -1,1 +1,1 @@
-"""What runs in Milvus Lite's own process: the server, and the repairs to its code."""
+"""The program of Milvus Lite's own process: the server, and the repairs to its code."""

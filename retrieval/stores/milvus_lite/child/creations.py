@@ -1,4 +1,4 @@
-"""Creations, drops, aliases and indexes in Milvus Lite's process: each is done, or nothing of it is left."""
+"""Creations, drops, aliases and indexes in Milvus Lite's process: each takes effect as a whole or not at all."""
 
 import json
 import logging
@@ -31,8 +31,9 @@ def install() -> None:
 
 
 def remove_remains(collections: Path) -> None:
-    """Removes what a kill leaves. A creation or a drop that was killed can leave a folder without a schema: to Milvus
-    Lite it is no collection, and yet it is in the way of the next one of that name."""
+    """Removes the remains of an interrupted creation or drop. Such a kill can leave a folder without a schema, which is
+    no collection to Milvus Lite and yet blocks the next one of that name.
+    """
     for folder in collections.iterdir():
         if folder.is_dir() and not (folder / SCHEMA_FILENAME).exists():
             shutil.rmtree(folder)
@@ -42,7 +43,7 @@ def remove_remains(collections: Path) -> None:
 
 
 def check_schemas(collections: Path) -> None:
-    """Raises DamagedFile."""
+    """Raises DamagedFile if a schema cannot be read."""
     for path in collections.glob(f"*/{SCHEMA_FILENAME}"):
         with readable(path):
             _load_schema(str(path))
@@ -56,7 +57,7 @@ def _create(
     properties: dict[str, Any] | None = None,
     database_name: str = DEFAULT_DATABASE_NAME,
 ) -> Any:
-    """In place of MilvusLite.create_collection, which leaves a folder where the schema cannot be written."""
+    """Replaces MilvusLite.create_collection, which leaves a folder behind if the schema cannot be written."""
     if self.has_collection(name, database_name=database_name):
         return _create_unguarded(self, name, schema, properties, database_name)
     folder = Path(self._collection_dir(name, database_name))
@@ -70,7 +71,9 @@ def _create(
 
 
 def _drop(self: Any, name: str, database_name: str = DEFAULT_DATABASE_NAME) -> None:
-    """In place of MilvusLite.drop_collection, which first flushes the rows: on a full disk nothing could be dropped."""
+    """Replaces MilvusLite.drop_collection, which flushes the rows first, so that nothing could be dropped on a full
+    disk.
+    """
     resolved = self.resolve_collection_name(name, database_name=database_name)
     collection = self._collections.get((database_name or DEFAULT_DATABASE_NAME, resolved))
     if collection is not None:
@@ -80,7 +83,7 @@ def _drop(self: Any, name: str, database_name: str = DEFAULT_DATABASE_NAME) -> N
 
 @full_disk_named()
 def _save_aliases(self: Any, database_name: str = DEFAULT_DATABASE_NAME) -> None:
-    """In place of MilvusLite._save_aliases. Where it raises, memory is again what the disk holds."""
+    """Replaces MilvusLite._save_aliases. If it raises, memory is restored to what the disk holds."""
     text = json.dumps(self._aliases(database_name), ensure_ascii=False, indent=2, sort_keys=True)
     try:
         write_whole(Path(self._aliases_path(database_name)), lambda name: Path(name).write_text(text, encoding="utf-8"))
@@ -90,7 +93,7 @@ def _save_aliases(self: Any, database_name: str = DEFAULT_DATABASE_NAME) -> None
 
 
 def _load_aliases(self: Any, database_name: str = DEFAULT_DATABASE_NAME) -> dict[str, str]:
-    """In place of MilvusLite._load_aliases. Raises DamagedFile."""
+    """Replaces MilvusLite._load_aliases. Raises DamagedFile."""
     path = self._aliases_path(database_name)
     with readable(path):
         aliases: dict[str, str] = _load_aliases_unguarded(self, database_name)
@@ -98,8 +101,9 @@ def _load_aliases(self: Any, database_name: str = DEFAULT_DATABASE_NAME) -> dict
 
 
 def _index(self: Any, spec: Any, index_dir: str) -> None:
-    """In place of Segment.build_or_load_index. A file of an index is made from the rows and never a reason to fail: one
-    that cannot be read is made again, and one that cannot be written is made anew after the next start."""
+    """Replaces Segment.build_or_load_index. An index file is derived from the rows and never a reason to fail: one that
+    cannot be read is built again, and one that cannot be written is built again after the next start.
+    """
     field = spec.field_name
     if field in self.indexes or not self.num_rows or spec.index_type == "SPARSE_INVERTED_INDEX":
         return

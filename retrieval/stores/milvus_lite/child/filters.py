@@ -1,5 +1,6 @@
-"""Filters on JSON in Milvus Lite's process as a Milvus server reads them. Lite itself takes true for 1 and text that
-looks like a list for one, has no answer where types differ, knows no `in` there, and reads all columns of each row."""
+"""Makes filters on JSON in Milvus Lite's process behave as on a Milvus server. Lite itself treats true as 1 and text
+that looks like a list as a list, fails if types differ, has no `in` on JSON, and reads all columns of each row.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -31,14 +32,16 @@ def install() -> None:
 
 
 def _parse_in(self: Any, left: Any, negate: bool) -> Any:
-    """In place of Parser._parse_in_tail: what stands left of `in` may be within JSON."""
+    """Replaces Parser._parse_in_tail: the left side of `in` may be a path in JSON."""
     if not isinstance(left, PathAccess):
         return _parse_in_tail(self, left, negate)
     return replace(_parse_in_tail(self, left.base, negate), field=left)
 
 
 def _evaluate(compiled: Any, data: Any) -> Any:
-    """In place of evaluate_python, for what milvus_filters.py writes; each row of `data` is let through or not."""
+    """Replaces evaluate_python, for the expressions that milvus/filters.py writes; returns for each row of `data`
+    whether it matches.
+    """
     return pa.array(_Evaluation(compiled, data).mask(compiled.ast))
 
 

@@ -1,6 +1,7 @@
-"""Flushes in Milvus Lite's process: rows leave memory and the log only once the manifest on the disk names the files
-that hold them, so that a flush that fails at any step has changed nothing. Lite itself empties memory first, and the
-next flush that succeeds deletes the log of the one that failed."""
+"""Flushes in Milvus Lite's process. Rows leave memory and the log only once the manifest on the disk names the files
+that hold them, so that a flush that fails at any step changes nothing. Lite itself empties memory first, and the next
+flush that succeeds deletes the log of the one that failed.
+"""
 
 import logging
 from collections.abc import Callable
@@ -42,19 +43,20 @@ def install(report: Report) -> None:
 
     @full_disk_named()
     def flush(self: Any) -> None:
-        """In place of Collection.flush."""
+        """Replaces Collection.flush."""
         if self._memtable.size():
             flush_reported(self)
 
     def flush_when_due(self: Any) -> None:
-        """In place of Collection._trigger_flush, for a caller that has logged its rows: they are safe as they are."""
+        """Replaces Collection._trigger_flush, for a caller that has logged its rows: they are durable in the log."""
         with suppress(Exception):
             flush_reported(self)
 
     @full_disk_named()
     def apply(self: Any, operation: Any) -> None:
-        """In place of Collection._apply. What a flush should have taken before is tried again first: while that fails,
-        neither memory nor log grows."""
+        """Replaces Collection._apply. First retries a flush that failed before: while it fails, neither memory nor log
+        grows.
+        """
         if self._should_flush():
             flush_reported(self)
         _apply(self, operation)
@@ -70,8 +72,9 @@ def install(report: Report) -> None:
 
 
 def _search(self: Any, *args: Any, **kwargs: Any) -> Any:
-    """In place of Collection.search, which reads files first and memory then, and may find rows in neither. Where
-    memory was emptied into a file meanwhile, it is asked again."""
+    """Replaces Collection.search, which reads files first and memory then, and may find rows in neither. If memory was
+    flushed into a file meanwhile, the search runs again.
+    """
     while True:
         with self._maintenance_lock:
             memory = self._memtable
@@ -91,7 +94,7 @@ def _apply(self: Any, operation: Any) -> None:
 
 
 def _flush(self: Any) -> None:
-    """Blocks other flushes, compaction, and snapshots for reading."""
+    """Flushes. Blocks other flushes, compaction, and snapshots for reading."""
     with self._maintenance_lock:
         memory, log, manifest = self._memtable, self._wal, self._manifest
         empty = MemTable(self._schema)
@@ -135,7 +138,7 @@ def _flush(self: Any) -> None:
 
 
 def _write(table: Any, folder: Path, kind: str, template: str, written: list[Path]) -> str:
-    """Returns the name within the partition's folder, as the manifest has it."""
+    """Writes a file. Returns its name within the partition's folder, as the manifest records it."""
     seqs = table.column("_seq").to_pylist()
     name = f"{kind}/{template.format(min=min(seqs), max=max(seqs), w=SEQ_FORMAT_WIDTH)}"
     write_parquet(table, folder / name)
@@ -144,7 +147,7 @@ def _write(table: Any, folder: Path, kind: str, template: str, written: list[Pat
 
 
 def _close(self: Any) -> None:
-    """In place of Collection.close, which deletes the log whatever became of the last flush."""
+    """Replaces Collection.close, which deletes the log even if the last flush failed."""
     with suppress(Exception):
         self.flush()
     if self._memtable.size():
@@ -156,19 +159,19 @@ def _close(self: Any) -> None:
 
 
 def _write_data_file(table: Any, partition_dir: str, seq_min: int, seq_max: int) -> str:
-    """In place of write_data_file, for compaction."""
+    """Replaces write_data_file, for compaction."""
     name = f"data/{DATA_FILE_TEMPLATE.format(min=seq_min, max=seq_max, w=SEQ_FORMAT_WIDTH)}"
     write_parquet(table, Path(partition_dir) / name)
     return name
 
 
 def _load_readable(cls: Any, file_path: str, partition: str, pk_field: str, vector_field: str | None) -> Any:
-    """In place of Segment.load. Raises DamagedFile."""
+    """Replaces Segment.load. Raises DamagedFile."""
     with readable(file_path):
         return _load_segment(cls, file_path, partition, pk_field, vector_field)
 
 
 def _read_deletion_file(path: str) -> Any:
-    """In place of read_delta_file. Raises DamagedFile."""
+    """Replaces read_delta_file. Raises DamagedFile."""
     with readable(path):
         return _read_deletions(path)

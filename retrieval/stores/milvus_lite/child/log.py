@@ -1,6 +1,7 @@
-"""The write-ahead log in Milvus Lite's process: a record is on the disk as a whole when a write is acknowledged, or no
-part of it is there and the write is refused. Lite itself leaves half a record where the disk is full, behind which no
-later one is found again, and does not wait for the disk."""
+"""The write-ahead log in Milvus Lite's process. When a write is acknowledged, its whole record is on the disk;
+otherwise no part of it is there and the write is refused. Lite itself leaves half a record if the disk is full, after
+which no later record can be read, and does not wait for the disk.
+"""
 
 import logging
 import os
@@ -24,7 +25,7 @@ def install() -> None:
 
 
 class Log(WAL):  # type: ignore[misc]
-    """In place of WAL. Its files are Arrow streams, as there."""
+    """Replaces WAL. Its files are Arrow streams, like WAL's."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -37,19 +38,19 @@ class Log(WAL):  # type: ignore[misc]
         self._delta_size_bytes = self._append(WAL_DELTA_TEMPLATE, self._wal_delta_schema, record_batch)
 
     def close(self) -> None:
-        """The files stay."""
+        """Closes the files and keeps them."""
         self._closed = True
         files, self._files = self._files, {}
         for file in files.values():
             file.close()
 
     def close_and_delete(self) -> None:
-        """Where a file cannot be removed, a recovery passes over it by the manifest's number."""
+        """Closes and deletes the files. If a file cannot be deleted, a recovery skips it by the manifest's number."""
         self.close()
         remove_logs(Path(self.wal_dir), before=self._number + 1)
 
     def _append(self, template: str, schema: pa.Schema, batch: pa.RecordBatch) -> int:
-        """Returns the bytes of the file."""
+        """Appends a record. Returns the size of the file in bytes."""
         assert not self._closed, "the log is closed"
         file = self._files.get(template)
         if file is None:
@@ -77,7 +78,7 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 
 def remove_logs(folder: Path, *, before: int) -> None:
-    """Those with lower numbers, as far as they can be removed."""
+    """Removes the logs with lower numbers, as far as possible."""
     for number in WAL.find_wal_files(str(folder)):
         if number >= before:
             continue
@@ -90,8 +91,9 @@ def remove_logs(folder: Path, *, before: int) -> None:
 
 
 def _recover(data_dir: str, schema: Any, manifest: Any) -> Any:
-    """In place of execute_recovery, which also replays logs that were flushed: rows that were deleted since, and whose
-    deletion was cleared away, would be back. Raises OSError where such a log cannot be removed."""
+    """Replaces execute_recovery, which also replays logs that were flushed: rows that were deleted since, and whose
+    deletion was compacted away, would come back. Raises OSError if such a log cannot be removed.
+    """
     folder, first = Path(data_dir) / "wal", manifest.active_wal_number or 0
     remove_logs(folder, before=first)
     if left := [number for number in WAL.find_wal_files(str(folder)) if number < first]:

@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def install(heart: Heart) -> None:
-    """Replaces functions of Milvus Lite by the repaired ones."""
+    """Replaces functions of Milvus Lite with the repaired ones."""
     for better in (creations, errors, filters, log, manifests, reads, vectors, words, writes):
         better.install()
     flushes.install(heart.flushed)
@@ -110,8 +110,9 @@ def _serve(data_dir: str, address: str, heart: Heart) -> None:
 
 
 def _follow(parent: int) -> None:
-    """Ends this process once `parent` is gone. Watching the parent's id, not a pipe, also works when other children
-    of the parent have inherited the pipe's end and live on."""
+    """Ends this process once `parent` is gone. Checking the parent's id, unlike a pipe, also works when other children
+    of the parent have inherited the pipe's end and live on.
+    """
     while os.getppid() == parent:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,6 +1,8 @@
-"""The manifest in Milvus Lite's process: what a change that fails did to it is undone, and a damaged one is refused.
-Lite itself goes on with what it could not write, or with an older manifest, and then deletes the files that one does
-not name."""
+"""The manifest in Milvus Lite's process: a failed change is undone, and a damaged manifest is refused.
+
+Lite itself continues with changes that it could not write, or with an older manifest, and then deletes the files that
+this one does not name.
+"""
 
 import json
 from collections.abc import Iterator
@@ -30,7 +32,7 @@ def install() -> None:
 
 @contextmanager
 def undone_on_failure(manifest: Any) -> Iterator[None]:
-    """Where the block raises before the manifest is on the disk, the manifest in memory is as before it."""
+    """If the block raises before the manifest is on the disk, restores the manifest in memory."""
     before = manifest._to_payload(), dict(manifest._index_specs)
     try:
         yield
@@ -45,7 +47,7 @@ def undone_on_failure(manifest: Any) -> Iterator[None]:
 
 
 def _save(self: Any) -> None:
-    """In place of Manifest.save. Once it returns, the manifest is on the disk; where it raises, the former one is."""
+    """Replaces Manifest.save. When it returns, the manifest is on the disk; if it raises, the former one is."""
     path = Path(self._data_dir) / MANIFEST_FILENAME
     payload = self._to_payload() | {"version": self._version + 1}
     text = json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False)
@@ -54,7 +56,7 @@ def _save(self: Any) -> None:
 
 
 def _load(cls: Any, data_dir: str) -> Any:
-    """In place of Manifest.load. Raises DamagedFile, also where a file that it names is missing."""
+    """Replaces Manifest.load. Raises DamagedFile, also if a file that the manifest names is missing."""
     path = Path(data_dir) / MANIFEST_FILENAME
     if not path.exists():
         # Lite would take the collection for an empty one and remove its files.
@@ -74,7 +76,7 @@ def _load(cls: Any, data_dir: str) -> Any:
 
 @full_disk_named()
 def _create_index(self: Any, field_name: str, index_params: dict[str, Any]) -> None:
-    """In place of Collection.create_index."""
+    """Replaces Collection.create_index."""
     with self._maintenance_lock:
         before, version = dict(self._index_specs), self._manifest.version
         try:
@@ -89,7 +91,7 @@ def _create_index(self: Any, field_name: str, index_params: dict[str, Any]) -> N
 def _compact(
     self: Any, partition: str, partition_dir: str, files_to_compact: list[str], manifest: Any, delta_index: Any
 ) -> None:
-    """In place of CompactionManager._compact_files, which leaves what it wrote where the manifest cannot be written."""
+    """Replaces CompactionManager._compact_files, which leaves its files behind if the manifest cannot be written."""
     try:
         with undone_on_failure(manifest):
             _compact_unguarded(self, partition, partition_dir, files_to_compact, manifest, delta_index)
@@ -103,7 +105,7 @@ def _compact(
 
 
 def _collect(self: Any, manifest: Any, global_min: int) -> bool:
-    """In place of CompactionManager._gc_delta_files."""
+    """Replaces CompactionManager._gc_delta_files."""
     with undone_on_failure(manifest):
         removed: bool = _collect_unguarded(self, manifest, global_min)
     return removed

@@ -1,5 +1,6 @@
-"""Reads by id in Milvus Lite's process: of a row only the fields that were asked for. Lite itself makes Python values
-of all of them, the vector's thousand numbers too, to tell that a row is there."""
+"""Reads by id in Milvus Lite's process return only the requested fields. Lite itself converts all fields of a row to
+Python values, including the vector's thousand numbers, just to check that the row exists.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ def _get(
     output_fields: Sequence[str] | None = None,
     timezone: str | None = None,
 ) -> list[dict[str, Any]]:
-    """In place of Collection.get: rows in the order of `pks`, without those that are not there."""
+    """Replaces Collection.get: returns rows in the order of `pks`, without those that do not exist."""
     known = {field.name for field in self._schema.fields}
     if partition_names or expr or not output_fields or not known.issuperset(output_fields):
         whole: list[dict[str, Any]] = _get_whole(self, pks, partition_names, expr, output_fields, timezone)
@@ -32,7 +33,7 @@ def _get(
 
 
 def _places(collection: Any, pks: Sequence[Any]) -> Iterator[tuple[Any, int]]:
-    """The latest version of each, where it is not deleted: Arrow columns and the row therein."""
+    """Yields the latest version of each row that is not deleted: Arrow columns and the row's index in them."""
     segments, deleted = collection._read_snapshot()
     memory = collection._memtable
     for pk in pks:

@@ -1,5 +1,6 @@
-"""The rows that a search in Milvus Lite's process looks at. Lite finds out anew for each search which of them are live,
-row by row in Python; here it is remembered until something changes."""
+"""The rows that a search in Milvus Lite's process considers. Lite determines for each search again which of them are
+live, row by row in Python; this module caches the result until something changes.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ _LIVE_ROWS = "live rows"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows of one file, or those not yet in a file."""
+    """Rows of one file, or the rows that are not in a file yet."""
 
     table: pa.Table
     segment: Any
@@ -31,7 +32,7 @@ class Source:
 
 
 def hit(key: str, distance: float, source: Source, row: int, fields: Sequence[str]) -> dict[str, Any]:
-    """As Lite's own searches return it; `key` is the primary key's field."""
+    """Returns a hit in the form of Lite's own searches; `key` is the name of the primary key's field."""
     table = source.table
     entity = {name: table.column(name)[row].as_py() for name in fields if name != key}
     return {"id": table.column(key)[row].as_py(), "distance": distance, "entity": entity}
@@ -45,7 +46,9 @@ def sources(
     compiled: Any,
     plan: Any,
 ) -> Iterator[Source]:
-    """`segments` and `deleted` are one snapshot of a collection; `compiled` is its filter, or None."""
+    """Yields the sources of a search. `segments` and `deleted` are one snapshot of a collection; `compiled` is its
+    filter, or None.
+    """
     pending = memtable.delete_index_snapshot()
     ids, seqs, _, _, table = memtable.to_search_snapshot(None, partition_names, include_table=True)
     newer = {id_: seq for id_, (_, _, seq) in memtable.pk_index_snapshot()}
@@ -63,7 +66,9 @@ def sources(
 
 
 def _live_rows(segments: Sequence[Any], deleted: Mapping[Any, int]) -> Sequence[Mask]:
-    """By what is in files alone. Kept with the first of them, where Lite keeps what it makes of a file for searches."""
+    """Returns the live rows according to the files alone. The result is stored with the first file, where Lite keeps
+    its own data for searches.
+    """
     if not segments:
         return []
     kept = segments[0].sparse_indexes
@@ -84,7 +89,7 @@ def _live_rows(segments: Sequence[Any], deleted: Mapping[Any, int]) -> Sequence[
 
 
 def _without(live: Mask, segment: Any, newer: Mapping[Any, int]) -> Mask:
-    """Less the rows of which there is something newer."""
+    """Returns `live` without the rows of which a newer version exists."""
     rows = [
         row for id_, seq in newer.items() if (row := segment.find_row(id_)) is not None and int(segment.seqs[row]) < seq
     ]

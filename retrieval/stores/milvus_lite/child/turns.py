@@ -1,6 +1,7 @@
-"""Calls take turns in Milvus Lite's process, which guards a collection neither against two writers, nor a reader
-against the flush that a writer sets off. Here, not only on the node's side: a caller whose time is up has gone, and yet
-what it asked for may still be under way."""
+"""Serialises calls in Milvus Lite's process, which protects a collection neither against two writers, nor a reader
+against the flush that a writer causes. The node's own turns are not enough: after a timeout the caller is gone, and yet
+its call may still run.
+"""
 
 import threading
 from typing import Any

@@ -1,5 +1,6 @@
-"""Searches for nearest vectors in Milvus Lite's process: what nobody asked for is not read, and no filter hides a row
-that it lets through."""
+"""Nearest-vector searches in Milvus Lite's process: reads only the requested fields, and a filter never hides a row
+that matches it.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -42,7 +43,7 @@ def _search_dense(
     project_record_fn: Any = None,  # noqa: ARG001
     search_params: dict[str, Any] | None = None,
 ) -> list[list[dict[str, Any]]]:
-    """In place of execute_search_with_index, with its arguments."""
+    """Replaces execute_search_with_index, with its arguments."""
     found: list[list[tuple[float, Source, int]]] = [[] for _ in query_vectors]
     for source in sources(segments, delta_index, memtable, partition_names, compiled_filter, indexed_filter_plan):
         if not source.selected.any():
@@ -74,10 +75,11 @@ def _index(source: Source, field: str, metric: str) -> Any:
 def _search_graph(
     self: Any, queries: Any, top_k: int, valid_mask: Any = None, params: dict[str, Any] | None = None
 ) -> Any:
-    """In place of FaissHnswIndex.search, which walks its graph for `ef` steps whatever the filter, and drops what that
-    excludes: behind a narrow one (the partition of a small tenant) it finds too little or nothing. A Milvus server
-    compares such rows one by one. And a graph of equal vectors (one notice under many documents) is not connected:
-    where the walk would take a step for each row, each row is looked at."""
+    """Replaces FaissHnswIndex.search, which walks its graph for `ef` steps whatever the filter, and drops excluded rows
+    afterwards: with a narrow filter (the partition of a small tenant) it finds too little or nothing. A Milvus server
+    compares such rows exhaustively. A graph of equal vectors (one notice under many documents) is not connected. If the
+    walk would take a step for each row, all rows are compared exhaustively.
+    """
     params = params or {}
     steps = int(params.get("ef", top_k))
     if valid_mask is None and steps < self.num_vectors:

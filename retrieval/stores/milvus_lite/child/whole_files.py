@@ -1,5 +1,6 @@
-"""Files in Milvus Lite's process are whole or not there: each is written under another name, brought to the disk, and
-then renamed. A full disk leaves nothing of it, and what was there before stays."""
+"""Writes files atomically in Milvus Lite's process: each is written under another name, synchronised to the disk, and
+then renamed. A full disk leaves no partial file, and the former file stays.
+"""
 
 import logging
 import os
@@ -17,7 +18,9 @@ _log = logging.getLogger(__name__)
 
 
 def write_whole(path: Path, write: Callable[[str], object]) -> None:
-    """`write` makes the file of the name that it gets. Raises what `write` raises, or OSError."""
+    """Writes a file atomically. `write` creates the file of the name that it gets. Raises what `write` raises, or
+    OSError.
+    """
     unfinished = path.with_name(path.name + UNFINISHED)
     try:
         write(str(unfinished))
@@ -37,7 +40,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Brings names in a folder to the disk, where the file system knows that."""
+    """Synchronises the names in a folder to the disk, if the file system supports it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -47,8 +50,9 @@ def sync_folder(folder: Path) -> None:
 
 
 class certain:  # noqa: N801  # read as a word: with certain("...")
-    """Ends the process at once where the block raises: memory and disk no longer agree. The next process recovers from
-    the log and the manifest."""
+    """Ends the process at once if the block raises: memory and disk no longer agree. The next process recovers from the
+    log and the manifest.
+    """
 
     def __init__(self, otherwise: str) -> None:
         self._otherwise = otherwise

@@ -1,5 +1,6 @@
-"""BM25 in Milvus Lite's process as a Milvus server has it: stop words and stems, and the statistics of the whole
-collection. Lite itself passes over those filters, and weighs a word by how rare it is in one of its files."""
+"""BM25 in Milvus Lite's process as on a Milvus server: stop words, stems, and the statistics of the whole collection.
+Lite itself ignores those filters, and weighs a word by its frequency in a single file.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -49,8 +50,9 @@ def install() -> None:
 
 
 class WordAnalyzer(Analyzer):  # type: ignore[misc]
-    """A tokenizer and filters, by the names and with the parameters of a Milvus server: `standard` or `jieba`;
-    `lowercase` (always on), `stop`, `stemmer` for English."""
+    """A tokenizer and filters, with the names and parameters of a Milvus server: `standard` or `jieba`; `lowercase`
+    (always on), `stop`, `stemmer` for English.
+    """
 
     def __init__(self, params: Mapping[str, Any] | None = None) -> None:
         params = params or {}
@@ -89,7 +91,7 @@ class WordAnalyzer(Analyzer):  # type: ignore[misc]
 
 
 def _count_words(self: Any, context: Any, inputs: Sequence[Sequence[str]]) -> list[list[bytes]]:  # noqa: ARG001
-    """In place of BM25Expr.execute: each text's pairs of term and count, ascending, as Lite stores them."""
+    """Replaces BM25Expr.execute: returns each text's pairs of term and count, ascending, in Lite's storage format."""
     (texts,) = inputs
     terms = [self._analyzer.analyze(text) for text in texts]
     rows = np.repeat(np.arange(len(texts), dtype=np.uint64), [len(each) for each in terms])
@@ -102,7 +104,7 @@ def _count_words(self: Any, context: Any, inputs: Sequence[Sequence[str]]) -> li
 
 @dataclass(slots=True)
 class Postings:
-    """Which rows hold which words how often."""
+    """Maps words to the rows that contain them and the number of occurrences."""
 
     terms: npt.NDArray[np.uint32]
     """Each once, ascending."""
@@ -115,7 +117,7 @@ class Postings:
 
     @classmethod
     def of(cls, packed: Sequence[bytes]) -> "Postings":
-        """From each row's pairs of term and count, as Lite stores them."""
+        """Builds postings from each row's pairs of term and count, in Lite's storage format."""
         pairs = np.frombuffer(b"".join(packed), dtype=_PAIRS)
         rows = np.repeat(np.arange(len(packed)), [len(each) // _PAIRS.itemsize for each in packed])
         order = np.argsort(pairs["term"], kind="stable")
@@ -142,9 +144,9 @@ def _search_sparse(
     output_fields: Sequence[str] | None,
     timezone: str | None = None,
 ) -> list[list[dict[str, Any]]]:
-    """In place of Collection._search_sparse, for texts only. Distances are negative scores, as there.
+    """Replaces Collection._search_sparse, for texts only. Distances are negative scores, as in the original.
 
-    The index's parameters are not looked at: pymilvus sends them in a form that Lite passes over.
+    The index's parameters are ignored: pymilvus sends them in a form that Lite ignores as well.
     """
     fields = build_projection_plan(output_fields, self._schema, api_kind="search").engine_fields
     compiled = self._compile_filter(expr, timezone=timezone) if expr else None
@@ -181,7 +183,7 @@ def _search_sparse(
 
 
 def _postings(source: Source, field: str) -> Postings:
-    """Made once of each file."""
+    """Returns the postings of a file, built once."""
     kept = {} if source.segment is None else source.segment.sparse_indexes
     if field not in kept:
         kept[field] = Postings.of(source.table.column(field).to_pylist())
@@ -190,6 +192,6 @@ def _postings(source: Source, field: str) -> Postings:
 
 
 def _best(scores: _Scores, limit: int) -> _Rows:
-    """The rows with a score, at most `limit`, of equal ones the first."""
+    """Returns the rows with a score, at most `limit`; ties in row order."""
     found = np.flatnonzero(scores > 0)
     return found[np.argsort(-scores[found], kind="stable")[:limit]]

@@ -1,5 +1,6 @@
-"""Upserts in Milvus Lite's process: vectors stay arrays from the message to the file. Lite itself makes a list of
-Python numbers of each, looks at every number, and makes Python values of every row again to write it down."""
+"""Upserts in Milvus Lite's process keep vectors as arrays from the message to the file. Lite itself makes a list of
+Python numbers of each vector, checks every number, and converts every row to Python values again to write it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ def install() -> None:
 
 
 def _vectors(data: Any, dtype: int, rows: int) -> Sequence[Any]:
-    """In place of _extract_vector_column: each row's vector as an array."""
+    """Replaces _extract_vector_column: returns each row's vector as an array."""
     values = data.vectors.float_vector.data
     dimension = int(data.vectors.dim)
     if not dimension or len(values) != rows * dimension:
@@ -36,7 +37,7 @@ def _vectors(data: Any, dtype: int, rows: int) -> Sequence[Any]:
 
 
 def _validate(record: dict[str, Any], schema: Any, default_properties: Any = None) -> None:
-    """In place of validate_record: an array of the right length holds numbers only."""
+    """Replaces validate_record: an array of the right length holds numbers only."""
     field = get_vector_field(schema)
     vector = record.get(field.name)
     if not isinstance(vector, np.ndarray) or len(vector) != field.dim:
@@ -49,8 +50,9 @@ def _validate(record: dict[str, Any], schema: Any, default_properties: Any = Non
 
 
 def _upsert(self: Any, records: list[dict[str, Any]], partition_name: str) -> list[Any]:
-    """In place of Collection.upsert, which reads the row that each one replaces, for fields that are to stay. Where
-    all fields are given none do, and of rows with one id the latest counts."""
+    """Replaces Collection.upsert, which reads the replaced row of each record for fields that are to stay. If all
+    fields are given none stay, and the latest of the rows with one id wins.
+    """
     made = {name for function in self._schema.functions for name in function.output_field_names}
     fields = {field.name for field in self._schema.fields} - made
     whole = all(record.keys() == fields for record in records)
@@ -59,7 +61,7 @@ def _upsert(self: Any, records: list[dict[str, Any]], partition_name: str) -> li
 
 
 def _data_table(self: Any, rows: Sequence[tuple[int, int]]) -> pa.Table:
-    """In place of MemTable._build_data_table: the rows by number of batch and of row therein."""
+    """Replaces MemTable._build_data_table: takes rows by number of batch and row in the batch."""
     batches = self._insert_batches
     starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
     places = [starts[batch] + row for batch, row in rows]

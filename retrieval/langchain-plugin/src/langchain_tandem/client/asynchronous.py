@@ -70,28 +70,29 @@ class AsyncTandemClient:
         await self._http.aclose()
 
     async def ready(self) -> tuple[bool, Json]:
-        """Whether the node is ready, and the answer of /health/ready. Never repeated."""
+        """Returns whether the node is ready, and the answer of /health/ready. Never repeated."""
         return await self._call(calls.ready())
 
     async def search(self, query: str, **options: Any) -> Json:
-        """The answer to one query, as POST /search gives it."""
+        """Returns the answer to one query, in the format of POST /search."""
         return await self._call(calls.search(query, options))
 
     async def search_many(self, queries: Sequence[str], **options: Any) -> list[Json]:
-        """One answer per query, in their order, in as few requests as possible."""
+        """Returns one answer per query, in order, with as few requests as possible."""
         return await self._run(self._exchange.search_many(queries, options))
 
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane = "bulk", instruction: str | None = None
     ) -> list[list[float]]:
-        """One vector of unit length per text. Use lane "interactive" where a person waits for the answer: it takes
-        precedence over ingestion."""
+        """Returns one vector of unit length per text. Use lane "interactive" if a person waits for the answer: it takes
+        precedence over ingestion.
+        """
         return await self._run(self._exchange.embed(texts, kind, lane, instruction))
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, top_n: int | None = None
     ) -> list[tuple[int, float]]:
-        """Pairs of an index into `documents` and its score, best first."""
+        """Returns pairs of an index into `documents` and its score, best first."""
         return await self._call(calls.rerank(query, documents, top_n))
 
     async def ingest(
@@ -134,7 +135,7 @@ class AsyncTandemClient:
         return batching.checked(receipts)
 
     async def job(self, job_id: str, *, receipts: bool = False) -> Json:
-        """The state of a job, with the receipts of all its documents if `receipts` is true."""
+        """Returns the state of a job, with the receipts of all its documents if `receipts` is true."""
         return await self._run(self._exchange.job(job_id, receipts=receipts))
 
     async def watch(self, job_id: str) -> AsyncGenerator[Json]:
@@ -169,11 +170,11 @@ class AsyncTandemClient:
                 return
 
     async def document(self, document_id: str, *, collection: str = "docs") -> Json:
-        """One document. Raises NotFound."""
+        """Returns one document. Raises NotFound."""
         return await self._call(calls.document(document_id, collection))
 
     async def original(self, document_id: str, *, collection: str = "docs") -> bytes:
-        """The bytes that were ingested as this document."""
+        """Returns the bytes that were ingested as this document."""
         return await self._call(calls.original(document_id, collection))
 
     async def delete_document(self, document_id: str, *, collection: str = "docs") -> None:
@@ -185,11 +186,11 @@ class AsyncTandemClient:
         return await self._call(calls.create_collection(name, settings))
 
     async def collections(self) -> list[Json]:
-        """All collections, without their numbers of chunks."""
+        """Returns all collections, without their numbers of chunks."""
         return await self._call(calls.collections())
 
     async def collection(self, name: str) -> Json:
-        """One collection, with its number of chunks."""
+        """Returns one collection, with its number of chunks."""
         return await self._call(calls.collection(name))
 
     async def delete_collection(self, name: str) -> None:
@@ -201,7 +202,7 @@ class AsyncTandemClient:
         return await self._call(calls.reembed(name, plan))
 
     async def reembedding(self, name: str) -> Json:
-        """Progress and result of the last re-embedding of a collection."""
+        """Returns progress and result of the last re-embedding of a collection."""
         return await self._call(calls.reembedding(name))
 
     async def rollback(self, name: str) -> Json:
@@ -209,7 +210,7 @@ class AsyncTandemClient:
         return await self._call(calls.rollback(name))
 
     async def audit(self, collection: str | None = None, *, repair: bool = False) -> Json:
-        """The report of an audit. Waits for it without a time limit."""
+        """Returns the report of an audit. Waits for it without a time limit."""
         return await self._call(calls.audit(collection, repair=repair))
 
     async def _events(self, job_id: str) -> AsyncGenerator[Json]:

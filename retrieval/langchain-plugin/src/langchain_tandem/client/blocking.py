@@ -71,26 +71,27 @@ class TandemClient:
         self._http.close()
 
     def ready(self) -> tuple[bool, Json]:
-        """Whether the node is ready, and the answer of /health/ready. Never repeated."""
+        """Returns whether the node is ready, and the answer of /health/ready. Never repeated."""
         return self._call(calls.ready())
 
     def search(self, query: str, **options: Any) -> Json:
-        """The answer to one query, as POST /search gives it."""
+        """Returns the answer to one query, in the format of POST /search."""
         return self._call(calls.search(query, options))
 
     def search_many(self, queries: Sequence[str], **options: Any) -> list[Json]:
-        """One answer per query, in their order, in as few requests as possible."""
+        """Returns one answer per query, in order, with as few requests as possible."""
         return self._run(self._exchange.search_many(queries, options))
 
     def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane = "bulk", instruction: str | None = None
     ) -> list[list[float]]:
-        """One vector of unit length per text. Use lane "interactive" where a person waits for the answer: it takes
-        precedence over ingestion."""
+        """Returns one vector of unit length per text. Use lane "interactive" if a person waits for the answer: it takes
+        precedence over ingestion.
+        """
         return self._run(self._exchange.embed(texts, kind, lane, instruction))
 
     def rerank(self, query: str, documents: Sequence[str], *, top_n: int | None = None) -> list[tuple[int, float]]:
-        """Pairs of an index into `documents` and its score, best first."""
+        """Returns pairs of an index into `documents` and its score, best first."""
         return self._call(calls.rerank(query, documents, top_n))
 
     def ingest(
@@ -133,7 +134,7 @@ class TandemClient:
         return batching.checked(receipts)
 
     def job(self, job_id: str, *, receipts: bool = False) -> Json:
-        """The state of a job, with the receipts of all its documents if `receipts` is true."""
+        """Returns the state of a job, with the receipts of all its documents if `receipts` is true."""
         return self._run(self._exchange.job(job_id, receipts=receipts))
 
     def watch(self, job_id: str) -> Generator[Json]:
@@ -167,11 +168,11 @@ class TandemClient:
                 return
 
     def document(self, document_id: str, *, collection: str = "docs") -> Json:
-        """One document. Raises NotFound."""
+        """Returns one document. Raises NotFound."""
         return self._call(calls.document(document_id, collection))
 
     def original(self, document_id: str, *, collection: str = "docs") -> bytes:
-        """The bytes that were ingested as this document."""
+        """Returns the bytes that were ingested as this document."""
         return self._call(calls.original(document_id, collection))
 
     def delete_document(self, document_id: str, *, collection: str = "docs") -> None:
@@ -183,11 +184,11 @@ class TandemClient:
         return self._call(calls.create_collection(name, settings))
 
     def collections(self) -> list[Json]:
-        """All collections, without their numbers of chunks."""
+        """Returns all collections, without their numbers of chunks."""
         return self._call(calls.collections())
 
     def collection(self, name: str) -> Json:
-        """One collection, with its number of chunks."""
+        """Returns one collection, with its number of chunks."""
         return self._call(calls.collection(name))
 
     def delete_collection(self, name: str) -> None:
@@ -199,7 +200,7 @@ class TandemClient:
         return self._call(calls.reembed(name, plan))
 
     def reembedding(self, name: str) -> Json:
-        """Progress and result of the last re-embedding of a collection."""
+        """Returns progress and result of the last re-embedding of a collection."""
         return self._call(calls.reembedding(name))
 
     def rollback(self, name: str) -> Json:
@@ -207,7 +208,7 @@ class TandemClient:
         return self._call(calls.rollback(name))
 
     def audit(self, collection: str | None = None, *, repair: bool = False) -> Json:
-        """The report of an audit. Waits for it without a time limit."""
+        """Returns the report of an audit. Waits for it without a time limit."""
         return self._call(calls.audit(collection, repair=repair))
 
     def _events(self, job_id: str) -> Generator[Json]:

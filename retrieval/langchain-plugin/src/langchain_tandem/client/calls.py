@@ -1,4 +1,4 @@
-"""Every call to a node, as data: what is sent, how the answer is read, and whether it may be sent twice."""
+"""Describes every call to a node as data: the request, the parser of the answer, and whether it may be repeated."""
 
 import json
 import sys
@@ -154,7 +154,7 @@ def ingest_files(collection: str, files: Sequence[tuple[str, bytes]], key: str |
 
 
 def _ingest(key: str | None, **content: Any) -> Call[Json]:
-    """Under a key the node makes one job of it however often it comes."""
+    """Builds an ingest call. The node creates one job per key, however often the request arrives."""
     headers = {"Idempotency-Key": key or uuid4().hex}
     return Call(
         method="POST", path="/ingest", headers=headers, read=_object, timeout=LONG_TIMEOUT, ingests=True, **content
@@ -202,7 +202,7 @@ def _document(document_id: str) -> str:
 
 
 def _segment(text: str) -> str:
-    """One part of a path: `.` and `..` would be taken for a way through folders."""
+    """Escapes one path segment. `.` and `..` are escaped too, since HTTP clients resolve them as folders."""
     return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
 
 

@@ -1,11 +1,11 @@
-"""What can go wrong between a program and a node: one small tree."""
+"""The errors of calls to a node, as one small tree."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 class TandemClientError(Exception):
-    """The root. `message` is written for whoever reads it."""
+    """The root of the errors. `message` is written for people."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -13,15 +13,15 @@ class TandemClientError(Exception):
 
 
 class InvalidSetting(TandemClientError, ValueError):
-    """An address or an API key with which no node can be asked."""
+    """The address or the API key is malformed, so no request can be sent."""
 
 
 class NodeUnreachable(TandemClientError):
-    """No answer came, or one that no Tandem node gives."""
+    """There was no answer, or one that no Tandem node gives."""
 
 
 class NotTandem(NodeUnreachable):
-    """Something answers there, but no Tandem node."""
+    """The server at the address answers, but it is not a Tandem node."""
 
 
 class Refused(TandemClientError):
@@ -47,7 +47,7 @@ class Refused(TandemClientError):
 
 
 class Unauthorized(Refused):
-    """401, 403: no API key, or one that the node does not know."""
+    """401, 403: the API key is missing or unknown to the node, or does not permit the call."""
 
 
 class NotFound(Refused):
@@ -55,15 +55,15 @@ class NotFound(Refused):
 
 
 class Overloaded(Refused):
-    """429: too much is under way; the node wants to be asked again later."""
+    """429: the node is at its limit; repeat the request later."""
 
 
 class Unavailable(Refused):
-    """503: a part of the node is away for the moment, or it is starting."""
+    """503: a part of the node is unavailable, or the node is starting."""
 
 
 class IngestFailed(TandemClientError):
-    """Documents were taken, but some did not become searchable."""
+    """The node accepted the documents, but some did not become searchable."""
 
     def __init__(self, message: str, receipts: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Server-sent events, as far as a node sends them."""
+"""Parses server-sent events, limited to the features that a node uses."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ MAX_EVENT_BYTES = 1 << 20
 
 
 class EventDecoder:
-    """Bytes in, the data of each event out."""
+    """Turns a stream of bytes into the data of each event."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> Iterator[str]:
-        """Raises NotTandem for what is no such stream."""
+        """Yields the data of each completed event. Raises NotTandem if the bytes are not such a stream."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > MAX_EVENT_BYTES:
             raise NotTandem("What came is no stream of events: a line did not end.")

@@ -1,4 +1,6 @@
-"""What both clients have in common: what is sent next, and what an answer or a failure means. Sends nothing itself."""
+"""The logic that both clients share: which request is sent next, and how an answer or a failure is handled. Sends
+nothing itself.
+"""
 
 import json
 import os
@@ -44,13 +46,15 @@ Flow = Generator[Call[Any] | Pause, httpx.Response, T]
 
 
 class Secret(Protocol):
-    """Such as pydantic's SecretStr."""
+    """A type that wraps a secret, such as pydantic's SecretStr."""
 
     def get_secret_value(self) -> str: ...
 
 
 def address(url: str | None) -> str:
-    """Checked; None: TANDEM_URL, or this machine. Raises InvalidSetting."""
+    """Returns the checked address. None stands for TANDEM_URL, or this machine if it is not set. Raises
+    InvalidSetting.
+    """
     if url is None:
         url = os.environ.get("TANDEM_URL") or LOCAL
     try:
@@ -65,7 +69,9 @@ def address(url: str | None) -> str:
 
 
 def authorization(api_key: str | Secret | None) -> dict[str, str]:
-    """The header; None: with TANDEM_API_KEY, if that is set. Raises InvalidSetting without a word of the key."""
+    """Returns the Authorization header. None stands for TANDEM_API_KEY, if set. Raises InvalidSetting, whose message
+    does not contain the key.
+    """
     if api_key is None:
         api_key = os.environ.get("TANDEM_API_KEY", "")
     key = api_key if isinstance(api_key, str) else api_key.get_secret_value()
@@ -77,7 +83,7 @@ def authorization(api_key: str | Secret | None) -> dict[str, str]:
 
 
 class Exchange:
-    """Of one client with one node."""
+    """The calls of one client to one node."""
 
     def __init__(self, url: str | None, retries: Retries, ingest_retries: Retries) -> None:
         self.url = address(url)
@@ -86,7 +92,7 @@ class Exchange:
         self._answered = False
 
     def once(self, call: Call[T]) -> Flow[T]:
-        """One call, repeated as long as that may help."""
+        """Performs one call, repeated for as long as a retry may help."""
         retries = self._ingest_retries if call.ingests else self._retries
         retry_state = RetryState(retries if call.retried else NO_RETRIES)
         while True:
@@ -129,7 +135,7 @@ class Exchange:
         return job
 
     def retry_state(self) -> RetryState:
-        """For a stream that tells of ingestion."""
+        """Returns the retry state for a stream that reports ingestion."""
         return RetryState(self._ingest_retries)
 
     def event(self, data: str) -> Json:
@@ -153,7 +159,7 @@ class Exchange:
         return failure
 
     def refusal(self, response: httpx.Response) -> TandemClientError:
-        """What an answer that is no success says. The response must have been read."""
+        """Returns the error for an unsuccessful answer. The response must have been read."""
         status = response.status_code
         try:
             body = response.json()
@@ -184,7 +190,7 @@ class Exchange:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds; the header holds them, or a date."""
+    """Returns the seconds of the header, which holds seconds or a date."""
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdecimal():
         return float(text)

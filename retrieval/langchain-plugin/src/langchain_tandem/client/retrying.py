@@ -1,4 +1,4 @@
-"""How often and how long a call is repeated that may yet succeed."""
+"""Decides how often and how long a call that may succeed later is repeated."""
 
 from dataclasses import dataclass
 from random import uniform
@@ -9,11 +9,11 @@ from langchain_tandem.client.errors import NodeUnreachable, NotTandem, Overloade
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Bounds, in seconds from the first failure in a row. With 0 a call is not repeated for that reason.
+    """Limits of retries, in seconds from the first failure in a row. 0 disables retries for that reason.
 
-    Between two attempts lies what the node asks for (`Retry-After`); where it says nothing a pause that doubles from
-    `first_pause` to `longest_pause`. Chance makes pauses up to a quarter longer, so that clients do not come back all
-    at once.
+    The pause between two attempts is the node's `Retry-After`. Without one, pauses double from `first_pause` to
+    `longest_pause`. Random jitter lengthens pauses by up to a quarter, so that clients do not all return at the same
+    time.
     """
 
     unavailable_seconds: float = 30.0
@@ -34,7 +34,7 @@ LONG_RETRIES = Retries(unavailable_seconds=300, overloaded_seconds=3600, unreach
 
 
 class RetryState:
-    """One call's, or one stretch of silence of a stream."""
+    """The retries of one call, or of one interruption of a stream."""
 
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
@@ -42,9 +42,8 @@ class RetryState:
         self._since: dict[str, float] = {}
 
     def pause(self, error: TandemClientError, *, answered: bool) -> float:
-        """How long to wait before the next attempt. Raises `error` where no waiting helps or it has taken too long.
-
-        `answered`: whether this node has answered before.
+        """Returns the pause before the next attempt, in seconds. Raises `error` if a retry cannot help or the limit has
+        passed. `answered` says whether this node has answered before.
         """
         retry_after: float | None = None
         if isinstance(error, Overloaded):
