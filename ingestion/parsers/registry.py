@@ -10,12 +10,13 @@ from xberg import ExtractionConfig
 from ingestion.errors import ParseLimit
 from ingestion.parsers import xberg
 from ingestion.parsers.assembly import Extraction
-from ingestion.parsers.detect import ACCEPTED, DOCX, EML, JSON, JSONL, ODT, PDF, PICTURES, PPTX
+from ingestion.parsers.detect import ACCEPTED, DOCX, EML, JSON, JSONL, ODT, PDF, PICTURES, PPTX, XLSX
 from ingestion.parsers.mail import read_mail
 from ingestion.parsers.ocr_state import OcrState
 from ingestion.parsers.office.opendocument import read_opendocument
 from ingestion.parsers.office.slides import read_slides
 from ingestion.parsers.office.word import read_word
+from ingestion.parsers.office.workbook import read_workbook
 from ingestion.parsers.pages import PageReader
 from ingestion.parsers.values import read_json, read_json_lines
 from ingestion.types import OcrMode
@@ -60,6 +61,7 @@ def readers(config: ExtractionConfig, pages: PageReader) -> Mapping[str, Reader]
         **dict.fromkeys(PICTURES, picture),
         DOCX: _plainly(read_word),
         PPTX: _plainly(read_slides),
+        XLSX: _plainly(read_workbook),
         ODT: _plainly(read_opendocument),
         JSON: values(read_json),
         JSONL: values(read_json_lines),

@@ -11,7 +11,7 @@ import xberg
 
 from ingestion.errors import EncryptedDocument, ParseFailed, ParseLimit
 from ingestion.parsers.assembly import Extraction, assemble, real_title
-from ingestion.parsers.detect import DOC, EPUB, HTML, PLAIN, TEXT, XLSX, XML
+from ingestion.parsers.detect import DOC, EPUB, HTML, PLAIN, TEXT, XML
 from ingestion.parsers.markup import prepared
 from ingestion.parsers.office.package import PASSWORD, Package, is_encrypted_package
 from ingestion.parsers.text import decode, decode_unicode
@@ -86,9 +86,6 @@ async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) 
         data = _prepared_book(data)
     document = await _call(data, media_type, config)
     title = title or _document_title(document)
-    if media_type == XLSX and document.pages:
-        parts = [_sheet(page.content, page.sheet_name) for page in document.pages]
-        return assemble(parts, title, [page.page_number for page in document.pages])
     return assemble([_tidy(document.content, media_type)], title)
 
 
@@ -159,15 +156,6 @@ def _document_title(document: xberg.ExtractedDocument) -> str:
     title = document.metadata.title or ""
     # The extractor of RTF leaves escapes in the title.
     return "" if "\\'" in title else real_title(title)
-
-
-def _sheet(content: str, name: str | None) -> str:
-    if not name:
-        return content
-    heading = f"## {name}"
-    # Of a sheet without cells xberg gives the heading alone, which is no text.
-    content = content.strip().removeprefix(heading).strip()
-    return content and f"{heading}\n\n{content}"
 
 
 def _tidy(text: str, media_type: str) -> str:

@@ -201,3 +201,54 @@ def word_package(body: str, **parts: str) -> bytes:
         root = roots.get(name, name)
         files[f"word/{name}.xml"] = f"{_XML}<w:{root} {namespaces}>{content}</w:{root}>"
     return archive(files)
+
+
+def spreadsheet(
+    sheets: Mapping[str, str],
+    *,
+    strings: Sequence[str] = (),
+    formats: Sequence[str] = (),
+    comments: str = "",
+    hidden: Sequence[str] = (),
+    links: Mapping[str, str] | None = None,
+) -> bytes:
+    """A workbook of raw XML: what stands in each worksheet. Style n of a cell is the n-th of `formats`, from 1;
+    `comments` and the `links` (addresses by relation) belong to the first sheet."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    states = ("visible", "hidden")
+    entries = "".join(
+        f'<sheet name="{name}" sheetId="{n}" r:id="rId{n}" state="{states[name in hidden]}"/>'
+        for n, name in enumerate(sheets, 1)
+    )
+    codes = "".join(f'<numFmt numFmtId="{163 + n}" formatCode="{code}"/>' for n, code in enumerate(formats, 1))
+    styles = "".join(f'<xf numFmtId="{163 + n}"/>' for n in range(1, len(formats) + 1))
+    texts = "".join(f"<si>{text}</si>" for text in strings)
+    parts = {
+        "_rels/.rels": _relations({"rId1": ("officeDocument", "xl/workbook.xml")}),
+        "xl/workbook.xml": (
+            f'{_XML}<workbook xmlns="{main}" xmlns:r="{_OFFICE}"><sheets>{entries}</sheets></workbook>'
+        ),
+        "xl/_rels/workbook.xml.rels": _relations(
+            {f"rId{n}": ("worksheet", f"worksheets/sheet{n}.xml") for n in range(1, len(sheets) + 1)}
+            | {"rId97": ("sharedStrings", "sharedStrings.xml"), "rId98": ("styles", "styles.xml")}
+        ),
+        "xl/sharedStrings.xml": f'{_XML}<sst xmlns="{main}">{texts}</sst>',
+        "xl/styles.xml": (
+            f'{_XML}<styleSheet xmlns="{main}"><numFmts>{codes}</numFmts><cellXfs><xf numFmtId="0"/>{styles}</cellXfs>'
+            "</styleSheet>"
+        ),
+        "xl/worksheets/_rels/sheet1.xml.rels": _relations({"rId1": ("comments", "../comments1.xml")}).replace(
+            "</Relationships>",
+            "".join(
+                f'<Relationship Id="{key}" Type="{_OFFICE}/hyperlink" Target="{target}" TargetMode="External"/>'
+                for key, target in (links or {}).items()
+            )
+            + "</Relationships>",
+        ),
+        "xl/comments1.xml": f'{_XML}<comments xmlns="{main}">{comments}</comments>',
+    }
+    for number, content in enumerate(sheets.values(), 1):
+        parts[f"xl/worksheets/sheet{number}.xml"] = (
+            f'{_XML}<worksheet xmlns="{main}" xmlns:r="{_OFFICE}">{content}</worksheet>'
+        )
+    return archive(parts)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingestion.parsers.office.package import Element
+from ingestion.parsers.office.package import Element, small_number
 
 _PLACE = re.compile(r"%([1-9])")
 _ROMAN = (
@@ -30,7 +30,9 @@ class Numbering:
         if root is None:
             return
         abstract = {
-            each.get("abstractNumId", ""): {_int(level.get("ilvl")): _level(level) for level in each.findall("lvl")}
+            each.get("abstractNumId", ""): {
+                small_number(level.get("ilvl")): _level(level) for level in each.findall("lvl")
+            }
             for each in root.findall("abstractNum")
         }
         for each in root.findall("num"):
@@ -39,12 +41,12 @@ class Numbering:
             levels = dict(abstract.get(key, {}))
             counter = key
             for override in each.findall("lvlOverride"):
-                number = _int(override.get("ilvl"))
+                number = small_number(override.get("ilvl"))
                 if (own := override.find("lvl")) is not None:
                     levels[number] = _level(own)
                 start = override.find("startOverride")
                 if start is not None and number in levels:
-                    levels[number] = _Level(levels[number].kind, levels[number].text, _int(start.get("val")))
+                    levels[number] = _Level(levels[number].kind, levels[number].text, small_number(start.get("val")))
                     counter = f"num {each.get('numId')}"
             self._lists[each.get("numId", "")] = counter, levels
 
@@ -74,11 +76,7 @@ def _level(element: Element) -> _Level:
         found = element.find(name)
         return default if found is None else found.get("val", default)
 
-    return _Level(value("numFmt", "decimal"), value("lvlText", ""), _int(value("start", "1")))
-
-
-def _int(value: str | None) -> int:
-    return int(value) if value and value.isdecimal() and len(value) < 8 else 0
+    return _Level(value("numFmt", "decimal"), value("lvlText", ""), small_number(value("start", "1")))
 
 
 def _written(number: int, kind: str) -> str:

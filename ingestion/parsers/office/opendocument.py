@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ingestion.errors import EncryptedDocument, ParseFailed
 from ingestion.parsers.assembly import Extraction, assemble, real_title
 from ingestion.parsers.office.markdown import Block, joined, table
-from ingestion.parsers.office.package import PASSWORD, Element, Package
+from ingestion.parsers.office.package import PASSWORD, Element, Package, small_number
 
 _GONE = frozenset({"tracked-changes", "sequence-decls", "variable-decls", "forms", "note-citation", "object"})
 _MAX_REPEAT = 100
@@ -84,8 +84,7 @@ class _Reader:
     def _piece(self, child: Element) -> str:
         match child.tag:
             case "s":
-                count = child.get("c", "1")
-                return " " * (min(int(count), _MAX_BLANKS) if count.isdecimal() and len(count) < 6 else 1)
+                return " " * min(small_number(child.get("c"), 1), _MAX_BLANKS)
             case "tab":
                 return "\t"
             case "line-break":
@@ -128,9 +127,8 @@ class _Reader:
                 for cell in child:
                     if cell.tag not in ("table-cell", "covered-table-cell"):
                         continue
-                    repeated = cell.get("number-columns-repeated", "1")
-                    times = int(repeated) if repeated.isdecimal() and len(repeated) < 6 else 1
-                    cells += [joined(list(self.blocks(cell)))] * min(times, _MAX_REPEAT)
+                    times = min(small_number(cell.get("number-columns-repeated"), 1), _MAX_REPEAT)
+                    cells += [joined(list(self.blocks(cell)))] * times
                 yield cells
 
 

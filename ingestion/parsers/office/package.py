@@ -4,11 +4,11 @@ import codecs
 import io
 import posixpath
 import re
-import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from xml.etree import ElementTree
 
 from ingestion.errors import EncryptedDocument, ParseFailed, ParseLimit
@@ -32,6 +32,11 @@ _ENTITY = tuple("<!ENTITY".encode(encoding) for encoding in ("ascii", "utf-16-le
 def is_encrypted_package(data: bytes) -> bool:
     """Whether it is an Office file under a password, which is an OLE container and no ZIP file."""
     return data.startswith(_OLE) and _ENCRYPTED_PACKAGE in data
+
+
+def small_number(text: str | None, default: int = 0) -> int:
+    """Count or depth out of an attribute, which may hold anything: `default` for what is no number below 100,000."""
+    return int(text) if text and text.isdecimal() and len(text) < 6 else default
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +84,35 @@ class Package:
 
     def xml(self, name: str) -> Element | None:
         """The root of a part, its names without namespaces (`r:id` for those of relationships)."""
-        data = self.read(name)
+        data = self._markup(name)
         if data is None:
             return None
-        if any(mark in data for mark in _ENTITY):
+        try:
+            root = ElementTree.fromstring(data)  # noqa: S314  (no entities)
+        except (ElementTree.ParseError, ValueError, LookupError) as error:
+            raise _no_xml(name) from error
+        return _plain(root)
+
+    def elements(self, name: str, *tags: str) -> Iterator[Element]:
+        """Those elements of a part that are named so, in order, each as `xml` has it and emptied afterwards: for parts
+        that are too large to be held as a tree. Nothing where there is no such part."""
+        data = self._markup(name)
+        if data is None:
+            return
+        try:
+            for _, element in ElementTree.iterparse(io.BytesIO(data)):  # noqa: S314  (no entities)
+                if _local(element.tag) in tags:
+                    yield _plain(element)
+                    element.clear()
+        except (ElementTree.ParseError, ValueError, LookupError) as error:
+            raise _no_xml(name) from error
+
+    def _markup(self, name: str) -> bytes | None:
+        data = self.read(name)
+        if data is not None and any(mark in data for mark in _ENTITY):
             # No office program writes one: it is a bomb, or is meant to have the reader fetch something.
             raise ParseFailed(f"The document is refused: its part {name[:100]} declares entities. Save it again.")
-        try:
-            root = ElementTree.fromstring(data)  # noqa: S314  (no entities, checked above)
-        except (ElementTree.ParseError, ValueError, LookupError) as error:
-            raise ParseFailed(f"The document is damaged: its part {name[:100]} is no XML.") from error
-        for element in root.iter():
-            element.tag = sys.intern(element.tag.rpartition("}")[2])
-            if any("}" in key for key in element.attrib):
-                pairs = [(_attribute(key), value) for key, value in element.attrib.items()]
-                element.attrib.clear()
-                element.attrib.update(pairs)
-        return root
+        return data
 
     def relations(self, name: str) -> Mapping[str, Relation]:
         """Of the part, by id; the empty name stands for the package."""
@@ -120,5 +137,29 @@ class Package:
         return "" if found is None else "".join(found.itertext()).strip()
 
 
+def _plain(root: Element) -> Element:
+    """Names without namespaces."""
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        attributes = element.attrib
+        for key in attributes:
+            if "}" in key:
+                pairs = [(_attribute(key), value) for key, value in attributes.items()]
+                attributes.clear()
+                attributes.update(pairs)
+                break
+    return root
+
+
+@lru_cache(maxsize=4096)
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _no_xml(name: str) -> ParseFailed:
+    return ParseFailed(f"The document is damaged: its part {name[:100]} is no XML.")
+
+
+@lru_cache(maxsize=4096)
 def _attribute(key: str) -> str:
-    return sys.intern(_RELATIONS.sub("r:", key) if _RELATIONS.match(key) else key.rpartition("}")[2])
+    return _RELATIONS.sub("r:", key) if _RELATIONS.match(key) else _local(key)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ingestion.errors import ParseFailed
 from ingestion.parsers.assembly import Extraction, assemble, real_title
 from ingestion.parsers.office.markdown import Block, joined, raised, table
-from ingestion.parsers.office.package import Element, Package
+from ingestion.parsers.office.package import Element, Package, small_number
 
 _TITLES = frozenset({"title", "ctrTitle"})
 _FURNITURE = frozenset({"sldNum", "dt", "ftr", "hdr", "sldImg"})
@@ -30,11 +30,11 @@ def _slide(package: Package, name: str) -> str:
     root = package.xml(name)
     if root is None:
         return ""
-    blocks = list(_shapes(package, name, root))
+    blocks = list(shapes(package, name, root))
     for relation in package.relations(name).values():
         part = None if relation.external else relation.target
         if part and relation.kind == "notesSlide" and (notes := package.xml(part)) is not None:
-            blocks += _shapes(package, part, notes)
+            blocks += shapes(package, part, notes)
         elif part and relation.kind == "comments" and (comments := package.xml(part)) is not None:
             for comment in (each for each in comments.iter() if each.tag in ("cm", "reply")):
                 blocks.append(Block(f"Comment: {_comment(comment)}"))
@@ -49,7 +49,8 @@ def _comment(comment: Element) -> str:
     return "" if body is None else " ".join(_lines(body))
 
 
-def _shapes(package: Package, name: str, element: Element) -> Iterator[Block]:
+def shapes(package: Package, name: str, element: Element) -> Iterator[Block]:
+    """Text of a drawing, an element of the part `name`."""
     for child in element:
         match child.tag:
             case "sp":
@@ -62,7 +63,7 @@ def _shapes(package: Package, name: str, element: Element) -> Iterator[Block]:
             case "Fallback":
                 pass
             case _:
-                yield from _shapes(package, name, child)
+                yield from shapes(package, name, child)
 
 
 def _shape(shape: Element) -> Iterator[Block]:
@@ -95,8 +96,7 @@ def _lines(body: Element) -> Iterator[str]:
             if level < depth or (level == depth and automatic is not None)
         }
         if automatic is not None:
-            start = automatic.get("startAt", "1")
-            first = int(start) if start.isdecimal() and len(start) < 6 else 1
+            first = small_number(automatic.get("startAt"), 1)
             counts[depth] = counts.get(depth, first - 1) + 1
             text = f"{counts[depth]}. {text}"
         yield "  " * depth + text

@@ -7,7 +7,7 @@ from ingestion.parsers.assembly import Extraction, assemble, real_title
 from ingestion.parsers.office.markdown import Block, joined, raised, table
 from ingestion.parsers.office.math import formula
 from ingestion.parsers.office.numbering import Numbering
-from ingestion.parsers.office.package import Element, Package
+from ingestion.parsers.office.package import Element, Package, small_number
 
 _GONE = frozenset({"del", "moveFrom", "delText", "instrText", "delInstrText", "rPr", "pPr", "sdtPr", "Fallback"})
 _MAX_HEADING = 6
@@ -86,7 +86,7 @@ class _Reader:
             level = int(outline) + 1 if outline in "012345678" else None
         if properties is not None and (own := properties.find("numPr")) is not None:
             list_id = _value(own, "numId") or list_id
-            depth = _number(_value(own, "ilvl"), depth)
+            depth = small_number(_value(own, "ilvl"), depth)
         label = self._numbering.label(list_id, depth) if list_id else None
         if level is not None and level <= _MAX_HEADING:
             words = " ".join(text.split())
@@ -167,14 +167,14 @@ class _Reader:
             if row.find("trPr/del") is not None:
                 continue
             properties = row.find("trPr")
-            cells = [""] * min(_number(_value(properties, "gridBefore"), 0), 64)
+            cells = [""] * min(small_number(_value(properties, "gridBefore"), 0), 64)
             for cell in _within(row, "tc", "tr"):
                 of_cell = cell.find("tcPr")
                 merged = None if of_cell is None else of_cell.find("vMerge")
                 text = joined(list(self._blocks(cell)))
                 if merged is not None and merged.get("val") != "restart" and not text and len(cells) < len(above):
                     text = above[len(cells)]
-                cells += [text] + [""] * (min(_number(_value(of_cell, "gridSpan"), 1), 64) - 1)
+                cells += [text] + [""] * (min(small_number(_value(of_cell, "gridSpan"), 1), 64) - 1)
             above = cells
             yield cells
 
@@ -205,7 +205,7 @@ def _styles(root: Element | None) -> dict[str, tuple[int | None, str, int]]:
             if level is None:
                 level = int(outline) + 1 if outline and outline in "012345678" else _named_level(name)
             if not list_id and properties is not None and (numbered := properties.find("numPr")) is not None:
-                list_id, depth = _value(numbered, "numId"), _number(_value(numbered, "ilvl"), 0)
+                list_id, depth = _value(numbered, "numId"), small_number(_value(numbered, "ilvl"), 0)
             at = _value(style, "basedOn")
         found[key] = level, list_id, depth
     return found
@@ -220,7 +220,3 @@ def _named_level(name: str) -> int | None:
 def _value(element: Element | None, name: str) -> str:
     found = None if element is None else element.find(name)
     return "" if found is None else found.get("val", "")
-
-
-def _number(value: str, default: int) -> int:
-    return int(value) if value.isdecimal() and len(value) < 6 else default
