@@ -223,6 +223,16 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_json: bool = Field(False, description="One JSON object a line instead of text.")
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _no_service_link(cls, value: object) -> object:
+        if isinstance(value, str) and value.startswith(("tcp://", "udp://")):
+            raise ValueError(
+                "an address instead of a number: Kubernetes sets this for a Service named tandem. Set "
+                "enableServiceLinks: false in the pod, or give the Service another name"
+            )
+        return value
+
     @field_validator("api_keys", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -315,7 +325,7 @@ def load_settings(**overrides: object) -> Settings:
             name = PREFIX + str(first["loc"][0]).upper()
             secret = isinstance(first["input"], SecretStr) or name.endswith(("KEY", "KEYS", "TOKEN", "DATABASE_URL"))
             shown = "" if secret else f"={str(first['input'])[:80]!r}"
-            raise ConfigurationError(f"{name}{shown}: {first['msg']}") from None
+            raise ConfigurationError(f"{name}{shown}: {first['msg'].removeprefix('Value error, ')}") from None
         raise ConfigurationError(first["msg"].removeprefix("Value error, ")) from None
 
 

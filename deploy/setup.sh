@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
 # Makes the virtual environment that `make` runs in, or leaves it alone when it is up to date.
-#   deploy/setup.sh FOLDER LOCK...    e.g. deploy/setup.sh .venv cpu dev  (lock files of deploy/requirements)
+#   deploy/setup.sh FOLDER LOCK...            e.g. deploy/setup.sh .venv cpu dev  (lock files of deploy/requirements)
+#   deploy/setup.sh --on-image FOLDER LOCK    in an image that brings vLLM: vllm-ascend's (ascend) or vLLM's own (cuda)
 # pip is used as it is configured on this machine. An interrupted run is noticed by the next one, which starts afresh.
-# With `ascend` the environment lies on top of a Python that has vllm-ascend, as its image has: vLLM, torch and what
+# With --on-image, and with `ascend` always, the environment lies on top of the image's Python: vLLM, torch and what
 # else is there stay as they are, and only what is missing is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+on_image=
+if [ "$1" = --on-image ]; then on_image=yes && shift; fi
 venv=$1
 shift
+if [ "$1" = ascend ]; then on_image=yes; fi
 unfinished=$venv/.unfinished
 supported='import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'
 candidates=${PYTHON:-python3.11 python3.12 python3}
 beside=
-if [ "$1" = ascend ]; then
+if [ -n "$on_image" ]; then
   beside=--system-site-packages
   candidates=${PYTHON:-python3 python3.11 python3.12}
-  supported="import importlib.util as u; all(map(u.find_spec, ('vllm', 'vllm_ascend'))) or exit(1); $supported"
+  engines="'vllm'"
+  if [ "$1" = ascend ]; then engines="'vllm', 'vllm_ascend'"; fi
+  supported="import importlib.util as u; all(map(u.find_spec, [$engines])) or exit(1); $supported"
 fi
 
 if [ -e "$unfinished" ]; then
@@ -27,6 +33,10 @@ if ! "$venv/bin/python" -c "$supported" 2> /dev/null; then
   for candidate in $candidates; do
     if "$candidate" -c "$supported" 2> /dev/null; then python=$candidate && break; fi
   done
+  if [ -z "$python" ] && [ "$1" != ascend ] && [ -n "$beside" ]; then
+    echo "With --on-image Tandem needs a Python 3.11 or 3.12 that has vLLM and venv; tried: $candidates." >&2
+    exit 1
+  fi
   if [ -z "$python" ] && [ -n "$beside" ]; then
     echo "Tandem needs a Python 3.11 or 3.12 with vLLM and vllm-ascend to serve on an NPU; tried: $candidates." >&2
     echo "Run it in the image of vllm-ascend (deploy/docs/en/ascend.md tells how), or on this CPU: make DEVICE=cpu ..." >&2
@@ -68,7 +78,7 @@ if [ -n "$beside" ]; then
     locked --quiet --requirement <(echo "$missing")
   done
   ours
-  digest ascend > "$venv/.installed-ascend"
+  digest "$1" > "$venv/.installed-$1"
   rm "$unfinished"
   echo "Done: $venv is ready ($SECONDS s)."
   exit 0

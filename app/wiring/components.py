@@ -24,7 +24,7 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.disk_reserve import DiskReserve
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.process import ProcessParser
-from ingestion.ports import BlobStore, Catalog, Parser
+from ingestion.ports import BlobStore, Parser
 from ingestion.service import Limits
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
@@ -167,7 +167,7 @@ def build_reserve(settings: Settings) -> DiskReserve:
     return DiskReserve(list(dict.fromkeys(paths)), settings.disk_reserve_mb * 2**20)
 
 
-def build_catalog(settings: Settings) -> Catalog:
+def build_catalog(settings: Settings) -> SqlCatalog:
     url = settings.database_url
     return SqlCatalog(url.get_secret_value() if url else f"sqlite:///{settings.data_dir / 'catalog.sqlite'}")
 

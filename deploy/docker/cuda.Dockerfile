@@ -1,21 +1,24 @@
 # syntax=docker/dockerfile:1
-# Tandem on NVIDIA GPUs, on top of vLLM's own image, whose CUDA and torch stay as they are.
+# Tandem on NVIDIA GPUs, on top of vLLM's own image, whose CUDA, torch and vLLM stay as they are.
 # Build from the root of the checkout: docker build -f deploy/docker/cuda.Dockerfile -t tandem:cuda .
 FROM vllm/vllm-openai:v0.32.0
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
 LABEL org.opencontainers.image.title="Tandem" \
       org.opencontainers.image.description="End-to-end retrieval for RAG, on NVIDIA GPUs" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /opt/tandem
 COPY . .
-# An environment of its own with what cuda.txt locks. The compiler of the base image stays: vLLM compiles kernels with
-# it when an engine starts.
-RUN python3 -m venv .venv \
- && .venv/bin/pip install --no-deps --require-hashes -r deploy/requirements/cuda.txt \
- && .venv/bin/pip install --no-deps --no-build-isolation . ./retrieval/langchain-plugin \
- && useradd --uid 10001 --create-home --home-dir /home/tandem tandem \
- && mkdir -p /data /models && chown 10001:10001 /data /models
-ENV PATH=/opt/tandem/.venv/bin:$PATH \
+# Only what the base image lacks is installed, by hash: no second vLLM. One stage, since the compiler of the base image
+# has to stay: vLLM compiles kernels with it when an engine starts.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    deploy/setup.sh --on-image .venv cuda \
+ && .venv/bin/python -m compileall -q app ingestion retrieval \
+ && groupadd --gid 10001 tandem \
+ && useradd --uid 10001 --gid 10001 --create-home --home-dir /home/tandem tandem \
+ && install -d -o 10001 -g 10001 /data /models
+ENV HOME=/home/tandem PATH=/opt/tandem/.venv/bin:$PATH \
     TANDEM_HOST=0.0.0.0 TANDEM_DATA_DIR=/data TANDEM_MODELS_DIR=/models TANDEM_LOG_JSON=true
 USER 10001
 WORKDIR /home/tandem

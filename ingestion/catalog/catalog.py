@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from ingestion.catalog import collections, documents, installation_keys, jobs, leases, submit, swap
 from ingestion.catalog.database import Database
+from ingestion.catalog.migrations import Migration
 from ingestion.types import (
     Claim,
     Collection,
@@ -39,6 +40,10 @@ class SqlCatalog:
     async def start(self) -> None:
         """Raises CatalogUnavailable, ConfigurationError (no such folder; the database is of a newer release)."""
         await self._database.start()
+
+    async def migrate(self) -> Migration:
+        """Brings the schema to the newest version without starting. Raises as `start` does."""
+        return await self._database.migrate()
 
     async def close(self) -> None:
         await self._database.close()

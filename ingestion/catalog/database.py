@@ -103,7 +103,13 @@ class Database:
         return self._url.get_backend_name() == "sqlite"
 
     async def start(self) -> None:
-        """Makes what is missing, brings the schema to the newest version and watches from then on.
+        """Migrates, and watches from then on. Raises as `migrate` does."""
+        await self.migrate()
+        self._probe = asyncio.create_task(self._watch())
+
+    async def migrate(self) -> migrations.Migration:
+        """Makes what is missing, and brings the schema to the newest version. Does so once, however many processes try
+        it at the same time.
 
         Raises CatalogUnavailable, ConfigurationError (no such folder can be made; the database is of a newer release).
         """
@@ -115,7 +121,7 @@ class Database:
                 raise ConfigurationError(f"The folder of the database, {folder}, cannot be made: {error}.") from error
         async with self._translated(TRANSACTION_SECONDS):
             try:
-                await asyncio.to_thread(_migrate, self._url)
+                return await asyncio.to_thread(_migrate, self._url)
             except DBAPIError as error:
                 if _code(error) in DAMAGED:
                     raise ConfigurationError(
@@ -123,7 +129,6 @@ class Database:
                         "move the file away to begin with an empty catalog."
                     ) from error
                 raise
-        self._probe = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
         if self._probe is not None:
@@ -229,7 +234,7 @@ def _reason(error: BaseException) -> str:
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]
 
 
-def _migrate(url: URL) -> None:
+def _migrate(url: URL) -> migrations.Migration:
     """Alembic has no asynchronous face: this has a short-lived connection of its own, and runs in a thread."""
     driver = "sqlite+pysqlite" if url.get_backend_name() == "sqlite" else url.drivername
     engine = create_engine(url.set(drivername=driver), poolclass=NullPool, connect_args=_connect_args(url))
@@ -238,7 +243,7 @@ def _migrate(url: URL) -> None:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _switch_to_wal)
         with engine.execution_options(begin="IMMEDIATE").begin() as connection:
-            migrations.upgrade(connection)
+            return migrations.upgrade(connection)
     except CommandError as error:
         raise ConfigurationError(f"The database does not fit this release: {error}") from error
     finally:

@@ -1,4 +1,4 @@
-"""Commands that look at this machine or measure: doctor, plan, models, eval, bench-catalog.
+"""Commands that look at this machine or measure: doctor, plan, migrate, models, eval, bench-catalog.
 
 What they run is imported when they are called, as in app.cli.main.
 """
@@ -77,6 +77,15 @@ def plan(
     )
     if not fits:
         raise typer.Exit(Exit.FAILURES)
+
+
+@local_app.command()
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the catalog's schema to this release. A node does so at its start; in a cluster, do it before."""
+    from app.cli.node.migrate import migrate as run_migrate
+    from app.settings import load_settings
+
+    asyncio.run(run_migrate(load_settings(), results(), as_json=as_json))
 
 
 @models_app.command("list")

@@ -1,10 +1,12 @@
 """The catalog's schema, version by version, applied when a node starts."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 # Any number of nodes may start at once: the first one migrates, the others wait here and find it done.
@@ -14,7 +16,15 @@ WAIT = "120s"
 ONE_AT_A_TIME = Lock()
 
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """Versions of the schema; `before` is None where there was no schema."""
+
+    before: str | None
+    after: str | None
+
+
+def upgrade(connection: Connection, revision: str = "head") -> Migration:
     """Brings the schema to `revision`, by default the newest, inside the transaction that `connection` is in.
 
     Raises alembic.util.CommandError where the database was migrated by a newer release.
@@ -27,5 +37,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    before = MigrationContext.configure(connection).get_current_revision()
     with ONE_AT_A_TIME:
         command.upgrade(config, revision)
+    return Migration(before, MigrationContext.configure(connection).get_current_revision())

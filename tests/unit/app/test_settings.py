@@ -23,6 +23,7 @@ def test_defaults_stay_on_loopback() -> None:
     ("name", "value", "words"),
     [
         ("PORT", "http", ["TANDEM_PORT='http'", "integer"]),
+        ("PORT", "tcp://10.0.0.1:8080", ["TANDEM_PORT='tcp://10.0.0.1:8080': an address", "enableServiceLinks: false"]),
         ("PORT", "70000", ["TANDEM_PORT='70000'", "65535"]),
         ("ENGINE", "onnx", ["TANDEM_ENGINE='onnx'", "'vllm', 'http' or 'node'"]),
         ("EMBED_DIALECT", "ollama", ["TANDEM_EMBED_DIALECT='ollama'", "'sglang', 'tei' or 'infinity'"]),

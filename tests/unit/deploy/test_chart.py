@@ -1,0 +1,285 @@
+"""The Helm chart: what it renders is valid, fits together, and fits the service."""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from helm_python import Chart
+
+from app.cli.node.worker import require_shared_parts
+from app.settings import PREFIX, Settings, load_settings
+from tests.unit.deploy.conftest import CHART, Manifest, value_set
+
+VERSION = "1.31"
+SETS = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
+OTHERS = {"ServiceMonitor": "monitoring.coreos.com/v1", "ScaledObject": "keda.sh/v1alpha1"}
+"""Kinds of the Prometheus operator and of KEDA, whose schemas are not Kubernetes's."""
+SECRET = {
+    "TANDEM_DATABASE_URL": "postgresql://tandem:secret@postgres/tandem",
+    "TANDEM_MILVUS_URI": "http://milvus:19530",
+}
+
+
+def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
+    return [each for each in manifests if each["kind"] in kinds]
+
+
+def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest, Manifest]]:
+    """Name, template of the pod, and its owner."""
+    for each in of_kind(manifests, "StatefulSet", "Deployment", "Job"):
+        yield each["metadata"]["name"], each["spec"]["template"], each
+
+
+def containers(template: Manifest) -> list[Manifest]:
+    return [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]
+
+
+def environment(container: Manifest) -> dict[str, str]:
+    return {each["name"]: each.get("value", SECRET.get(each["name"], "secret")) for each in container["env"]}
+
+
+def render(chart: Chart, generate: ModuleType, values: Mapping[str, Any], release: str = "tandem") -> list[Manifest]:
+    return list(yaml.safe_load_all(generate.manifests(chart, values, release=release)))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_manifests_are_valid(name: str, rendered: Mapping[str, list[Manifest]]) -> None:
+    for manifest in rendered[name]:
+        if manifest["kind"] in OTHERS:
+            assert manifest["apiVersion"] == OTHERS[manifest["kind"]]
+        else:
+            kubernetes_validate.validate(manifest, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_names_selectors_and_volumes_fit_together(name: str, rendered: Mapping[str, list[Manifest]]) -> None:
+    manifests = rendered[name]
+    keys = [(each["kind"], each["metadata"]["name"]) for each in manifests]
+    assert len(keys) == len(set(keys))
+    labels = {owner: template["metadata"]["labels"] for owner, template, _ in pods(manifests)}
+    for each in manifests:
+        spec = each["spec"]
+        wanted = spec.get("selector") if each["kind"] == "Service" else spec.get("selector", {}).get("matchLabels")
+        if wanted and each["kind"] != "ServiceMonitor":
+            found = [owner for owner, has in labels.items() if wanted.items() <= has.items()]
+            assert found, each["metadata"]["name"]
+            assert not any("migrate" in owner or "models" in owner for owner in found), each["metadata"]["name"]
+        if target := spec.get("scaleTargetRef"):
+            assert (target["kind"], target["name"]) in keys
+    for _, template, owner in pods(manifests):
+        claims = {claim["metadata"]["name"] for claim in owner["spec"].get("volumeClaimTemplates", [])}
+        volumes = {volume["name"] for volume in template["spec"]["volumes"]}
+        assert not claims & volumes
+        for container in containers(template):
+            assert {mount["name"] for mount in container["volumeMounts"]} <= claims | volumes
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_pods_are_restricted_and_have_no_service_links(name: str, rendered: Mapping[str, list[Manifest]]) -> None:
+    for _, template, _ in pods(rendered[name]):
+        spec = template["spec"]
+        assert spec["enableServiceLinks"] is False
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsUser"] == 10001
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        for container in containers(template):
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert {"/tmp", "/home/tandem"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_each_process_accepts_its_environment(
+    name: str, rendered: Mapping[str, list[Manifest]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = 0
+    for _, template, _ in pods(rendered[name]):
+        for container in containers(template):
+            with monkeypatch.context() as patch:
+                for variable, value in environment(container).items():
+                    assert variable.removeprefix(PREFIX).lower() in Settings.model_fields
+                    patch.setenv(variable, value)
+                settings = load_settings()
+            checked += 1
+            if container["args"] == ["worker"]:
+                require_shared_parts(settings)
+            if container["args"] == ["serve"]:
+                assert settings.requires_keys
+                assert settings.port == 8080
+                (port,) = container["ports"]
+                assert port["containerPort"] == settings.port
+                least = 5 + settings.drain_seconds + 15
+                assert template["spec"]["terminationGracePeriodSeconds"] > least
+    assert checked
+
+
+@pytest.mark.parametrize("release", ["tandem", "retrieval", "a" * 53])
+def test_no_service_sets_a_variable_of_ours(
+    release: str, chart: Chart, generate: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kubernetes sets them in all pods of the namespace whose enableServiceLinks is true, those of others too."""
+    manifests = render(chart, generate, value_set("cluster"), release)
+    assert all(len(each["metadata"]["name"]) <= 63 for each in manifests)
+    assert all(len(each["metadata"]["name"]) <= 52 for each in of_kind(manifests, "StatefulSet"))  # and a hash
+    for service in of_kind(manifests, "Service"):
+        name = service["metadata"]["name"].upper().replace("-", "_")
+        for variable, value in ((f"{name}_PORT", "tcp://10.0.0.1:8080"), (f"{name}_SERVICE_HOST", "10.0.0.1")):
+            assert variable.removeprefix(PREFIX).lower() not in Settings.model_fields
+            monkeypatch.setenv(variable, value)
+    load_settings()
+
+
+def test_no_probe_ends_a_start_that_downloads(rendered: Mapping[str, list[Manifest]]) -> None:
+    for manifests in rendered.values():
+        for _, template, _ in pods(manifests):
+            for container in template["spec"]["containers"]:
+                if container["args"] == ["serve"]:
+                    for probe in ("startupProbe", "livenessProbe"):
+                        assert container[probe]["httpGet"]["path"] == "/health/live"
+                    assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+
+
+def test_the_queue_is_shared_and_counted_once(rendered: Mapping[str, list[Manifest]]) -> None:
+    """Every pod reports the whole queue: an average over pods would stay as it is however many pods are added."""
+    found = 0
+    for scaler in of_kind(rendered["cluster"], "HorizontalPodAutoscaler"):
+        for metric in scaler["spec"]["metrics"]:
+            if "queue" in str(metric):
+                assert metric["type"] == "External"
+                found += 1
+    for scaler in of_kind(rendered["keda"], "ScaledObject"):
+        for trigger in scaler["spec"]["triggers"]:
+            if "queue" in trigger["metadata"]["query"]:
+                assert re.match(r"max\(", trigger["metadata"]["query"])
+                assert trigger["metricType"] == "AverageValue"
+                found += 1
+    assert found == 2
+
+
+def test_devices_claims_and_jobs_follow_the_values(rendered: Mapping[str, list[Manifest]]) -> None:
+    def node(name: str) -> Manifest:
+        (found,) = of_kind(rendered[name], "StatefulSet")
+        return found
+
+    def limits(name: str) -> Mapping[str, object]:
+        found: Mapping[str, object] = node(name)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+        return found
+
+    def claims(name: str) -> list[str]:
+        return [claim["metadata"]["name"] for claim in node(name)["spec"]["volumeClaimTemplates"]]
+
+    assert limits("one-gpu")["nvidia.com/gpu"] == 1
+    assert limits("ascend")["huawei.com/Ascend910"] == 1
+    assert node("ascend")["spec"]["template"]["spec"]["securityContext"]["supplementalGroups"] == [1000]
+    assert not [name for name in limits("cpu") if "/" in name]
+    assert claims("one-gpu") == ["data", "models"]
+    assert claims("air-gapped") == ["data"]
+    mounts = node("air-gapped")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert {"name": "models", "mountPath": "/models", "readOnly": True} in mounts
+    assert "replicas" not in node("cluster")["spec"]  # the autoscaler's
+    jobs = {each["metadata"]["name"]: each for each in of_kind(rendered["cluster"], "Job")}
+    hook = jobs["tandem-migrate"]["metadata"]["annotations"]["helm.sh/hook"]
+    assert hook == "pre-install,pre-upgrade"
+    (pull,) = (each for name, each in jobs.items() if name.startswith("tandem-models-"))
+    assert pull["spec"]["template"]["spec"]["containers"][0]["args"] == ["models", "pull", "qwen3-0.6b"]
+    assert not of_kind(rendered["model-servers"], "StatefulSet")
+    assert not of_kind(rendered["one-gpu"], "Job")
+
+
+SHARED: Manifest = {
+    "secretKeys": ["TANDEM_API_KEYS", "TANDEM_ENGINE_API_KEY", "TANDEM_DATABASE_URL"],
+    "settings": {"MILVUS_URI": "http://milvus:19530", "BLOBS": "s3://bucket/originals"},
+    "replicas": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"accelerator": {"kind": "tpu"}}, "accelerator"),
+        ({"settings": {"MODLES": "e5"}}, "MODLES"),
+        ({"settings": {"API_KEYS": "secret"}}, "API_KEYS"),
+        ({"settings": {"PORT": 80}}, "PORT"),
+        ({"secretKeys": ["API_KEYS"]}, "secretKeys"),
+        ({"model": {}}, "model"),
+        ({"existingSecret": ""}, "secretKeys names TANDEM_API_KEYS"),
+        ({"secretKeys": []}, "ALLOW_KEYLESS"),
+        ({**SHARED, "secretKeys": ["TANDEM_API_KEYS"]}, "TANDEM_DATABASE_URL"),
+        ({**SHARED, "settings": {"MILVUS_URI": None}}, "MILVUS_URI"),
+        ({**SHARED, "settings": {"BLOBS": "/data/originals"}}, "originals.existingClaim"),
+        ({**SHARED, "originals": {"existingClaim": "originals"}}, "two places"),
+        (
+            {**SHARED, "secretKeys": SHARED["secretKeys"][::2], "workers": {"enabled": True}},
+            "ENGINE_API_KEY",
+        ),
+        ({"autoscaling": {"kind": "keda"}}, "TANDEM_DATABASE_URL"),
+        ({**SHARED, "autoscaling": {"kind": "hpa", "minReplicas": 5}}, "minReplicas"),
+        ({**SHARED, "autoscaling": {"kind": "hpa", "workers": {"minReplicas": 0}}}, "keda"),
+        ({**SHARED, "api": {"enabled": True}}, "EMBED_URL"),
+        ({"models": {"pull": "job"}}, "models.claim"),
+        ({"models": {"readOnly": True}}, "existingClaim"),
+        ({"models": {"existingClaim": "weights", "readOnly": True, "pull": "init"}}, "read-only"),
+        ({"terminationGracePeriodSeconds": 30}, "DRAIN_SECONDS"),
+        ({"terminationGracePeriodSeconds": 60, "settings": {"DRAIN_SECONDS": 60}}, "DRAIN_SECONDS"),
+    ],
+)
+def test_wrong_and_contradictory_values_are_refused(
+    change: Mapping[str, Any], words: str, chart: Chart, generate: ModuleType
+) -> None:
+    values = {**change, "settings": {**SHARED["settings"], **change["settings"]}} if "replicas" in change else change
+    with pytest.raises(Exception, match=re.escape(words)):
+        render(chart, generate, values)
+
+
+def test_shared_values_are_enough_for_several_nodes(chart: Chart, generate: ModuleType) -> None:
+    assert of_kind(render(chart, generate, {**SHARED, "workers": {"enabled": True}}), "Deployment")
+
+
+def test_numbers_are_written_as_settings_read_them(rendered: Mapping[str, list[Manifest]]) -> None:
+    (node,) = of_kind(rendered["cluster"], "StatefulSet")
+    found = environment(node["spec"]["template"]["spec"]["containers"][0])
+    assert found["TANDEM_MAX_QUEUED"] == "1000000"
+    assert found["TANDEM_LOG_JSON"] == "true"
+    assert found["TANDEM_WORKERS"] == "0"  # the workers ingest
+
+
+def test_manifests_readme_and_schema_are_those_that_the_generator_writes(generate: ModuleType) -> None:
+    for path, text in generate.files().items():
+        assert path.read_text() == text, "run deploy/helm/generate.py"
+
+
+def test_every_setting_can_be_given_in_one_place(generate: ModuleType) -> None:
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())["properties"]
+    settings = set(schema["settings"]["propertyNames"]["enum"])
+    secrets = {name.removeprefix(PREFIX) for name in schema["secretKeys"]["items"]["enum"]}
+    hidden = {name.upper() for name in generate.FIXED | generate.INTERNAL}
+    assert settings | secrets | hidden == {name.upper() for name in Settings.model_fields}
+    assert settings & secrets == {"MILVUS_URI"}
+    assert {"API_KEYS", "DATABASE_URL", "S3_SECRET_KEY", "ENGINE_API_KEY", "MILVUS_TOKEN"} <= secrets
+
+
+def test_every_value_is_explained_and_in_the_schema(generate: ModuleType) -> None:
+    def leaves(values: Mapping[str, Any], schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+        assert schema.get("additionalProperties") is False, path
+        for name, value in values.items():
+            assert name in schema["properties"], path + name
+            inner = schema["properties"][name]
+            if isinstance(value, dict) and value and "properties" in inner:
+                yield from leaves(value, inner, f"{path}{name}.")
+            else:
+                yield path + name
+
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(leaves(values, schema)) <= {name for name, _, _ in generate.rows()}
+
+
+def test_notes_name_what_is_there(chart: Chart) -> None:
+    notes = chart.render(values=value_set("one-gpu"), name="retrieval", namespace="default")
+    (text,) = (text for name, text in notes.items() if name.endswith("NOTES.txt"))
+    assert "service/retrieval-tandem-http" in text
+    assert "data-retrieval-tandem-node-0" in text

@@ -1,0 +1,66 @@
+"""Compose files: of the specification, and what they set is accepted by the service."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from app.settings import load_settings
+from tests.unit.deploy.conftest import DEPLOY
+from tests.unit.deploy.programs import complaints
+
+FOLDER = DEPLOY / "compose"
+GIVEN = {"POSTGRES_PASSWORD": "secret", "MINIO_PASSWORD": "secret-of-minio", "TANDEM_API_KEYS": "key"}
+"""What a user puts into .env."""
+
+
+def service(name: str, overlay: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = yaml.safe_load((FOLDER / f"{overlay}.yaml").read_text())["services"].get(name, {})
+    return found
+
+
+def interpolate(value: object) -> str:
+    return re.sub(
+        r"\$\{(\w+)(?::([-?])([^}]*))?\}",
+        lambda match: GIVEN.get(match[1], match[3] if match[2] == "-" else ""),
+        str(value).lower() if isinstance(value, bool) else str(value),
+    )
+
+
+def test_files_are_of_the_specification() -> None:
+    files = sorted(FOLDER.glob("*.yaml"))
+    assert len(files) >= 4
+    assert complaints("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files) == ""
+
+
+@pytest.mark.parametrize(
+    "overlays", [[], ["cuda"], ["ascend"], ["server"], ["server", "cuda"], ["server", "ascend"]], ids="+".join
+)
+def test_the_service_accepts_its_environment(overlays: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    environment: dict[str, Any] = {}
+    for overlay in ["compose", *overlays]:
+        environment |= service("tandem", overlay).get("environment", {})
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, interpolate(value))
+    settings = load_settings()
+    assert settings.requires_keys
+    assert (settings.milvus_uri is not None) == (settings.database_url is not None) == ("server" in overlays)
+    assert settings.models == ("e5" if not {"cuda", "ascend"} & set(overlays) else "qwen3-0.6b")
+
+
+def test_the_read_only_root_has_places_that_the_user_can_write_and_load_code_from() -> None:
+    """A tmpfs belongs to root and is mounted noexec unless it is said otherwise: engines compile there."""
+    base = service("tandem", "compose")
+    assert base["read_only"] is True
+    places = {each.partition(":")[0]: each.partition(":")[2].split(",") for each in base["tmpfs"]}
+    assert {"uid=10001", "gid=10001", "exec"} <= set(places["/home/tandem"])
+    assert {"mode=1777", "exec"} <= set(places["/tmp"])
+
+
+def test_the_user_gets_the_group_of_the_npu_devices() -> None:
+    ascend = service("tandem", "ascend")
+    assert [interpolate(each) for each in ascend["group_add"]] == ["1000"]
+    wanted = {"/dev/davinci0", "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"}
+    assert set(ascend["devices"]) == wanted

@@ -1,0 +1,56 @@
+"""What the files under deploy/ name exists in the service."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.http.telemetry import Metrics
+from app.main import create_app
+from app.settings import PREFIX, Settings
+from tests.unit.deploy.conftest import DEPLOY
+from tests.unit.deploy.programs import complaints
+
+FOLDERS = ("docker", "compose", "helm", "kubernetes", "systemd", "ci", "nginx")
+SUFFIXES = (".yaml", ".Dockerfile", ".service", ".tpl", ".txt", ".md", ".sh", ".conf", ".toml")
+YAMLLINT = "{extends: default, rules: {document-start: disable, line-length: {max: 160}}}"
+
+
+@pytest.fixture(scope="module")
+def texts() -> Mapping[Path, str]:
+    found = (path for folder in FOLDERS for path in (DEPLOY / folder).rglob("*") if path.suffix in SUFFIXES)
+    return {path: path.read_text() for path in found}
+
+
+def test_variables_are_settings(texts: Mapping[Path, str]) -> None:
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    words = re.compile(r"\bTANDEM_[A-Z0-9_]*[A-Z0-9]\b")
+    named = {(path.name, word) for path, text in texts.items() for word in words.findall(text)}
+    assert len(named) > 40
+    assert {each for each in named if each[1] not in known} == set()
+
+
+def test_paths_are_routes(texts: Mapping[Path, str]) -> None:
+    routes = {getattr(route, "path", "") for route in create_app(Settings()).routes}
+    probes = {path for text in texts.values() for path in re.findall(r"/health/\w+|/metrics\b", text)}
+    assert {"/health/live", "/health/ready", "/metrics"} <= probes <= routes
+
+
+def test_metrics_exist_or_are_made_by_the_adapter(texts: Mapping[Path, str]) -> None:
+    families = {family.name: family for family in Metrics().registry.collect()}
+    suffixes = {"histogram": ("_sum", "_count", "_bucket"), "counter": ("_total",)}
+    known = set(families) | {name + end for name, each in families.items() for end in suffixes.get(each.type, ())}
+    rules = yaml.safe_load((DEPLOY / "kubernetes" / "prometheus-adapter.yaml").read_text())["rules"]
+    made = {rule["name"]["as"] for kind in ("custom", "external") for rule in rules[kind]}
+    used = {word for text in texts.values() for word in re.findall(r"\btandem_[a-z_]+[a-z]\b", text)}
+    assert used - made <= known
+    manifests = (DEPLOY / "kubernetes" / "cluster.yaml").read_text()
+    assert set(re.findall(r"name: (tandem_\w+)", manifests)) == made
+
+
+def test_yaml_is_tidy() -> None:
+    files = [path for folder in FOLDERS for path in (DEPLOY / folder).rglob("*.yaml") if "templates" not in path.parts]
+    assert len(files) > 10
+    assert complaints("yamllint", "--strict", "-d", YAMLLINT, *files) == ""
