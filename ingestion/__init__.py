@@ -1,1 +1,1 @@
-"""Files to chunks to vectors in the store. Builds on `retrieval`; knows no HTTP."""
+"""Turns files into chunks and vectors in the store. Builds on `retrieval`; knows no HTTP."""

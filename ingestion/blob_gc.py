@@ -1,4 +1,4 @@
-"""Originals and their owners: a blob is kept as long as some document refers to it, and no longer."""
+"""Garbage collection of originals: a blob is kept exactly as long as some document refers to it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ class BlobCollector:
         self._blobs = blobs
 
     async def retire(self, hashes: Iterable[str]) -> None:
-        """Deletes those that no document refers to any more."""
+        """Deletes those blobs that no document refers to any more."""
         every = set(hashes)
         unused = sorted(every - await self._catalog.blobs_in_use(every))
         for first in range(0, len(unused), AT_ONCE):

@@ -43,7 +43,7 @@ class CollectionService:
         rerank_instruction: str | None = None,
         document_instruction: str | None = None,
     ) -> Collection:
-        """Raises CollectionExists, StoreFull, InvalidRequest for keys that cannot be declared."""
+        """Creates a collection. Raises CollectionExists, StoreFull, InvalidRequest for keys that cannot be declared."""
         self._reserve.require()
         check_declared(metadata_keys or {})
         collection = Collection(
@@ -84,7 +84,7 @@ class CollectionService:
         await self._catalog.add_collection(collection)
 
     async def get(self, name: str) -> Collection:
-        """Raises CollectionNotFound."""
+        """Returns the collection. Raises CollectionNotFound."""
         return await self._catalog.collection(name)
 
     async def get_recent(self, name: str) -> Collection:
@@ -98,25 +98,24 @@ class CollectionService:
         return found[1]
 
     async def list(self) -> Sequence[Collection]:
-        """All but the internal ones."""
+        """Returns all collections except the internal ones."""
         return [collection for collection in await self._catalog.collections() if not is_internal(collection.name)]
 
     async def ensure(self, name: str, fingerprint: Fingerprint) -> Collection:
-        """The collection, created with defaults where there is none."""
+        """Returns the collection, and creates it with defaults if it does not exist."""
         try:
             return await self._catalog.collection(name)
         except CollectionNotFound:
             return await self.create(name, fingerprint)
 
     async def count(self, name: str) -> int:
-        """Chunks that a search can find."""
+        """Returns the number of chunks that a search can find."""
         collection = await self._catalog.collection(name)
         return await self._store.count(collection.store_name)
 
     async def delete(self, name: str) -> None:
-        """Removes vectors, documents, jobs and originals. Repeated after a crash it finishes what the first call began.
-
-        Raises CollectionNotFound.
+        """Removes vectors, documents, jobs and originals. Repeated after a crash, it completes the first call. Raises
+        CollectionNotFound.
         """
         collection = await self._catalog.collection(name)
         if not is_internal(name):
@@ -131,7 +130,7 @@ class CollectionService:
         await self._collector.retire(hashes)
 
     def forget(self, name: str) -> None:
-        """Drops the remembered record, so that the next search reads the catalog."""
+        """Drops the cached record, so that the next search reads the catalog."""
         self._recent.pop(name, None)
 
     async def _records(self, name: str) -> AsyncIterator[DocumentRecord]:
@@ -143,7 +142,7 @@ class CollectionService:
 
 
 def shadow_of(name: str) -> str:
-    """Name of the second version that a collection may have: the one being filled, or the one before."""
+    """Returns the name of the second version that a collection may have: the one being filled, or the previous one."""
     return name + _SHADOW
 
 

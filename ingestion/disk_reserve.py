@@ -1,5 +1,6 @@
-"""Room that is kept free on the disks of the embedded stores, so that what was accepted can be finished and deletes
-stay possible."""
+"""Keeps space free on the disks of the embedded stores, so that accepted documents can be completed and deletes stay
+possible.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ def space_at(path: Path) -> Space:
 
 
 class DiskReserve:
-    """Looks at the disks of `paths` at most once in FRESH_SECONDS."""
+    """Checks the disks of `paths` at most once in FRESH_SECONDS."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class DiskReserve:
         look: Callable[[Path], Space] = space_at,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`reserve_bytes` of 0: nothing is kept free."""
+        """With `reserve_bytes` of 0, no space is kept free."""
         self._paths = tuple(paths) if reserve_bytes else ()
         self._reserve = reserve_bytes
         self._look = look
@@ -52,14 +53,14 @@ class DiskReserve:
 
     @property
     def failure(self) -> str | None:
-        """Why nothing more is accepted now."""
+        """The reason why nothing more is accepted now, or None."""
         if self._clock() >= self._looked_at + FRESH_SECONDS:
             self._looked_at = self._clock()
             self._failure = next(filter(None, map(self._shortage, self._paths)), None)
         return self._failure
 
     def require(self) -> None:
-        """Raises StoreFull where less is free than the reserve."""
+        """Raises StoreFull if less than the reserve is free."""
         if reason := self.failure:
             raise StoreFull(reason)
 

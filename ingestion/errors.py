@@ -10,19 +10,19 @@ class UnsupportedMediaType(InvalidRequest):
 
 
 class MediaTypeMismatch(InvalidRequest):
-    """File name or declared type say one thing, the bytes another."""
+    """The file name or declared type contradicts the content."""
 
     code = "media_type_mismatch"
 
 
 class TooLarge(InvalidRequest):
-    """The request, one of its documents or their number is over a limit."""
+    """The request, one of its documents or their number exceeds a limit."""
 
     code = "too_large"
 
 
 class Overloaded(Unavailable):
-    """A bound is reached. `detail["retry_after_s"]` says when to come again."""
+    """A limit is reached. `detail["retry_after_s"]` says when to retry."""
 
     code = "overloaded"
 
@@ -46,7 +46,7 @@ class ParseLimit(ParseFailed):
 
 
 class ParserUnavailable(Unavailable):
-    """No process can be had to read the document in: the machine is out of memory, processes or open files."""
+    """No parser process can be started: the machine is out of memory, processes or open files."""
 
     code = "parser_unavailable"
 
@@ -82,7 +82,7 @@ class ReembeddingNotFound(TandemError):
 
 
 class IdempotencyConflict(TandemError):
-    """The Idempotency-Key was used before, for another request."""
+    """The Idempotency-Key was used before for another request."""
 
     code = "idempotency_conflict"
 
@@ -94,14 +94,15 @@ class DocumentBusy(Unavailable):
 
 
 class Cancelled(TandemError):
-    """Somebody asked to stop before the document was written."""
+    """The work was cancelled before the document was written."""
 
     code = "cancelled"
 
 
 class AttemptsExhausted(TandemError):
-    """The work on the document broke off without a word as often as it may be tried: the process was killed each time,
-    or ran out of memory."""
+    """The work on the document was interrupted as often as it may be tried: each time the process was killed or ran out
+    of memory.
+    """
 
     code = "attempts_exhausted"
 
@@ -113,7 +114,7 @@ class NotReadBack(Unavailable):
 
 
 class AuditRunning(Unavailable):
-    """A node does one audit at a time."""
+    """An audit is running: a node runs one at a time."""
 
     code = "audit_running"
 

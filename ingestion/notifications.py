@@ -4,7 +4,7 @@ import asyncio
 
 
 class Notifications:
-    """Wakes all waiters at once. What other processes do is not heard here: waiters have to look by themselves, too."""
+    """Wakes all waiters at once. Changes by other processes are not notified, so waiters have to poll as well."""
 
     def __init__(self) -> None:
         self.upcoming = asyncio.Event()

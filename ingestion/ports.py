@@ -29,26 +29,28 @@ from retrieval.types import ChunkId, DocumentId
 class Parser(Lifecycle, Protocol):
     @property
     def processes(self) -> int:
-        """Documents that are read at a time."""
+        """Number of documents that are read concurrently."""
         ...
 
     async def parse(
         self, data: bytes, media_type: str, plan: ChunkingPlan | None = None, *, ocr: OcrMode = "auto"
     ) -> ParsedDocument:
-        """Reads the text of `data`, whose type was detected before, and chunks it by `plan`, both within the bounds of
-        one document. Cancelled, it stops at once. What could not be read, its report says.
+        """Reads the text of `data`, whose type was detected before, and chunks it by `plan`, both within the limits of
+        one document. Cancellation stops it at once. The report says what could not be read.
 
-        Raises ParseFailed, EncryptedDocument, ParseLimit or NoText; ParserBusy (a long document, to be tried again) and
-        ParserUnavailable. A crash or a hang of the parser costs this document only.
+        Raises ParseFailed, EncryptedDocument, ParseLimit or NoText; ParserBusy (a long document, to be retried) and
+        ParserUnavailable. A crash or a hang of the parser affects this document only.
         """
         ...
 
 
 class BlobStore(Lifecycle, Protocol):
-    """Originals by SHA-256 of their bytes."""
+    """Stores originals by the SHA-256 of their bytes."""
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
-        """Durable when it returns; does nothing for those that are there already. Raises BlobStoreUnavailable."""
+        """Writes blobs; they are durable when it returns. Does nothing for those that exist already. Raises
+        BlobStoreUnavailable.
+        """
         ...
 
     async def get(self, hashes: Several[str]) -> Mapping[str, bytes]:
@@ -61,34 +63,37 @@ class BlobStore(Lifecycle, Protocol):
         ...
 
     async def delete(self, sha256: str) -> None:
-        """Does nothing where there is no such blob."""
+        """Deletes a blob. Does nothing if there is no such blob."""
         ...
 
     def every(self) -> AsyncIterator[Mapping[str, datetime]]:
-        """Pages of all hashes with the times of their last writing. Raises BlobStoreUnavailable."""
+        """Yields pages of all hashes with the times of their last writing. Raises BlobStoreUnavailable."""
         ...
 
 
 class Catalog(Lifecycle, Protocol):
-    """Every method is one transaction, committed on return. Raises CatalogUnavailable while the database is away."""
+    """The record of collections, documents and jobs. Every method is one transaction, committed on return. Raises
+    CatalogUnavailable while the database is away.
+    """
 
     # Collections
     async def add_collection(self, collection: Collection) -> None:
-        """Raises CollectionExists."""
+        """Adds the collection. Raises CollectionExists."""
         ...
 
     async def collection(self, name: str) -> Collection:
-        """Raises CollectionNotFound."""
+        """Returns the collection. Raises CollectionNotFound."""
         ...
 
     async def collections(self) -> Sequence[Collection]: ...
 
     async def remove_collection(self, name: str) -> None:
-        """Removes it with its documents, jobs and receipts. Does nothing where there is none."""
+        """Removes the collection with its documents, jobs and receipts. Does nothing if it does not exist."""
         ...
 
     async def swap_collections(self, name: str, other: str) -> bool:
-        """Exchanges what the two names stand for, documents included, if nothing is lost by it; returns whether.
+        """Exchanges the collections of the two names, documents included, if nothing is lost by it; returns whether it
+        did.
 
         Nothing is lost while both hold the same documents with the same content (whatever their chunking), no lease is
         held in either, and every document that is ready in `name` is ready in `other`. Jobs, receipts and golden
@@ -97,7 +102,7 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def set_golden_queries(self, collection: str, queries: Sequence[GoldenQuery]) -> None:
-        """Replaces all of the collection's. Raises CollectionNotFound."""
+        """Replaces all golden queries of the collection. Raises CollectionNotFound."""
         ...
 
     async def golden_queries(self, collection: str) -> Sequence[GoldenQuery]:
@@ -105,8 +110,9 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def secret(self, name: str) -> bytes:
-        """Returns 32 random bytes, made at the first call with this name and the same afterwards for every process on
-        the catalog."""
+        """Returns 32 random bytes, created at the first call with this name and the same afterwards for every process
+        on the catalog.
+        """
         ...
 
     # Documents and jobs
@@ -121,14 +127,14 @@ class Catalog(Lifecycle, Protocol):
     ) -> Sequence[Receipt]:
         """Records a job and queues its documents; returns their first receipts, in order.
 
-        A `key` that was used before on this collection: nothing is recorded, and the answer are the receipts of the
-        earlier job, which name it, as they now are; IdempotencyConflict where its body was another one. Documents
-        accepted in the `background` are claimed after all others that are due.
+        If the `key` was used before on this collection, nothing is recorded, and the current receipts of the earlier
+        job are returned, which name it; raises IdempotencyConflict if its body was a different one. Documents accepted
+        in the `background` are claimed after all others that are due.
 
         A document whose bytes the collection already holds under another id (accepted before, or earlier in
-        `documents`) names that one in its receipt, as `duplicate_of`. Where the collection's `duplicates` is `skip`,
-        it is left out: its receipt ends at once with status `duplicate_of`. A document that is there already, under
-        its own id, is never left out.
+        `documents`) names that one in its receipt, as `duplicate_of`. If the collection's `duplicates` is `skip`, it is
+        left out: its receipt ends at once with status `duplicate_of`. A document that exists already under its own id
+        is never left out.
 
         A document that is `ready` with the same bytes, title, media type, partition, metadata and chunking becomes
         `unchanged` and is not queued. Any other gets the next version and is `queued`, also while an older version is
@@ -139,11 +145,11 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def job(self, job_id: JobId) -> Job:
-        """Raises JobNotFound."""
+        """Returns the job. Raises JobNotFound."""
         ...
 
     async def latest_jobs(self, *, limit: int) -> Sequence[Job]:
-        """The last accepted first."""
+        """Returns the last accepted jobs, newest first."""
         ...
 
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
@@ -151,13 +157,13 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def document(self, collection: str, document_id: DocumentId) -> DocumentRecord:
-        """Raises DocumentNotFound, CollectionNotFound."""
+        """Returns the document. Raises DocumentNotFound, CollectionNotFound."""
         ...
 
     async def documents(
         self, collection: str, *, after: DocumentId | None = None, limit: int = 100
     ) -> Sequence[DocumentRecord]:
-        """Ordered by id, those after `after`. Raises CollectionNotFound."""
+        """Returns the documents after `after`, ordered by id. Raises CollectionNotFound."""
         ...
 
     async def remove_document(self, claim: Claim) -> bool:
@@ -183,7 +189,7 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def cancelled(self, claims: Sequence[Claim]) -> set[str]:
-        """Tokens of those claims whose work is to stop: cancelled, or their lease is lost."""
+        """Returns the tokens of those claims whose work has to stop: cancelled, or their lease is lost."""
         ...
 
     async def held(self, claims: Sequence[Claim]) -> Mapping[str, frozenset[ChunkId]]:
@@ -198,8 +204,9 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def requeue(self, collection: str, versions: Mapping[DocumentId, int], *, now: datetime) -> int:
-        """Queues `ready` documents once more, those that still are of the version named and not under a lease, and
-        counts them."""
+        """Queues `ready` documents again if they still have the given version and are not under a lease; returns their
+        number.
+        """
         ...
 
     async def blobs_in_use(self, hashes: Several[str]) -> set[str]:
@@ -215,7 +222,7 @@ class Catalog(Lifecycle, Protocol):
         ...
 
     async def queue_depth(self) -> int:
-        """Documents that are queued or being processed."""
+        """Returns the number of documents that are queued or being processed."""
         ...
 
     # Leased work. A lease that ran out is lost only when somebody else claims the document.
@@ -243,7 +250,8 @@ class Catalog(Lifecycle, Protocol):
         self, collection: str, document_id: DocumentId, worker: WorkerId, *, lease: timedelta, now: datetime
     ) -> Claim:
         """Leases one document whatever its state, counting one attempt. Raises DocumentNotFound, DocumentBusy (another
-        worker holds an unexpired lease on it)."""
+        worker holds an unexpired lease on it).
+        """
         ...
 
     async def renew(self, claims: Sequence[Claim], *, lease: timedelta, now: datetime) -> Sequence[Claim]:
@@ -253,16 +261,16 @@ class Catalog(Lifecycle, Protocol):
     async def complete(self, outcomes: Sequence[Outcome]) -> None:
         """Closes claims in one transaction. An outcome whose lease was lost changes nothing.
 
-        Success: document `ready`, the receipts of this version end as `ready` (or `replaced` where an earlier version
-        had been searchable). Failure: `failed` with the error, after the store went back to `rollback_ids`; with
-        `retry_at`, back to `queued`. If a newer version
-        was accepted meanwhile, the receipts of this version end all the same, the lease is released and the document
-        stays queued. Receipts of versions that were superseded before anybody processed them end together with the next
-        version that is, as failed with code `superseded`.
+        Success: document `ready`, the receipts of this version end as `ready` (or `replaced` if an earlier version had
+        been searchable). Failure: `failed` with the error, after the store went back to `rollback_ids`; with
+        `retry_at`, back to `queued`. If a newer version was accepted meanwhile, the receipts of this version end all
+        the same, the lease is released and the document stays queued. Receipts of versions that were superseded before
+        they were processed end together with the next version that is, as failed with code `superseded`.
         """
         ...
 
     async def release(self, claims: Sequence[Claim], *, begun: bool = False) -> None:
-        """Gives claims back (at shutdown): in the state they were in before, the attempt not counted. `begun`: chunks
-        may have been written."""
+        """Gives claims back (at shutdown): restores their former state, without counting the attempt. `begun` says that
+        chunks may have been written.
+        """
         ...

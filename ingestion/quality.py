@@ -1,4 +1,4 @@
-"""Whether one collection answers as well as another: both are asked questions whose answers are known."""
+"""Compares the quality of two collections: both are searched with queries whose answers are known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,9 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Users get the reranked answer. Recall feeds it, and is the answer of a search without reranking."""
+        """Whether both measures passed. Users get the reranked answer. Recall feeds it, and is the answer of a search
+        without reranking.
+        """
         return (
             self.after >= self.before - self.tolerance and self.after_reranked >= self.before_reranked - self.tolerance
         )
@@ -54,7 +56,9 @@ class Quality:
         self._search = search
 
     async def compare(self, golden: Sequence[GoldenQuery], before: Side, after: Side, tolerance: float) -> Verdict:
-        """Raises what a search raises, and Unavailable where the reranker is away: half a comparison is none."""
+        """Compares both sides. Raises the errors of a search, and Unavailable if the reranker is away, since the
+        comparison would be incomplete.
+        """
         return Verdict(
             queries=len(golden),
             before=await self._score(golden, before, rerank=False),

@@ -1,4 +1,4 @@
-"""The bound on documents that wait, kept exactly whatever arrives at the same moment."""
+"""The limit of waiting documents, exact even under concurrent requests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,8 @@ from ingestion.ports import Catalog
 
 class QueueLimit:
     """Admits at most `bound` documents that wait or are being processed. Documents that this process is accepting count
-    from before their originals are written; those of other processes count once they are committed."""
+    before their originals are written; those of other processes count once they are committed.
+    """
 
     def __init__(self, catalog: Catalog, bound: int) -> None:
         self._catalog = catalog
@@ -24,7 +25,7 @@ class QueueLimit:
 
     @asynccontextmanager
     async def arriving(self, documents: int) -> AsyncIterator[None]:
-        """Holds places for them. Raises Overloaded where they would pass the bound."""
+        """Reserves places for documents. Raises Overloaded if they would exceed the bound."""
         await self._reserve(documents)
         try:
             yield
@@ -33,7 +34,7 @@ class QueueLimit:
 
     @asynccontextmanager
     async def entering(self, documents: int) -> AsyncIterator[None]:
-        """Around the transaction that records documents which are `arriving`."""
+        """Guards the transaction that records documents which are `arriving`."""
         self._entering += documents
         try:
             yield

@@ -1,8 +1,8 @@
-"""Another model or another chunking for a collection that goes on serving: a shadow is filled from the originals, both
-are measured, and the names are exchanged if the new one is as good.
+"""Moves a collection to another model or chunking while it serves: fills a shadow from the originals, measures both,
+and exchanges the names if the new one is as good.
 
-The shadow of `docs` is the internal collection `docs~other`. After the exchange that name holds the version before,
-which a rollback brings back in the same way.
+The shadow of `docs` is the internal collection `docs~other`. After the exchange that name holds the previous version,
+which a rollback restores in the same way.
 """
 
 import asyncio
@@ -84,8 +84,9 @@ class Reembedding:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def start(self, name: str, plan: Plan) -> Status:
-        """Begins, or takes up what broke off with the same model and chunking. Raises CollectionNotFound,
-        InvalidRequest (nothing to measure by; one is running)."""
+        """Starts a run, or resumes an interrupted one with the same model and chunking. Raises CollectionNotFound,
+        InvalidRequest (no golden queries; a run is in progress).
+        """
         self._refuse_if_running(name)
         await self._catalog.collection(name)
         if plan.gate and not (await self._catalog.golden_queries(name) if plan.golden is None else plan.golden):
@@ -96,8 +97,9 @@ class Reembedding:
         return self._launch(name, self._reembed(name, plan))
 
     async def rollback(self, name: str) -> Status:
-        """Brings the version before back, with everything that was ingested and deleted since. Raises
-        CollectionNotFound where there is none, FingerprintMismatch where its model is not running."""
+        """Restores the previous version, with everything that was ingested and deleted since. Raises CollectionNotFound
+        if there is none, FingerprintMismatch if its model is not running.
+        """
         self._refuse_if_running(name)
         other = await self._catalog.collection(shadow_of(name))
         if other.created_at > (await self._catalog.collection(name)).created_at:
@@ -140,7 +142,9 @@ class Reembedding:
         await self._exchange(name, plan)
 
     async def _exchange(self, name: str, plan: Plan) -> None:
-        """Fills, measures and flips. Every step can be repeated, so whatever is away for a while is waited for."""
+        """Fills, measures and flips. Every step can be repeated, so it waits for parts that are unavailable for a
+        while.
+        """
         for _ in range(ROUNDS):
             try:
                 if await self._round(name, plan):
@@ -153,7 +157,7 @@ class Reembedding:
         )
 
     async def _round(self, name: str, plan: Plan) -> bool:
-        """Whether it is over."""
+        """Runs one round; returns whether the run is over."""
         self._update(name, phase="filling")
         lost = await self._fill(name, plan)
         if lost:
@@ -182,7 +186,7 @@ class Reembedding:
         return True
 
     async def _shadow(self, name: str, plan: Plan) -> None:
-        """The collection to fill: one that broke off before, or a new one in the place of an earlier version."""
+        """Provides the collection to fill: an interrupted one, or a new one in place of a previous version."""
         current = await self._catalog.collection(name)
         wanted = plan.chunking or current.chunking
         try:
@@ -209,7 +213,9 @@ class Reembedding:
         )
 
     async def _fill(self, name: str, plan: Plan) -> list[str]:
-        """Makes the shadow's documents those of the collection, and returns the ids of those that search would lose."""
+        """Makes the shadow's documents equal to those of the collection, and returns the ids of those that search would
+        lose.
+        """
         jobs: list[JobId] = []
         total = 0
         async for page in self._pages(name):
@@ -232,7 +238,7 @@ class Reembedding:
         return lost
 
     async def _remove_unlisted_chunks(self, name: str) -> None:
-        """Documents that were deleted from the collection since they were copied."""
+        """Removes the chunks of documents that were deleted from the collection since they were copied."""
         async for page in self._pages(shadow_of(name)):
             ids = [record.document.id for record in page]
             known = await self._catalog.documents_named(name, ids)

@@ -1,4 +1,4 @@
-"""Jobs, receipts and idempotency keys go when they are old."""
+"""Removes old jobs, receipts and idempotency keys."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ SWEEP_SECONDS = 3600.0
 
 class Retention:
     def __init__(self, catalog: Catalog, keep: timedelta) -> None:
-        """`keep` of nought: everything stays."""
+        """With `keep` of zero, everything stays."""
         self._catalog = catalog
         self._keep = keep
 
@@ -32,7 +32,7 @@ class Retention:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self, now: datetime) -> int:
-        """Removes what is older, in batches, between which others have their turn; returns the number of jobs."""
+        """Removes what is older, in batches, between which other transactions can run; returns the number of jobs."""
         removed = 0
         while count := await self._catalog.remove_jobs(before=now - self._keep, limit=BATCH):
             removed += count

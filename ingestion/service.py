@@ -54,7 +54,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One document as it came over the wire."""
+    """One document as received."""
 
     data: bytes
     id: str | None = None
@@ -66,7 +66,7 @@ class Upload:
 
 
 class IngestionService:
-    """Accepts, reports and deletes documents. Knows nothing of how they become vectors."""
+    """Accepts, reports and deletes documents. Independent of how they become vectors."""
 
     def __init__(
         self,
@@ -100,12 +100,12 @@ class IngestionService:
         ocr: OcrMode | None = None,
         idempotency_key: str | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
-        """Takes all documents or none. When it returns, originals and job are durable. `chunking` and `ocr`: None for
+        """Accepts all documents or none. When it returns, originals and job are durable. `chunking` and `ocr`: None for
         those of the collection and of the node.
 
-        The same request under the same `idempotency_key` makes no second job: the answer is the earlier one, with its
-        receipts as they now are. Raises InvalidRequest and its kin for what the caller must change, Overloaded where
-        the queue is full, StoreFull, CollectionNotFound, IdempotencyConflict.
+        The same request under the same `idempotency_key` creates no second job: it returns the earlier job with its
+        current receipts. Raises InvalidRequest and its subclasses for what the caller must change, Overloaded if the
+        queue is full, StoreFull, CollectionNotFound, IdempotencyConflict.
         """
         self.require_room()
         collection = await self._catalog.collection(collection_name)
@@ -149,18 +149,18 @@ class IngestionService:
         return job_id, receipts
 
     def require_room(self) -> None:
-        """Raises StoreFull where less than the reserve is free on a disk."""
+        """Raises StoreFull if less than the reserve is free on a disk."""
         self._reserve.require()
 
     async def cancel(self, job_id: JobId) -> Job:
-        """Stops what the job has not finished, and returns it as it then is. Raises JobNotFound."""
+        """Stops the unfinished work of the job, and returns the job afterwards. Raises JobNotFound."""
         job = await self._catalog.cancel_job(job_id)
         self._notifications.announce()
         self._work_arrived.announce()  # what the store holds a part of, a worker takes back
         return job
 
     def wake(self) -> None:
-        """Tells the workers of this process that documents were queued."""
+        """Notifies the workers of this process that documents were queued."""
         self._work_arrived.announce()
 
     async def wait(self, job_id: JobId, *, timeout_seconds: float) -> Job:
@@ -173,8 +173,9 @@ class IngestionService:
         return await self._catalog.job(job_id)
 
     async def watch(self, job_id: JobId, *, leaving: Callable[[], bool] = lambda: False) -> AsyncGenerator[Job, None]:
-        """The job as it is now, then after each change, until it has ended; sooner, within WATCH_SECONDS, where the
-        caller is `leaving`. Raises JobNotFound."""
+        """Yields the job now, then after each change, until it has ended; or until `leaving` returns True, within
+        WATCH_SECONDS. Raises JobNotFound.
+        """
         reported: Job | None = None
         while True:
             change = self._notifications.upcoming
@@ -191,7 +192,7 @@ class IngestionService:
                 return
 
     async def original(self, collection_name: str, document_id: DocumentId) -> tuple[Document, bytes]:
-        """The document and the bytes it was made of. Raises DocumentNotFound, BlobMissing."""
+        """Returns the document and its original bytes. Raises DocumentNotFound, BlobMissing."""
         document = (await self._catalog.document(collection_name, document_id)).document
         data = (await self._blobs.get([document.sha256])).get(document.sha256)
         if data is None:
@@ -202,8 +203,9 @@ class IngestionService:
         return document, data
 
     async def delete(self, collection_name: str, document_id: DocumentId) -> None:
-        """Returns when the store holds no chunk of the document. Raises CollectionNotFound, DocumentNotFound,
-        DocumentBusy."""
+        """Deletes a document. Returns when the store holds no chunk of it. Raises CollectionNotFound, DocumentNotFound,
+        DocumentBusy.
+        """
         try:
             claim = await self._catalog.claim_document(
                 collection_name, document_id, self._worker, lease=timedelta(seconds=60), now=datetime.now(UTC)
@@ -273,7 +275,7 @@ class IngestionService:
 
 
 def _check_name(what: str, text: str, limit: int, place: int) -> None:
-    """Ids and partitions are keys: short, printable, equal only when they look equal."""
+    """Checks an id or partition, which are keys: short, printable, equal only if they look equal."""
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > limit:
         raise InvalidRequest(

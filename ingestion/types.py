@@ -1,4 +1,4 @@
-"""Ingestion's vocabulary: what came in, what was read from it, what became of it."""
+"""The types of ingestion: documents as received, what was read from them, and the results."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ Duplicates = Literal["store", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How documents are cut. Both in tokens of the collection's embedding model."""
+    """The chunking of documents. Both in tokens of the collection's embedding model."""
 
     max_tokens: int = 512
     overlap: int = 64
@@ -34,7 +34,7 @@ OcrMode = Literal["auto", "never", "always"]
 
 @dataclass(frozen=True, slots=True)
 class ReadingReport:
-    """What became of a document's pages when it was read, and what its reader should know."""
+    """Reports how a document's pages were read, and what its reader should know."""
 
     pages: int = 0
     """0 for documents that have none."""
@@ -70,7 +70,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class GoldenQuery:
-    """A question whose answer is known: what a collection is measured by."""
+    """A query whose answer is known, used to measure a collection."""
 
     query: str
     relevant: tuple[DocumentId, ...]
@@ -129,7 +129,7 @@ class DocumentRecord:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Documents of a collection by what became of them."""
+    """Documents of a collection by state."""
 
     unfinished: int = 0
     """Queued or being processed."""
@@ -195,7 +195,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A document under a lease: until `lease_until` no other worker touches it."""
+    """A document under a lease: until `lease_until` no other worker processes it."""
 
     record: DocumentRecord
     worker: WorkerId
@@ -206,7 +206,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the work on one claim ended."""
+    """The result of the work on one claim."""
 
     claim: Claim
     chunks: int = 0
@@ -249,7 +249,7 @@ class ChunkSpan:
 
 @dataclass(frozen=True, slots=True)
 class ChunkLayout:
-    """How a text is chunked for an embedder."""
+    """The chunks of a text for an embedder."""
 
     title: str
     """The title that every chunk is embedded with."""
@@ -271,5 +271,5 @@ class ParsedDocument:
 
 
 def digest_of(ids: Iterable[ChunkId]) -> str:
-    """32 hexadecimal digits over a set of chunk ids, whatever their order: their exclusive or."""
+    """Returns 32 hexadecimal digits over a set of chunk ids, independent of their order: their exclusive or."""
     return f"{reduce(xor, (int(id_, 16) for id_ in ids), 0):032x}"

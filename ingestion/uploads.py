@@ -1,8 +1,8 @@
-"""Files that are uploaded first and put into collections later, as OpenAI's clients do it.
+"""Files that are uploaded first and added to collections later, as OpenAI's clients do it.
 
-An upload has no row of its own: its id holds all that is known of it, and its bytes are an original like any other.
-What no document refers to within an hour, `tandem audit --repair` removes. A table of uploads would be a second record
-of what documents are, with a lifetime of its own to look after; clients put a file into a store as soon as it is there.
+An upload has no row of its own: its id encodes its metadata, and its bytes are an original like any other. `tandem
+audit --repair` removes uploads that no document refers to within an hour. A table of uploads would be a second record
+of documents with a lifetime of its own; clients add a file to a store as soon as it is uploaded.
 """
 
 import asyncio
@@ -61,7 +61,9 @@ class FileService:
         self._max_bytes = max_bytes
 
     async def keep(self, filename: str, data: bytes, media_type: str | None) -> StoredFile:
-        """Durable when it returns. Raises InvalidRequest and its kin for what could not be ingested afterwards."""
+        """Stores the file; it is durable when this returns. Raises InvalidRequest and its subclasses for files that
+        could not be ingested.
+        """
         if len(data) > self._max_bytes:
             raise TooLarge(
                 f"The file has {len(data):,} bytes; at most {self._max_bytes:,} are taken.", limit=self._max_bytes
@@ -81,7 +83,7 @@ class FileService:
         return StoredFile(file_id(digest, filename, uploaded), filename, digest, uploaded, len(data))
 
     async def find(self, id_: str) -> StoredFile:
-        """Raises DocumentNotFound."""
+        """Returns the file. Raises DocumentNotFound."""
         if upload := await self._upload(id_):
             return upload[0]
         return await self._document(id_)
@@ -97,8 +99,9 @@ class FileService:
         return found, data
 
     async def uploads(self, collection: str | None, wanted: Mapping[str, Mapping[str, object]]) -> Sequence[Upload]:
-        """Files by their ids, with their metadata, as documents of `collection` (None: of a new one), to be accepted.
-        Raises DocumentNotFound, TooLarge."""
+        """Returns files by their ids, with their metadata, as documents of `collection` (None: of a new one), to be
+        accepted. Raises DocumentNotFound, TooLarge.
+        """
         known: Mapping[DocumentId, DocumentRecord] = {}
         if collection:
             known = await self._catalog.documents_named(collection, [DocumentId(id_) for id_ in wanted])
@@ -168,7 +171,7 @@ class FileService:
         return StoredFile(id_, known.filename, known.sha256, known.uploaded_at, len(data)), data
 
     async def _document(self, id_: str) -> StoredFile:
-        """Raises DocumentNotFound."""
+        """Returns a document as a file. Raises DocumentNotFound."""
         for _, record in await self.documents(id_):
             return as_file(record)
         raise DocumentNotFound(

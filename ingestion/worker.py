@@ -55,7 +55,7 @@ AcceptsFingerprint = Callable[[Fingerprint], bool]
 
 
 class InternalFailure(TandemError):
-    """A defect of ours. Tried again, since what brought it up may have been the moment."""
+    """An unexpected error of the service. The document is retried, since the cause may have been temporary."""
 
     code = "internal"
     retryable = True
@@ -76,7 +76,7 @@ class WorkerOptions:
 
 
 class Worker:
-    """One slot of ingestion. Several may run side by side, here or in other processes."""
+    """One slot of ingestion. Several may run concurrently, in this process or in others."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Worker:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Works until `stop` is called and the batch in hand is done. Cancelled, it gives its leases back."""
+        """Works until `stop` is called and the current batch is done. When cancelled, gives its leases back."""
         pause = self._options.backoff
         while not self._stopping.is_set():
             arrival = self._work_arrived.upcoming
@@ -180,8 +180,9 @@ class Worker:
         return [each.name for each in await self._catalog.collections() if self._takes(each.fingerprint)]
 
     async def _run(self, claims: Sequence[Claim], held: dict[str, Claim]) -> None:
-        """The pipeline, with its defects contained: a batch that brings one up is run again document by document, so
-        that only the one that does so fails."""
+        """Runs the pipeline and contains its unexpected errors: a batch with such an error is run again document by
+        document, so that only the one that causes it fails.
+        """
         if over := [claim for claim in claims if claim.record.attempts > self._options.max_attempts]:
             await self._complete([failure(claim, _exhausted(claim)) for claim in over], held)
             claims = [claim for claim in claims if claim not in over]
@@ -216,7 +217,7 @@ class Worker:
                 log.warning("leases not renewed", worker=self._id, code=error.code, reason=error.message)
 
     def _with_retry(self, outcome: Outcome) -> Outcome:
-        """Turns "retryable" into a time, or into a final failure where the attempts are used up."""
+        """Turns a retryable outcome into one with a retry time, or into a final failure if the attempts are used up."""
         if outcome.retry_at is None:
             return outcome
         assert outcome.error is not None

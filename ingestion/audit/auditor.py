@@ -1,4 +1,4 @@
-"""One audit at a time: collections, their chunks, and the originals."""
+"""Runs one audit at a time over collections, their chunks, and the originals."""
 
 import asyncio
 import re
@@ -54,7 +54,7 @@ class Auditor:
         work_arrived: Notifications,
         options: AuditOptions | None = None,
     ) -> None:
-        """`work_arrived` hears of it where documents were queued once more."""
+        """`work_arrived` is notified when documents were queued again."""
         self._catalog = catalog
         self._blobs = blobs
         self._collector = collector
@@ -67,10 +67,10 @@ class Auditor:
         self._running = False
 
     async def run(self, *, collection: str | None = None, repair: bool = False) -> AuditReport:
-        """Audits everything, or the chunks and originals of one collection. It may be cancelled at any moment:
-        what it leaves half done the next one finds.
+        """Audits everything, or the chunks and originals of one collection. It may be cancelled at any moment: the next
+        audit finds what it leaves half done.
 
-        Raises AuditRunning, CollectionNotFound, and what the parts raise that are away.
+        Raises AuditRunning, CollectionNotFound, and the errors of parts that are unavailable.
         """
         if self._running:
             raise AuditRunning("An audit is running on this node; ask again when it has ended.")

@@ -1,4 +1,4 @@
-"""The chunks of one collection against its documents."""
+"""Compares the chunks of one collection with its documents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,18 +48,18 @@ class Mark:
         return self.state in ("ready", "failed")
 
     def agrees(self, tally: Tally) -> bool:
-        """Whether the store holds what the last success wrote."""
+        """Returns whether the store holds what the last success wrote."""
         if self.searchable_at is None:
             return tally == NO_CHUNKS
         return tally[0] == self.chunks and self.digest in ("", f"{tally[1]:032x}")
 
 
 class ChunkAudit:
-    """Looks at `portion` documents at a time, in the order of their ids, and reads the whole store for each portion:
-    memory follows from `portion`, whatever the size of the collection.
+    """Checks `portion` documents at a time, in the order of their ids, and reads the whole store for each portion:
+    memory depends on `portion`, not on the size of the collection.
 
-    Nothing is locked while it looks. A difference counts only where the store, read for this document alone, shows
-    it again, and the document's record is the same before the first and after the second look.
+    It takes no locks. A difference counts only if a second read of this document alone shows it again, and the
+    document's record is unchanged by then.
     """
 
     def __init__(
@@ -72,8 +72,9 @@ class ChunkAudit:
         portion: int,
         late: timedelta,
     ) -> None:
-        """Without a `repairer` nothing is changed. Documents that have been waiting for longer than `late` are
-        noted."""
+        """Without a `repairer`, nothing is changed. Documents that have been waiting for longer than `late`
+        are noted.
+        """
         self._catalog = catalog
         self._store = store
         self._repairer = repairer
@@ -82,7 +83,7 @@ class ChunkAudit:
         self._late = late
 
     async def run(self, collection: Collection) -> None:
-        """Raises CollectionNotFound where catalog or store have none of that name."""
+        """Audits the collection. Raises CollectionNotFound if catalog or store do not have it."""
         after: DocumentId | None = None
         while True:
             marks, end = await self._read_portion(collection.name, after)
@@ -100,7 +101,7 @@ class ChunkAudit:
     async def _read_portion(
         self, name: str, after: DocumentId | None
     ) -> tuple[dict[DocumentId, Mark], DocumentId | None]:
-        """The documents after `after`, and the last one's id where more may follow."""
+        """Returns the documents after `after`, and the last one's id if more may follow."""
         marks: dict[DocumentId, Mark] = {}
         late = datetime.now(UTC) - self._late
         while len(marks) < self._portion:

@@ -1,4 +1,4 @@
-"""The blob store against the documents of all collections."""
+"""Compares the blob store with the documents of all collections."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -18,8 +18,9 @@ Owner = tuple[str, DocumentId]
 
 
 class OriginalsAudit:
-    """Lists the blobs once for every `portion` documents; memory follows from `portion`. Bytes are not read, but for
-    those that seem to be missing."""
+    """Lists the blobs once for every `portion` documents; memory depends on `portion`. Bytes are read only for blobs
+    that seem to be missing.
+    """
 
     def __init__(self, catalog: Catalog, blobs: BlobStore, builder: ReportBuilder, *, portion: int) -> None:
         self._catalog = catalog
@@ -28,8 +29,9 @@ class OriginalsAudit:
         self._portion = portion
 
     async def unowned(self, *, age: timedelta, collector: BlobCollector | None) -> None:
-        """Blobs that no document refers to and that were written longer than `age` ago: a younger one may belong to a
-        request that has not been committed yet. Retired by `originals`, if given."""
+        """Notes blobs that no document refers to and that were written longer than `age` ago: a younger one may belong
+        to a request that has not been committed yet. `collector`, if given, deletes them.
+        """
         async for page in self._blobs.every():
             self._builder.blobs += len(page)
             self._builder.log_progress("blobs")
@@ -44,7 +46,7 @@ class OriginalsAudit:
                 self._builder.found("blobs_without_owner", digest, repaired=int(collector is not None))
 
     async def missing(self, collections: Sequence[Collection]) -> None:
-        """Documents whose original is not there. Nothing but sending them again brings it back."""
+        """Notes documents whose original is missing. Only sending them again restores it."""
         wanted: dict[str, list[Owner]] = {}
         documents = 0
         async for digest, owner in self._owners(collections):

@@ -34,7 +34,7 @@ class Repairer:
         work_arrived: Notifications,
         settle: timedelta,
     ) -> None:
-        """`settle`: how long work that came in between is waited for."""
+        """`settle` limits the wait for work that arrived in between."""
         self._catalog = catalog
         self._blobs = blobs
         self._store = store
@@ -44,10 +44,10 @@ class Repairer:
         self._worker = WorkerId(f"audit-{uuid4().hex[:12]}")
 
     async def requeue(self, collection: Collection, record: DocumentRecord) -> bool:
-        """Has the pipeline write a document's chunks anew; returns whether it is queued.
+        """Queues a document so that the pipeline writes its chunks again; returns whether it is queued.
 
-        It is not where that must fail: its original is missing, or the collection is of another model. Failed
-        documents are not queued either: they would fail again.
+        It is not queued if processing cannot succeed: its original is missing, or the collection has another model.
+        Failed documents are not queued either: they would fail again.
         """
         document = record.document
         if self._embedders.named(collection.fingerprint) is None or not await self._blobs.get([document.sha256]):
@@ -57,7 +57,7 @@ class Repairer:
         return queued > 0
 
     async def clear(self, collection: Collection, record: DocumentRecord) -> bool:
-        """Removes what a document that failed for good has left in the store; returns whether nothing is left."""
+        """Removes what a permanently failed document has left in the store; returns whether nothing is left."""
         document_id = record.document.id
         try:
             # Under a lease, so that a new version of it is not written at the same time.
@@ -77,7 +77,7 @@ class Repairer:
             await self._catalog.release([claim])
 
     async def delete(self, collection: Collection, document_id: DocumentId, ids: Sequence[ChunkId]) -> int:
-        """Deletes chunks of a document that the catalog does not know, and counts those that are gone."""
+        """Deletes chunks of a document that the catalog does not know; returns the number of deleted chunks."""
         if await self._catalog.documents_named(collection.name, [document_id]):
             return 0
         await self._store.delete(collection.store_name, ids)

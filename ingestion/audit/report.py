@@ -71,7 +71,7 @@ class AuditReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is left to repair or to look at."""
+        """Whether no finding needs repair or attention."""
         unseen = any(note.kind == "chunks_not_judged" for note in self.notes)
         return not unseen and not self.left
 

@@ -1,1 +1,1 @@
-"""Originals by their SHA-256, in a folder or in a bucket."""
+"""Originals, stored by their SHA-256 in a folder or in a bucket."""

@@ -25,10 +25,10 @@ ABANDONED_SECONDS = 3600.0
 
 
 class FolderBlobStore:
-    """BlobStore (see ingestion.ports) under `root`, which is made where it is missing: `<root>/ab/<sha256>`. Several
-    processes may use one folder.
+    """Implements BlobStore (see ingestion.ports) under `root`, which is created if it is missing: `<root>/ab/<sha256>`.
+    Several processes may use one folder.
 
-    Every method raises ValueError where `sha256` is not 64 lower-case hexadecimal digits: it never becomes a path.
+    Every method raises ValueError if `sha256` is not 64 lower-case hexadecimal digits: it never becomes a path.
     """
 
     def __init__(self, root: Path) -> None:
@@ -43,17 +43,18 @@ class FolderBlobStore:
         return self._recent_failure.current
 
     async def start(self) -> None:
-        """Removes what broken-off writes left. Raises BlobStoreUnavailable where the folder cannot be made or
-        written."""
+        """Removes the remains of interrupted writes. Raises BlobStoreUnavailable if the folder cannot be created or
+        written.
+        """
         await asyncio.to_thread(self._start)
 
     async def close(self) -> None:
-        """Returns when no write is under way any more."""
+        """Returns when no write is in flight."""
         await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._process.close)
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
-        """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
+        """Implements BlobStore.put. Raises ValueError if a blob has another hash than its name."""
         check_names(blobs)
         with self._translated("written"):
             if len(blobs) >= SEPARATE_PROCESS_BLOBS and await self._process.write(self._root, blobs):
@@ -67,18 +68,18 @@ class FolderBlobStore:
                     raise error
 
     async def get(self, hashes: Collection[str]) -> Mapping[str, bytes]:
-        """See BlobStore.get."""
+        """Implements BlobStore.get."""
         return await asyncio.to_thread(self._get, list(hashes))
 
     async def absent(self, hashes: Collection[str]) -> Collection[str]:
-        """See BlobStore.absent."""
+        """Implements BlobStore.absent."""
         return await asyncio.to_thread(self._absent, list(hashes))
 
     async def delete(self, sha256: str) -> None:
         await asyncio.to_thread(self._delete, sha256)
 
     async def every(self) -> AsyncIterator[Mapping[str, datetime]]:
-        """See BlobStore.every."""
+        """Implements BlobStore.every."""
         for folder in await asyncio.to_thread(self._folders):
             found = await asyncio.to_thread(self._times, folder)
             for start in range(0, len(found), PAGE):

@@ -6,7 +6,7 @@ FAILURE_SECONDS = 30.0
 
 
 class RecentFailure:
-    """The last failure, kept for half a minute. After that a new attempt has to show whether it persists."""
+    """Keeps the last failure for half a minute. After that a new attempt has to show whether it persists."""
 
     def __init__(self) -> None:
         self._message = ""

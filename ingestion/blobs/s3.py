@@ -1,4 +1,4 @@
-"""Originals in a bucket of Amazon S3, or of a service that speaks its language (MinIO, Aliyun OSS, Huawei OBS)."""
+"""Originals in a bucket of Amazon S3, or of a compatible service (MinIO, Aliyun OSS, Huawei OBS)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
@@ -59,11 +59,11 @@ class S3Options:
 
 
 class S3BlobStore:
-    """BlobStore (see ingestion.ports): `<prefix>/ab/<sha256>`, laid out as the folder is, so that either can be copied
-    into the other.
+    """Implements BlobStore (see ingestion.ports): `<prefix>/ab/<sha256>`, the layout of the folder, so that either can
+    be copied into the other.
 
-    S3 answers a write only when it is durable, and objects appear whole or not at all. Every method raises ValueError
-    where `sha256` is not 64 lower-case hexadecimal digits.
+    S3 acknowledges a write only when it is durable, and objects appear atomically. Every method raises ValueError if
+    `sha256` is not 64 lower-case hexadecimal digits.
     """
 
     def __init__(self, options: S3Options) -> None:
@@ -81,8 +81,9 @@ class S3BlobStore:
         return self._recent_failure.current
 
     async def start(self) -> None:
-        """Tries everything that the store will do. Raises ConfigurationError where bucket, key, rights or region are
-        wrong, BlobStoreUnavailable where the service is away."""
+        """Tries every operation that the store will perform. Raises ConfigurationError if bucket, key, permissions or
+        region are wrong, BlobStoreUnavailable if the service is unavailable.
+        """
         with self._translated("used", starting=True):
             await self._bucket.put_async(PROBE, b"", use_multipart=False)
             await self._fetch(PROBE)
@@ -91,20 +92,20 @@ class S3BlobStore:
             await self._bucket.delete_async(PROBE)
 
     async def close(self) -> None:
-        """Connections end with the store."""
+        """Does nothing: connections end with the store."""
 
     async def put(self, blobs: Mapping[str, bytes]) -> None:
-        """See BlobStore.put. Raises ValueError where a blob has another hash than its name."""
+        """Implements BlobStore.put. Raises ValueError if a blob has another hash than its name."""
         await gather_or_cancel(self._put(path_of(sha256), data) for sha256, data in blobs.items())
 
     async def get(self, hashes: Collection[str]) -> Mapping[str, bytes]:
-        """See BlobStore.get."""
+        """Implements BlobStore.get."""
         names = list(hashes)
         found = await gather_or_cancel(self._get(path_of(name)) for name in names)
         return {name: data for name, data in zip(names, found, strict=True) if data is not None}
 
     async def absent(self, hashes: Collection[str]) -> Collection[str]:
-        """See BlobStore.absent."""
+        """Implements BlobStore.absent."""
         names = list(hashes)
         there = await gather_or_cancel(self._is_there(path_of(name)) for name in names)
         return {name for name, found in zip(names, there, strict=True) if not found}
@@ -119,7 +120,7 @@ class S3BlobStore:
                     raise
 
     async def every(self) -> AsyncIterator[Mapping[str, datetime]]:
-        """See BlobStore.every."""
+        """Implements BlobStore.every."""
         pages = self._bucket.list(chunk_size=PAGE).__aiter__()
         while True:
             with self._translated("read"):
@@ -138,8 +139,9 @@ class S3BlobStore:
                     await self._bucket.put_async(path, data, use_multipart=False)
 
     async def _holds(self, path: str, data: bytes) -> bool:
-        """Returns whether the bucket holds these bytes, as far as the service reports it. When it encrypts with a key
-        of its own, its ETag is not the MD5, and the blob is written again."""
+        """Returns whether the bucket holds these bytes, as far as the service reports it. If the service encrypts with
+        a key of its own, its ETag is not the MD5, and the blob is written again.
+        """
         kept = await self._head(path)
         if kept is None or kept["size"] != len(data):
             return False
@@ -191,7 +193,7 @@ class S3BlobStore:
 
 
 def open_bucket(options: S3Options) -> S3Store:
-    """Connects to nothing yet."""
+    """Returns the store of the bucket, without connecting."""
     config: S3Config = {
         "bucket": options.bucket,
         "virtual_hosted_style_request": options.style == "virtual",

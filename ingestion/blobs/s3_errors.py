@@ -19,7 +19,7 @@ ERRORS = (BaseError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`reason` and `remedy` are parts of a sentence."""
+    """Why the service refuses. `reason` and `remedy` are parts of a sentence."""
 
     reason: str
     remedy: str
@@ -51,7 +51,7 @@ STATUSES: Mapping[str, str] = {
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether there is no such object; where there is no bucket either, that is another matter."""
+    """Returns whether the object does not exist. A missing bucket is a different error."""
     return isinstance(error, FileNotFoundError) and _code(str(error)) != "NoSuchBucket"
 
 

@@ -1,7 +1,7 @@
-"""A process of its own that writes originals.
+"""A separate process that writes originals.
 
-A thread gives up Python's lock at every call of the system, and gets it back when the event loop next pauses: some
-ten times a file. Beside a busy event loop 256 files took half a second so, and held up the searches it answers.
+A thread releases the GIL at every system call, and gets it back only when the event loop next pauses: about ten times
+per file. Alongside a busy event loop, 256 files took half a second in a thread and delayed the searches.
 """
 
 import asyncio
@@ -26,14 +26,15 @@ CLOSE_SECONDS = 30.0
 
 
 class WriterProcess:
-    """Started by the first write, and again after it ended by itself."""
+    """A process that the first write starts, and that is started again after it has ended."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
 
     async def write(self, root: Path, blobs: Mapping[str, bytes]) -> bool:
-        """Returns when nothing is being written any more; whether it was the process that wrote. Raises as
-        `writing.write`."""
+        """Returns when no write is in progress any more, with whether the process wrote. Raises the errors of
+        `writing.write`.
+        """
         pool = self._pool
         if pool is None:
             # Spawned, for a process that runs threads and holds devices cannot be forked.
@@ -62,7 +63,7 @@ class WriterProcess:
         pool.shutdown(wait=False)
 
     def close(self) -> None:
-        """Returns when the process has ended, what it was given written unless it hangs."""
+        """Returns when the process has ended. It completes the writes that it was given, unless it hangs."""
         if self._pool is not None:
             late = threading.Timer(CLOSE_SECONDS, _kill, [self._pool])
             late.start()

@@ -1,4 +1,4 @@
-"""Originals onto a disk: a file appears under its name only when all of it is there to stay. Blocks."""
+"""Writes originals to a disk: a file appears under its name only when it is complete and durable. Blocks."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def parts(blobs: Mapping[str, bytes]) -> Sequence[Blobs]:
 
 
 def write(root: Path, blobs: Blobs) -> None:
-    """Raises ValueError where a blob has another hash than its name, OSError."""
+    """Writes the blobs. Raises OSError, and ValueError if a blob has another hash."""
     partial = made_partial(root)
     folders = {root}
     for sha256, data in blobs:

@@ -25,9 +25,9 @@ from retrieval.types import ChunkId, DocumentId
 
 
 class SqlCatalog:
-    """Catalog (see ingestion.ports) in the database at `url`: `sqlite:///file` or `postgresql://…`.
+    """Implements Catalog (see ingestion.ports) in the database at `url`: `sqlite:///file` or `postgresql://…`.
 
-    Raises ConfigurationError where `url` is neither. `start` brings the schema to the newest version.
+    Raises ConfigurationError for any other `url`. `start` migrates the schema to the newest version.
     """
 
     def __init__(self, url: str) -> None:
@@ -38,7 +38,9 @@ class SqlCatalog:
         return self._database.failure
 
     async def start(self) -> None:
-        """Raises CatalogUnavailable, ConfigurationError (no such folder; the database is of a newer release)."""
+        """Opens the database. Raises CatalogUnavailable, ConfigurationError (no such folder; the database is of a newer
+        release).
+        """
         await self._database.start()
 
     async def migrate(self) -> Migration:

@@ -14,7 +14,7 @@ from retrieval.errors import CollectionExists, CollectionNotFound
 
 
 async def add(connection: AsyncConnection, collection: Collection) -> None:
-    """See Catalog.add_collection."""
+    """Implements Catalog.add_collection."""
     try:
         await connection.execute(collections.insert().values(records.collection_values(collection)))
     except IntegrityError as error:
@@ -24,18 +24,18 @@ async def add(connection: AsyncConnection, collection: Collection) -> None:
 
 
 async def named(connection: AsyncConnection, name: str) -> Collection:
-    """See Catalog.collection."""
+    """Implements Catalog.collection."""
     return records.collection(await _row(connection, select(collections), name))
 
 
 async def every(connection: AsyncConnection) -> Sequence[Collection]:
-    """See Catalog.collections."""
+    """Implements Catalog.collections."""
     rows = await connection.execute(select(collections).order_by(collections.c.name))
     return [records.collection(row) for row in rows]
 
 
 async def remove(connection: AsyncConnection, name: str) -> None:
-    """See Catalog.remove_collection."""
+    """Implements Catalog.remove_collection."""
     try:
         await alone(connection, name)
     except CollectionNotFound:
@@ -47,25 +47,28 @@ async def remove(connection: AsyncConnection, name: str) -> None:
 
 
 async def require(connection: AsyncConnection, name: str) -> None:
-    """Raises CollectionNotFound."""
+    """Raises CollectionNotFound if the collection does not exist."""
     await _row(connection, select(collections.c.name), name)
 
 
 async def in_turn(connection: AsyncConnection, name: str) -> Duplicates:
-    """Locks the collection in shared order: until the transaction ends, no other submission to it proceeds, and it is
-    neither removed nor swapped. Returns what happens to duplicates. Raises CollectionNotFound."""
+    """Locks the collection against concurrent submissions, removal and swap until the transaction ends. Returns how it
+    treats duplicates. Raises CollectionNotFound.
+    """
     row = await _row(connection, select(collections.c.duplicates).with_for_update(key_share=True), name)
     duplicates: Duplicates = row.duplicates
     return duplicates
 
 
 async def alone(connection: AsyncConnection, name: str) -> None:
-    """Locks the collection: until the transaction ends, nothing is accepted into it. Raises CollectionNotFound."""
+    """Locks the collection exclusively: until the transaction ends, no document is accepted into it. Raises
+    CollectionNotFound.
+    """
     await _row(connection, select(collections.c.name).with_for_update(), name)
 
 
 async def set_golden(connection: AsyncConnection, name: str, queries: Sequence[GoldenQuery]) -> None:
-    """See Catalog.set_golden_queries."""
+    """Implements Catalog.set_golden_queries."""
     await in_turn(connection, name)
     await connection.execute(golden_queries.delete().where(golden_queries.c.collection == name))
     rows = [
@@ -77,7 +80,7 @@ async def set_golden(connection: AsyncConnection, name: str, queries: Sequence[G
 
 
 async def golden(connection: AsyncConnection, name: str) -> Sequence[GoldenQuery]:
-    """See Catalog.golden_queries."""
+    """Implements Catalog.golden_queries."""
     await require(connection, name)
     query = (
         select(golden_queries.c.query, golden_queries.c.relevant)

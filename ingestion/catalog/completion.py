@@ -1,4 +1,4 @@
-"""How work ends: what documents and receipts say then. Transactions hold the locks of the documents before."""
+"""Ends work: the final values of documents and receipts. The caller's transaction has locked the documents before."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ CANCELLED = DocumentError("cancelled", "The job was cancelled before the documen
 
 
 async def close(connection: AsyncConnection, closed: Sequence[Values]) -> None:
-    """Writes documents as `closed_document` made them, by the token of their lease, which ends."""
+    """Writes documents with the values of `closed_document`, found by the token of their lease, which ends."""
     if closed:
         await connection.execute(_CLOSE, closed)
 
@@ -41,7 +41,7 @@ async def end(connection: AsyncConnection, ended: Sequence[Values]) -> None:
 
 
 async def cancel(connection: AsyncConnection, job_id: JobId, collection: str, ids: Sequence[str]) -> None:
-    """Ends queued documents without a lease, whose current version is of the job."""
+    """Cancels queued documents without a lease, whose current version belongs to the job."""
     await connection.execute(
         update(documents)
         .where(documents.c.collection == collection, documents.c.id.in_(ids))
@@ -58,7 +58,7 @@ async def cancel(connection: AsyncConnection, job_id: JobId, collection: str, id
 
 
 async def make_due(connection: AsyncConnection, collection: str, ids: Sequence[str]) -> None:
-    """Has queued documents without a lease claimed at once, whatever they waited for."""
+    """Makes queued documents without a lease due at once."""
     these = and_(documents.c.collection == collection, documents.c.id.in_(ids))
     await connection.execute(
         update(documents).where(these).values(available_at=documents.c.ingested_at, due_at=documents.c.ingested_at)
@@ -66,7 +66,7 @@ async def make_due(connection: AsyncConnection, collection: str, ids: Sequence[s
 
 
 async def delete(connection: AsyncConnection, collection: str, document_id: str) -> None:
-    """Ends all queued receipts of a document that is gone."""
+    """Ends all queued receipts of a deleted document."""
     await connection.execute(
         update(receipts)
         .where(
@@ -79,7 +79,9 @@ async def delete(connection: AsyncConnection, collection: str, document_id: str)
 
 
 def closed_document(row: Row[Any], outcome: Outcome) -> Values:
-    """The document's row after the claim; search finds what the last success wrote, whichever version that was."""
+    """Returns the document's row after the claim. Search finds what the last success wrote, whichever
+    version that was.
+    """
     values: Values = {
         "token": row.lease_token,
         "state": row.state,
@@ -126,7 +128,7 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
 
 
 def ended_receipts(row: Row[Any], outcome: Outcome) -> Values:
-    """Returns the final receipt fields of the version under the lease; for `end`."""
+    """Returns the final receipt fields of the version under the lease, as input of `end`."""
     success = "ready" if row.searchable_at is None else "replaced"
     # One that would be tried again did not fail: only the newer version keeps it from being tried.
     error = outcome.error if outcome.retry_at is None else SUPERSEDED

@@ -1,4 +1,4 @@
-"""One database, SQLite or PostgreSQL: connections, transactions, and its errors in the service's words."""
+"""One database, SQLite or PostgreSQL: connections, transactions, and the translation of its errors."""
 
 import asyncio
 import sqlite3
@@ -58,7 +58,7 @@ DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 
 
 def parse_url(url: str) -> URL:
-    """Raises ConfigurationError where `url` names neither a SQLite file nor a PostgreSQL database."""
+    """Parses a URL. Raises ConfigurationError if it names neither a SQLite file nor a PostgreSQL database."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -75,7 +75,7 @@ def parse_url(url: str) -> URL:
 
 
 class Database:
-    """Connections to the database at `url`. Raises ConfigurationError where the URL is of no use."""
+    """Connections to the database at `url`. Raises ConfigurationError if the URL is invalid."""
 
     def __init__(self, url: str) -> None:
         self._url = parse_url(url)
@@ -103,7 +103,12 @@ class Database:
         return self._url.get_backend_name() == "sqlite"
 
     async def start(self) -> None:
-        """Migrates, and watches from then on. Raises as `migrate` does."""
+        """Creates a missing database or folder, migrates the schema to the newest version and starts to monitor the
+        connection.
+
+        Raises CatalogUnavailable, ConfigurationError (the folder cannot be created; the database is of a newer
+        release).
+        """
         await self.migrate()
         self._probe = asyncio.create_task(self._watch())
 
@@ -140,7 +145,7 @@ class Database:
         await self._engine.dispose()
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
-        """Runs `work` in a transaction that only reads."""
+        """Runs `work` in a read-only transaction."""
         return await self._run(self._transaction(self._engine, work), READ_SECONDS)
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
@@ -203,7 +208,7 @@ class Database:
         self.failure = None
 
     async def _watch(self) -> None:
-        """Keeps `failure` current on a node without other statements."""
+        """Keeps `failure` current on a node that runs no other statements."""
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             try:
@@ -218,7 +223,7 @@ async def _probe(connection: AsyncConnection) -> None:
 
 
 def _code(error: BaseException) -> str | None:
-    """SQLite's own name of the error, without what extends it; PostgreSQL's SQLSTATE."""
+    """Returns SQLite's name of the error, without its extension; PostgreSQL's SQLSTATE."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     name: str | None = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
     return "_".join(name.split("_")[:2]) if name else None
@@ -229,13 +234,15 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The driver's own first line; the rest would hold the statement and its parameters."""
+    """Returns the first line of the driver's message; the rest would hold the statement and its parameters."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]
 
 
 def _migrate(url: URL) -> migrations.Migration:
-    """Alembic has no asynchronous face: this has a short-lived connection of its own, and runs in a thread."""
+    """Migrates the schema over a short-lived connection. Alembic has no asynchronous interface, so call this in a
+    thread.
+    """
     driver = "sqlite+pysqlite" if url.get_backend_name() == "sqlite" else url.drivername
     engine = create_engine(url.set(drivername=driver), poolclass=NullPool, connect_args=_connect_args(url))
     try:
@@ -280,10 +287,11 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
 
 
 def _switch_to_wal(connection: DBAPIConnection, _record: object) -> None:
-    """Keeps readers from waiting for the writer. The file stores the mode, so one switch serves every later connection.
+    """Switches to WAL, in which readers do not wait for the writer. The file stores the mode, so one switch serves
+    every later connection.
 
     SQLite ignores the busy timeout here: while another connection writes, as when several nodes start on a new file,
-    the switch fails at once. So it is retried for as long as other statements wait. Blocks: for a thread only.
+    the switch fails at once. So it is retried for as long as other statements wait. Blocks; call it in a thread.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     cursor = connection.cursor()

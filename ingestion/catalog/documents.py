@@ -17,7 +17,7 @@ from retrieval.types import DocumentId
 
 
 async def document(connection: AsyncConnection, collection: str, document_id: DocumentId) -> DocumentRecord:
-    """See Catalog.document."""
+    """Implements Catalog.document."""
     query = select(documents).where(documents.c.collection == collection, documents.c.id == document_id)
     row = (await connection.execute(query)).first()
     if row is None:
@@ -33,7 +33,7 @@ async def document(connection: AsyncConnection, collection: str, document_id: Do
 async def page(
     connection: AsyncConnection, collection: str, after: DocumentId | None, limit: int
 ) -> Sequence[DocumentRecord]:
-    """See Catalog.documents."""
+    """Implements Catalog.documents."""
     query = select(documents).where(documents.c.collection == collection).order_by(documents.c.id).limit(limit)
     if after is not None:
         query = query.where(documents.c.id > after)
@@ -46,7 +46,7 @@ async def page(
 async def named(
     connection: AsyncConnection, collection: str, ids: Several[DocumentId]
 ) -> dict[DocumentId, DocumentRecord]:
-    """See Catalog.documents_named."""
+    """Implements Catalog.documents_named."""
     found: dict[DocumentId, DocumentRecord] = {}
     for some in batches(ids):
         query = select(documents).where(documents.c.collection == collection, documents.c.id.in_(some))
@@ -57,7 +57,7 @@ async def named(
 async def requeue(
     connection: AsyncConnection, collection: str, versions: Mapping[DocumentId, int], now: datetime
 ) -> int:
-    """See Catalog.requeue."""
+    """Implements Catalog.requeue."""
     idle: list[Row[str, int, bool]] = []
     for some in batches(sorted(versions)):
         query = (
@@ -79,7 +79,7 @@ async def requeue(
 
 
 async def blobs_in_use(connection: AsyncConnection, hashes: Several[str]) -> set[str]:
-    """See Catalog.blobs_in_use."""
+    """Implements Catalog.blobs_in_use."""
     found: set[str] = set()
     for some in batches(hashes):
         query = select(documents.c.sha256).where(documents.c.sha256.in_(some)).distinct()
@@ -88,7 +88,7 @@ async def blobs_in_use(connection: AsyncConnection, hashes: Several[str]) -> set
 
 
 async def totals(connection: AsyncConnection, names: Several[str]) -> dict[str, Totals]:
-    """See Catalog.totals."""
+    """Implements Catalog.totals."""
     cancelled = and_(documents.c.state == "failed", documents.c.error_code == Cancelled.code)
     state = case((cancelled, "cancelled"), else_=documents.c.state)
     found: dict[str, Totals] = {}
@@ -106,7 +106,7 @@ async def totals(connection: AsyncConnection, names: Several[str]) -> dict[str, 
 
 
 async def queue_depth(connection: AsyncConnection) -> int:
-    """See Catalog.queue_depth."""
+    """Implements Catalog.queue_depth."""
     # `due_at` is set exactly while a document is queued or leased.
     query = select(func.count()).select_from(documents).where(documents.c.due_at.is_not(None))
     return int(await connection.scalar(query) or 0)

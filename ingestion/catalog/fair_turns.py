@@ -1,9 +1,9 @@
 """Fair turns between jobs, after start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996).
 
-Every queued document has a turn, and claims go by it. A job's documents have consecutive turns, from the one after the
-greatest that was claimed before the job came. So a job that comes later takes its turns among what is left of those
-before it, however many documents they hold; and as each new job begins after what was claimed, none is overtaken for
-ever. What is done in the background has turns of its own. Each function is part of a transaction.
+Every queued document has a turn, and claims go by it. A job's documents have consecutive turns, starting after the
+greatest turn that was claimed before the job arrived. So a later job interleaves with the rest of the earlier ones,
+however many documents they hold; and since each new job starts after what was claimed, no job starves. Background work
+has turns of its own. Each function is part of a transaction.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ _MOVE = (
 
 
 async def first(connection: AsyncConnection, *, background: bool) -> int:
-    """The turn of the first document of a job that comes now."""
+    """Returns the turn of the first document of a job that arrives now."""
     found: int = (await connection.execute(_FIRST, {"of_background": background})).scalar_one()
     return found
 
@@ -32,8 +32,9 @@ async def first(connection: AsyncConnection, *, background: bool) -> int:
 async def close_gaps(
     connection: AsyncConnection, collection: str, turn_of: Mapping[DocumentId, int], first: int
 ) -> None:
-    """Has the documents that a job queued, and so holds locked, follow one another from `first`: it does not wait for
-    those that were not queued."""
+    """Gives consecutive turns from `first` to the documents that a job queued, and so holds locked: turns of documents
+    that were not queued leave no gaps.
+    """
     ordered = sorted(turn_of, key=turn_of.__getitem__)
     moved = [{"c": collection, "d": id_, "t": turn} for turn, id_ in enumerate(ordered, first) if turn_of[id_] != turn]
     if moved:
@@ -41,7 +42,7 @@ async def close_gaps(
 
 
 async def advance(connection: AsyncConnection, claimed: Iterable[Row[Any]]) -> None:
-    """Records what was claimed. Called last: it waits for others that claim at the same time."""
+    """Records the claimed turns. Called last, since it waits for concurrent claims."""
     greatest: dict[bool, int] = {}
     for row in claimed:
         greatest[row.background] = max(row.turn, greatest.get(row.background, row.turn))
@@ -52,7 +53,9 @@ async def advance(connection: AsyncConnection, claimed: Iterable[Row[Any]]) -> N
 
 
 async def requeue(connection: AsyncConnection, collection: str, rows: Sequence[Row[str, int, bool]]) -> None:
-    """Gives turns to documents that are queued anew, locked before: all such documents are one job that never ends."""
+    """Gives turns to documents that are queued again and were locked before. All such documents form one job that never
+    ends.
+    """
     for background in (False, True):
         ids = [row.id for row in rows if row.background == background]
         if not ids:

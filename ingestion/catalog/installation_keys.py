@@ -12,7 +12,7 @@ _BYTES = 32
 
 
 async def secret(connection: AsyncConnection, name: str) -> bytes:
-    """See Catalog.secret."""
+    """Implements Catalog.secret."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     made = insert(secrets).values(name=name, value=token_bytes(_BYTES))
     # Of several that make one at a time the first stays, and all read it.

@@ -51,7 +51,7 @@ _IN_WORK = select(
 
 
 async def job(connection: AsyncConnection, job_id: JobId) -> Job:
-    """See Catalog.job. Callers poll it, so its statements are built once."""
+    """Implements Catalog.job. Callers poll it, so its statements are built once."""
     row = (await connection.execute(_JOB, {"job": job_id})).first()
     if row is None:
         raise JobNotFound(f"There is no job {job_id!r}.", job_id=job_id)
@@ -67,7 +67,7 @@ async def job(connection: AsyncConnection, job_id: JobId) -> Job:
 
 
 async def latest(connection: AsyncConnection, limit: int) -> Sequence[Job]:
-    """See Catalog.latest_jobs."""
+    """Implements Catalog.latest_jobs."""
     ids = await connection.scalars(select(jobs.c.id).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit))
     return [await job(connection, JobId(id_)) for id_ in ids.all()]
 
@@ -87,7 +87,7 @@ async def _state(connection: AsyncConnection, job_id: JobId, progress: Progress,
 async def job_receipts(
     connection: AsyncConnection, job_id: JobId, *, after: int, limit: int | None
 ) -> Sequence[Receipt]:
-    """See Catalog.receipts. All of them without a `limit`."""
+    """Implements Catalog.receipts. Returns all of them without a `limit`."""
     query = (
         select(receipts)
         .where(receipts.c.job_id == job_id, receipts.c.position >= after)
@@ -101,9 +101,10 @@ async def job_receipts(
 
 
 async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
-    """See Catalog.cancel_job. A document under a lease on an older version is left to the worker that claims it next,
-    as is one being processed. A document of which the store may hold a part is left to a worker too, and becomes due at
-    once."""
+    """Implements Catalog.cancel_job. A document under a lease on an older version is left to the worker that claims it
+    next, as is one in process. A document of which the store may hold a part is left to a worker too, and becomes due
+    at once.
+    """
     query = (
         select(documents.c.collection, documents.c.id, documents.c.lease_token, documents.c.rollback_ids.is_(None))
         .join_from(documents, receipts, _IN_PROGRESS)
@@ -129,7 +130,7 @@ async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
 
 
 async def remove_jobs(connection: AsyncConnection, before: datetime, limit: int) -> int:
-    """See Catalog.remove_jobs. Receipts go with their job."""
+    """Implements Catalog.remove_jobs. Receipts are removed with their job."""
     unfinished = exists().where(receipts.c.job_id == jobs.c.id, receipts.c.status == "queued")
     query = select(jobs.c.id).where(jobs.c.created_at < before, ~unfinished).order_by(jobs.c.created_at).limit(limit)
     # The next sweep removes jobs that another transaction cancels at this moment.

@@ -52,7 +52,7 @@ async def claim(
     largest: int | None,
     collections: Sequence[str] | None,
 ) -> Sequence[Claim]:
-    """See Catalog.claim."""
+    """Implements Catalog.claim."""
     rows: list[Row[Any]] = []
     # One after the other, for each then reads the index in its order, and no further than it must.
     for background in (False, True):
@@ -94,7 +94,7 @@ async def claim_document(
     lease: timedelta,
     now: datetime,
 ) -> Claim:
-    """See Catalog.claim_document."""
+    """Implements Catalog.claim_document."""
     this = and_(documents.c.collection == collection, documents.c.id == document_id)
     row = (await connection.execute(select(documents).where(this).with_for_update())).first()
     if row is None:
@@ -116,7 +116,7 @@ async def claim_document(
 async def renew(
     connection: AsyncConnection, claims: Sequence[Claim], lease: timedelta, now: datetime
 ) -> Sequence[Claim]:
-    """See Catalog.renew."""
+    """Implements Catalog.renew."""
     held = await _lock(connection, claims)
     for tokens in batches(held):
         await connection.execute(
@@ -126,7 +126,7 @@ async def renew(
 
 
 async def cancelled(connection: AsyncConnection, claims: Sequence[Claim]) -> set[str]:
-    """See Catalog.cancelled."""
+    """Implements Catalog.cancelled."""
     tokens = {claim.token for claim in claims}
     wanted: set[str] = set()
     for some in batches(tokens):
@@ -140,7 +140,7 @@ async def cancelled(connection: AsyncConnection, claims: Sequence[Claim]) -> set
 
 
 async def held(connection: AsyncConnection, claims: Sequence[Claim]) -> dict[str, frozenset[ChunkId]]:
-    """See Catalog.held."""
+    """Implements Catalog.held."""
     found: dict[str, frozenset[ChunkId]] = {}
     for tokens in batches(claim.token for claim in claims):
         query = select(documents.c.lease_token, documents.c.rollback_ids).where(documents.c.lease_token.in_(tokens))
@@ -151,7 +151,7 @@ async def held(connection: AsyncConnection, claims: Sequence[Claim]) -> dict[str
 async def begin_replacing(
     connection: AsyncConnection, searchable: Sequence[tuple[Claim, Several[ChunkId]]]
 ) -> set[str]:
-    """See Catalog.begin_replacing."""
+    """Implements Catalog.begin_replacing."""
     rows = await _lock(connection, [claim for claim, _ in searchable])
     known = [
         {"token": claim.token, "ids": sorted(ids)}
@@ -164,7 +164,7 @@ async def begin_replacing(
 
 
 async def release(connection: AsyncConnection, claims: Sequence[Claim], *, begun: bool) -> None:
-    """See Catalog.release."""
+    """Implements Catalog.release."""
     for tokens in batches(await _lock(connection, claims)):
         await connection.execute(
             update(documents)
@@ -180,7 +180,7 @@ async def release(connection: AsyncConnection, claims: Sequence[Claim], *, begun
 
 
 async def complete(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
-    """See Catalog.complete."""
+    """Implements Catalog.complete."""
     held = await _lock(connection, [outcome.claim for outcome in outcomes])
     closed: list[Values] = []
     ended: list[Values] = []
@@ -196,7 +196,7 @@ async def complete(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> 
 
 
 async def remove(connection: AsyncConnection, claim: Claim) -> bool:
-    """See Catalog.remove_document."""
+    """Implements Catalog.remove_document."""
     row = (await _lock(connection, [claim])).get(claim.token)
     if row is None:
         return False
@@ -232,7 +232,7 @@ def _lease(connection: AsyncConnection, worker: WorkerId, until: datetime) -> Up
 
 
 def _maybe_written(possible: ColumnElement[bool]) -> ColumnElement[Any]:
-    """For a document that was searchable before, `begin_replacing` reports it."""
+    """Excludes documents that were searchable before, for which `begin_replacing` records it."""
     first = and_(possible, documents.c.searchable_at.is_(None), documents.c.rollback_ids.is_(None))
     return case((first, literal([], documents.c.rollback_ids.type)), else_=documents.c.rollback_ids)
 
@@ -252,7 +252,7 @@ def _claim(row: Row[Any]) -> Claim:
 
 
 async def _lock(connection: AsyncConnection, claims: Sequence[Claim]) -> dict[str, Row[Any]]:
-    """Locks the documents whose leases are still held; by token, with the columns of _HELD."""
+    """Locks the documents whose leases are still held; returns them by token, with the columns of _HELD."""
     held: dict[str, Row[Any]] = {}
     ordered = sorted(claims, key=lambda claim: (claim.record.document.collection, claim.record.document.id))
     for tokens in batches(claim.token for claim in ordered):

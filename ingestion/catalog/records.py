@@ -1,4 +1,4 @@
-"""Between rows of the catalog's tables and the types of ingestion."""
+"""Converts between rows of the catalog's tables and the types of ingestion."""
 
 import json
 from collections.abc import Mapping
@@ -62,10 +62,10 @@ def collection(row: Row[Any]) -> Collection:
 
 
 def digest(document: Document) -> str:
-    """64 hexadecimal digits over everything that makes a new version of a document differ from the one before, except
-    its chunking: the same in every collection that holds it, however that cuts it.
+    """Returns 64 hexadecimal digits over everything that makes a new version of a document differ from the one before,
+    except its chunking: the same in every collection that holds it, however it is chunked there.
 
-    Raises InvalidRequest where the metadata is not JSON.
+    Raises InvalidRequest if the metadata is not JSON.
     """
     parts = (
         document.sha256,
@@ -82,7 +82,7 @@ def digest(document: Document) -> str:
 
 
 def document_values(document: Document, *, turn: int, background: bool, now: datetime) -> Values:
-    """A document that was never seen before, queued."""
+    """Returns the row of a new document, queued."""
     return {
         "collection": document.collection,
         "id": document.id,

@@ -16,10 +16,10 @@ KEPT_BY_VERSION = {"collection", "id", "version", "ingested_at"}
 
 
 async def swap(connection: AsyncConnection, name: str, other: str) -> bool:
-    """See Catalog.swap_collections.
+    """Implements Catalog.swap_collections.
 
-    Queued documents are no obstacle. One that is queued under one name and done under the other goes on where it then
-    is; the receipts that it leaves behind end with what became of the document that takes its place.
+    Queued documents do not prevent it. A document that is queued under one name and done under the other continues
+    under its new name; receipts left behind end with the result of the document that takes its place.
     """
     both = sorted({name, other})
     for each in both:
@@ -80,7 +80,7 @@ async def _exchange(
 
 
 async def _end_receipts(connection: AsyncConnection, name: str, other: str) -> None:
-    """Ends the receipts of `name` whose documents, queued before the exchange, are done after it."""
+    """Ends the receipts of `name` whose documents were queued before the exchange and are done after it."""
     before = documents.alias()
     query = (
         select(documents, before.c.searchable_at.label("searchable_before"))

@@ -1,4 +1,4 @@
-"""The catalog's tables. migrations/ builds them; a test holds the two together."""
+"""The catalog's tables. migrations/ creates them; a test keeps the two consistent."""
 
 from datetime import UTC, datetime
 

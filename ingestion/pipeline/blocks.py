@@ -1,7 +1,7 @@
-"""A long text in blocks of bounded size: splitting all of them takes time in proportion to the text (pure).
+"""Splits a long text into blocks of bounded size, so that chunking takes time in proportion to the text (pure).
 
-A splitter looks at the rest of what it is given again and again. Its time for a whole document grows faster than the
-document, and with the levels of its structure.
+A splitter scans the rest of its input again and again. Its time for a whole document grows faster than the document,
+and with the depth of its structure.
 """
 
 import re
@@ -23,7 +23,7 @@ Span = tuple[int, int]
 
 
 def block_chars(max_tokens: int) -> int:
-    """Characters of a block, for chunks of so many tokens."""
+    """Returns the number of characters of a block, for chunks of `max_tokens` tokens."""
     return min(max(MIN_BLOCK_CHARS, _CHARS_PER_TOKEN * max_tokens), MAX_BLOCK_CHARS)
 
 
@@ -35,7 +35,9 @@ def block_end(text: str, start: int, end: int, chars: int) -> int:
 
 
 def fences(text: str) -> list[Span]:
-    """Fenced code blocks of a Markdown text in order, from the opening line to the end of the closing one."""
+    """Returns the fenced code blocks of a Markdown text in order, from the opening line to the end of the
+    closing one.
+    """
     found: list[Span] = []
     opened: re.Match[str] | None = None
     for line in _FENCE.finditer(text):
@@ -50,18 +52,19 @@ def fences(text: str) -> list[Span]:
 
 
 def fence_around(position: int, fences: Sequence[Span]) -> Span | None:
-    """The one of `fences`, in order, that begins before `position` and ends after it."""
+    """Returns the one of `fences`, in order, that begins before `position` and ends after it."""
     before = bisect_right(fences, (position, 0)) - 1
     return fences[before] if before >= 0 and position < fences[before][1] else None
 
 
 def resume_at(text: str, starts: Sequence[int], start: int, end: int, fences: Sequence[Span]) -> int:
-    """Where the next block begins, once the block from `start` to `end` is split into chunks that begin at `starts`:
-    with the last chunk that comes after a blank line, at the margin and outside `fences`, so that it is read as it
-    would be in the whole text; else with the last one that begins a line there; else with the last chunk, whose end the
-    end of the block may have shifted.
+    """Returns the start of the next block, after the block from `start` to `end` was split into chunks that begin at
+    `starts`. Preferred is the last chunk that comes after a blank line, at the margin and outside `fences`, so that it
+    is read as in the whole text; else the last one that begins a line there; else the last chunk, whose end the end of
+    the block may have shifted.
 
-    Always in the second half of the block, so that no character is split more than twice; else at `end`.
+    The result is always in the second half of the block, so that no character is split more than twice; else it is
+    `end`.
     """
     late = [each for each in reversed(starts[1:]) if each > (start + end) // 2]
     if not late:
@@ -74,7 +77,7 @@ def resume_at(text: str, starts: Sequence[int], start: int, end: int, fences: Se
 
 
 def nesting(block: str) -> int:
-    """How many lists and quotes lie in one another, at most. Counted by the marks at the beginnings of lines."""
+    """Returns the deepest nesting of lists and quotes, counted by the marks at the beginnings of lines."""
     deepest = 0
     lists: list[int] = []
     for line in _CONTAINERS.finditer(block):

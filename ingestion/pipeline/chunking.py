@@ -1,4 +1,4 @@
-"""Cutting text into chunks that are exact in tokens and in character offsets (pure)."""
+"""Splits text into chunks that are exact in tokens and in character offsets (pure)."""
 
 import json
 import re
@@ -37,7 +37,7 @@ _Span = tuple[int, int]
 
 
 def chunk_id(document_id: DocumentId, ordinal: int, text: str, fingerprint_digest: str) -> ChunkId:
-    """32 hexadecimal digits: the same chunk of the same document and model has the same id, in every run."""
+    """Returns 32 hexadecimal digits: the same chunk of the same document and model has the same id, in every run."""
     identity = json.dumps([document_id, ordinal, text, fingerprint_digest])
     return ChunkId(sha256(identity.encode()).hexdigest()[:32])
 
@@ -45,13 +45,14 @@ def chunk_id(document_id: DocumentId, ordinal: int, text: str, fingerprint_diges
 def chunk_spans(
     text: str, *, tokenizer: Tokenizer, max_tokens: int, overlap: int, media_type: str, count: Count | None = None
 ) -> list[ChunkSpan]:
-    """Spans of chunks in order, none of them blank; together they hold everything of `text` but white space.
+    """Returns the spans of chunks in order, none of them blank; together they hold everything of `text` except white
+    space.
 
-    A chunk has at most `max_tokens` tokens (special tokens not counted) and MAX_CHUNK_BYTES bytes, and repeats at
-    most `overlap` tokens of the one before. Cuts follow the structure: headings, paragraphs, table rows and sentences,
-    for plain text of `media_type` paragraphs, lines and sentences. Only a single character that has more tokens than
+    A chunk has at most `max_tokens` tokens (special tokens not counted) and MAX_CHUNK_BYTES bytes, and repeats at most
+    `overlap` tokens of the previous one. Splits follow the structure: headings, paragraphs, table rows and sentences;
+    for plain text (by `media_type`) paragraphs, lines and sentences. Only a single character that has more tokens than
     `max_tokens` can exceed it. Chunks are counted by `count`; None: as `tokenizer` counts them. Raises ValueError on
-    impossible limits, or where `tokenizer` truncates or pads.
+    impossible limits, or if `tokenizer` truncates or pads.
     """
     if not 0 <= overlap < max_tokens:
         raise ValueError(f"overlap must be at least 0 and less than max_tokens, got {overlap} and {max_tokens}")
@@ -94,15 +95,17 @@ def _long_lines(max_tokens: int) -> re.Pattern[str]:
 
 
 def _fences_of(text: str, media_type: str) -> list[_Span] | None:
-    """None: the text is not Markdown."""
+    """Returns the fences of a Markdown text; None if the text is not Markdown."""
     return fences(text) if becomes_markdown(media_type) else None
 
 
 def _split(
     text: str, tokenizer: Tokenizer, max_tokens: int, overlap: int, code: list[_Span] | None, start: int, end: int
 ) -> Iterator[_Span]:
-    """Chunks of a part of the text, block by block; `code`: the fences of a Markdown text. What lies too deep in lists
-    and quotes is split as plain text, and so is the rest of a fence that is longer than a block."""
+    """Yields chunks of a part of the text, block by block. `code` holds the fences of a Markdown text. Text that is
+    nested too deep in lists and quotes is split as plain text, and so is the rest of a fence that is longer than a
+    block.
+    """
     chars = block_chars(max_tokens)
     while start < end:
         fence = fence_around(start, code or ())
@@ -123,7 +126,7 @@ def _pieces(chunks: Sequence[tuple[int, str]], start: int) -> list[_Span]:
 
 
 def _windows(text: str, start: int, end: int, tokenizer: Tokenizer, max_tokens: int, overlap: int) -> Iterator[_Span]:
-    """Windows over the tokens of one piece of a long line, cut after a sentence or a word where there is one."""
+    """Yields windows over the tokens of one piece of a long line, cut after a sentence or a word if there is one."""
     offsets = tokenizer.encode(text[start:end], add_special_tokens=False).offsets
     begins = [start + offset[0] for offset in offsets]
     first, begin, covered = 0, start, start
@@ -149,7 +152,9 @@ def _tokens(tokenizer: Tokenizer, text: str) -> int:
 
 
 def _break_before(text: str, low: int, high: int) -> int:
-    """The best place to cut in (low, high]: after the last sentence, else after the last word, else at `high`."""
+    """Returns the best place to cut in (low, high]: after the last sentence, else after the last word, else
+    at `high`.
+    """
     for pattern in (_SENTENCE_END, _SPACE):
         ends = [match.end() for match in pattern.finditer(text, low, high)]
         if ends and low < ends[-1]:
@@ -172,7 +177,7 @@ def _fitted(text: str, spans: Sequence[_Span], count: Count, max_tokens: int) ->
 
 
 def _measured(text: str, spans: Sequence[_Span], count: Count) -> list[tuple[_Span, int, int]]:
-    """Each span with its tokens and its UTF-8 bytes."""
+    """Returns each span with its tokens and its UTF-8 bytes."""
     chunks = [text[start:end] for start, end in spans]
     return [
         (span, tokens, len(chunk.encode())) for span, chunk, tokens in zip(spans, chunks, count(chunks), strict=True)

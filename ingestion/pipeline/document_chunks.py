@@ -1,4 +1,6 @@
-"""One parsed document cut for an embedder: a title for all chunks, and chunks that fit the window together with it."""
+"""Chunks one parsed document for an embedder: a title for all chunks, and chunks that fit the window
+together with it.
+"""
 
 import re
 from bisect import bisect_right
@@ -23,7 +25,7 @@ _HEADING = re.compile(r"\s*(?:# +([^\n]{1,500}?)[ #]*(?:\n|$)|([^\s#>|`~+*=-][^\
 
 @dataclass(frozen=True, slots=True)
 class ChunkedDocument:
-    """The document's text and where its chunks lie. Of a long document, only the chunks in work are held twice."""
+    """The document's text and the positions of its chunks. Only the chunks in process exist twice in memory."""
 
     id: DocumentId
     title: str
@@ -67,7 +69,7 @@ def plan_for(document: Document, embedder: Embedder) -> ChunkingPlan:
 
 
 def layout(parsed: ParsedDocument, plan: ChunkingPlan, count: Count | None = None) -> ChunkLayout:
-    """Passages are counted by `count`; None: by the plan's tokenizer."""
+    """Chunks a parsed document. Passages are counted by `count`; None: by the plan's tokenizer."""
     count = count or partial(count_tokens, plan.tokenizer)
     title, title_tokens = fit_title(plan.title or parsed.title or own_title(parsed), plan.tokenizer)
     max_tokens = min(plan.chunking.max_tokens, plan.window - title_tokens)
@@ -94,7 +96,9 @@ def chunk_document(document: Document, parsed: ParsedDocument, embedder: Embedde
 
 
 def own_title(parsed: ParsedDocument) -> str:
-    """Of a Markdown text: the title in its front matter, or else the heading that it begins with; empty without."""
+    """Returns the title of a Markdown text: that of its front matter, or else the heading that it begins with; empty
+    without.
+    """
     if not becomes_markdown(parsed.media_type):
         return ""
     front = _FRONT_MATTER.match(parsed.text)

@@ -1,4 +1,4 @@
-"""Vectors for chunks: those of the version before where the text is the same, new ones from the embedder otherwise."""
+"""Makes vectors for chunks: reuses those of the previous version if the text is unchanged, else calls the embedder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,7 @@ from retrieval.types import Chunk, ChunkId, DocumentId, Lane, Vector
 
 @dataclass(frozen=True, slots=True)
 class ReusableVectors:
-    """Vectors and chunk ids that the store holds of a document's earlier version: vectors by embedded passage, and the
-    set of ids."""
+    """What the store holds of a document's previous version: vectors by embedded passage, and the set of chunk ids."""
 
     by_passage: Mapping[bytes, ChunkId]
     ids: frozenset[ChunkId]
@@ -50,10 +49,10 @@ class ChunkEmbedder:
         return ReusableVectors(by_passage, frozenset(ids))
 
     async def make(self, chunks: Sequence[tuple[str, Chunk, ReusableVectors]]) -> list[ChunkVector | EngineFailed]:
-        """One result for each (title, chunk, what was known of its document), in order.
+        """Returns one result for each (title, chunk, reusable vectors of its document), in order.
 
-        A text that the engine fails on spoils no other: the texts are tried one document after the other.
-        Raises EngineDead and its kin, NotReady, StoreUnavailable.
+        A text that the engine fails on does not affect the others: the texts are retried document by document. Raises
+        EngineDead and its relatives, NotReady, StoreUnavailable.
         """
         passages = [passage(title, chunk.text) for title, chunk, _ in chunks]
         earlier = [

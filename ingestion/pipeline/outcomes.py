@@ -1,4 +1,4 @@
-"""How the work on a claim ends badly."""
+"""The outcomes of failed work on a claim."""
 
 from datetime import UTC, datetime
 
@@ -11,8 +11,9 @@ log = structlog.get_logger()
 
 
 def failure(claim: Claim, error: TandemError, *, written: bool = False) -> Outcome:
-    """The outcome of a claim that `error` ended. A retryable one has a `retry_at` of now, for the worker to move.
-    `written`: whether chunks of the document may have reached the store in this attempt."""
+    """Returns the outcome of a claim that `error` ended. A retryable one has a `retry_at` of now, which the worker
+    postpones. `written` says whether chunks of the document may have reached the store in this attempt.
+    """
     log.info("document failed", collection=claim.record.document.collection, code=error.code, retryable=error.retryable)
     return Outcome(
         claim,

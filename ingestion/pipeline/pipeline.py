@@ -42,15 +42,15 @@ class Pipeline:
 
     @property
     def failure(self) -> str | None:
-        """Why no document could be ingested now, whatever it holds."""
+        """The reason why no document can be ingested now, whatever its content; None if there is none."""
         return self._embedders.main.failure or self._store.failure or self._blobs.failure
 
     async def run(self, claims: Sequence[Claim]) -> AsyncGenerator[list[Outcome], None]:
-        """One outcome for each claim whose lease is not lost on the way, reported as soon as it is certain, in no
-        particular order. Failures are outcomes, never exceptions of the batch. Without one stay those that the batch
-        has no time for (Turn): nothing has begun with them, and they are to be released.
+        """Yields one outcome for each claim whose lease is not lost on the way, as soon as it is certain, in no
+        particular order. Failures are outcomes, never exceptions of the batch. Claims that the batch has no time for
+        (Turn) get no outcome: their work has not begun, and the caller releases them.
 
-        `Outcome.retry_at` is left to the worker, which knows how often was tried.
+        `Outcome.retry_at` is left to the worker, which knows the number of attempts.
         """
         turn = Turn()
         for name, group in _by_collection(claims).items():
@@ -59,9 +59,8 @@ class Pipeline:
                     yield outcomes
 
     async def withdraw(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Takes back what the store may hold of versions that failed for good; `outcomes` as they are to be completed.
-
-        Those whose lease is lost are left out. Where the store cannot be reached, the document is tried again.
+        """Removes from the store what it may hold of versions that failed permanently. `outcomes` are those to be
+        completed. Outcomes whose lease is lost are left out. If the store cannot be reached, the document is retried.
         """
         final = [outcome for outcome in outcomes if outcome.error and outcome.retry_at is None]
         touched = {
@@ -123,8 +122,9 @@ class Pipeline:
                             yield outcomes
 
     async def _stopped(self, collection: Collection, claims: Sequence[Claim]) -> list[Claim]:
-        """Returns the claims that are cancelled, except documents of which the store holds no complete version to go
-        back to."""
+        """Returns the claims that are cancelled, except documents of which the store holds no complete version to fall
+        back to.
+        """
         cancelled = [claim for claim in claims if claim.record.cancelled]
         wanted = {id_ for claim in cancelled for id_ in claim.record.rollback_ids or ()}
         if wanted:
@@ -140,7 +140,7 @@ def _by_collection(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
 
 
 def _portions(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
-    """Small documents together, up to PORTION_BYTES; large ones after them, one by one."""
+    """Yields small documents together, up to PORTION_BYTES; then large ones, each alone."""
     portion: list[Claim] = []
     size = 0
     for claim in sorted(claims, key=lambda claim: claim.record.document.size > LARGE_BYTES):

@@ -1,4 +1,4 @@
-"""Fetches, parses and chunks the originals of a batch, hands them on as they are done, and stops cancelled ones."""
+"""Fetches, parses and chunks the originals of a batch, passes them on as they are done, and stops cancelled ones."""
 
 import asyncio
 from collections import deque
@@ -28,7 +28,7 @@ LOOK_SECONDS = 1.0
 
 
 class Turn:
-    """How long one batch may begin with documents that need a parser: TURN_SECONDS from the first one on."""
+    """The time in which one batch may start documents that need a parser: TURN_SECONDS from the first one on."""
 
     def __init__(self) -> None:
         self._ends: float | None = None
@@ -66,8 +66,9 @@ class Preparation:
         self._parser = parser
 
     async def run(self, embedder: Embedder, claims: Sequence[Claim], turn: Turn) -> AsyncGenerator[Prepared, None]:
-        """Each claim once, but for those that had not begun when the turn was over. Closed early, it kills what is
-        being parsed."""
+        """Yields each claim once, except those that had not started when the turn was over. Closed early, it kills
+        running parses.
+        """
         short = [claim for claim in claims if _is_short(claim)]
         waiting = deque(claim for claim in claims if not _is_short(claim) and not turn.over)
         try:

@@ -1,5 +1,6 @@
 """Repairs the store after a worker that lost its lease has written or deleted: a paused process may have damaged the
-work of its successor."""
+work of its successor.
+"""
 
 import asyncio
 from collections.abc import Collection
@@ -22,7 +23,7 @@ LEASE = timedelta(seconds=60)
 
 
 class StaleWriteRepair:
-    """Brings the store back to what the catalog says of a document, under a lease of its own."""
+    """Restores the store to the catalog's state of a document, under a lease of its own."""
 
     def __init__(self, catalog: Catalog, store: VectorStore) -> None:
         self._catalog = catalog
@@ -30,11 +31,11 @@ class StaleWriteRepair:
         self._worker = WorkerId(f"settle-{uuid4().hex[:12]}")
 
     async def settle(self, store_name: StoreName, late: Claim, *, written: Collection[ChunkId], deleted: bool) -> None:
-        """`late` wrote to the collection of that name in the store, at most the chunks `written`, and may have
-        `deleted` others.
+        """Handles the writes of `late` to the collection of that name in the store: at most the chunks `written`, and
+        it may have `deleted` others.
 
-        The same version in other hands writes the same chunks, so unless some were deleted nothing is wrong. Work under
-        way is waited for, up to LOOKS looks. Whatever this cannot repair, an audit finds.
+        Another worker on the same version writes the same chunks, so unless some were deleted nothing is wrong. It
+        waits for work in flight, up to LOOKS checks. An audit finds what it cannot repair.
         """
         document_id = late.record.document.id
         for _ in range(LOOKS):
@@ -60,7 +61,7 @@ class StaleWriteRepair:
         current: DocumentRecord | None,
         written: Collection[ChunkId],
     ) -> bool:
-        """Whether the store agrees with the catalog, or the document is queued for that."""
+        """Returns whether the store agrees with the catalog, or the document is queued for repair."""
         if current is None:
             # A document that is accepted at this very moment may lose chunks: it is looked at again.
             await self._store.prune(store_name, {document_id: ()})

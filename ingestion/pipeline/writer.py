@@ -1,5 +1,6 @@
-"""Cut documents into the store: chunks of all of them packed into windows, each document closed as soon as its last
-chunk is found there."""
+"""Writes chunked documents into the store: packs the chunks of all documents into windows, and closes each document as
+soon as its last chunk is found there.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ WINDOW_CHUNKS = 256
 
 @dataclass(slots=True)
 class Work:
-    """One document on its way into the store."""
+    """One document that is being written to the store."""
 
     claim: Claim
     document: ChunkedDocument
@@ -51,7 +52,7 @@ class Work:
 
     @property
     def is_fresh(self) -> bool:
-        """The store holds nothing of it."""
+        """Whether the store holds nothing of it."""
         return self.record.searchable_at is None and self.record.rollback_ids is None
 
 
@@ -68,7 +69,8 @@ class Writer:
     async def write(
         self, collection: Collection, embedder: Embedder, documents: Sequence[tuple[Claim, ChunkedDocument]]
     ) -> AsyncGenerator[list[Outcome], None]:
-        """Outcomes as they come about, one for each claim whose lease is not lost; the shortest documents first.
+        """Yields outcomes as they become certain, one for each claim whose lease is not lost; the shortest documents
+        first.
 
         The next window is embedded while the last one is written.
         """
@@ -110,7 +112,7 @@ class Writer:
         return outcomes + await self._close(collection, whole)
 
     async def _begin_replacing(self, works: Sequence[Work]) -> None:
-        """Has the catalog remember what search finds of documents before the first write of their next version."""
+        """Has the catalog record what search finds of documents, before the first write of their next version."""
         first = [work for work in works if not work.over and not work.written and work.record.searchable_at is not None]
         if first:
             known = [(work.claim, work.known.ids if work.known else frozenset()) for work in first]
@@ -121,7 +123,7 @@ class Writer:
     async def _upsert(
         self, collection: Collection, works: Sequence[Work], rows: Sequence[EmbeddedChunk]
     ) -> list[_Error]:
-        """Writes the rows of `works`; what the store refuses of one document costs that one only."""
+        """Writes the rows of `works`; if the store refuses one document, only that one fails."""
         ids = {work.record.document.id for work in works}
         for work in works:
             work.written = True
@@ -135,7 +137,7 @@ class Writer:
         return []
 
     async def _close(self, collection: Collection, works: Sequence[Work]) -> list[Outcome]:
-        """Removes what is left of earlier versions and attempts, and looks for every chunk."""
+        """Removes what is left of earlier versions and attempts, and checks for every chunk."""
         outcomes = await self._stop(collection, [work for work in works if not work.is_fresh])
         works = [work for work in works if not work.over]
         keep = {work.record.document.id: work.ids for work in works if not work.is_fresh}
@@ -184,7 +186,9 @@ class Writer:
         return outcomes
 
     async def _is_cancelled(self, work: Work) -> bool:
-        """Rather than lost: the version is still the one in work, and marked."""
+        """Returns whether the work is cancelled, as opposed to lost: the version is still the current one,
+        and marked.
+        """
         document = work.record.document
         record = (await self._catalog.documents_named(document.collection, [document.id])).get(document.id)
         return record is not None and record.cancelled and record.version == work.record.version
@@ -206,7 +210,7 @@ def _fail(work: Work, error: TandemError) -> Outcome:
 async def _embed(
     vectors: ChunkEmbedder, window: Window, metadata_keys: Mapping[str, KeyType]
 ) -> tuple[list[EmbeddedChunk], list[_Error]]:
-    """Rows of the window, and the documents that the engine fails on."""
+    """Returns the rows of the window, and the documents that the engine fails on."""
     for work in _works(window):
         if work.known is None:
             work.known = NOTHING_REUSABLE if work.is_fresh else await vectors.known(work.record.document.id)
@@ -240,7 +244,7 @@ def _windows(works: Sequence[Work]) -> Iterator[Window]:
 
 
 def _works(window: Window) -> list[Work]:
-    """The documents in a window, each once."""
+    """Returns the documents in a window, each once."""
     return list({id(work): work for work, _ in window}.values())
 
 

@@ -25,9 +25,9 @@ class Migration:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> Migration:
-    """Brings the schema to `revision`, by default the newest, inside the transaction that `connection` is in.
+    """Migrates the schema to `revision`, by default the newest, inside the transaction that `connection` is in.
 
-    Raises alembic.util.CommandError where the database was migrated by a newer release.
+    Raises alembic.util.CommandError if the database was migrated by a newer release.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT}'"))

@@ -1,4 +1,4 @@
-"""Keys of the installation's own."""
+"""Random keys of this installation."""
 
 import sqlalchemy as sa
 from alembic import op

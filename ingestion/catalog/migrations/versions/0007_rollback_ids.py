@@ -1,4 +1,4 @@
-"""What the store holds of documents whose work broke off."""
+"""Chunk ids that the store holds of documents whose work was interrupted."""
 
 import sqlalchemy as sa
 from alembic import op

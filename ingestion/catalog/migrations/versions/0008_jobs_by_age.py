@@ -1,4 +1,4 @@
-"""Jobs by age, for those that go."""
+"""An index of jobs by age, for the removal of old ones."""
 
 from alembic import op
 

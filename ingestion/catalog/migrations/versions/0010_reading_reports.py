@@ -1,4 +1,4 @@
-"""What reading a document left out, and whether its pictures are read."""
+"""Reports of what reading a document left out, and whether its pictures are read."""
 
 import sqlalchemy as sa
 from alembic import op
