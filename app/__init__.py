@@ -1,4 +1,4 @@
-"""Faces and wiring: HTTP, command line, settings. Builds on `ingestion` and `retrieval`."""
+"""The application: HTTP interface, command line, settings and wiring. Builds on `ingestion` and `retrieval`."""
 
 from pathlib import Path
 

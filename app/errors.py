@@ -8,7 +8,7 @@ from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
 
 
 class Unauthorized(TandemError):
-    """No API key, or none that is known."""
+    """The API key is missing or unknown."""
 
     code = "unauthorized"
 
@@ -128,18 +128,18 @@ RETRY_AFTER_SECONDS = 5
 
 
 def meaning_of(code: str) -> str:
-    """What an error code means, for the documentation. Raises KeyError if no class has the code."""
+    """Returns the meaning of an error code, for the documentation. Raises KeyError if no class has the code."""
     text = inspect.getdoc(_class_of(code)) or ""
     return " ".join(text.partition("\n\n")[0].split())
 
 
 def example_of(code: str) -> TandemError:
-    """An error with this code and its meaning as message, for the documentation."""
+    """Returns an error with this code and its meaning as message, for the documentation."""
     return _class_of(code)(meaning_of(code))
 
 
 def has_retry_after(code: str) -> bool:
-    """Whether the answer has a Retry-After header."""
+    """Returns whether the answer has a Retry-After header."""
     return STATUS[code] in (429, 503) or _class_of(code).retryable
 
 

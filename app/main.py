@@ -35,9 +35,9 @@ BODIES_AT_ONCE = 4
 def create_app(
     settings: Settings, components: Components | None = None, on_failure: OnFailure | None = None
 ) -> FastAPI:
-    """The application around one node, which starts in the background.
+    """Returns the application around one node, which starts in the background.
 
-    `components` replaces what wiring would build. `on_failure` is told when the node cannot start at all.
+    `components` replaces what wiring would build. `on_failure` is called if the node cannot start at all.
     """
 
     metrics = Metrics()

@@ -23,7 +23,7 @@ ENDPOINT = re.compile(r"https?://[\w.-]+(:\d{1,5})?/?|https?://\[[0-9a-f:]+\](:\
 
 
 class Settings(BaseSettings):
-    """Every setting is the environment variable `TANDEM_<NAME>`."""
+    """The settings. Each is the environment variable `TANDEM_<NAME>`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -311,7 +311,7 @@ class Settings(BaseSettings):
 
 
 def cuda_visible_devices() -> str | None:
-    """CUDA's own variable: of the machine's devices, those that this process may use, in their order."""
+    """Returns the value of CUDA's own variable: the devices that this process may use, in their order."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") or None
 
 
@@ -330,8 +330,9 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def visible_npus() -> tuple[int, ...] | None:
-    """The Ascend devices that ASCEND_RT_VISIBLE_DEVICES leaves to this process; None: all. It is CANN's own variable,
-    which every engine inherits. Raises ConfigurationError."""
+    """Returns the Ascend devices that ASCEND_RT_VISIBLE_DEVICES leaves to this process; None: all. It is CANN's own
+    variable, which every engine inherits. Raises ConfigurationError.
+    """
     value = os.environ.get("ASCEND_RT_VISIBLE_DEVICES", "").strip()
     numbers = [number.strip() for number in value.split(",")] if value else []
     if not all(number.isdecimal() for number in numbers):

@@ -1,1 +1,1 @@
-"""What the `tandem` command does, one module per subcommand."""
+"""The `tandem` command, one module per subcommand."""

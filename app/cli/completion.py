@@ -1,4 +1,4 @@
-"""What the shell is offered for an argument when Tab is pressed."""
+"""Shell completion of arguments."""
 
 import typer
 
@@ -10,7 +10,7 @@ SECONDS = 2.0
 
 
 def collection_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Those of the node; none, without a word, where it does not answer."""
+    """Returns the node's collections; none, silently, if it does not answer."""
     url, key = ctx.params.get("url"), ctx.params.get("api_key")
     if not url:
         return []
@@ -29,7 +29,7 @@ def pair_names(incomplete: str) -> list[str]:
 
 
 def model_names(incomplete: str) -> list[str]:
-    """Pairs, and the ids of their models."""
+    """Returns the pairs, and the ids of their models."""
     from retrieval.models.profiles import PROFILES
 
     ids = dict.fromkeys(model.id for pair in PROFILES for model in (pair.embed, pair.rerank))

@@ -30,13 +30,15 @@ def messages() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
-    """Prints no control sequences unless it is a terminal, whatever the environment says about colours."""
+    """Returns a console that prints control sequences only on a terminal, whatever the environment says
+    about colours.
+    """
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, force_terminal=terminal, width=None if terminal else LOG_WIDTH)
 
 
 def animated(console: Console) -> bool:
-    """Whether bars can be drawn: only on a terminal that moves its cursor (not with TERM=dumb)."""
+    """Returns whether bars can be drawn: only on a terminal that moves its cursor (not with TERM=dumb)."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
@@ -52,7 +54,7 @@ def bar(console: Console) -> Progress:
 
 
 def step_reporter(console: Console, status: Status) -> Callable[[str], None]:
-    """A callback that shows steps in the spinner of a terminal, or prints each step once."""
+    """Returns a callback that shows steps in the spinner of a terminal, or prints each step once."""
     last = ""
 
     def report(step: str) -> None:
@@ -69,7 +71,7 @@ def step_reporter(console: Console, status: Status) -> Callable[[str], None]:
 
 
 class ProgressLog:
-    """Progress without a bar: a line every LOG_EVERY_SECONDS, less often as the work goes on."""
+    """Reports progress without a bar: one line every LOG_EVERY_SECONDS, less often as the work continues."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -14,20 +14,21 @@ def is_pattern(text: str) -> bool:
 
 
 def split_pattern(text: str) -> tuple[Path, str]:
-    """`docs/2024/**/*.md`: the folder before the first wildcard, and the pattern below it."""
+    """Splits `docs/2024/**/*.md` into the folder before the first wildcard, and the pattern below it."""
     parts = PurePath(text).parts
     first = next(place for place, part in enumerate(parts) if is_pattern(part))
     return Path(*parts[:first]), "/".join(parts[first:])
 
 
 def is_like(name: PurePath, pattern: str) -> bool:
-    """Whether the whole of `name`, a path within a folder, is as the pattern says."""
+    """Returns whether the whole of `name`, a path within a folder, matches the pattern."""
     return _compiled(pattern).fullmatch(name.as_posix()) is not None
 
 
 def is_within(name: PurePath, pattern: str) -> bool:
-    """Whether `name` or a folder that it is in is as the pattern says. A pattern with a slash is held against paths,
-    one without against names."""
+    """Returns whether `name` or a folder that contains it matches the pattern. A pattern with a slash is compared with
+    paths, one without with names.
+    """
     pattern = pattern.rstrip("/")
     if "/" in pattern:
         return any(is_like(each, pattern) for each in (name, *name.parents))

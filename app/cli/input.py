@@ -14,8 +14,7 @@ STDIN = Path("-")
 
 
 def read_metadata(pairs: Sequence[str]) -> dict[str, Any]:
-    """`key=value`: a value that is JSON (a number, true, false, a list, "text") is taken as such, any other as text.
-
+    """Parses `key=value`: a value that is JSON (a number, true, false, a list, "text") is parsed, any other is text.
     Raises InvalidRequest.
     """
     metadata = {}
@@ -28,7 +27,7 @@ def read_metadata(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def read_document(name: str | None, media_type: str | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """All of standard input. Without a name the node derives an id from the content."""
+    """Reads one document from standard input. Without a name, the node derives an id from the content."""
     document: dict[str, Any] = {"content_base64": b64encode(sys.stdin.buffer.read()).decode(), "metadata": metadata}
     if name:
         document |= {"id": name, "filename": name}
@@ -38,8 +37,9 @@ def read_document(name: str | None, media_type: str | None, metadata: Mapping[st
 
 
 def read_documents(paths: Sequence[Path], metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Of NDJSON: an object a line, with the fields of a document of POST /ingest; `-` is standard input. `metadata`
-    holds where a document does not say otherwise. Raises InvalidRequest."""
+    """Yields documents of NDJSON: one object per line, with the fields of a document of POST /ingest; `-` is standard
+    input. `metadata` is the default of each key. Raises InvalidRequest.
+    """
     for path in paths:
         if path == STDIN:
             yield from _parsed(sys.stdin.buffer, "standard input", metadata)
@@ -49,7 +49,7 @@ def read_documents(paths: Sequence[Path], metadata: Mapping[str, Any]) -> Iterat
 
 
 def read_questions() -> list[str]:
-    """Of standard input, one a line. Raises InvalidRequest where there is none."""
+    """Reads queries from standard input, one per line. Raises InvalidRequest if there is none."""
     lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
     questions = [line.strip() for line in lines if line.strip()]
     if not questions:
@@ -83,7 +83,7 @@ def _value(text: str) -> Any:
 
 
 async def standard_input() -> asyncio.StreamReader:
-    """A reader of standard input for the running event loop. Standard input has to be a pipe or a socket."""
+    """Returns a reader of standard input for the running event loop. Standard input has to be a pipe or a socket."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     return reader

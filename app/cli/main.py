@@ -1,6 +1,7 @@
 """The `tandem` command.
 
-Commands that run parts of the service import them when they are called: those that only talk to a node start at once.
+Commands that run parts of the service import them when they are called, so that commands which only contact a node
+start quickly.
 """
 
 from importlib.metadata import version
@@ -73,7 +74,7 @@ def mcp(collection: CollectionName = "docs", url: Url = NODE, api_key: ApiKey = 
 
 @app.command()
 def demo() -> None:
-    """Start a node, ingest the handbook and ask it three questions."""
+    """Start a node, ingest the handbook and run three searches."""
     from app.cli.node.demo import demo as run_demo
     from app.settings import load_settings
 
@@ -89,7 +90,7 @@ app.add_typer(bench_app, name="bench")
 
 
 def main() -> NoReturn:
-    """Ends with a status of app.cli.exit_codes.Exit."""
+    """Runs the command and exits with a status of app.cli.exit_codes.Exit."""
     app(prog_name="tandem")
     raise SystemExit
 

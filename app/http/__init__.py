@@ -1,1 +1,1 @@
-"""The HTTP interface: routes, wire, limits, errors and telemetry."""
+"""The HTTP interface: routes, schemas, limits, errors and telemetry."""

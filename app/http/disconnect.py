@@ -1,4 +1,4 @@
-"""Work for somebody who may go away before it is done."""
+"""Cancels work when its caller disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,8 +12,9 @@ ResultT = TypeVar("ResultT")
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """The work's result. Once the caller hangs up the work is cancelled, which ends what an engine is still doing for
-    it. Raises CallerDisconnected, and what the work raises. The body must have been read."""
+    """Returns the result of `work`. If the caller disconnects, cancels the work, which also aborts its requests to an
+    engine. Raises CallerDisconnected, and the errors of the work. The body must have been read.
+    """
     task = asyncio.create_task(work)
     gone = asyncio.create_task(_disconnected(request))
     try:

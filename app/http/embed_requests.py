@@ -1,4 +1,4 @@
-"""Texts to the node's embedders, by whatever face they come."""
+"""Embeds texts for all HTTP interfaces of the node."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ BULK_DEADLINES = 5
 
 
 def seconds_to_embed(node: Node, embedder: Embedder, inputs: Sequence[str] | Sequence[Sequence[int]]) -> float:
-    """That texts, or token ids, are expected to take, where nothing else is under way."""
+    """Returns the expected seconds for texts, or token ids, without other work."""
     window = embedder.max_tokens
     texts = [each for each in inputs if isinstance(each, str)]
     ids = sum(min(window, len(each)) for each in inputs if not isinstance(each, str))
@@ -21,15 +21,16 @@ def seconds_to_embed(node: Node, embedder: Embedder, inputs: Sequence[str] | Seq
 
 
 def admits_any_size(node: Node, lane: Lane) -> bool:
-    """Whether an idle node takes a request of any size: bulk work has to be done, however long it takes, and an old
-    measurement is no reason to refuse."""
+    """Returns whether an idle node accepts a request of any size: bulk work has to be done, however long it takes, and
+    an old measurement is no reason to refuse.
+    """
     return lane is Lane.BULK or node.embed_pace.is_older_than(node.search_deadline_seconds)
 
 
 async def embed(
     node: Node, embedder: Embedder, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None
 ) -> Embeddings:
-    """Of texts that were admitted. Raises BudgetExceeded, and what the embedder raises."""
+    """Embeds texts that were admitted. Raises BudgetExceeded, and the embedder's errors."""
     times = BULK_DEADLINES if lane is Lane.BULK else 1
     deadline = Deadline.after(times * node.search_deadline_seconds, "deadline")
     with node.embed_pace.measuring() as call:

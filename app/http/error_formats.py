@@ -1,4 +1,4 @@
-"""How errors are written: in the service's own shape, and in those that the clients of other products parse."""
+"""Formats errors: in the service's own format, and in those that clients of other products parse."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from retrieval.errors import TandemError
 
 @dataclass(frozen=True, slots=True)
 class ErrorFormat:
-    """How a group of routes writes an error."""
+    """The error format of a group of routes."""
 
     model: type[BaseModel]
     body: Callable[[TandemError, int], dict[str, object]]
@@ -49,7 +49,7 @@ def _openai(error: TandemError, status: int) -> dict[str, object]:
 
 
 def _param(error: TandemError) -> str | None:
-    """The first field that is wrong."""
+    """Returns the first wrong field."""
     problems = error.detail.get("problems")
     if isinstance(problems, list) and problems:
         return str(problems[0]["field"])
@@ -58,7 +58,7 @@ def _param(error: TandemError) -> str | None:
 
 
 def _rerank(error: TandemError, status: int) -> dict[str, object]:
-    """Jina's clients read `detail`, vLLM's `error`."""
+    """Formats an error for rerank clients: Jina's read `detail`, vLLM's `error`."""
     return {"detail": error.message, **_openai(error, status)}
 
 

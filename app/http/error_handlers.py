@@ -1,4 +1,4 @@
-"""Every answer that is not a success gets the shape of its route."""
+"""Answers every error in the format of its route."""
 
 import structlog
 from fastapi import FastAPI, Request

@@ -1,4 +1,4 @@
-"""Bounds on the work that requests have under way."""
+"""Limits on the work of requests in flight."""
 
 import math
 from collections.abc import AsyncIterator
@@ -13,8 +13,9 @@ not in part."""
 
 
 class Admission:
-    """Bounds the work that requests have under way, counted in `what` they bring, and in the seconds that it is
-    expected to take at the speed that was measured: what could not be answered in time is refused before any work."""
+    """Limits the work of requests in flight, counted in units of `what` and in the seconds that it is expected to take
+    at the measured speed: a request that could not be answered in time is refused before any work.
+    """
 
     def __init__(self, capacity: int, unit: str, deadline_seconds: float) -> None:
         self._capacity = capacity
@@ -25,13 +26,14 @@ class Admission:
 
     @property
     def seconds(self) -> float:
-        """Expected of all that is under way."""
+        """Expected seconds of all work in flight."""
         return self._seconds
 
     @asynccontextmanager
     async def admit(self, count: int, seconds: float = 0.0, *, any_size_when_idle: bool = True) -> AsyncIterator[None]:
-        """Raises Overloaded where `count` more would pass the bound, or `seconds` more FILLED of the deadline. An idle
-        node always takes one request, but for one of more than the deadline that is not taken `any_size_when_idle`."""
+        """Raises Overloaded if `count` more would exceed the limit, or `seconds` more FILLED of the deadline. An idle
+        node always accepts one request, except, with `any_size_when_idle` False, one of more than the deadline.
+        """
         if self._used and self._used + count > self._capacity:
             excess = self._used + count - self._capacity
             raise Overloaded(

@@ -1,4 +1,4 @@
-"""The OpenAPI schema of all routes: what FastAPI derives from each of them, and what they share."""
+"""The OpenAPI schema of all routes: what FastAPI derives from each, and the parts that they share."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Questions to the node's services, by whatever face they come."""
+"""Searches for all HTTP interfaces of the node."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,9 @@ from retrieval.search.service import passages_of
 
 
 async def find_collection(name: str, node: Node, budget_ms: float | None = None) -> Collection:
-    """`budget_ms`: of the search. Raises CollectionNotFound, CatalogUnavailable, BudgetExceeded."""
+    """Returns the collection. `budget_ms` is that of the search. Raises CollectionNotFound, CatalogUnavailable,
+    BudgetExceeded.
+    """
     deadline = Deadline.for_search(budget_ms, node.search_deadline_seconds)
     return await deadline.run(node.collections.get_recent(name), "catalog")
 
@@ -21,9 +23,10 @@ async def find_collection(name: str, node: Node, budget_ms: float | None = None)
 async def run_queries(
     queries: Sequence[SearchQuery], collection: Collection, node: Node, admission: Admission, metrics: Metrics
 ) -> list[SearchResult]:
-    """An answer for each, in their order; they are searched side by side. Admitted by the passages that they may hold
-    and the time that ranking them is expected to take, and counted in the metrics. Raises FingerprintMismatch,
-    Overloaded, and what SearchService raises."""
+    """Returns one answer per query, in order; the searches run concurrently. Admits them by the passages that they may
+    hold and the time that ranking them is expected to take, and counts them in the metrics. Raises FingerprintMismatch,
+    Overloaded, and the errors of SearchService.
+    """
     embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
     passages = sum(passages_of(query) for query in queries)
     seconds = sum(node.search.seconds(query) for query in queries)

@@ -22,8 +22,7 @@ REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
 def configure_logging(level: str, *, as_json: bool) -> None:
-    """Sends structlog to standard error, one line an event. Tracebacks come without variables, which may hold what
-    users wrote."""
+    """Sends structlog to standard error, one line per event. Tracebacks omit variables, which may hold users' texts."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if as_json
@@ -49,7 +48,9 @@ def configure_logging(level: str, *, as_json: bool) -> None:
 
 
 class _LibraryLogHandler(logging.Handler):
-    """What a library logs, in our format: where, and what kind of error. Not its words, which may quote a request."""
+    """Logs the messages of libraries in our format: the place and the kind of error. The text is dropped, since it may
+    quote a request.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[0] if record.exc_info else None
@@ -106,7 +107,7 @@ class Metrics:
         self.ready = Gauge("tandem_ready", "1 while the node is ready", registry=self.registry)
 
     def watch(self, gate: Gate) -> None:
-        """Exports what the gate decides, as it is when the metrics are read."""
+        """Exports the state of the gate at the time when the metrics are read."""
         self.registry.register(GateCollector(gate))
 
     def observe_tool(self, tool: str, outcome: str, seconds: float) -> None:
@@ -121,7 +122,7 @@ class Metrics:
 
 
 class GateCollector(Collector):
-    """What the gate decides."""
+    """Collects the state of the gate."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -146,8 +147,9 @@ class GateCollector(Collector):
 
 
 class TelemetryMiddleware:
-    """ASGI middleware: a request id on the way in and out, and the request's metrics. An event stream is answered when
-    it begins; how long it lasts says nothing of the node."""
+    """ASGI middleware: handles request ids, and records the request's metrics. The time of an event stream ends when it
+    begins to be sent: its duration says nothing about the node.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Files of forms on their way in: what does not fit into memory lies in the data folder, under no name."""
+"""Receives files of forms. Files that do not fit into memory are kept in the data folder without a name."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
@@ -20,7 +20,7 @@ FOLDER: Final = "tmp"
 
 
 class UploadRoute(APIRoute):
-    """A route that takes forms with files. They are closed, and with that gone, when the request ends."""
+    """A route that accepts forms with files. The files are closed, and thereby deleted, when the request ends."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -41,13 +41,13 @@ class UploadRoute(APIRoute):
 
 
 class _UploadRequest(Request):
-    """Starlette's, but for where the files lie."""
+    """Starlette's request, with another folder for files."""
 
     failure: TandemError | None = None
     parser: "_Parser | None" = None
 
     def close_files(self) -> None:
-        """Those of parts that never ended as well, which are in no form."""
+        """Closes all files, including those of incomplete parts, which are in no form."""
         if self.parser:
             self.parser.close_files()
 

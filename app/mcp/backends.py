@@ -1,4 +1,4 @@
-"""The node behind the tools: in the same process, or reached over HTTP."""
+"""The node behind the MCP tools: in the same process, or reached over HTTP."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -23,25 +23,28 @@ FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
 
 
 class Backend(Protocol):
-    """Requests and answers as the HTTP interface has them. Every method raises TandemError, or
-    TandemClientError."""
+    """Requests and answers in the format of the HTTP interface. Every method raises TandemError, or
+    TandemClientError.
+    """
 
     async def search(self, request: Json) -> Json:
-        """As POST /search; `request_id` may be missing from the answer."""
+        """Searches as POST /search does; `request_id` may be missing from the answer."""
         ...
 
     async def ingest(self, request: Json, wait_seconds: float) -> Json:
-        """As POST /ingest of a few documents. The job with its receipts, ended or as it stands after `wait_seconds`."""
+        """Ingests a few documents as POST /ingest does. Returns the job with its receipts when it has ended, or its
+        state after `wait_seconds`.
+        """
         ...
 
     async def collections(self) -> Sequence[Json]:
-        """As GET /collections."""
+        """Returns the collections of GET /collections."""
         ...
 
 
 class ServiceBackend:
     def __init__(self, serving: Callable[[], Node], admission: Admission, metrics: Metrics) -> None:
-        """`serving` gives the node, or raises NotReady."""
+        """`serving` returns the node, or raises NotReady."""
         self._serving = serving
         self._admission = admission
         self._metrics = metrics
@@ -64,7 +67,7 @@ class ServiceBackend:
 
 
 class HttpBackend:
-    """The client blocks, so every call has a thread of its own."""
+    """Runs every call in a thread, since the client blocks."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""The arguments and results of the tools. A model knows the tools by these descriptions alone.
+"""The arguments and results of the tools. A model knows the tools only from these descriptions.
 
 A result is data, and also text for models whose client does not pass data on.
 """
@@ -23,7 +23,7 @@ OF_HITS = ("title", "document_id", "chunk_id", "page", "score", "metadata")
 
 
 def _object(value: object) -> object:
-    """Some clients send objects as JSON in a text."""
+    """Parses a JSON text: some clients send objects as text."""
     if isinstance(value, str):
         try:
             return json.loads(value)
@@ -164,7 +164,7 @@ class IngestAnswer(BaseModel):
 
     @classmethod
     def of(cls, job: Json) -> Self:
-        """Of a job with one document."""
+        """Returns the answer for a job with one document."""
         [receipt] = job["documents"]
         error = receipt["error"]
         return cls(

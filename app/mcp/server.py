@@ -1,4 +1,4 @@
-"""The tools behind the official SDK's server: over standard input and output, and over streamable HTTP."""
+"""The tools on the official SDK's server: over standard input and output, and over streamable HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,8 +22,9 @@ Context = ServerRequestContext[Any]
 
 
 def build_server(tools: Tools) -> Server[Any]:
-    """The SDK's low-level server: its MCPServer would set up the logging of the whole process, and put words of its own
-    before our errors."""
+    """Returns the SDK's low-level server: its MCPServer would configure the logging of the whole process, and prefix
+    our errors with texts of its own.
+    """
 
     async def list_tools(_: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=tools.described)
@@ -63,7 +64,7 @@ class McpEndpoint:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["McpEndpoint"]:
-        """Once in the life of an endpoint."""
+        """Runs the endpoint. Use it once per endpoint."""
         up, down = asyncio.Event(), asyncio.Event()
 
         async def hold() -> None:
@@ -85,7 +86,7 @@ class McpEndpoint:
             await holding
 
     async def answer(self, request: Request) -> Response:
-        """Cancels the work where the caller hangs up. Raises CallerDisconnected."""
+        """Answers a request. Cancels the work if the caller disconnects. Raises CallerDisconnected."""
         body = await request.body()
         return await cancel_on_disconnect(request, self._answer(request, body))
 

@@ -1,4 +1,4 @@
-"""The tools, once for both transports."""
+"""The tools, shared by both transports."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class Definition:
 
 class Tools:
     def __init__(self, node: Backend, collection: str = "docs", *, on_call: OnCall | None = None) -> None:
-        """`collection` is the one to use where a call names none."""
+        """`collection` is the default for calls that name none."""
         self._node = node
         self._collection = collection
         self._on_call = on_call
@@ -103,8 +103,9 @@ class Tools:
         return [self._described(each) for each in self._definitions.values()]
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> CallToolResult:
-        """Never raises: whatever goes wrong is an answer that the model can read. Every call is logged, without what
-        its arguments say."""
+        """Calls a tool. Never raises: every error becomes an answer that the model can read. Every call is logged,
+        without the content of its arguments.
+        """
         definition = self._definitions.get(name)
         started = perf_counter()
         outcome = "cancelled"
@@ -121,7 +122,7 @@ class Tools:
     async def _outcome(
         self, definition: Definition | None, name: str, arguments: Mapping[str, Any]
     ) -> tuple[CallToolResult, str]:
-        """The result, and `ok` or an error's code."""
+        """Returns the result, and `ok` or an error's code."""
         if definition is None:
             problem = f"There is no tool {name[:80]!r}; the tools are {', '.join(self._definitions)}."
             return _failed(problem), "tool_not_found"

@@ -1,1 +1,1 @@
-"""The process that owns an accelerator: its parts, their order, their workers."""
+"""The process that owns an accelerator: its parts, their order, and its workers."""

@@ -1,4 +1,4 @@
-"""The C library's allocator, held to giving large blocks back."""
+"""Configures the C library's allocator to return large blocks to the system."""
 
 import ctypes
 from typing import Final
@@ -10,10 +10,11 @@ ARENAS: Final = 4
 
 
 def give_large_blocks_back() -> bool:
-    """Arrays of a megabyte and more leave memory as soon as they are freed; returns whether the allocator takes it.
+    """Makes arrays of a megabyte and more leave memory as soon as they are freed; returns whether the allocator accepts
+    it.
 
-    glibc raises that bound to 32 MB by itself, and each of its arenas (eight for a core) then keeps what the largest
-    rerank in its threads needed: the token vectors of 50 passages are 20 MB. A node grew to 5.6 GB so.
+    glibc raises this threshold to 32 MB by itself, and each of its arenas (eight per core) then keeps what the largest
+    rerank in its threads needed: the token vectors of 50 passages are 20 MB. A node grew to 5.6 GB in this way.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""The file descriptors of this process: each connection is one."""
+"""The limit of file descriptors of this process: each connection takes one."""
 
 import resource
 
@@ -10,7 +10,7 @@ MIN_CONNECTIONS = 16
 
 
 def raise_limit() -> int:
-    """Raises the soft limit to the hard one, up to WANTED. Returns what it then is."""
+    """Raises the soft limit to the hard one, up to WANTED. Returns the resulting limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = TARGET_LIMIT if hard == resource.RLIM_INFINITY else min(hard, TARGET_LIMIT)
     if soft != resource.RLIM_INFINITY and soft < target:
@@ -19,11 +19,11 @@ def raise_limit() -> int:
 
 
 def limit() -> int:
-    """The soft limit as it is now."""
+    """Returns the current soft limit."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return TARGET_LIMIT if soft == resource.RLIM_INFINITY else soft
 
 
 def connections_within(descriptors: int) -> int:
-    """How many connections leave enough descriptors for the rest."""
+    """Returns how many connections leave enough descriptors for the rest."""
     return max(descriptors - RESERVED_DESCRIPTORS, MIN_CONNECTIONS)

@@ -1,4 +1,4 @@
-"""The end of a process that does not end by itself: a thread that computes cannot be stopped, and would hold it up."""
+"""Ends a process that does not end by itself, because a thread that computes cannot be stopped."""
 
 import os
 import signal
@@ -15,8 +15,9 @@ GRACE_SECONDS = 2.0
 
 
 def end_after(seconds: float) -> None:
-    """Ends this process and all its descendants when `seconds` are over, unless it has ended before; this process alone
-    where a library keeps Python's lock even then. To be called from the main thread."""
+    """Ends this process and all its descendants after `seconds`, unless it has ended before; this process alone if a
+    library holds the GIL until then. Call it from the main thread.
+    """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)
     timer = threading.Timer(seconds, _end, [seconds])
@@ -25,7 +26,7 @@ def end_after(seconds: float) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """Of a process, the nearest first. Empty where there is no /proc."""
+    """Returns the descendants of a process, the nearest first. Empty if there is no /proc."""
     found = []
     for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
         try:

@@ -1,4 +1,4 @@
-"""How the parts of a process are brought up and ended."""
+"""Starts and closes the parts of a process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ RETRY_SECONDS = 5.0
 
 
 async def until_available(start: Callable[[], Awaitable[None]], step: str, on_step: Callable[[str], None]) -> None:
-    """Tries again, and says so, as long as what is needed is away. Other errors are the caller's."""
+    """Retries `start`, and reports it, while a dependency is unavailable. Other errors propagate."""
     on_step(step)
     while True:
         try:
@@ -26,7 +26,7 @@ async def until_available(start: Callable[[], Awaitable[None]], step: str, on_st
 
 
 async def close_all(parts: Mapping[str, Lifecycle]) -> None:
-    """In reverse order, whatever one of them says."""
+    """Closes the parts in reverse order, even if one of them raises."""
     for name, part in reversed(list(parts.items())):
         try:
             await part.close()

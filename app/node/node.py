@@ -1,4 +1,4 @@
-"""The parts of one process that owns an accelerator: started in order, watched, stopped in reverse."""
+"""The parts of the process that owns an accelerator: started in order, monitored, stopped in reverse."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -152,13 +152,13 @@ class Node:
 
     @property
     def cursors(self) -> Cursors:
-        """Of a node that serves."""
+        """The cursors of a serving node."""
         assert self._cursors is not None
         return self._cursors
 
     @property
     def parts(self) -> Mapping[str, Lifecycle]:
-        """In the order of their start, the engines last."""
+        """The parts in the order of their start, the engines last."""
         parts = self.components
         return {
             "catalog": parts.catalog,
@@ -170,8 +170,9 @@ class Node:
         }
 
     async def start(self, on_step: OnStep) -> None:
-        """Brings everything up and leaves the workers running. Raises what no waiting mends (a wrong setting, a
-        model that does not load); what may come back, a database or a store, is waited for."""
+        """Starts everything and leaves the workers running. Raises errors that waiting does not resolve (a wrong
+        setting, a model that does not load); waits for a database or a store that is temporarily unavailable.
+        """
 
         async def start(name: str, part: Lifecycle) -> None:
             await until_available(part.start, f"starting the {name}", on_step)
@@ -189,13 +190,14 @@ class Node:
         self._sweeping = asyncio.create_task(self._retention.run())
 
     async def drain(self) -> None:
-        """Lets ingestion under way finish within the drain time and gives the rest back. The worker processes need the
-        node's answers until then."""
+        """Lets ingestion in flight finish within the drain time and gives the rest back. The worker processes need the
+        node's answers until then.
+        """
         processes = self.components.worker_processes
         await gather_or_cancel([self._workers.stop(), *([processes.stop()] if processes else [])])
 
     async def stop(self) -> None:
-        """Lets work under way finish within the drain time, gives the rest back, and ends every part."""
+        """Lets work in flight finish within the drain time, gives the rest back, and closes every part."""
         await self.drain()
         await self.reembedding.close()
         for task in (self._watching, self._sweeping):
@@ -205,8 +207,9 @@ class Node:
         await close_all({**self.parts, **more})
 
     async def embedder_for(self, models: str | None) -> Embedder:
-        """The node's embedder, or the one of another model, which is started beside it and tested. Raises
-        InvalidRequest (also where the model is not to be had), Unsupported, EngineFailed."""
+        """Returns the node's embedder, or that of another model, which is started in addition and tested. Raises
+        InvalidRequest (also if the model is not available), Unsupported, EngineFailed.
+        """
         if models is None:
             return self.embedders.main
         if is_folder(models):
@@ -230,7 +233,7 @@ class Node:
             return opened
 
     def problems(self) -> dict[str, str]:
-        """What keeps the node from being ready, by component; empty while it is ready."""
+        """Returns the reasons why the node is not ready, by component; empty while it is ready."""
         found = {name: part.failure for name, part in self.parts.items()}
         found["disk"] = self.components.reserve.failure
         if self.components.worker_processes:
@@ -271,7 +274,7 @@ class Node:
         )
 
     async def _watch(self) -> None:
-        """Tests the models again after an engine came back from its death."""
+        """Tests the models again after an engine was restarted."""
         was_failing = False
         while True:
             await asyncio.sleep(WATCH_SECONDS)

@@ -1,4 +1,4 @@
-"""What a node writes is for its own user: documents, their texts, keys' names."""
+"""Keeps the node's files private to its user: they hold documents, their texts, and names of keys."""
 
 import os
 import stat
@@ -12,13 +12,14 @@ _OTHERS = 0o077
 
 
 def keep_files_private() -> None:
-    """From here on, folders that this process or its children make are 0700 and files 0600."""
+    """From this call on, folders that this process or its children create are 0700 and files 0600."""
     os.umask(_OTHERS)
 
 
 def warn_if_readable(folder: Path) -> None:
-    """An older folder, or one that somebody else made, may be open to other users. Its owner decides: nothing is
-    changed."""
+    """Warns if other users can read a folder that is older or was created by another program. Its owner decides:
+    nothing is changed.
+    """
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & _OTHERS:
         log.warning(

@@ -1,4 +1,4 @@
-"""Brings the node up in the background, so that health can be asked from the first moment, and says how far it is."""
+"""Starts the node in the background, so that health routes answer from the first moment, and reports its progress."""
 
 import asyncio
 import gc
@@ -18,7 +18,7 @@ OnFailure = Callable[[TandemError], None]
 
 class Runner:
     def __init__(self, build: Build, options: NodeOptions, on_failure: OnFailure | None = None) -> None:
-        """`on_failure` is told of an error that keeps the node from ever starting."""
+        """`on_failure` is called with an error that permanently prevents the start."""
         self._build = build
         self._options = options
         self._on_failure = on_failure
@@ -31,7 +31,7 @@ class Runner:
         self._starting = asyncio.create_task(self._start())
 
     async def drain(self) -> None:
-        """Before a stop: ends ingestion, while the requests under way are still answered."""
+        """Call it before a stop: ends ingestion while the requests in flight are still answered."""
         if self.phase == "serving":
             self.phase = "draining"
         if self.node:
@@ -46,7 +46,7 @@ class Runner:
             await self.node.stop()
 
     def problems(self) -> dict[str, str]:
-        """What keeps the node from being ready, by component; empty while it is ready."""
+        """Returns the reasons why the node is not ready, by component; empty while it is ready."""
         if self.phase in ("draining", "stopping"):
             return {"node": "The node is stopping."}
         found = self.node.problems() if self.node else {}
@@ -56,8 +56,9 @@ class Runner:
         return found
 
     def serving(self) -> Node:
-        """The node. Raises NotReady while it starts or stops, or when a model failed its self-test: wrong answers are
-        worse than none. A part that is merely away raises its own error when it is asked."""
+        """Returns the node. Raises NotReady while it starts or stops, or if a model failed its self-test: wrong answers
+        are worse than none. A part that is temporarily unavailable raises its own error when it is used.
+        """
         # While it drains, what is under way still asks for it.
         problems = self.node.problems() if self.node and self.phase == "draining" else self.problems()
         blocking = next((name for name in ("node", "self_test") if name in problems), None)

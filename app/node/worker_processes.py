@@ -1,5 +1,6 @@
-"""Ingestion in child processes of the node: what parsing, cutting and writing cost of Python's one lock is not the
-node's, which answers searches and keeps the engines supplied."""
+"""Runs ingestion in child processes of the node, so that parsing, chunking and writing do not hold the GIL of the node,
+which answers searches and feeds the engines.
+"""
 
 import asyncio
 import os
@@ -42,21 +43,23 @@ _STARTING_SILENT_TICKS = 120
 
 
 def worker_inheritance() -> Mapping[str, str]:
-    """Of this process's environment what a worker needs: the settings, with the credentials of database, store and
-    bucket, and where models are; not the keys of the node's callers."""
+    """Returns the part of this process's environment that a worker needs: the settings, with the credentials of
+    database, store and bucket, and the location of models; not the keys of the node's callers.
+    """
     keys = PREFIX + "API_KEY"
     names = {name for name in os.environ if name.startswith((PREFIX, "AWS_", "PG")) and not name.startswith(keys)}
     return process_environment(names=names | _NETWORK, prefixes=("HF_", "MODELSCOPE_", "OMP_"))
 
 
 class WorkerProcesses:
-    """`count` times `tandem worker`. One that ends is started again, with growing pauses, one that hangs is killed and
-    started again; all end with the node."""
+    """Runs `tandem worker` `count` times. A process that ends is restarted, with growing pauses, one that hangs is
+    killed and restarted; all end with the node.
+    """
 
     def __init__(
         self, count: int, environment: Mapping[str, str], *, drain_seconds: float, command: Sequence[str] = ()
     ) -> None:
-        """`environment` is put on top of this process's. `command` replaces the worker's own."""
+        """`environment` is added to this process's. `command` replaces the worker's own."""
         self._count = count
         self._environment = environment
         self._drain_seconds = drain_seconds
@@ -66,7 +69,7 @@ class WorkerProcesses:
 
     @property
     def failure(self) -> str | None:
-        """Why nothing is ingested, where none of the processes runs."""
+        """The reason why nothing is ingested, if none of the processes runs; else None."""
         if self._running or not self._keeping:
             return None
         return f"None of the {self._count} worker processes runs; the log says why. They are started again and again."
@@ -76,8 +79,9 @@ class WorkerProcesses:
         return [child.process.pid for child in self._running.values()]
 
     async def start(self, work_arrived: Notifications) -> None:
-        """Returns when each has been started once, which is long before they work; one that the system gave no process
-        for is tried again. They hear of `work_arrived`."""
+        """Returns when each has been started once, which is long before they work; a process that the system could not
+        start is retried. `work_arrived` is forwarded to them.
+        """
         for number in range(self._count):
             try:
                 await self._spawn(number)
@@ -87,7 +91,9 @@ class WorkerProcesses:
         self._keeping.append(asyncio.create_task(self._announce_work(work_arrived)))
 
     async def stop(self) -> None:
-        """Lets the batches under way finish within the drain time. The node has to answer meanwhile: it embeds them."""
+        """Lets the batches in flight finish within the drain time. The node has to answer meanwhile, since it embeds
+        them.
+        """
         keeping, self._keeping = self._keeping, []
         for task in keeping:
             task.cancel()
@@ -150,7 +156,7 @@ class WorkerProcesses:
 
 
 class _Child:
-    """One process, and the socket that is its standard input: news go to it, and signs of life come back."""
+    """One process, and the socket that is its standard input: notifications are sent to it, heartbeats come back."""
 
     def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.process = process
@@ -159,7 +165,7 @@ class _Child:
         self._listening = asyncio.create_task(self._listen(reader))
 
     async def ended(self) -> str:
-        """Returns how, when it has ended. Kills it where it hangs."""
+        """Waits until the process has ended and returns how. Kills it if it hangs."""
         ending = asyncio.create_task(self.process.wait())
         try:
             while not (await asyncio.wait([ending], timeout=TICK_SECONDS))[0]:

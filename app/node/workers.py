@@ -1,4 +1,4 @@
-"""The ingestion workers of one process, be it a node or a process of their own."""
+"""The ingestion workers of one process: of a node or of a worker process."""
 
 import asyncio
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ RELEASE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """What workers stand on; whoever made the parts starts and closes them."""
+    """The parts that workers use; the creator of the parts starts and closes them."""
 
     embedders: Embedders
     store: VectorStore
@@ -46,8 +46,9 @@ class Workers:
         takes: AcceptsFingerprint | None = None,
         reserve: DiskReserve | None = None,
     ) -> None:
-        """`work_arrived` tells of documents that were queued, `changes` hears of what became of them. `takes` as for
-        Worker."""
+        """`work_arrived` reports queued documents, `notifications` is notified of their results. `takes` has the
+        meaning of Worker's.
+        """
         pipeline = Pipeline(
             catalog=parts.catalog,
             blobs=parts.blobs,
@@ -79,7 +80,7 @@ class Workers:
         self._working = [asyncio.create_task(worker.run()) for worker in self._workers]
 
     async def stop(self) -> None:
-        """Lets the batches under way finish within the drain time, and gives the leases of the others back."""
+        """Lets the batches in flight finish within the drain time, and gives the leases of the others back."""
         for worker in self._workers:
             worker.stop()
         working, self._working = self._working, []

@@ -1,1 +1,1 @@
-"""The page: a browser's view of the service. It uses the services and the keys of the API."""
+"""The web pages of the service. They use the services and the keys of the API."""

@@ -66,6 +66,6 @@ async def choose_language(request: Request) -> Response:
 
 
 def local(wanted: str) -> str:
-    """`wanted` where it is a path of this node; the first page otherwise, so that no link leads elsewhere."""
+    """Returns `wanted` if it is a path of this node; the first page otherwise, so that no link leads elsewhere."""
     is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
     return wanted if is_local and "\\" not in wanted else "/"

@@ -49,7 +49,7 @@ async def documents_page(
 
 
 async def upload(request: Request, node: PageNode, settings: NodeSettings) -> Response:
-    """Ingests the form's files. Answers with the job's page, or with its address where the page's script asks."""
+    """Ingests the form's files. Answers with the job's page, or with its address if the page's script requests that."""
     form = await checked_form(request, max_files=settings.max_documents)
     given = IngestForm(collection=field(form, "collection", "docs"))
     uploads = [
@@ -110,7 +110,7 @@ async def reingest(request: Request, node: PageNode) -> Response:
 
 
 async def again(node: Node, collection: str, ids: list[DocumentId]) -> JobId:
-    """Ingests documents once more, from their originals. Raises DocumentNotFound, BlobMissing."""
+    """Ingests documents again, from their originals. Raises DocumentNotFound, BlobMissing."""
     uploads = []
     for id_ in ids:
         document, data = await node.ingestion.original(collection, id_)

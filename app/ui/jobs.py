@@ -1,4 +1,4 @@
-"""Jobs: the latest ones, one with its receipts, live, and what can be done about it."""
+"""Pages of jobs: the latest ones, one with its receipts and live progress, and its actions."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

@@ -1,4 +1,4 @@
-"""The languages of the page: English texts are the keys, `texts.zh.json` has them in Chinese."""
+"""The languages of the pages: English texts are the keys, `texts.zh.json` holds their Chinese translations."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,7 +16,9 @@ TEXTS: Final = ROOT / "app" / "ui" / "texts.zh.json"
 
 
 def language_of(request: Request) -> Language:
-    """The one that was chosen on the page, else the browser's first choice among both; English otherwise."""
+    """Returns the language that was chosen on the page, else the browser's first choice among both; English
+    otherwise.
+    """
     chosen = request.cookies.get(COOKIE)
     if chosen in ("en", "zh"):
         return "zh" if chosen == "zh" else "en"
@@ -24,7 +26,7 @@ def language_of(request: Request) -> Language:
 
 
 def translator(language: Language) -> Callable[[str], str]:
-    """From an English text of the page to the same in `language`."""
+    """Returns the function that translates an English text of the page to `language`."""
     if language == "en":
         return lambda text: text
     texts = chinese()

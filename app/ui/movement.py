@@ -1,4 +1,4 @@
-"""What the two stages did to the hits of one answer, as lines and bars of a drawing. Pure."""
+"""The change of rank of hits between the two stages, as lines and bars of a drawing. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,19 +66,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Of a hit's text: what is to be marked, and what is not."""
+    """A part of a hit's text, marked or not."""
 
     text: str
     marked: bool
 
 
 def recall_rank(hit: HitOut) -> int | None:
-    """The rank that the first stage gave; None for a hit without one."""
+    """Returns the rank of the first stage; None for a hit without one."""
     return next((hit.ranks[stage] for stage in RECALL if stage in hit.ranks), None)
 
 
 def slopes(answer: SearchOut) -> Slopes:
-    """Ranks up to the length of the answer have a row each, on both sides; deeper ones follow below in their order."""
+    """Returns the lines. Ranks up to the length of the answer have a row each, on both sides; deeper ones follow below
+    in order.
+    """
     shown = len(answer.hits)
     bottom = TOP + (shown - 1) * ROW
     ranks = [recall_rank(hit) for hit in answer.hits]
@@ -102,7 +104,7 @@ def slopes(answer: SearchOut) -> Slopes:
 
 
 def time_bar(timings: Mapping[str, float]) -> list[Part]:
-    """Embedding, recall, reranking and the rest, in shares of BAR_WIDTH; together they are the total."""
+    """Returns embedding, recall, reranking and the rest as shares of BAR_WIDTH; together they are the total."""
     total = max(timings["total"], 0.001)
     stages = {stage: timings[stage] for stage in ("embed", "recall", "rerank")}
     stages["other"] = max(total - sum(stages.values()), 0.0)
@@ -116,7 +118,7 @@ def time_bar(timings: Mapping[str, float]) -> list[Part]:
 
 
 def pieces(hit: HitOut) -> list[Piece]:
-    """The hit's text, its highlighted sentences marked."""
+    """Returns the hit's text, its highlighted sentences marked."""
     marks = sorted(
         (max(each.start - hit.start, 0), min(each.end - hit.start, len(hit.text))) for each in hit.highlights or []
     )
@@ -130,7 +132,9 @@ def pieces(hit: HitOut) -> list[Piece]:
 
 
 def moved_between(first: SearchOut, second: SearchOut) -> dict[str, tuple[int | None, int | None]]:
-    """Places of every chunk in the two answers, in the order of the second; None where it is not in one."""
+    """Returns the places of every chunk in the two answers, in the order of the second; None if it is
+    missing in one.
+    """
     before = {hit.chunk_id: place for place, hit in enumerate(first.hits, start=1)}
     after = {hit.chunk_id: place for place, hit in enumerate(second.hits, start=1)}
     return {chunk: (before.get(chunk), after.get(chunk)) for chunk in (*after, *(c for c in before if c not in after))}

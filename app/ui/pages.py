@@ -1,4 +1,4 @@
-"""The routers of the page: those that need a key, and those that let people in."""
+"""The routers of the pages: those that need a key, and those for signing in."""
 
 from app.ui import account, assets, collections, documents, evaluation, jobs, search, system
 

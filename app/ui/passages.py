@@ -1,4 +1,4 @@
-"""What a document became: its chunks in their order, and its text as the chunks hold it."""
+"""The chunks of a document in order, and its text as the chunks hold it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MAX_CHUNKS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A chunk as the page shows it: what it repeats of the one before, and the rest."""
+    """A chunk as the page shows it: the text that it repeats from the previous one, and the rest."""
 
     chunk: Chunk
     repeated: str
@@ -24,14 +24,16 @@ class Passage:
 async def passages_of(
     node: Node, collection: Collection, record: DocumentRecord, *, first: int = 0, limit: int = MAX_CHUNKS
 ) -> list[Passage]:
-    """At most `limit` chunks of the document, from number `first` on, in their order. Raises StoreUnavailable."""
+    """Returns at most `limit` chunks of the document, from number `first` on, in order. Raises StoreUnavailable."""
     last = min(record.chunks, first + limit)
     found = await node.components.store.chunks(collection.store_name, {record.document.id: range(first, last)})
     return with_overlap(sorted(found.values(), key=lambda chunk: chunk.ordinal))
 
 
 def with_overlap(chunks: Sequence[Chunk]) -> list[Passage]:
-    """`chunks` in their order. What a chunk shares with the end of the one before is told from offsets."""
+    """Returns the passages of `chunks`, which are in order. The overlap with the previous chunk follows from the
+    offsets.
+    """
     passages, end = [], 0
     for chunk in chunks:
         shared = min(max(end - chunk.start, 0), len(chunk.text))
@@ -41,6 +43,6 @@ def with_overlap(chunks: Sequence[Chunk]) -> list[Passage]:
 
 
 async def text_of(node: Node, collection: Collection, record: DocumentRecord) -> str:
-    """The document's text as its chunks hold it, overlaps once; white space between chunks is a line break."""
+    """Returns the document's text as its chunks hold it, overlaps once; white space between chunks is a line break."""
     every = await passages_of(node, collection, record, limit=record.chunks)
     return "\n".join(passage.rest for passage in every if passage.rest)

@@ -1,4 +1,4 @@
-"""From a template and its values to an answer, and from an error to a page that says what was wrong."""
+"""Renders templates to answers, and errors to pages."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -48,7 +48,7 @@ _templates.filters["bytes"] = lambda size: (
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """The template in the language of the request. Every value is escaped."""
+    """Returns the template in the language of the request. Every value is escaped."""
     language = language_of(request)
     text = _templates.get_template(template).render(
         base=request.scope.get("root_path", ""),
@@ -68,7 +68,7 @@ def error_page(request: Request, error: TandemError) -> HTMLResponse:
 
 
 class PageRoute(APIRoute):
-    """A route of the page: what goes wrong is told as a page, in words."""
+    """A route of the pages: an error is answered as a page with its message."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -85,11 +85,11 @@ class PageRoute(APIRoute):
 
 
 class UploadPageRoute(PageRoute, UploadRoute):
-    """One that takes files."""
+    """A route that accepts files."""
 
 
 async def page_node(request: Request, node: ServingNode) -> Node:
-    """The node, and the session's token in the request's state for the forms of the page."""
+    """Returns the node, and puts the session's token into the request's state for the forms of the page."""
     request.state.secret = await _secret(request, node)
     request.state.csrf = session.token_of(request.state.secret, request)
     return node
@@ -106,7 +106,7 @@ PageNode = Annotated[Node, Depends(page_node)]
 
 
 async def checked_form(request: Request, *, max_files: int = 0) -> FormData:
-    """The form of a change, once it is certain that this page sent it. Raises OriginNotAllowed."""
+    """Returns the form of a change after checking that a page of this node sent it. Raises OriginNotAllowed."""
     session.check_origin(request)
     form = await request.form(max_files=max_files, max_fields=64)
     session.check_token(request.state.secret, request, form)
@@ -114,6 +114,6 @@ async def checked_form(request: Request, *, max_files: int = 0) -> FormData:
 
 
 def field(form: FormData, name: str, default: str = "") -> str:
-    """A text field; `default` where it is absent or a file."""
+    """Returns a text field; `default` if it is absent or a file."""
     value = form.get(name, default)
     return value if isinstance(value, str) else default

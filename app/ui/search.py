@@ -37,7 +37,7 @@ MAX_JUDGEMENTS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An answer, or why there is none."""
+    """An answer, or the reason why there is none."""
 
     answer: SearchOut | None = None
     error: TandemError | None = None
@@ -108,8 +108,9 @@ class Judgements(BaseModel):
 
 @router.post("/ui/judgements")
 async def save_judgements(request: Request, node: PageNode) -> Response:
-    """A collection's documents with the judgements of this browser, as an archive that `tandem eval` reads once it is
-    unpacked."""
+    """Returns a collection's documents with the judgements of this browser, as an archive that `tandem eval` reads once
+    it is unpacked.
+    """
     form = await checked_form(request)
     try:
         judged = Judgements.model_validate_json(field(form, "judgements"))
@@ -144,7 +145,7 @@ async def _search(
 
 
 def _drawn(shown: Shown, url: str) -> dict[str, Any]:
-    """What the template draws of an answer."""
+    """Returns the values that the template draws of an answer."""
     answer = shown.answer
     code = shown.body and {
         "curl": as_curl(shown.body, url),
@@ -172,7 +173,7 @@ def _node_url(request: Request) -> str:
 
 
 async def _corpus(node: Node, collection: Collection) -> list[dict[str, str]]:
-    """Raises InvalidRequest for a collection of more than MAX_JUDGED_DOCUMENTS."""
+    """Returns the collection's documents. Raises InvalidRequest for a collection of more than MAX_JUDGED_DOCUMENTS."""
     records = await node.components.catalog.documents(collection.name, limit=MAX_JUDGED_DOCUMENTS + 1)
     if len(records) > MAX_JUDGED_DOCUMENTS:
         raise InvalidRequest(
@@ -191,7 +192,7 @@ async def _corpus(node: Node, collection: Collection) -> list[dict[str, str]]:
 
 
 def _archive(corpus: Sequence[dict[str, str]], judgements: Sequence[Judgement]) -> bytes:
-    """In BEIR's layout. Of a pair that was judged twice the last judgement stands."""
+    """Returns the archive in BEIR's layout. The last judgement of a pair wins."""
     queries = {query: f"q{number}" for number, query in enumerate(dict.fromkeys(each.query for each in judgements), 1)}
     grades = {(queries[each.query], each.document_id): int(each.relevant) for each in judgements}
     lines = ["query-id\tcorpus-id\tscore", *(f"{query}\t{id_}\t{grade}" for (query, id_), grade in grades.items())]

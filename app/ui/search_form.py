@@ -1,4 +1,4 @@
-"""From the fields of the search page to a request of POST /search, and to the code that sends the same request."""
+"""Converts the fields of the search page to a request of POST /search, and to code that sends the same request."""
 
 import json
 import re
@@ -36,14 +36,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class SearchForm:
-    """The fields as they were typed; `prefix` names those of the second column of a comparison."""
+    """The fields as entered; `prefix` names those of the second column of a comparison."""
 
     fields: Mapping[str, str]
     conditions: Sequence[Condition]
 
     @classmethod
     def read(cls, parameters: ImmutableMultiDict[str, str], prefix: str = "") -> "SearchForm":
-        """The second column takes from the first what has no field of its own there."""
+        """Reads the fields. The second column takes missing fields from the first."""
         if len(parameters) > MAX_FIELDS:
             raise InvalidRequest(f"The address has {len(parameters)} fields; at most {MAX_FIELDS} are read.")
         fields = {name: value for name, value in parameters.items() if not name.startswith("b_")}
@@ -66,14 +66,14 @@ class SearchForm:
 
     @property
     def budget_ms(self) -> float | None:
-        """None also where it is no number, which `body` reports."""
+        """The budget; None also if it is not a number, which `body` reports."""
         try:
             return float(self["budget_ms"])
         except ValueError:
             return None
 
     def body(self, declared: Mapping[str, KeyType]) -> dict[str, Any]:
-        """As JSON for POST /search. Raises InvalidRequest for a number that is none."""
+        """Returns the JSON for POST /search. Raises InvalidRequest for an invalid number."""
         body: dict[str, Any] = {"query": self.query, "collection": self["collection"] or "docs"}
         for name, kind in _NUMBERS.items():
             if text := self[name].strip():
@@ -93,7 +93,7 @@ class SearchForm:
 
 
 def to_request(body: Mapping[str, Any]) -> SearchIn:
-    """Raises InvalidRequest that names each field that is wrong."""
+    """Parses the request. Raises InvalidRequest that names each wrong field."""
     try:
         return SearchIn.model_validate({**body, "highlights": 2})
     except ValidationError as error:
@@ -150,7 +150,9 @@ def _condition(condition: Condition, declared: Mapping[str, KeyType]) -> dict[st
 
 
 def _value(text: str, kind: str | None) -> object:
-    """In the type that the collection declares for its key; undeclared: a number or a truth value where it reads so."""
+    """Returns the value in the type that the collection declares for its key; for undeclared keys, a number or boolean
+    if the text is one.
+    """
     if kind == "text":
         return text
     if text in ("true", "false"):

@@ -1,4 +1,4 @@
-"""Who looks at the page: the API key that was entered, kept in a cookie, and the token that every change carries."""
+"""The session of a page: the API key that was entered, kept in a cookie, and the token that every change carries."""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -21,7 +21,7 @@ SAME_SITE: Final = ("same-origin", "none")
 
 
 def authorization(cookies: dict[str, str]) -> str | None:
-    """The header that the cookie stands for; None where there is no cookie that holds a key."""
+    """Returns the header that the cookie stands for; None if no cookie holds a key."""
     held = cookies.get(COOKIE)
     if not held:
         return None
@@ -49,7 +49,7 @@ def sign_out(response: Response, request: Request) -> None:
 
 
 def token_of(secret: bytes, request: Request) -> str:
-    """The token of this session, which only a page of this node can know. `secret` is the installation's."""
+    """Returns the token of this session, which only a page of this node can know. `secret` is the installation's."""
     return hmac.new(secret, request.cookies.get(COOKIE, "").encode(), sha256).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The system: whether it is ready and why not, what it computes now, and whether its stores agree."""
+"""The system page: readiness and its problems, current work, and the consistency of the stores."""
 
 from asyncio import timeout
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ async def system_page(request: Request, node: PageNode, runner: NodeRunner) -> R
 
 @router.get("/live")
 async def live(request: Request, node: PageNode, metrics: NodeMetrics, admission: SearchAdmission) -> Response:
-    """The numbers of this moment, as a fragment of the page."""
+    """Returns the current numbers, as a fragment of the page."""
     queued: int | None = None
     try:
         async with timeout(QUEUE_SECONDS):
@@ -77,7 +77,7 @@ async def audit(request: Request, node: PageNode) -> Response:
 
 
 def _count(metrics: Metrics, route: str) -> float:
-    """Requests of a route that were answered, well or badly."""
+    """Returns the number of answered requests of a route, errors included."""
     return sum(
         sample.value
         for metric in metrics.requests.collect()

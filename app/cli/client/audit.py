@@ -1,4 +1,4 @@
-"""tandem audit: what the node found, as a table."""
+"""tandem audit: the findings of an audit, as a table."""
 
 from typing import Any
 

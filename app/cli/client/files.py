@@ -1,4 +1,4 @@
-"""Which files are meant, and the document id that each of them gets."""
+"""Finds the files that arguments name, and the document id of each."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,24 +20,24 @@ OnLink = Callable[[Path, Path], None]
 
 @dataclass(frozen=True, slots=True)
 class FileFilter:
-    """Of the files in folders those that match any of `include`, if there is any, and none of `exclude`."""
+    """Selects files in folders: those that match any of `include`, if it is not empty, and none of `exclude`."""
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def takes(self, name: PurePath) -> bool:
-        """`name`: the path within the folder."""
+        """Returns whether the file is selected. `name` is the path within the folder."""
         if any(is_within(name, each) for each in (*IGNORED_FILES, *self.exclude)):
             return False
         return not self.include or any(is_within(name, each) for each in self.include)
 
 
 def find_files(paths: Sequence[Path], file_filter: FileFilter, on_link: OnLink) -> list[tuple[str, Path]]:
-    """Document id and path of every file. In a folder, ids are paths relative to it; behind a pattern, relative to the
-    folder before its first wildcard. A file that is named itself is taken, and its id is its name. Links are followed
-    where they stay in the folder.
+    """Returns the document id and path of every file. In a folder, ids are paths relative to it; for a pattern,
+    relative to the folder before its first wildcard. A file that is named itself is taken, and its id is its name.
+    Links are followed if they stay in the folder.
 
-    Raises InvalidRequest where there is nothing to ingest, and where two files would become one document.
+    Raises InvalidRequest if there is nothing to ingest, or if two files have the same document id.
     """
     found = [each for path in paths for each in _files(path, file_filter, on_link)]
     paths_by_id: dict[str, Path] = {}
@@ -51,8 +51,10 @@ def find_files(paths: Sequence[Path], file_filter: FileFilter, on_link: OnLink) 
 
 
 def files_below(folder: Path, file_filter: FileFilter, on_link: OnLink) -> Iterator[tuple[str, Path]]:
-    """Of a folder that is there, sorted by path. Who may write into it must not make files elsewhere readable: links
-    that lead out of it are passed over. Links to folders within it are, too: their files are found where they lie."""
+    """Yields the files of an existing folder, sorted by path. Write permission in the folder must not make files
+    elsewhere readable: links that lead out of it are skipped. Links to folders within it are skipped too: their files
+    are found at their own path.
+    """
     root = os.path.realpath(folder)
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
@@ -68,7 +70,7 @@ def files_below(folder: Path, file_filter: FileFilter, on_link: OnLink) -> Itera
 
 
 def link_reporter(console: Console) -> OnLink:
-    """Each link once."""
+    """Returns a callback that reports each link once."""
     seen: set[Path] = set()
 
     def report(link: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""tandem ingest: files and documents into a collection, with progress."""
+"""tandem ingest: sends files and documents to a collection, with progress."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def ingest_files(
 ) -> list[dict[str, Any]]:
     """Sends all files, shows progress until the jobs have ended, and returns the receipts.
 
-    Interrupted, or left by the node, it says what was sent, which jobs run on and how to stop them.
+    If it is interrupted or loses the node, it reports what was sent, which jobs continue and how to stop them.
     """
     return _ingest(
         client,
@@ -38,7 +38,7 @@ def ingest_files(
 def ingest_documents(
     client: Client, collection: str, documents: Iterable[dict[str, Any]], console: Console
 ) -> list[dict[str, Any]]:
-    """The same for documents as POST /ingest takes them; they are sent as they come, and may be without end."""
+    """Sends documents of POST /ingest in the same way. They are sent as they come; the iterable may be endless."""
     return _ingest(
         client,
         batches(documents, size_of, BYTES_A_REQUEST),
@@ -86,7 +86,7 @@ def _ingest(
 
 
 def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:
-    """Prints what became of the documents, failures one by one. Returns whether all went well."""
+    """Prints the results of the documents, failures one by one. Returns whether all succeeded."""
     counts: dict[str, int] = {}
     chunks = tokens = truncated = reused = 0
     failed, left_out, warned = [], [], []
@@ -117,7 +117,7 @@ def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:
 
 
 class Ingesting:
-    """A bar on a terminal; elsewhere a line now and then."""
+    """Shows progress: a bar on a terminal, elsewhere an occasional line."""
 
     def __init__(self, console: Console, total: int | None) -> None:
         self._log = ProgressLog(console)

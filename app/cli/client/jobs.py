@@ -1,4 +1,4 @@
-"""tandem jobs: how far ingestion is, and an end to it."""
+"""tandem jobs: the progress of ingestion, and its cancellation."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ def show(
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
-    """Show how a job stands, and the receipts of its documents."""
+    """Show the state of a job and the receipts of its documents."""
     with Client(url, api_key) as client:
         found = client.job(job, receipts=True)
     if as_json:
@@ -35,7 +35,7 @@ def show(
 
 @jobs_app.command()
 def watch(jobs: Jobs, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None) -> None:
-    """Wait until jobs have ended. Status 1 where documents failed."""
+    """Wait until jobs have ended. Exit status 1 if documents failed."""
     ended = []
     with Client(url, api_key) as client:
         for job_id in jobs:
@@ -55,7 +55,7 @@ def watch(jobs: Jobs, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey 
 
 @jobs_app.command()
 def cancel(jobs: Jobs, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None) -> None:
-    """Stop what jobs have not finished."""
+    """Cancel the unfinished documents of jobs."""
     with Client(url, api_key) as client:
         cancelled = cancel_jobs(client, jobs, messages() if as_json else results())
     if as_json:
@@ -63,7 +63,7 @@ def cancel(jobs: Jobs, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey
 
 
 def cancel_jobs(client: Client, job_ids: Sequence[str], console: Console) -> list[dict[str, Any]]:
-    """Cancels jobs, tells of each how it stands, and returns them."""
+    """Cancels jobs, prints the state of each, and returns them."""
     cancelled = []
     for job_id in job_ids:
         cancelled.append(client.cancel(job_id))

@@ -10,7 +10,8 @@ from app.mcp.tools import Tools
 
 
 def serve_tools(client: Client, collection: str) -> None:
-    """Returns when the assistant closes standard input. `collection` is used where a call names none. Standard output
-    carries the protocol alone; the log goes to standard error."""
+    """Serves until the assistant closes standard input. `collection` is used if a call names none. Only the protocol is
+    written to standard output; the log goes to standard error.
+    """
     configure_logging("warning", as_json=False)
     asyncio.run(serve_stdio(build_server(Tools(HttpBackend(client), collection))))

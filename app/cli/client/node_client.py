@@ -1,4 +1,4 @@
-"""How the command line talks to a node: with langchain_tandem's client, at once or not at all, but for ingestion."""
+"""The command line's client of a node: langchain_tandem's client, with retries for ingestion only."""
 
 from dataclasses import replace
 
@@ -12,9 +12,10 @@ START_HINT = "Start a node with `make serve`, or name one with --url."
 
 
 class Client(TandemClient):
-    """Repeats nothing for somebody at a terminal. Only documents, once a node takes them, are sent and followed while
-    it is full, or away for a while."""
+    """Retries nothing, since a person waits at the terminal, except ingestion: documents are sent and jobs are followed
+    while the node is full or temporarily unavailable.
+    """
 
     def __init__(self, url: str, api_key: str | None = None, *, seconds: float = ANSWER_SECONDS) -> None:
-        """`seconds`: how long an answer may take."""
+        """`seconds` is the timeout of an answer."""
         super().__init__(url, api_key, timeout=seconds, retries=NO_RETRIES, ingest_retries=PATIENCE)

@@ -1,4 +1,4 @@
-"""tandem reembed: another model or chunking for a collection that goes on serving."""
+"""tandem reembed: moves a collection to another model or chunking while it serves."""
 
 from pathlib import Path
 from time import sleep
@@ -15,7 +15,7 @@ POLL_SECONDS = 0.5
 
 
 def read_chunking(text: str) -> dict[str, int]:
-    """`512` or `512:64`: longest chunk and overlap in tokens. Raises InvalidRequest."""
+    """Parses `512` or `512:64`: maximum chunk length and overlap in tokens. Raises InvalidRequest."""
     parts = text.split(":")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts):
         raise InvalidRequest(f"--chunking {text!r}: give the longest chunk, or it and the overlap, as in 512:64.")
@@ -23,7 +23,7 @@ def read_chunking(text: str) -> dict[str, int]:
 
 
 def read_golden(folder: Path) -> list[dict[str, Any]]:
-    """Queries and judgements of a folder in BEIR's layout; every grade above nought counts as relevant."""
+    """Reads queries and judgements of a folder in BEIR's layout; every grade above zero counts as relevant."""
     from retrieval.evaluation.datasets import load_dataset
 
     dataset = load_dataset(folder)
@@ -35,7 +35,7 @@ def read_golden(folder: Path) -> list[dict[str, Any]]:
 
 
 def follow(client: Client, name: str, console: Console) -> dict[str, Any]:
-    """Shows the work until it has ended, and returns how it ended."""
+    """Shows progress until the work has ended, and returns its final status."""
     log = ProgressLog(console)
     with bar(console) as shown:
         task = shown.add_task("Filling", total=None)
@@ -48,7 +48,7 @@ def follow(client: Client, name: str, console: Console) -> dict[str, Any]:
 
 
 def flipped(status: dict[str, Any]) -> bool:
-    """Whether the names were exchanged."""
+    """Returns whether the names were exchanged."""
     return bool(status["phase"] == "flipped")
 
 

@@ -1,4 +1,4 @@
-"""tandem search: the hits as a table, with their move from recall to rerank."""
+"""tandem search: the hits as a table, with their change of rank from recall to reranking."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ RECALL = ("fused", "dense", "sparse")
 
 
 def read_filter(text: str | None) -> Any:
-    """What it means the node checks."""
+    """Parses JSON. The node checks the filter's meaning."""
     try:
         return None if text is None else json.loads(text)
     except ValueError as error:
@@ -47,7 +47,7 @@ def show_hits(answer: dict[str, Any], console: Console) -> None:
 
 
 def _move(place: int, recalled: int) -> Text:
-    """The rank in recall, and how far reranking has moved the hit."""
+    """Returns the rank in recall, and by how much reranking has moved the hit."""
     moved = recalled - place
     if moved == 0:
         return Text(f"{recalled}  =")

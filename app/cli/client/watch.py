@@ -1,4 +1,4 @@
-"""tandem ingest --watch: a collection that follows a folder."""
+"""tandem ingest --watch: keeps a collection consistent with a folder."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ Stamp = tuple[int, int, int]
 
 @dataclass(slots=True)
 class Round:
-    """What was done since the one before."""
+    """The changes of one round."""
 
     receipts: list[dict[str, Any]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Round:
 
 
 class Follower:
-    """What was sent of the folders, and what has changed since."""
+    """Knows which files of the folders were sent, and finds what has changed since."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Follower:
         delete: bool,
         metadata: Mapping[str, Any],
     ) -> None:
-        """Raises InvalidRequest where one of the paths is no folder, or one name is in two of them."""
+        """Raises InvalidRequest if one of the paths is not a folder, or one name is in two of them."""
         for folder in folders:
             if not folder.is_dir():
                 raise InvalidRequest(f"{folder}: only folders can be watched.")
@@ -73,8 +73,9 @@ class Follower:
         self._scan()
 
     def sync(self) -> Round:
-        """Sends what is new or changed, deletes what has gone. What the node refuses is told, and left until it
-        changes. Raises what no later round would mend."""
+        """Sends new or changed files, deletes documents of deleted ones. A refusal of the node is reported, and the
+        file is skipped until it changes. Raises errors that no later round would resolve.
+        """
         done = Round()
         found = self._scan()
         if found is None:
@@ -122,7 +123,9 @@ class Follower:
                 raise
 
     def _scan(self) -> dict[str, tuple[Path, Stamp]] | None:
-        """Every file by document id; None while a folder is away, of which nothing follows for its files."""
+        """Returns every file by document id; None while a folder is missing, which does not mean that its files were
+        deleted.
+        """
         found: dict[str, tuple[Path, Stamp]] = {}
         for folder in self._folders:
             if not folder.is_dir():
@@ -141,7 +144,7 @@ class Follower:
         return found
 
     def _print_once(self, message: str) -> None:
-        """Not again while it lasts."""
+        """Prints a message, but does not repeat it while it stays the same."""
         if message != self._last_message:
             self._last_message = message
             self._print(message)
@@ -151,7 +154,7 @@ class Follower:
 
 
 def follow(follower: Follower, folders: Sequence[Path], show: Callable[[Round], None]) -> None:
-    """Until interrupted; `show` is told of every round in which something was done."""
+    """Runs until interrupted; calls `show` for every round with changes."""
     behind, scanned_at = True, 0.0
     for number, changes in enumerate(_rounds(folders)):
         # The second round too: what changed after the first one and before the watch began was not told.
@@ -164,7 +167,7 @@ def follow(follower: Follower, folders: Sequence[Path], show: Callable[[Round], 
 
 
 def _rounds(folders: Sequence[Path]) -> Iterable[object]:
-    """One at once, then one for each burst of changes, and an empty one every RETRY_MS."""
+    """Yields at once, then for each burst of changes, and an empty burst every RETRY_MS."""
     yield ()
     yield from watch(
         *folders, watch_filter=None, debounce=BURST_MS, step=QUIET_MS, rust_timeout=RETRY_MS, yield_on_timeout=True

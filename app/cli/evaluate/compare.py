@@ -1,4 +1,4 @@
-"""What has changed since an earlier run of `tandem eval`, and whether it may be chance."""
+"""Compares a run of `tandem eval` with an earlier one, with significance tests."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ DECIDING = "nDCG@10"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Of one row in one measure, over the queries that both runs have."""
+    """The change of one row in one measure, over the queries that both runs have."""
 
     row: Row
     measure: str
@@ -61,13 +61,14 @@ class Comparison:
 
     @property
     def worse(self) -> bool:
-        """Whether a row's nDCG@10 is significantly lower, or a row is gone."""
+        """Whether a row's nDCG@10 is significantly lower, or a row is missing."""
         return any(each.gone or any(change.measure == DECIDING for change in each.worse) for each in self.collections)
 
 
 def compare(before: Run, after: Run) -> Comparison:
-    """Collections and rows go by their names. Raises InvalidRequest where the runs share no collection or, in one of
-    these, no query."""
+    """Compares collections and rows of the same names. Raises InvalidRequest if the runs share no collection or, in one
+    of these, no query.
+    """
     earlier = {each.name: each for each in before.collections}
     pairs = [(earlier[each.name], each) for each in after.collections if each.name in earlier]
     if not pairs:
@@ -115,7 +116,9 @@ def _changes(before: Row, after: Row, queries: Iterable[str]) -> Iterator[Change
 
 
 def _adjusted(collections: list[CollectionComparison]) -> Iterator[CollectionComparison]:
-    """Each measure is a family of tests of its own: one row after the other is looked at for the one that fell."""
+    """Yields the comparisons with adjusted p-values. Each measure is a family of tests: readers check all rows for a
+    decrease.
+    """
     families: dict[str, Iterator[float]] = {}
     for measure in MEASURES:
         p_values = [each.p for collection in collections for each in collection.changes if each.measure == measure]

@@ -1,4 +1,4 @@
-"""tandem eval: quality of a running node on judged collections, through its HTTP interface."""
+"""tandem eval: the quality of a running node on judged collections, through its HTTP interface."""
 
 import socket
 from collections import deque
@@ -43,13 +43,13 @@ class IngestFailed(TandemError):
 
 
 class NotReranked(TandemError):
-    """Figures of a stage that did not run would mean nothing."""
+    """Reranking was not applied, so its figures would be meaningless."""
 
     code = "not_reranked"
 
 
 def check_results(json_file: Path | None, plot: Path | None) -> None:
-    """Raises InvalidRequest where a file of results could not be written."""
+    """Raises InvalidRequest if a file of results cannot be written."""
     for path in filter(None, (json_file, plot)):
         if not path.parent.is_dir():
             raise InvalidRequest(f"{path}: there is no folder {path.parent}.")
@@ -59,7 +59,7 @@ def check_results(json_file: Path | None, plot: Path | None) -> None:
 
 @contextmanager
 def scratch(client: Client, dataset: Dataset) -> Iterator[dict[str, Any]]:
-    """A new collection, as the node describes it; it is deleted in the end."""
+    """Yields a new collection, as the node describes it, and deletes it afterwards."""
     safe = "".join(each if each.isascii() and each.isalnum() else "_" for each in dataset.name)
     # No name that can be foreseen: one that is there already is somebody's.
     collection = client.create_collection(f"eval_{safe[:80]}_{uuid4().hex[:8]}", language=dataset.language)
@@ -98,8 +98,9 @@ def ingest(client: Client, name: str, dataset: Dataset, console: Console) -> flo
 def search(
     client: Client, name: str, dataset: Dataset, console: Console, *, mode: Mode, pool: int | None
 ) -> tuple[Row, Mapping[str, str]]:
-    """Asks every query once, one after the other. `pool`: candidates to rerank; None: recall alone. Returns the names
-    of the models, too. Raises Refused, and NotReranked where reranking was not applied."""
+    """Sends every query once, one after the other. `pool` is the number of candidates to rerank; None: recall alone.
+    Also returns the names of the models. Raises Refused, and NotReranked if reranking was not applied.
+    """
     depth = min(pool or MOST_HITS, MOST_HITS)
     rankings: dict[str, list[str]] = {}
     times: dict[str, dict[str, float]] = {}
@@ -168,8 +169,9 @@ def evaluate(client: Client, dataset: Dataset, console: Console, *, pool: int) -
 
 @contextmanager
 def own_node(console: Console, **overrides: object) -> Iterator[tuple[Client, Settings]]:
-    """A node with the settings of the environment and `overrides`, but in a temporary folder, on a free port and with
-    a key of its own."""
+    """Starts a node with the settings of the environment and `overrides`, but in a temporary folder, on a free port and
+    with its own key.
+    """
     with TemporaryDirectory(prefix="tandem-") as folder, console.status("Starting a node") as status:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
@@ -196,8 +198,9 @@ def evaluate_folders(
     plot: Path | None,
     baseline: Path | None,
 ) -> bool:
-    """Evaluates the node at `url`, or one of its own: prints a table a folder, writes the run to `output` and the
-    figure to `plot`, and compares with the run in `baseline`. Returns False where a row has become worse."""
+    """Evaluates the node at `url`, or one of its own: prints a table for each folder, writes the run to `output` and
+    the figure to `plot`, and compares with the run in `baseline`. Returns False if a row has become worse.
+    """
     # What can be wrong is found out before hours of work, not after them.
     earlier = load(baseline) if baseline else None
     check_results(output, plot)

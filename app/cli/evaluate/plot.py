@@ -1,4 +1,4 @@
-"""The figure of `tandem eval`: nDCG@10 of every way of searching, reranked beside recalled."""
+"""The figure of `tandem eval`: nDCG@10 of every search mode, with and without reranking."""
 
 from math import ceil
 from pathlib import Path
@@ -19,7 +19,7 @@ RECALLED, RERANKED = "#9ecae1", "#08519c"
 
 
 def draw(run: Run, path: Path) -> None:
-    """One panel a collection; PNG or SVG by the ending of `path`. Needs no display."""
+    """Draws one panel per collection; PNG or SVG by the suffix of `path`. Needs no display."""
     columns = min(COLUMNS, len(run.collections))
     lines = ceil(len(run.collections) / columns)
     # A Figure of its own, without pyplot, opens no window and keeps no state.

@@ -1,4 +1,4 @@
-"""What a run of `tandem eval` found, and the file that keeps it for later comparisons."""
+"""The results of `tandem eval`, and the file that keeps them for later comparisons."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ STAGES = ("embed", "recall", "rerank")
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """One query."""
+    """The result of one query."""
 
     measures: Mapping[str, float]
     ms: Mapping[str, float]
@@ -42,7 +42,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: how a way of searching did."""
+    """The results of one search mode, a line of the table."""
 
     mode: Mode
     pool: int | None
@@ -62,13 +62,13 @@ class Row:
         return f"{NAMES[self.mode]} + rerank" if self.pool else NAMES[self.mode]
 
     def values(self, measure: str) -> dict[str, float]:
-        """Of one measure, by query."""
+        """Returns the values of one measure, by query."""
         return {query_id: result.measures[measure] for query_id, result in self.queries.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionRun:
-    """One judged collection: what it is, what answered, and how well."""
+    """The results on one judged collection, with its description and the models that answered."""
 
     name: str
     digest: str
@@ -111,12 +111,12 @@ def save(run: Run, path: Path) -> None:
 
 
 def record(run: Run) -> Any:
-    """As `save` writes it."""
+    """Returns the run as `save` writes it."""
     return _FILE.dump_python(run, mode="json")
 
 
 def load(path: Path) -> Run:
-    """Raises InvalidRequest for what is no such file."""
+    """Reads a run. Raises InvalidRequest if the file is not one."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -125,7 +125,7 @@ def load(path: Path) -> Run:
 
 
 def parse(raw: bytes, name: str) -> Run:
-    """The content of a file that errors call `name`. Raises InvalidRequest for what is no such file."""
+    """Parses the content of a file, which errors call `name`. Raises InvalidRequest if it is not a run."""
     try:
         return _FILE.validate_json(raw)
     except ValidationError as error:

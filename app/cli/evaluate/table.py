@@ -14,7 +14,7 @@ MISSING = "-"
 
 
 def new_table(title: str, columns: Iterable[str]) -> Table:
-    """As narrow as it can be; the first column holds words, the others figures."""
+    """Returns a narrow table; the first column holds words, the others figures."""
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     table.title_justify = table.caption_justify = "left"
     table.add_column("search", no_wrap=True)
@@ -24,12 +24,12 @@ def new_table(title: str, columns: Iterable[str]) -> Table:
 
 
 def row_label(row: Row) -> str:
-    """A reranked row stands below the recall that feeds it."""
+    """Returns the label of a row. A reranked row stands below the recall that feeds it."""
     return "  + rerank" if row.pool else row.name
 
 
 def show(run: CollectionRun, console: Console) -> None:
-    """The measures and the times of every row, the best of each measure in bold."""
+    """Prints the measures and the times of every row, the best of each measure in bold."""
     title = f"{escape(run.name)}: {run.documents:,} documents, {run.queries:,} queries"
     stages = (CLIENT, *STAGES)
     table = new_table(title, (*(name.replace("@", "\n@") for name in MEASURES), *(f"{name}\nms" for name in stages)))

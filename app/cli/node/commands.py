@@ -1,6 +1,6 @@
-"""Commands that look at this machine or measure: doctor, plan, migrate, models, eval, bench-catalog.
+"""Commands that examine this machine or measure: doctor, plan, models, eval, bench-catalog.
 
-What they run is imported when they are called, as in app.cli.main.
+Their implementation is imported when they are called, as in app.cli.main.
 """
 
 import asyncio
@@ -143,7 +143,7 @@ def evaluate(
 
     - qrels.tsv or qrels/test.tsv: query-id, corpus-id, score, tab separated, under a header; above 0 is relevant
 
-    It is ingested into a collection of its own, which is deleted in the end.
+    The documents are ingested into a temporary collection, which is deleted afterwards.
     """
     from app.cli.evaluate.evaluate import evaluate_folders
 

@@ -1,4 +1,4 @@
-"""tandem demo: a node of its own, the samples and the documentation in it, three questions."""
+"""tandem demo: starts a node, ingests the samples and the documentation, and runs three searches."""
 
 from rich.console import Console
 from rich.rule import Rule
@@ -26,7 +26,7 @@ TOP_K = 4
 
 
 def demo(settings: Settings, console: Console) -> int:
-    """Returns the exit status. On a terminal the node stays up until Ctrl-C; elsewhere it is ended at once."""
+    """Returns the exit status. On a terminal the node runs until Ctrl-C; elsewhere it ends at once."""
     models = settings.models or "e5"
     console.print(f"Starting a node with the models [bold]{models}[/bold]: two engines.")
     environment = {"TANDEM_MODELS": models}

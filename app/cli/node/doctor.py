@@ -1,4 +1,4 @@
-"""tandem doctor: what a node would stumble over on this machine, before it does."""
+"""tandem doctor: finds problems of a node on this machine before it starts."""
 
 import shutil
 import socket
@@ -94,7 +94,9 @@ def _devices(settings: Settings) -> list[Finding]:
 
 
 def _npus(settings: Settings) -> list[Finding]:
-    """One for each chip that this process may use; engines run on the first, or on as many as models are split over."""
+    """Returns one finding for each chip that this process may use; engines run on the first, or on as many as models
+    are split over.
+    """
     try:
         found = npus()
     except DeviceUnknown as error:
@@ -192,7 +194,9 @@ def _models(settings: Settings) -> list[Finding]:
 
 
 def _memory(settings: Settings) -> list[Finding]:
-    """Nothing where engines run elsewhere, no accelerator tells its memory, or a model's size is not known yet."""
+    """Returns the finding about device memory; nothing if engines run elsewhere, no accelerator reports its memory, or
+    a model's size is not known yet.
+    """
     if settings.engine != "vllm":
         return []
     try:

@@ -1,4 +1,4 @@
-"""tandem models: the pairs that can serve, what is here, and downloads with progress."""
+"""tandem models: the available pairs, the installed models, and downloads with progress."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def list_models(settings: Settings, console: Console, *, as_json: bool = False) 
 async def pull_models(
     settings: Settings, name: str, console: Console, progress: Console, *, as_json: bool = False
 ) -> None:
-    """`name`: a pair, or the id of one model. Raises ModelUnavailable."""
+    """Downloads models. `name` is a pair, or the id of one model. Raises ModelUnavailable."""
     pair = next((pair for pair in PROFILES if pair.name == name), None)
     ids = list(dict.fromkeys([pair.embed.id, pair.rerank.id])) if pair else [name]
     hub = ModelHub(settings.models_dir)
@@ -53,7 +53,7 @@ async def pull_models(
 
 
 class _Downloads:
-    """A bar for each file; where none can be drawn a line now and then."""
+    """Shows a bar for each file, or an occasional line where no bar can be drawn."""
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -69,7 +69,7 @@ class _Downloads:
         self._bar.stop()
 
     def of(self, model: str) -> Callable[[str, int, int], None]:
-        """A callback for the files of one model: name, bytes that are here, bytes in all."""
+        """Returns a callback for the files of one model: name, received bytes, total bytes."""
 
         def report(file: str, done: int, total: int) -> None:
             name = f"{model} {file}"
@@ -105,7 +105,7 @@ def _models(pair: ModelProfile) -> list[Model]:
 
 
 def _download(pair: ModelProfile) -> int:
-    """Bytes."""
+    """Returns the number of bytes."""
     return sum(model.weights_bytes or 0 for model in _models(pair))
 
 

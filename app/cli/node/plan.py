@@ -1,4 +1,4 @@
-"""tandem plan: whether two models fit a device, before anything is downloaded or started."""
+"""tandem plan: checks whether two models fit a device, before anything is downloaded or started."""
 
 from rich.console import Console
 
@@ -23,9 +23,10 @@ def plan_memory(
     weights: str | None,
     as_json: bool,
 ) -> bool:
-    """Prints the plan. Returns whether the models fit. `memory_gb` in 10^9 bytes, so that what a card is sold with is
-    never more than it has, of as many devices as models are split over; None: what is here. Raises InvalidRequest,
-    ConfigurationError, ModelUnavailable, Unsupported."""
+    """Prints the plan. Returns whether the models fit. `memory_gb` is in 10^9 bytes, the unit of data sheets, and is
+    the memory of each device that models are split over; None: that of the device found here. Raises InvalidRequest,
+    ConfigurationError, ModelUnavailable, Unsupported.
+    """
     if weights is not None and weights not in WEIGHT_FORMATS:
         raise InvalidRequest(f"--weights {weights}: known are {', '.join(WEIGHT_FORMATS)}.")
     if memory_gb is not None and not settings.models:

@@ -1,4 +1,4 @@
-"""tandem serve: the node, until it is told to stop."""
+"""tandem serve: runs the node until it receives a signal."""
 
 import os
 import signal
@@ -34,8 +34,9 @@ STOP_SECONDS = 15
 
 
 def serve(settings: Settings) -> int:
-    """Returns the exit status: 0 after a stop that was asked for, 1 where the node could not start. Raises
-    ConfigurationError for what is wrong from the first moment."""
+    """Runs the node. Returns the exit status: 0 after a requested stop, 1 if the node could not start. Raises
+    ConfigurationError for settings that are wrong from the start.
+    """
     _require_keys(settings)
     configure_logging(settings.log_level, as_json=settings.log_json)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -95,7 +96,7 @@ def _prepare(data_dir: Path) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Taken before anything else is started: a second node on the port should fail at once."""
+    """Binds the port before anything else is started, so that a second node on the port fails at once."""
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)

@@ -1,4 +1,4 @@
-"""A node in a process of its own, for the commands that bring their own."""
+"""A node in a child process, for commands that start one."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ STOP_SECONDS = 60.0
 
 
 class NodeFailed(TandemError):
-    """The node that a command started ended, or did not become ready."""
+    """The node that a command started has ended, or did not become ready."""
 
     code = "node_failed"
 
@@ -34,10 +34,11 @@ def running_node(
     *,
     on_step: Callable[[str], None],
 ) -> Iterator[Client]:
-    """Starts `tandem serve` with `environment` on top of this process's, waits until it is ready, and ends it after.
+    """Starts `tandem serve` with `environment` on top of this process's, waits until it is ready, and ends it
+    afterwards.
 
-    Its log goes to `<data_dir>/node.log`. Where it asks for keys, it knows one more, which is the client's: those that
-    are set may be hashes. `on_step` is told what it is doing. Raises NodeFailed.
+    Its log goes to `<data_dir>/node.log`. If it requires keys, it gets an additional one for the client, since the
+    configured ones may be hashes. `on_step` is called with each step. Raises NodeFailed.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     log = settings.data_dir / "node.log"

@@ -1,4 +1,4 @@
-"""tandem worker: ingestion in a process of its own, until it is told to stop."""
+"""tandem worker: ingestion in a separate process, until it receives a signal."""
 
 import asyncio
 import os
@@ -37,14 +37,14 @@ _READ_BYTES = 4096
 
 
 def work(settings: Settings, *, of_node: bool = False) -> None:
-    """`of_node`: a node has started this process, whose standard input is a pipe from it; it ends with the node, and
-    may share its SQLite.
+    """Runs a worker. `of_node` says that a node has started this process, whose standard input is a pipe from it; it
+    ends with the node, and may share its SQLite.
 
-    Returns after a stop that was asked for. The first SIGTERM or SIGINT drains; a second one ends the process at
-    once, and its leases run out by themselves.
+    Returns after a requested stop. The first SIGTERM or SIGINT drains; a second one ends the process at once, and its
+    leases expire.
 
-    Raises what no waiting mends: ConfigurationError (also where a part would not be shared with the node),
-    ModelUnavailable, and FingerprintMismatch when the node serves another model than at the start.
+    Raises errors that waiting does not resolve: ConfigurationError (also if a part would not be shared with the node),
+    ModelUnavailable, and FingerprintMismatch if the node serves another model than at the start.
     """
     if not of_node:
         require_shared_parts(settings)
@@ -56,7 +56,7 @@ def work(settings: Settings, *, of_node: bool = False) -> None:
 
 
 def require_shared_parts(settings: Settings) -> None:
-    """Raises ConfigurationError with one line that names the setting."""
+    """Raises ConfigurationError with one line that names the setting, if a part is not shared with the node."""
     url = settings.database_url.get_secret_value() if settings.database_url else ""
     if not url.startswith("postgres"):
         raise ConfigurationError(
@@ -76,8 +76,9 @@ def require_shared_parts(settings: Settings) -> None:
 
 
 async def until_originals_are_visible(catalog: Catalog, blobs: BlobStore) -> None:
-    """Returns when the catalog holds a document whose original is here: with another folder than the node's every
-    document would end as failed. Raises BlobStoreUnavailable where all that were looked for are missing."""
+    """Returns when the catalog holds a document whose original is found here: with another folder than the node's,
+    every document would fail. Raises BlobStoreUnavailable if all originals that were checked are missing.
+    """
     wanted = await _sample(catalog)
     while not wanted:
         await asyncio.sleep(POLL_SECONDS)
@@ -134,7 +135,7 @@ async def _until_stopped(settings: Settings, *, of_node: bool) -> None:
 
 
 class _Process:
-    """What a worker process consists of: started in order, stopped in reverse."""
+    """The parts of a worker process: started in order, stopped in reverse."""
 
     def __init__(
         self, settings: Settings, on_changed: Callable[[TandemError], None], work_arrived: Notifications
@@ -146,7 +147,9 @@ class _Process:
         self._workers: Workers | None = None
 
     async def start(self) -> None:
-        """Waits for what may come. Raises what no waiting mends."""
+        """Starts the parts, and waits for those that are temporarily unavailable. Raises errors that waiting does not
+        resolve.
+        """
         settings = self._settings
         parts = await build_worker_parts(settings, _log_step, self._on_changed)
         self._parts = {
@@ -188,15 +191,18 @@ async def _follow_node(work_arrived: Notifications, stopping: asyncio.Event) -> 
 
 
 async def listen_for_work(work_arrived: Notifications) -> None:
-    """The node writes to standard input when it has queued documents. Returns when that is closed, which it is also
-    when the node was killed."""
+    """Reads standard input, to which the node writes when it has queued documents. Returns when it is closed, also
+    because the node was killed.
+    """
     reader = await standard_input()
     while await reader.read(_READ_BYTES):
         work_arrived.announce()
 
 
 async def send_heartbeats(node: int) -> None:
-    """Lets the node, by the socket that is standard input, know every second that the event loop here still turns."""
+    """Writes a heartbeat to the node every second, over the socket that is standard input, as long as the event loop
+    runs.
+    """
     os.set_blocking(node, False)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The names under which other products' clients may ask for this node's models."""
+"""The names under which other products' clients may request this node's models."""
 
 from app.errors import ModelNotFound
 from app.node.node import Node
@@ -9,7 +9,7 @@ ALIAS = "tandem"
 
 
 def embedder_named(node: Node, name: str | None) -> Embedder:
-    """Raises ModelNotFound."""
+    """Returns the embedder of this name. Raises ModelNotFound."""
     for embedder in node.embedders.every:
         if is_named(embedder.fingerprint.model, name):
             return embedder
@@ -17,14 +17,14 @@ def embedder_named(node: Node, name: str | None) -> Embedder:
 
 
 def check_reranker(node: Node, name: str | None) -> None:
-    """Raises ModelNotFound."""
+    """Raises ModelNotFound unless the name is that of the node's reranker."""
     model = node.components.reranker.model
     if not is_named(model, name):
         raise _unknown(name, [model])
 
 
 def is_named(model: str, name: str | None) -> bool:
-    """By its id, by its name without the owner's, as ALIAS, or not at all."""
+    """Returns whether the name is the model's id, its name without the owner's, ALIAS, or missing."""
     return name in (None, model, model.rpartition("/")[2], ALIAS)
 
 

@@ -1,4 +1,4 @@
-"""Documents as the catalog has them."""
+"""Records of documents."""
 
 from app.http.examples.ingest import NO_TEXT, UNREMARKABLE
 

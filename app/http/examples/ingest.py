@@ -1,4 +1,4 @@
-"""Documents on their way in, and jobs."""
+"""Ingestion of documents, and jobs."""
 
 UNREMARKABLE = {"pages": 0, "pages_without_text": [], "ocr_pages": [], "ocr_confidence": None, "warnings": []}
 """The report of a document without pages."""

@@ -1,4 +1,4 @@
-"""Questions and their answers."""
+"""Search requests and their answers."""
 
 QUESTIONS = {
     "A question": {"query": "How hot is the kiln?", "collection": "manuals", "top_k": 3},

@@ -1,1 +1,1 @@
-"""The wire: what requests and answers look like (pydantic). Unknown fields are refused by name."""
+"""The schemas of requests and answers (pydantic). Unknown fields are refused by name."""

@@ -17,13 +17,14 @@ class Cursors:
         self._key = key
 
     def at(self, place: Place, digest: str) -> str:
-        """The cursor for a position; `digest` identifies the query."""
+        """Returns the cursor for a position; `digest` identifies the query."""
         payload = json.dumps([place.offset, place.pool, place.mode, place.reranked, digest]).encode()
         return urlsafe_b64encode(self._mac(payload) + payload).decode()
 
     def place(self, cursor: str, digest: str) -> Place:
-        """The position in a cursor. Raises InvalidRequest for a cursor that no node of this catalog signed for this
-        query."""
+        """Returns the position in a cursor. Raises InvalidRequest for a cursor that no node of this catalog signed for
+        this query.
+        """
         try:
             decoded = urlsafe_b64decode(cursor.encode())
         except ValueError:

@@ -118,7 +118,7 @@ class IngestForm(WireRequest):
 
 
 class ReadingOut(Wire):
-    """Made from a ReadingReport."""
+    """The wire format of a ReadingReport."""
 
     pages: int = Field(description="Of the document; 0 where it has none.")
     pages_without_text: list[int] = Field(description="Numbers of pages of which nothing could be read.")

@@ -34,7 +34,7 @@ class WeightsIn(WireRequest):
 
 
 class FusionIn(WireRequest):
-    """How `hybrid` combines its branches."""
+    """The fusion of `hybrid`'s branches."""
 
     method: Literal["weighted", "rrf"] = Field(
         "weighted",
@@ -183,7 +183,7 @@ class SearchIn(WireRequest):
         return sha256(question.encode()).hexdigest()[:16]
 
     def to_query(self, text: str, collection: Collection, place: Place | None = None) -> SearchQuery:
-        """`place` is the position in `cursor`. Raises InvalidRequest for an invalid filter."""
+        """Returns the query. `place` is the position in `cursor`. Raises InvalidRequest for an invalid filter."""
         reranking = Reranking(
             # A page is reranked as the first one was, or not at all.
             required=place.reranked if place else self.rerank == "required",

@@ -1,1 +1,1 @@
-"""Connections, bodies and requests in flight, all within bounds."""
+"""Connections, bodies and requests in flight, with their limits."""

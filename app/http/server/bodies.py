@@ -1,4 +1,4 @@
-"""Bounds on the bodies of requests: of each by its route, and of all that are in memory at once."""
+"""Limits on the bodies of requests: of each by its route, and of all that are in memory at once."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ RETRY_AFTER_SECONDS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class BodyBound:
-    """Of the bodies that one route takes."""
+    """The limits of the bodies that one route accepts."""
 
     size: int
     """Bytes."""
@@ -59,7 +59,7 @@ VALUES_PER_DOCUMENT, CONTAINERS_PER_DOCUMENT = 200, 20
 
 class BodyBounds:
     def __init__(self, max_bytes: int, max_documents: int) -> None:
-        """`max_bytes`: of any body. `max_documents`: of one request."""
+        """`max_bytes` limits every body, `max_documents` one request."""
         self._max_bytes = max_bytes
         self._ingesting = BodyBound(
             max_bytes,
@@ -68,7 +68,7 @@ class BodyBounds:
         )
 
     def at(self, scope: Scope) -> BodyBound:
-        """Of the route that the request goes to."""
+        """Returns the limits of the route that the request goes to."""
         path = getattr(route_at(scope), "path_format", None)
         if path in INGESTING:
             return self._ingesting
@@ -92,7 +92,7 @@ class BodyBudget:
             self._used -= share.size
 
     def take(self, size: int) -> None:
-        """Raises Overloaded."""
+        """Reserves bytes. Raises Overloaded."""
         if self._used and self._used + size > self._capacity:
             raise Overloaded(
                 f"Bodies of {self._used:,} bytes are being worked on; {size:,} more would pass the bound of "
@@ -103,23 +103,24 @@ class BodyBudget:
 
 
 class BodyShare:
-    """What one request has of the budget."""
+    """The part of the budget that one request holds."""
 
     def __init__(self, budget: BodyBudget) -> None:
         self._budget = budget
         self.size = 0
 
     def grow_to(self, size: int) -> None:
-        """Raises Overloaded."""
+        """Enlarges the share. Raises Overloaded."""
         if size > self.size:
             self._budget.take(size - self.size)
             self.size = size
 
 
 class BodyLimitMiddleware:
-    """ASGI middleware: refuses a body as soon as it is known to be too large, too wide or too deep, or one too many.
-    The rest of it is not read: the connection is closed, here and wherever an answer goes out before its request has
-    come in."""
+    """ASGI middleware: refuses a body as soon as it is known to be too large, too wide or too deep, or to exceed the
+    budget. The rest of the body is not read: the connection is closed, here and whenever an answer is sent before its
+    request was received.
+    """
 
     def __init__(self, app: ASGIApp, bounds: BodyBounds, budget: BodyBudget) -> None:
         self._app = app
@@ -143,7 +144,7 @@ class BodyLimitMiddleware:
 
 
 class _Body:
-    """One that is being received."""
+    """A body that is being received."""
 
     def __init__(self, bound: BodyBound, share: BodyShare, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -161,7 +162,7 @@ class _Body:
         self.answered = False
 
     def announce(self) -> None:
-        """Before anything is read. Raises TooLarge, Overloaded."""
+        """Checks the announced size before anything is read. Raises TooLarge, Overloaded."""
         with self._noted():
             self._check_size(self._declared or 0)
             if self._declared and self._declared > SMALL_BYTES:
@@ -210,7 +211,7 @@ class _Body:
 
 
 async def refuse(error: TandemError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers in the shape of the route. A body that was not read is left unread: the connection ends."""
+    """Answers in the format of the route. An unread body stays unread: the connection ends."""
     await answer_unread(error_format_at(scope).response(error), scope, receive, send)
 
 

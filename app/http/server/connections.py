@@ -1,4 +1,4 @@
-"""The connections of one server: how many there may be, and when one that keeps a request waiting has had its time."""
+"""Limits the connections of one server: their number, and the time that one may keep a request waiting."""
 
 import asyncio
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ SUMMARY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """Bounds of one connection. Seconds and bytes."""
+    """Limits of one connection, in seconds and bytes."""
 
     request_seconds: float = 20.0
     """For a request's head to arrive; over so long its body has to bring `bytes_per_second` at least."""
@@ -41,12 +41,12 @@ class ConnectionOptions:
 
 class SweptConnection(Protocol):
     def sweep(self, now: float) -> None:
-        """Ends the connection where it has had its time."""
+        """Ends the connection if its time has run out."""
 
 
 class Connections:
     def __init__(self, occupancy: Occupancy, options: ConnectionOptions, metrics: Metrics) -> None:
-        """`occupancy` is lowered to what the limit of file descriptors leaves, as that is at any time."""
+        """`occupancy` is lowered to what the current limit of file descriptors allows."""
         self.options = options
         self._requested_total = occupancy.total
         self._occupancy = occupancy
@@ -64,7 +64,7 @@ class Connections:
         return self._occupancy.total
 
     def admit(self, connection: SweptConnection, address: str | None) -> Literal["open", "reserved"] | Refusal:
-        """Counts the connection, unless it is refused. `reserved`: for health checks alone."""
+        """Counts the connection, unless it is refused. `reserved` means that it may only send health checks."""
         refusal = self._occupancy.refusal(address)
         reserved = refusal == "all" and is_local(address) and self._reserved < RESERVED
         if refusal and not reserved:
@@ -89,7 +89,7 @@ class Connections:
             self._occupancy.leave(address)
 
     def let_linger(self, connection: SweptConnection) -> bool:
-        """Whether a connection that was refused may stay until its caller has read why."""
+        """Returns whether a refused connection may stay until its caller has read the reason."""
         if len(self._lingering) >= LINGERING:
             return False
         self._lingering.add(connection)

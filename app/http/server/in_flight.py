@@ -1,4 +1,4 @@
-"""The requests under way, and how they end with the node: answered, or told to come back."""
+"""The requests in flight, and their end when the node stops: answered, or refused with a retry hint."""
 
 import asyncio
 from typing import Final
@@ -23,8 +23,9 @@ class InFlightRequests:
         self._cancelled: set[asyncio.Task[object]] = set()
 
     async def finish(self, seconds: float) -> None:
-        """Returns when all requests have ended. Those that have not by themselves within `seconds` are cancelled, and
-        answered with 503."""
+        """Returns when all requests have ended. Those that have not ended within `seconds` are cancelled and answered
+        with 503.
+        """
         self.stopping = True
         deadline = asyncio.get_running_loop().time() + seconds
         while self._tasks and (left := deadline - asyncio.get_running_loop().time()) > 0:
@@ -47,12 +48,14 @@ class InFlightRequests:
         self._cancelled.discard(task)
 
     def was_cancelled(self, task: "asyncio.Task[object]") -> bool:
-        """By `finish`, and by nobody else."""
+        """Returns whether `finish` cancelled the task."""
         return task in self._cancelled
 
 
 class InFlightMiddleware:
-    """ASGI middleware: what comes while the node stops, and what is not done in time, is answered with 503."""
+    """ASGI middleware: answers 503 to requests that arrive while the node stops, and to those that are not done in
+    time.
+    """
 
     def __init__(self, app: ASGIApp, in_flight: InFlightRequests) -> None:
         self._app = app

@@ -1,4 +1,6 @@
-"""Bounds on JSON that hold before it is parsed: a parser makes objects of everything first, and counts afterwards."""
+"""Limits on JSON that apply before it is parsed: a parser first creates objects for everything and counts
+afterwards.
+"""
 
 import re
 from typing import Final
@@ -21,7 +23,8 @@ _BRACKET: Final = re.compile(rb"[\[\]{}]")
 
 class JsonScan:
     """Counts the values, the lists and objects, their keys and depth in a JSON text that arrives in parts. It does not
-    check the grammar: what passes costs a parser a bounded effort, whether or not it is JSON."""
+    check the grammar: parsing a text that passes takes bounded effort, whether or not it is JSON.
+    """
 
     def __init__(self, max_values: int, max_containers: int) -> None:
         self._max_values = max_values
@@ -34,7 +37,9 @@ class JsonScan:
         """Of each list or object that is open: None, or the object's keys so far."""
 
     def feed(self, part: bytes) -> None:
-        """Raises TooLarge for too many values, InvalidRequest for too deep a nesting or too many keys, InvalidJson."""
+        """Scans a part. Raises TooLarge for too many values, InvalidRequest for too deep a nesting or too many keys,
+        InvalidJson.
+        """
         for start in range(0, len(part), PIECE_BYTES):
             self._scan(part[start : start + PIECE_BYTES])
 

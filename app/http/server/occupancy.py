@@ -1,4 +1,4 @@
-"""Counts of what callers hold open, in all and by address."""
+"""Counts the connections or streams that callers hold open, in total and by address."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +13,12 @@ Refusal = Literal["all", "address"]
 
 
 class Occupancy:
-    """What is open, within two bounds. Programs of this machine and trusted proxies, behind which there are many
-    callers, are bounded only together with all others."""
+    """The number of open items, within two limits. Programs of this machine and trusted proxies, which serve many
+    callers, are limited only together with all others.
+    """
 
     def __init__(self, *, total: int, per_address: int, trusted: Sequence[str] = ()) -> None:
-        """`trusted`: addresses and networks."""
+        """`trusted` holds addresses and networks."""
         self.total = total
         self._per_address = per_address
         self._trusted = [ip_network(each, strict=False) for each in trusted]
@@ -25,7 +26,7 @@ class Occupancy:
         self.used = 0
 
     def refusal(self, address: str | None) -> Refusal | None:
-        """Why there is no room for one more from `address` (None: a Unix socket)."""
+        """Returns the reason why there is no room for one more from `address` (None: a Unix socket), or None."""
         if self.used >= self.total:
             return "all"
         return "address" if self._by_address[_subscriber(address)] >= self._bound_of(address) else None
@@ -53,7 +54,7 @@ class Occupancy:
 
 
 def is_local(address: str | None) -> bool:
-    """Whether the other end is on this machine."""
+    """Returns whether the other end is on this machine."""
     try:
         return address is None or ip_address(address.partition("%")[0]).is_loopback
     except ValueError:

@@ -1,5 +1,6 @@
-"""HTTP/1.1 on one connection: uvicorn's protocol, within bounds. What comes is counted before it is parsed, so that
-nobody's request is kept waiting by what one caller sends, or does not send."""
+"""HTTP/1.1 on one connection: uvicorn's protocol with limits. Input is counted before it is parsed, so that one
+caller's input, or silence, does not delay the requests of others.
+"""
 
 import asyncio
 import json
@@ -33,7 +34,7 @@ HEALTH = "/health/"
 
 class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, connections: Connections, **options: Any) -> None:
-        """`options` as uvicorn gives them."""
+        """`options` are those that uvicorn passes."""
         super().__init__(**options)
         self._connections = connections
         self._bounds = connections.options
@@ -101,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._blocked_since = None
 
     def sweep(self, now: float) -> None:
-        """Ends the connection where its caller has had the time for what is to come."""
+        """Ends the connection if its caller has used up the time for the rest of the request."""
         bounds = self._bounds
         if self.transport.is_closing():
             self._closing_since = self._closing_since or now
@@ -178,13 +179,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_since = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # as uvicorn calls it
-        """Where the parser gave up, by itself or for a problem of ours."""
+        """Answers when the parser gave up, by itself or because of a limit of ours."""
         problem, self._problem = self._problem, None
         self._refuse(problem or MalformedRequest("This is not HTTP/1.1 as this node takes it."))
 
     def close(self) -> None:
-        """After an answer. A request that has not wholly come would be reset, and the answer with it: what still comes
-        is thrown away for a while."""
+        """Closes after an answer. If the request is incomplete, closing would reset the connection and lose the answer:
+        further input is discarded for a while first.
+        """
         if self._body_since is None and not self._ended:
             self.transport.close()
             return
@@ -211,7 +213,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return HeadTooLarge(f"The request's head is too large: {what}.")
 
     def _abort_parser(self, problem: TandemError) -> None:
-        """Out of a callback of the parser's, which then gives up."""
+        """Raises out of a callback of the parser, which then gives up."""
         self._problem = problem
         raise problem
 
@@ -221,7 +223,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._end(error)
 
     def _end(self, error: TandemError) -> None:
-        """Says why, where no other answer is under way, and ends the connection."""
+        """Sends the reason, unless another answer is in flight, and ends the connection."""
         self._ended = True
         if self._is_answering():
             waits_for_body = self._body_since is not None and not self.pipeline
@@ -235,7 +237,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _LingeringTransport:
-    """What an answer is written to."""
+    """The transport that answers are written to."""
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol
@@ -247,7 +249,7 @@ class _LingeringTransport:
 
 
 def _raw(error: TandemError) -> bytes:
-    """The answer below the routes, in the shape of the service's own."""
+    """Formats an answer below the routes, in the service's own format."""
     status = HTTPStatus(STATUS[error.code])
     body = json.dumps(error_body(error.code, error.message, error.detail)).encode()
     headers = {
@@ -261,7 +263,7 @@ def _raw(error: TandemError) -> bytes:
 
 
 def _for_health_checks(app: ASGIApp) -> Any:
-    """One health check, and no more on this connection."""
+    """Returns an application for one health check, after which the connection ends."""
 
     async def only_health(scope: Scope, receive: Receive, send: Send) -> None:
         async def closing(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""How the application is served: uvicorn, within the bounds that the settings give."""
+"""Runs the application with uvicorn, within the limits of the settings."""
 
 import socket
 from collections.abc import Callable, Coroutine
@@ -29,7 +29,7 @@ def connections_of(settings: Settings, metrics: Metrics) -> Connections:
 
 
 def server_config(app: ASGIApp, settings: Settings, connections: Connections, *, stop_seconds: int) -> uvicorn.Config:
-    """`stop_seconds`: after so long a stop cancels the requests that are still under way."""
+    """Returns uvicorn's configuration. After `stop_seconds`, a stop cancels the requests that are still in flight."""
     return uvicorn.Config(
         app,
         http=partial(BoundedProtocol, connections),  # type: ignore[arg-type]  # called as the type would be
@@ -44,12 +44,12 @@ def server_config(app: ASGIApp, settings: Settings, connections: Connections, *,
 
 
 class Server(uvicorn.Server):
-    """Stops in order: refuses what is new, lets what is under way finish, and answers the rest."""
+    """Stops in order: refuses new requests, lets those in flight finish, and answers the rest."""
 
     def __init__(
         self, config: uvicorn.Config, in_flight: InFlightRequests, drain: Drain, *, drain_seconds: float
     ) -> None:
-        """`drain` ends the work that no request waits for, meanwhile."""
+        """`drain` runs meanwhile and ends the work that no request waits for."""
         super().__init__(config)
         self._in_flight = in_flight
         self._drain = drain

@@ -1,4 +1,4 @@
-"""Event streams, of which there may be only so many: each holds a connection, and looks at what it tells of."""
+"""Event streams, limited in number: each holds a connection and polls."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -14,10 +14,10 @@ RETRY_AFTER_SECONDS = 10
 
 
 class BoundedStream(EventSourceResponse):
-    """A stream that counts while it is sent; 429 instead where there is no room for it."""
+    """A stream that counts while it is sent; answered with 429 if the limit is reached."""
 
     def __init__(self, events: AsyncGenerator[ServerSentEvent, None], streams: Occupancy, **options: Any) -> None:
-        """`options` as for EventSourceResponse."""
+        """`options` are those of EventSourceResponse."""
         super().__init__(events, **options)
         self._events = events
         self._streams = streams

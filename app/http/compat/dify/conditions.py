@@ -1,4 +1,4 @@
-"""From Dify's metadata conditions to the node's filters: what means exactly the same, and nothing else."""
+"""Converts Dify's metadata conditions to the node's filters; conditions without an exact equivalent are refused."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,10 +28,10 @@ _PARTS_OF_TEXTS: Final = ("contains", "not contains", "start with", "end with")
 
 
 def filter_of(metadata_condition: MetadataCondition | None, declared: Mapping[str, KeyType]) -> Tree | None:
-    """A filter as POST /search takes it; None where there is no condition. Raises InvalidRequest, with the number of
-    the condition, for what cannot be said in one.
+    """Returns a filter of POST /search; None if there is no condition. Raises InvalidRequest, with the number of the
+    condition, if it has no equivalent.
 
-    As in Dify, a chunk without the key meets no condition but `empty`.
+    As in Dify, a chunk without the key meets no condition except `empty`.
     """
     trees: list[Tree] = []
     for number, condition in enumerate((metadata_condition and metadata_condition.conditions) or ()):
@@ -88,7 +88,7 @@ def _existence(key: str, *, wanted: bool) -> Tree:
 
 
 def _membership(key: str, value: Value | list[str], kind: str | None, *, negated: bool) -> Tree:
-    """A text is a list divided by commas, as Dify reads it."""
+    """Builds a membership test. A text is a list separated by commas, as Dify reads it."""
     values = value if isinstance(value, list) else [part.strip() for part in str(value).split(",") if part.strip()]
     if not values:
         raise InvalidRequest("value: the list is empty.")
@@ -102,7 +102,7 @@ def _membership(key: str, value: Value | list[str], kind: str | None, *, negated
 
 
 def _typed(value: Value, kind: str | None) -> Value | bool:
-    """Dify sends most values as text: read as what the collection declares the key to hold."""
+    """Converts a value to the type that the collection declares for the key: Dify sends most values as text."""
     if not isinstance(value, str):
         return value
     if kind in ("int", "float"):
@@ -123,7 +123,7 @@ def _number(value: Value, operator: Operator) -> int | float:
 
 
 def _moment(value: Value) -> str:
-    """Text with a zone, of seconds since 1970; other text as it is."""
+    """Formats seconds since 1970 as a time with a zone; other text stays unchanged."""
     try:
         return datetime.fromtimestamp(float(value), UTC).isoformat()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Dify's questions to its external knowledge."""
+"""Examples of Dify's requests to its external knowledge."""
 
 REQUESTS = {
     "A question": {

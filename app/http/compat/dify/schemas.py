@@ -1,5 +1,6 @@
-"""Dify's external knowledge API on the wire, as its documentation ("External Knowledge API") and its
-services/external_knowledge_service.py have it."""
+"""The schemas of Dify's external knowledge API, according to its documentation ("External Knowledge API") and its
+services/external_knowledge_service.py.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
@@ -124,8 +125,9 @@ class DifyErrorOut(CompatModel):
 
 
 def records(hits: Sequence[Hit], score_name: str, threshold: float) -> list[Record]:
-    """Records with at least the score `threshold`, in their order. Maps the scores of every stage into 0 to 1: a BM25
-    score s becomes s / (1 + s), which keeps the order; a cosine below 0 becomes 0."""
+    """Returns records with a score of at least `threshold`, in their order. Maps the scores of every stage into 0 to 1:
+    a BM25 score s becomes s / (1 + s), which keeps the order; a cosine below 0 becomes 0.
+    """
     found = []
     for hit in hits:
         raw = max(0.0, hit.score or 0.0)

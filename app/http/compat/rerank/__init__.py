@@ -1,1 +1,1 @@
-"""Reranking as Jina, Cohere and vLLM serve it."""
+"""Reranking in the formats of Jina, Cohere and vLLM."""

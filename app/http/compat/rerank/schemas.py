@@ -1,4 +1,4 @@
-"""Reranking on the wire of Jina and vLLM (v1), of Cohere (v2), and vLLM's scoring of pairs.
+"""Schemas of reranking by Jina and vLLM (v1) and by Cohere (v2), and of vLLM's scoring of pairs.
 
 Sources: the API references of Jina and Cohere, vLLM's pooling protocol, langchain-community and cohere-python.
 """

@@ -1,1 +1,1 @@
-"""Requests and answers that the documentation shows for OpenAI's routes."""
+"""Requests and answers of OpenAI's routes, for the documentation."""

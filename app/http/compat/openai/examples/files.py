@@ -1,4 +1,4 @@
-"""OpenAI's files, and what becomes of them in vector stores."""
+"""Examples of OpenAI's files, and of files in vector stores."""
 
 FILE_ID = "file-aaVDHvPMBbTbSduuSb23Sddk2RPuFfyVPGuKWlmUMzNraWxuLnR4dA"
 

@@ -1,1 +1,1 @@
-"""The wire of OpenAI's embeddings, files and vector stores."""
+"""The schemas of OpenAI's embeddings, files and vector stores."""

@@ -1,4 +1,4 @@
-"""OpenAI's embeddings and models on the wire. Source: OpenAI's API reference, and openai-python's types."""
+"""Schemas of OpenAI's embeddings and models. Source: OpenAI's API reference, and openai-python's types."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal

@@ -27,7 +27,7 @@ from retrieval.search.query import SearchResult
 
 
 def _must_be_empty(value: object) -> object:
-    """Refuses what a collection cannot store, instead of ignoring it."""
+    """Refuses options that a collection cannot store, instead of ignoring them."""
     if value:
         raise PydanticCustomError(
             "not_stored", "cannot be stored: a vector store is a collection, which has no such field"
