@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from app.errors import Unauthorized
 from app.http.security.api_keys import ApiKeys
 from app.ui import language, session
-from app.ui.rendering import PageRoute, field, render
+from app.ui.rendering import PageRoute, field, redirect, render
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -34,7 +34,7 @@ async def login(request: Request) -> Response:
         keys.caller(f"Bearer {key[: session.MAX_KEY_CHARACTERS]}")
     except Unauthorized:
         return render(request, "login.html", 401, wanted=wanted, wrong=True)
-    response = RedirectResponse(request.scope.get("root_path", "") + wanted, 303)
+    response = redirect(request, wanted)
     session.sign_in(response, request, key)
     return response
 
@@ -42,7 +42,7 @@ async def login(request: Request) -> Response:
 @router.post("/ui/logout")
 async def logout(request: Request) -> Response:
     session.check_origin(request)
-    response = RedirectResponse(request.scope.get("root_path", "") + "/ui/login", 303)
+    response = redirect(request, "/ui/login")
     session.sign_out(response, request)
     return response
 

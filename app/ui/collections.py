@@ -1,25 +1,19 @@
 """Collections: the list, a new one, one of them, its move to another model, and its deletion."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
-from app.errors import validation_error
 from app.http.routes.collections import create_collection
 from app.http.routes.reembed import reembed_collection
 from app.http.schemas.collections import CollectionIn
 from app.http.schemas.reembed import ReembedIn
 from app.http.schemas.wire import CollectionName
-from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
+from app.ui.rendering import PageNode, PageRoute, checked_form, field, redirect, render, validated
 from retrieval.errors import InvalidRequest
 
 router = APIRouter(prefix="/ui/collections", include_in_schema=False, route_class=PageRoute)
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
 
 Name = Annotated[CollectionName, Path()]
 KEY_TYPES = ("text", "int", "float", "bool")
@@ -50,8 +44,8 @@ async def create(request: Request, node: PageNode) -> Response:
     for name in ("query_instruction", "rerank_instruction", "document_instruction"):
         if text := field(form, name).strip():
             body[name] = text
-    created = await create_collection(_checked(CollectionIn, body), node)
-    return _to(request, created.name)
+    created = await create_collection(validated(CollectionIn, body), node)
+    return redirect(request, f"/ui/collections/{created.name}")
 
 
 @router.get("/{name}")
@@ -76,15 +70,15 @@ async def reembed(request: Request, name: Name, node: PageNode) -> Response:
         body["models"] = models
     if (size := _number(form, "max_tokens")) is not None:
         body["chunking"] = {"max_tokens": size}
-    await reembed_collection(name, _checked(ReembedIn, body), node)
-    return _to(request, name)
+    await reembed_collection(name, validated(ReembedIn, body), node)
+    return redirect(request, f"/ui/collections/{name}")
 
 
 @router.post("/{name}/rollback")
 async def rollback(request: Request, name: Name, node: PageNode) -> Response:
     await checked_form(request)
     await node.reembedding.rollback(name)
-    return _to(request, name)
+    return redirect(request, f"/ui/collections/{name}")
 
 
 @router.post("/{name}/delete")
@@ -94,14 +88,7 @@ async def delete(request: Request, name: Name, node: PageNode) -> Response:
     if field(form, "confirm") != name:
         raise InvalidRequest(f"confirm: type the name of the collection, {name!r}, to delete it.")
     await node.collections.delete(name)
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/collections", 303)
-
-
-def _checked(model: type[ModelT], body: Mapping[str, Any]) -> ModelT:
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        raise validation_error(error.errors(include_url=False, include_input=False)) from None
+    return redirect(request, "/ui/collections")
 
 
 def _declared(form: FormData) -> dict[str, str]:
@@ -124,7 +111,3 @@ def _number(form: FormData, name: str) -> int | None:
         return int(text) if text else None
     except ValueError:
         raise InvalidRequest(f"{name}: {text[:40]!r} is not a whole number.") from None
-
-
-def _to(request: Request, name: str) -> RedirectResponse:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/collections/{name}", 303)

@@ -4,7 +4,7 @@ from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
 from app.http.routes.dependencies import NodeSettings
@@ -13,7 +13,7 @@ from app.http.schemas.ingest import IngestForm
 from app.http.schemas.wire import CollectionName, Text
 from app.node.node import Node
 from app.ui.passages import MAX_CHUNKS, passages_of
-from app.ui.rendering import PageNode, PageRoute, UploadPageRoute, checked_form, field, render
+from app.ui.rendering import PageNode, PageRoute, UploadPageRoute, checked_form, field, redirect, render
 from ingestion.service import Upload
 from ingestion.types import JobId
 from retrieval.errors import InvalidRequest
@@ -100,7 +100,7 @@ async def delete(request: Request, node: PageNode) -> Response:
     collection, document_id = await _named(request)
     await node.ingestion.delete(collection, document_id)
     query = urlencode({"collection": collection})
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/documents?{query}", 303)
+    return redirect(request, f"/ui/documents?{query}")
 
 
 @router.post("/ui/document/reingest")
@@ -127,7 +127,7 @@ async def _named(request: Request) -> tuple[str, DocumentId]:
 
 
 def _to_job(request: Request, job_id: JobId) -> Response:
-    address = f"{request.scope.get('root_path', '')}/ui/jobs/{quote(job_id)}"
+    response = redirect(request, f"/ui/jobs/{quote(job_id)}")
     if request.headers.get("accept", "").startswith("application/json"):
-        return JSONResponse({"location": address})
-    return RedirectResponse(address, 303)
+        return JSONResponse({"location": response.headers["location"]})
+    return response

@@ -43,9 +43,7 @@ class Comparison:
 
 @router.get("/ui/evaluation", dependencies=[Depends(page_node)])
 async def evaluation_page(request: Request) -> Response:
-    return render(
-        request, "evaluation.html", runs=[], comparisons={}, measures=MEASURES, measure=MEASURE, bar=BAR_WIDTH
-    )
+    return _page(request, [], {})
 
 
 async def open_results(request: Request) -> Response:

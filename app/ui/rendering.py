@@ -1,16 +1,17 @@
 """Renders templates to answers, and errors to pages."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
 from app import ROOT
@@ -21,6 +22,8 @@ from app.node.node import Node
 from app.ui import session
 from app.ui.language import language_of, translator
 from retrieval.errors import TandemError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -61,6 +64,11 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         **values,
     )
     return HTMLResponse(text, status, HEADERS)
+
+
+def redirect(request: Request, path: str) -> RedirectResponse:
+    """Returns the answer to a change: the browser loads `path`, a path of this node that begins with `/`."""
+    return RedirectResponse(request.scope.get("root_path", "") + path, 303)
 
 
 def error_page(request: Request, error: TandemError) -> HTMLResponse:
@@ -117,3 +125,11 @@ def field(form: FormData, name: str, default: str = "") -> str:
     """Returns a text field; `default` if it is absent or a file."""
     value = form.get(name, default)
     return value if isinstance(value, str) else default
+
+
+def validated(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
+    """Returns the request that the values of a form make. Raises InvalidRequest, which names each wrong field."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise validation_error(error.errors(include_url=False, include_input=False)) from None

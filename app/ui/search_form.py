@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
 from starlette.datastructures import ImmutableMultiDict
 
-from app.errors import validation_error
 from app.http.schemas.query import SearchIn
+from app.ui.rendering import validated
 from retrieval.errors import InvalidRequest
 from retrieval.filters.tree import KeyType
 
 OPERATORS: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "contains", "exists")
 MAX_CONDITIONS: Final = 8
 MAX_FIELDS: Final = 64
+SECOND: Final = "b_"
+"""Prefix of the fields of a comparison's second column."""
 _NUMBERS: Final = {
     "top_k": int,
     "candidates": int,
@@ -46,7 +47,7 @@ class SearchForm:
         """Reads the fields. The second column takes missing fields from the first."""
         if len(parameters) > MAX_FIELDS:
             raise InvalidRequest(f"The address has {len(parameters)} fields; at most {MAX_FIELDS} are read.")
-        fields = {name: value for name, value in parameters.items() if not name.startswith("b_")}
+        fields = {name: value for name, value in parameters.items() if not name.startswith(SECOND)}
         if prefix:
             fields |= {
                 name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)
@@ -94,10 +95,7 @@ class SearchForm:
 
 def to_request(body: Mapping[str, Any]) -> SearchIn:
     """Parses the request. Raises InvalidRequest that names each wrong field."""
-    try:
-        return SearchIn.model_validate({**body, "highlights": 2})
-    except ValidationError as error:
-        raise validation_error(error.errors(include_url=False, include_input=False)) from None
+    return validated(SearchIn, {**body, "highlights": 2})
 
 
 def as_curl(body: Mapping[str, Any], url: str) -> str:
