@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from app.http.schemas.answer import HitOut, SearchOut
+from app.ranks import recall_rank
 
-RECALL: Final = ("fused", "dense", "sparse")
-"""Stages whose rank is the rank in recall, the deciding one first."""
 ROW: Final = 26
 TOP: Final = 24
 LEFT, RIGHT, WIDTH = 40, 220, 260
@@ -37,10 +36,6 @@ class Line:
     y_to: float
     direction: Literal["up", "down", "same"]
     title: str
-
-    @property
-    def moved(self) -> int:
-        return abs(self.recalled - self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +67,13 @@ class Piece:
     marked: bool
 
 
-def recall_rank(hit: HitOut) -> int | None:
-    """Returns the rank of the first stage; None for a hit without one."""
-    return next((hit.ranks[stage] for stage in RECALL if stage in hit.ranks), None)
-
-
 def slopes(answer: SearchOut) -> Slopes:
     """Returns the lines. Ranks up to the length of the answer have a row each, on both sides; deeper ones follow below
     in order.
     """
     shown = len(answer.hits)
     bottom = TOP + (shown - 1) * ROW
-    ranks = [recall_rank(hit) for hit in answer.hits]
+    ranks = [recall_rank(hit.ranks) for hit in answer.hits]
     deep = sorted(rank for rank in ranks if rank is not None and rank > shown)
 
     def height(rank: int) -> float:
@@ -93,7 +83,7 @@ def slopes(answer: SearchOut) -> Slopes:
 
     lines = []
     for place, hit in enumerate(answer.hits, start=1):
-        recalled = recall_rank(hit)
+        recalled = recall_rank(hit.ranks)
         if recalled is None:
             continue
         direction: Literal["up", "down", "same"] = "same" if recalled == place else "up" if recalled > place else "down"

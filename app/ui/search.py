@@ -18,20 +18,19 @@ from app.http.schemas.answer import SearchOut
 from app.http.schemas.wire import CollectionName, FilledId, FilledText
 from app.http.search_requests import find_collection, run_queries
 from app.node.node import Node
-from app.ui.movement import REASONS, moved_between, pieces, recall_rank, slopes, time_bar
+from app.ranks import recall_rank
+from app.ui.movement import REASONS, moved_between, pieces, slopes, time_bar
 from app.ui.passages import text_of
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
-from app.ui.search_form import OPERATORS, SearchForm, as_curl, as_langchain, as_python, to_request
+from app.ui.search_form import OPERATORS, SECOND, SearchForm, as_curl, as_langchain, as_python, to_request
 from ingestion.types import Collection
 from retrieval.errors import InvalidRequest, TandemError
 from retrieval.filters.tree import BUILT_IN
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-SECOND: Final = "b_"
-"""What the fields of a comparison's second column begin with."""
 MAX_JUDGED_DOCUMENTS: Final = 2000
-"""Of a collection that is written down as a judged one."""
+"""Maximum size of a collection that can be saved as a judged collection."""
 MAX_JUDGEMENTS: Final = 2000
 
 
@@ -155,7 +154,7 @@ def _drawn(shown: Shown, url: str) -> dict[str, Any]:
     if answer is None:
         return {"slopes": None, "parts": [], "rows": [], "code": code}
     rows = [
-        {"place": place, "hit": hit, "recalled": recall_rank(hit), "pieces": pieces(hit)}
+        {"place": place, "hit": hit, "recalled": recall_rank(hit.ranks), "pieces": pieces(hit)}
         for place, hit in enumerate(answer.hits, start=1)
     ]
     drawn = slopes(answer) if answer.hits else None

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.ranks import recall_rank
+
 EXCERPT_CHARACTERS = 140
-RECALL = ("fused", "dense", "sparse")
-"""Stages whose rank is the rank in recall, the deciding one first."""
 
 
 def read_filter(text: str | None) -> Any:
@@ -34,7 +34,7 @@ def show_hits(answer: dict[str, Any], console: Console) -> None:
         table.add_column("document", overflow="fold", max_width=30)
         table.add_column("excerpt", overflow="fold")
         for place, hit in enumerate(hits, start=1):
-            recalled = next(hit["ranks"][stage] for stage in RECALL if stage in hit["ranks"])
+            recalled = recall_rank(hit["ranks"])
             table.add_row(
                 str(place),
                 "-" if hit["score"] is None else f"{hit['score']:.3f}",
@@ -46,8 +46,10 @@ def show_hits(answer: dict[str, Any], console: Console) -> None:
     console.print(Text(_footer(answer), style="dim"))
 
 
-def _move(place: int, recalled: int) -> Text:
+def _move(place: int, recalled: int | None) -> Text:
     """Returns the rank in recall, and by how much reranking has moved the hit."""
+    if recalled is None:
+        return Text("-")
     moved = recalled - place
     if moved == 0:
         return Text(f"{recalled}  =")
