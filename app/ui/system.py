@@ -1,19 +1,16 @@
 """The system page: readiness and its problems, current work, and the consistency of the stores."""
 
-from asyncio import timeout
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
 from app.http.disconnect import cancel_on_disconnect
 from app.http.routes.dependencies import NodeMetrics, NodeRunner, SearchAdmission
+from app.http.routes.health import queue_depth
 from app.http.telemetry import Metrics
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
-from retrieval.errors import Unavailable
 
 router = APIRouter(prefix="/ui/system", include_in_schema=False, route_class=PageRoute)
-
-QUEUE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +44,8 @@ async def system_page(request: Request, node: PageNode, runner: NodeRunner) -> R
 @router.get("/live")
 async def live(request: Request, node: PageNode, metrics: NodeMetrics, admission: SearchAdmission) -> Response:
     """Returns the current numbers, as a fragment of the page."""
-    queued: int | None = None
-    try:
-        async with timeout(QUEUE_SECONDS):
-            queued = await node.components.catalog.queue_depth()
-    except (Unavailable, TimeoutError):
-        queued = None
     figures = [
-        Figure("documents waiting", queued),
+        Figure("documents waiting", await queue_depth(node)),
         Figure("work of searches under way", round(admission.seconds, 2), "s"),
         Figure("searches answered", _count(metrics, "/search")),
     ]

@@ -12,13 +12,14 @@ from app.http.routes.dependencies import NodeMetrics, NodeRunner
 from app.http.routes.documented import answer
 from app.http.schemas.answer import ModelsOut
 from app.http.schemas.health import CheckOut, LiveOut, ReadyOut
+from app.node.node import Node
 from retrieval.errors import Unavailable
 
 router = APIRouter(tags=["health"])
 metrics_router = APIRouter(tags=["health"])
 
 QUEUE_DEPTH_SECONDS = 2.0
-"""A hanging database must not block the other metrics."""
+"""A hanging database must not block the other figures."""
 
 
 @router.get(
@@ -72,9 +73,17 @@ async def get_metrics(runner: NodeRunner, metrics: NodeMetrics) -> Response:
     """Counters, gauges and histograms of this process."""
     metrics.ready.set(0 if runner.problems() else 1)
     if runner.node and runner.phase == "serving":
-        try:
-            async with timeout(QUEUE_DEPTH_SECONDS):
-                metrics.queue_depth.set(await runner.node.components.catalog.queue_depth())
-        except (Unavailable, TimeoutError):
-            metrics.queue_depth.set(nan)
+        depth = await queue_depth(runner.node)
+        metrics.queue_depth.set(nan if depth is None else depth)
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def queue_depth(node: Node) -> int | None:
+    """Returns the number of documents that are queued or being processed; None if the database does not answer in
+    time.
+    """
+    try:
+        async with timeout(QUEUE_DEPTH_SECONDS):
+            return await node.components.catalog.queue_depth()
+    except (Unavailable, TimeoutError):
+        return None

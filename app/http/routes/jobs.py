@@ -1,31 +1,23 @@
 """Jobs: the progress of ingestion and the receipts of its documents."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated
 
-import anyio
 from fastapi import APIRouter, Path, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from app.http.examples import ingest as examples
+from app.http.job_events import stream_job
 from app.http.routes.dependencies import EventStreams, ServingNode
 from app.http.routes.documented import CATALOG, answer, failures
 from app.http.schemas.ingest import JobEventOut, JobOut
 from app.http.schemas.wire import Text
-from app.http.server.streams import BoundedStream
 from app.node.node import Node
-from ingestion.service import WATCH_SECONDS
 from ingestion.types import Job, JobId
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 SSE = "text/event-stream"
 RECEIPTS_A_PAGE = 1000
-PING_SECONDS = 15
-"""Interval of the comments that keep a silent stream open in proxies and reveal a closed connection."""
-SEND_SECONDS = 30.0
-"""A client that reads nothing for this long is disconnected."""
 
 JobPath = Annotated[
     Text,
@@ -89,24 +81,7 @@ async def cancel_job(job_id: JobPath, node: ServingNode) -> JobOut:
 async def watch_job(job_id: JobPath, node: ServingNode, streams: EventStreams) -> EventSourceResponse:
     """Streams the job now and at each change, as server-sent events. The stream ends with the job, or when the node
     stops."""
-    stopping = anyio.Event()
-    jobs = node.ingestion.watch(JobId(job_id), leaving=stopping.is_set)
-    first = await anext(jobs)  # an unknown job is an error of the usual shape, not a broken stream
-
-    async def events() -> AsyncGenerator[ServerSentEvent, None]:
-        async with aclosing(jobs):
-            yield _event(first)
-            async for job in jobs:
-                yield _event(job)
-
-    return BoundedStream(
-        events(),
-        streams,
-        ping=PING_SECONDS,
-        send_timeout=SEND_SECONDS,
-        shutdown_event=stopping,
-        shutdown_grace_period=WATCH_SECONDS + 1,
-    )
+    return await stream_job(node, JobId(job_id), streams, _event)
 
 
 def _event(job: Job) -> ServerSentEvent:
