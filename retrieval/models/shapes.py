@@ -184,6 +184,20 @@ def _qwen3(layers: int, hidden: int, heads: int, intermediate: int, *, tied: boo
     )
 
 
+def _bert(layers: int, vocabulary: int) -> ModelShape:
+    return ModelShape(
+        family="bert",
+        layers=layers,
+        hidden=384,
+        heads=12,
+        kv_heads=12,
+        head_size=32,
+        intermediate=1536,
+        vocabulary=vocabulary,
+        positions=512,
+    )
+
+
 _SIZES: Mapping[str, ModelShape] = {
     "0.6B": _qwen3(28, 1024, 16, 3072),
     "4B": _qwen3(36, 2560, 32, 9728),
@@ -191,27 +205,7 @@ _SIZES: Mapping[str, ModelShape] = {
 }
 KNOWN_SHAPES: Mapping[str, ModelShape] = {
     **{f"Qwen/Qwen3-{role}-{size}": shape for role in ("Embedding", "Reranker") for size, shape in _SIZES.items()},
-    "sentence-transformers/all-MiniLM-L6-v2": ModelShape(
-        family="bert",
-        layers=6,
-        hidden=384,
-        heads=12,
-        kv_heads=12,
-        head_size=32,
-        intermediate=1536,
-        vocabulary=30_522,
-        positions=512,
-    ),
-    "tandem/multilingual-e5-small-q4": ModelShape(
-        family="bert",
-        layers=12,
-        hidden=384,
-        heads=12,
-        kv_heads=12,
-        head_size=32,
-        intermediate=1536,
-        vocabulary=250_037,
-        positions=512,
-    ),
+    "sentence-transformers/all-MiniLM-L6-v2": _bert(layers=6, vocabulary=30_522),
+    "tandem/multilingual-e5-small-q4": _bert(layers=12, vocabulary=250_037),
 }
-"""Of the named pairs, by id, to plan before anything is downloaded."""
+"""Shapes of the named pairs, by id, to plan before anything is downloaded."""
