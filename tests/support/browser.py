@@ -5,17 +5,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
 
 from app.main import create_app
 from app.settings import Settings
 from tests.support.fake_models import FakeEmbedder, FakeReranker
 from tests.support.listening import listening
 from tests.support.node import real_but_for
+
+if TYPE_CHECKING:  # most test runs need no Playwright
+    from playwright.async_api import Browser, BrowserContext, Page, Request
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 KEY = "a-key-for-the-browser"
@@ -29,7 +32,7 @@ PARAGRAPHS = [
 class Watched:
     """A page, and what it did besides what was asked of it."""
 
-    page: Page
+    page: "Page"
     url: str
     errors: list[str] = field(default_factory=list)
     """Of the console, and of scripts."""
@@ -38,9 +41,11 @@ class Watched:
 
 
 @pytest.fixture(scope="session")
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium() -> AsyncIterator["Browser"]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
+    from playwright.async_api import async_playwright
+
     async with async_playwright() as playwright:
         # Without a sandbox, which root has not; it sees this node's pages only.
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -69,13 +74,13 @@ async def browsed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
 
 
 @asynccontextmanager
-async def a_page(browser: Browser, url: str, *, signed_in: bool = True, **options: object) -> AsyncIterator[Watched]:
+async def a_page(browser: "Browser", url: str, *, signed_in: bool = True, **options: object) -> AsyncIterator[Watched]:
     """In a profile of its own; `options` as for a browser context."""
     context: BrowserContext = await browser.new_context(**{"locale": "en-GB", **options})  # type: ignore[arg-type]
     watched = Watched(await context.new_page(), url)
     host = urlsplit(url).netloc
 
-    def see(request: Request) -> None:
+    def see(request: "Request") -> None:
         if urlsplit(request.url).netloc != host and not request.url.startswith(("data:", "blob:")):
             watched.foreign.append(request.url)
 

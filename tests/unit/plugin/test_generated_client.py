@@ -3,13 +3,10 @@
 from pathlib import Path
 from runpy import run_path
 
-import pytest
-
 PLUGIN = Path(__file__).parents[3] / "retrieval" / "langchain-plugin"
 
 
 def test_the_blocking_client_is_up_to_date() -> None:
-    pytest.importorskip("unasync")
     script = run_path(str(PLUGIN / "generate_client.py"))
     written = script["TARGET"].read_text(encoding="utf-8")
     assert written == script["blocking_client"](), "run python retrieval/langchain-plugin/generate_client.py"
