@@ -116,7 +116,7 @@ documents = Table(
     Column("cancelled", Boolean, nullable=False),
     # A list of chunk ids; see DocumentRecord.
     Column("rollback_ids", Json),
-    # The queue. `background` goes after all others that are due; `turn` orders the rest, see turns.py;
+    # The queue. `background` goes after all others that are due; `turn` orders the rest, see fair_turns.py;
     # `available_at` is when the current version may be worked on; `due_at` is when the next worker may take it: the
     # end of the lease while there is one, else `available_at` while queued, else nothing.
     Column("background", Boolean, nullable=False),
@@ -133,7 +133,7 @@ documents = Table(
     Index("documents_sha256", "sha256", "collection", "id"),
 )
 
-# Two rows, see turns.py: the greatest turn that was ever claimed, and the last one given to a document queued anew.
+# Two rows, see fair_turns.py: the greatest turn that was ever claimed, and the last one of a requeued document.
 turns = Table(
     "turns",
     metadata,
