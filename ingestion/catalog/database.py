@@ -103,12 +103,7 @@ class Database:
         return self._url.get_backend_name() == "sqlite"
 
     async def start(self) -> None:
-        """Creates a missing database or folder, migrates the schema to the newest version and starts to monitor the
-        connection.
-
-        Raises CatalogUnavailable, ConfigurationError (the folder cannot be created; the database is of a newer
-        release).
-        """
+        """Migrates the schema, and monitors the database from then on. Raises the errors of `migrate`."""
         await self.migrate()
         self._probe = asyncio.create_task(self._watch())
 

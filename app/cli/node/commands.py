@@ -1,4 +1,4 @@
-"""Commands that examine this machine or measure: doctor, plan, models, eval, bench-catalog.
+"""Commands that examine this machine or measure: doctor, plan, migrate, models, eval, bench-catalog.
 
 Their implementation is imported when they are called, as in app.cli.main.
 """
