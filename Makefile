@@ -41,8 +41,12 @@ bench: setup  ## Measures searches and ingestion alone and together, with minilm
 	@TANDEM_MODELS=minilm $(VENV)/bin/tandem bench mixed --rate 1 --candidates 20 --tokens 128 --pool 300 \
 	  --seconds 15 --warm-up 3 --rounds 2 $(ARGS)
 
-test: setup-dev  ## Runs all tests
-	@.venv/bin/python -m pytest $(ARGS)
+# Tests that share an engine, a server or a file run in one worker: tests/support/parallel.py.
+WORKERS ?= 2
+pytest := .venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+test: setup-dev  ## Runs all tests, in WORKERS processes (2)
+	@$(pytest) $(ARGS)
 
 # Implementations that need an engine, a Milvus server or PostgreSQL.
 slow_parts := $(foreach kind,embedder reranker,$(foreach of,tiny reduced minilm http sglang tei infinity,$(of)_$(kind))) \
@@ -50,10 +54,10 @@ slow_parts := $(foreach kind,embedder reranker,$(foreach of,tiny reduced minilm 
 empty :=
 space := $(empty) $(empty)
 test-fast: setup-dev  ## Runs unit tests, and the contracts on the embedded parts
-	@.venv/bin/python -m pytest tests/unit tests/contract -k "not ($(subst $(space), or ,$(strip $(slow_parts))))" $(ARGS)
+	@$(pytest) tests/unit tests/contract -k "not ($(subst $(space), or ,$(strip $(slow_parts))))" $(ARGS)
 
 test-unit: setup-dev  ## Runs the unit tests
-	@.venv/bin/python -m pytest tests/unit $(ARGS)
+	@$(pytest) tests/unit $(ARGS)
 
 chaos: setup-dev  ## Runs the long fault-injection tests (an hour) and prints what they measured
 	@.venv/bin/python -m pytest tests/chaos --chaos=long $(ARGS)
@@ -66,7 +70,7 @@ check: setup-dev  ## Runs linters, type checks, import rules and unit tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest -q tests/unit
+	$(pytest) -q tests/unit
 
 URL ?= http://127.0.0.1:8080
 screenshots: setup-dev  ## Takes the screenshots of the web page for the documents, from the node at URL

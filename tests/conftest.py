@@ -22,6 +22,7 @@ pytest_plugins = [
     "tests.support.databases",
     "tests.support.node",
     "tests.support.node_embedder",
+    "tests.support.parallel",
     "tests.support.s3",
     "tests.support.scripted_node",
     "tests.support.stores",

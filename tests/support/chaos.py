@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    given = config.getoption("--chaos-seed")
+    given = getattr(config, "workerinput", {}).get("chaos_seed", config.getoption("--chaos-seed"))
     config.stash[_SEED] = random.randrange(10**6) if given is None else given
     config.stash[_FIGURES] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Gives xdist's workers the seed of this run."""
+    node.workerinput["chaos_seed"] = node.config.stash[_SEED]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hands the figures of an xdist worker over to the process that reports them."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["figures"] = session.config.stash[_FIGURES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    found = getattr(node, "workeroutput", {}).get("figures", [])
+    node.config.stash[_FIGURES] += [(what, value) for what, value in found]
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -5,10 +5,11 @@ An engine takes half a minute to start, so each is started once per session and 
 
 import importlib.util
 import json
-import shutil
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,11 +52,12 @@ def built_once(config: pytest.Config, name: str, build: Callable[[Path], None]) 
     version = sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     folder = config.cache.mkdir(f"models-{version}") / name
     if not folder.exists():
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        build(partial)
-        partial.replace(folder)
+        with TemporaryDirectory(dir=folder.parent) as work:  # of this process: another may build the same
+            partial = Path(work) / name
+            partial.mkdir()
+            build(partial)
+            with suppress(OSError):  # the other one was faster
+                partial.rename(folder)
     return folder
 
 

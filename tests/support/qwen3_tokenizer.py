@@ -4,6 +4,7 @@ The package `dashscope` carries the ranks of Qwen's byte-level BPE vocabulary as
 """
 
 import importlib.util
+import os
 from base64 import b64decode
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def qwen3_tokenizer(pytestconfig: pytest.Config) -> Tokenizer:
     assert pytestconfig.cache is not None
     file = pytestconfig.cache.mkdir("qwen3-tokenizer") / "tokenizer.json"
     if not file.exists():
-        partial = file.with_suffix(".partial")
+        partial = file.with_suffix(f".{os.getpid()}.partial")  # of this process: another may build the same
         _build().save(str(partial))
         partial.replace(file)
     return Tokenizer.from_file(str(file))
