@@ -69,7 +69,7 @@ class CollectionService:
             raise CollectionExists(f"Collection {collection.name!r} exists already.", collection=collection.name)
         await self._store.create_collection(
             collection.store_name,
-            CollectionSpec(collection.fingerprint.dimension, collection.language, collection.metadata_keys),
+            CollectionSpec(collection.fingerprint.dimension, collection.metadata_keys),
         )
         # It may belong to another catalog: neither to be dropped nor to be searched as ours.
         foreign = await self._store.count(collection.store_name)

@@ -129,7 +129,6 @@ class CollectionSpec:
     """The parameters of a physical collection."""
 
     dimension: int
-    language: Language = "mixed"
     metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
     """Declared: kept in fields of their own, so that filters on them are cheap. See filters/metadata_keys.py."""
 

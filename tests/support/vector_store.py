@@ -6,16 +6,16 @@ from itertools import count
 import numpy as np
 
 from retrieval.ports import VectorStore
-from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, Language, StoreName, Vector
+from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName, Vector
 
 DIMENSION = 4
 EAST, NORTH_EAST, NORTH, WEST = (1, 0), (0.6, 0.8), (0, 1), (-1, 0)
 NUMBERS = count(1)
 
 
-async def created(store: VectorStore, dimension: int = DIMENSION, language: Language = "mixed") -> StoreName:
+async def created(store: VectorStore, dimension: int = DIMENSION) -> StoreName:
     name = new_name()
-    await store.create_collection(name, CollectionSpec(dimension, language))
+    await store.create_collection(name, CollectionSpec(dimension))
     return name
 
 

@@ -34,7 +34,7 @@ class ChunkingIn(WireRequest):
 class CollectionIn(WireRequest):
     name: CollectionName
     language: Language = Field(
-        "mixed", description="Language of the documents, which selects the analyzer of the lexical index."
+        "mixed", description="Language of the documents. Words of every language are found in each collection."
     )
     chunking: ChunkingIn = Field(
         ChunkingIn(), description="Chunking of documents that are sent without one of their own."
@@ -81,7 +81,7 @@ class FingerprintOut(Wire):
 class CollectionOut(Wire):
     name: str = Field(description="Name of the collection.")
     language: Language = Field(
-        description="Language of the documents, which selects the analyzer of the lexical index."
+        description="Language of the documents. Words of every language are found in each collection."
     )
     chunking: ChunkingIn = Field(description="Default chunking of its documents.")
     duplicates: Duplicates = Field(description="Treatment of documents whose bytes it already holds under another id.")

@@ -10,6 +10,7 @@ import orjson
 from retrieval.errors import StoreFailed
 from retrieval.stores.milvus.keys import declared_values
 from retrieval.text.passages import passage, text_of
+from retrieval.text.words import joined, of_text
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, EmbeddedChunk
 
 DENSE: Final = "dense"
@@ -41,8 +42,10 @@ PRESENT: Final = {"page": f"page != {_NO_PAGE}", "ingested_at": f"ingested_at > 
 """Conditions that are true where a row has the field. Every row has the other ones, but for declared metadata keys."""
 
 
-def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
-    """Returns the row of a chunk. Raises StoreFailed, naming the chunk, if a field is longer than Milvus can hold."""
+def to_row(embedded: EmbeddedChunk, words_field: str | None = None) -> dict[str, Any]:
+    """Returns the row of a chunk, with the field of the passage's words if it is named. Raises StoreFailed, naming the
+    chunk, if a field is longer than Milvus can hold.
+    """
     chunk = embedded.chunk
     row: dict[str, Any] = {
         "id": chunk.id,
@@ -61,6 +64,8 @@ def to_row(embedded: EmbeddedChunk) -> dict[str, Any]:
         DENSE: np.asarray(embedded.vector, dtype=np.float32),
         **declared_values(embedded),
     }
+    if words_field is not None:
+        row[words_field] = joined(of_text(row["passage"]), MAX_BYTES["passage"])
     for name, limit in MAX_BYTES.items():
         _check(chunk.id, name, _utf8_size(chunk.id, name, row[name]), limit)
     try:
@@ -99,14 +104,14 @@ def to_chunk(entity: Mapping[str, Any]) -> Chunk:
     )
 
 
-def batches(rows: Sequence[EmbeddedChunk]) -> Iterable[list[dict[str, Any]]]:
+def batches(rows: Sequence[EmbeddedChunk], words_field: str | None = None) -> Iterable[list[dict[str, Any]]]:
     """Yields rows in messages of bounded size. Only the last row of an id is kept: servers differ in which row of one
     message wins.
     """
     batch: list[dict[str, Any]] = []
     size = 0
     for embedded in {row.chunk.id: row for row in rows}.values():
-        row = to_row(embedded)
+        row = to_row(embedded, words_field)
         row_size = _size(row)
         if batch and (len(batch) == MAX_BATCH_ROWS or size + row_size > MAX_BATCH_BYTES):
             yield batch

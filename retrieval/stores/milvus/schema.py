@@ -1,7 +1,7 @@
 """The layout of a collection on a given Milvus server: fields, BM25 function and indexes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,20 +11,16 @@ from retrieval.errors import StoreFailed
 from retrieval.filters.tree import KeyType
 from retrieval.stores.milvus.keys import add_fields, value_field
 from retrieval.stores.milvus.rows import DENSE, MAX_BYTES, SPARSE
-from retrieval.types import CollectionSpec, Language, StoreCapabilities
+from retrieval.text.words import VERSION
+from retrieval.types import CollectionSpec, StoreCapabilities
 
 BM25_K1: Final = 1.2
 BM25_B: Final = 0.75
-# Embedded, Milvus Lite honours all of it (milvus_lite/words.py); its own server has the tokenizers only.
-_ENGLISH: Final[Sequence[Any]] = (
-    {"type": "stop", "stop_words": ["_english_"]},
-    {"type": "stemmer", "language": "english"},
-)
-_ANALYZERS: Final[Mapping[Language, Mapping[str, Any]]] = {
-    "en": {"tokenizer": "standard", "filter": ["lowercase", *_ENGLISH]},
-    "zh": {"tokenizer": "jieba", "filter": ["lowercase"]},
-    "mixed": {"tokenizer": "jieba", "filter": ["lowercase", *_ENGLISH]},
-}
+WORDS: Final = f"words_{VERSION}"
+"""The field of the words of retrieval.text.words, separated by spaces. Where the server counts them itself there is no
+such field: its name is that of the tokenizer then. Collections of earlier releases have neither, and a server's
+tokenizer and filters on the passage."""
+ANY_WORDS: Final = "words_"
 _INDEXES: Final[dict[str, dict[str, Any]]] = {
     DENSE: {"index_type": "HNSW", "metric_type": "COSINE", "params": {"M": 16, "efConstruction": 200}},
     SPARSE: {
@@ -55,6 +51,8 @@ class ServerTraits:
     search_during_writes: bool
     """A search finds each row that was stored before, also while a write sets off a flush."""
     slow_until_flushed: bool
+    tokenizer: str
+    """Leaves words that are separated by spaces as they are; WORDS where the server counts words itself."""
     negates_bm25: bool
     """Tells BM25 as a distance: the score with its sign turned."""
     orders_iterators_only: bool
@@ -80,6 +78,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
             concurrent_writes=False,
             search_during_writes=ours,
             slow_until_flushed=True,
+            tokenizer=WORDS if ours else "standard",
             negates_bm25=True,
             orders_iterators_only=True,
         )
@@ -95,26 +94,23 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
         concurrent_writes=True,
         search_during_writes=True,
         slow_until_flushed=False,
+        tokenizer="whitespace",
         negates_bm25=False,
         orders_iterators_only=False,
     )
 
 
-def analyzer_of(language: Language) -> Mapping[str, Any]:
-    """Returns the text analyzer of a language, in the terms of a Milvus server."""
-    return _ANALYZERS[language]
-
-
 def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionSchema:
     sparse = traits.capabilities.sparse
-    analyzed = {"enable_analyzer": True, "analyzer_params": analyzer_of(spec.language)} if sparse else {}
+    analyzed = {"enable_analyzer": True, "analyzer_params": {"tokenizer": traits.tokenizer}} if sparse else {}
+    in_passage = traits.tokenizer == WORDS
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MAX_BYTES["id"])
     schema.add_field(
         "partition", DataType.VARCHAR, max_length=MAX_BYTES["partition"], is_partition_key=traits.partition_key
     )
     schema.add_field("document_id", DataType.VARCHAR, max_length=MAX_BYTES["document_id"])
-    schema.add_field("passage", DataType.VARCHAR, max_length=MAX_BYTES["passage"], **analyzed)
+    schema.add_field("passage", DataType.VARCHAR, max_length=MAX_BYTES["passage"], **(analyzed if in_passage else {}))
     schema.add_field("title", DataType.VARCHAR, max_length=MAX_BYTES["title"])
     schema.add_field("media_type", DataType.VARCHAR, max_length=MAX_BYTES["media_type"])
     for name in ("ordinal", "start", "end", "page", "tokens", "ingested_at"):
@@ -124,7 +120,9 @@ def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionS
     schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=spec.dimension)
     if sparse:
         schema.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
-        schema.add_function(Function("bm25", FunctionType.BM25, ["passage"], [SPARSE]))
+        if not in_passage:
+            schema.add_field(WORDS, DataType.VARCHAR, max_length=MAX_BYTES["passage"], **analyzed)
+        schema.add_function(Function("bm25", FunctionType.BM25, ["passage" if in_passage else WORDS], [SPARSE]))
     return schema
 
 

@@ -1,5 +1,6 @@
 """The vector store on Milvus: Lite, standalone and cluster through one client."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,10 +12,11 @@ from retrieval.stores.milvus.expressions import Value
 from retrieval.stores.milvus.filters import filter_template
 from retrieval.stores.milvus.keys import declared_in
 from retrieval.stores.milvus.rows import CHUNK, DENSE, PAYLOAD, SPARSE, batches, to_candidate, to_chunk
-from retrieval.stores.milvus.schema import collection_schema, indexes
+from retrieval.stores.milvus.schema import ANY_WORDS, WORDS, collection_schema, indexes
 from retrieval.stores.milvus.session import MilvusSession
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.text.passages import text_of
+from retrieval.text.words import joined, of_query
 from retrieval.types import (
     Candidate,
     Chunk,
@@ -32,6 +34,8 @@ _MAX_IN_LIST = 1000
 """Values of one IN list. Lists are split: servers parse long ones slowly and limit what one query returns."""
 _MAX_LIMIT = 16_384
 """The most hits that Milvus returns for one search."""
+_MAX_QUERY_BYTES = 65_535
+"""Of the words that are looked for."""
 _MIN_EF = 64
 """HNSW looks at this many neighbours at least; at `limit` of them where that is more, as the index demands."""
 _PAGE_OF_IDS = 8192
@@ -60,6 +64,8 @@ class MilvusStore:
     ) -> None:
         """`read_seconds` and `write_seconds` are timeouts, after which a call fails with StoreUnavailable."""
         self._session = MilvusSession(endpoint, token, read_seconds=read_seconds, write_seconds=write_seconds)
+        self._with_words: set[str] = set()
+        """Collections that were found to have the field of words: no collection loses it."""
 
     async def start(self) -> None:
         """Connects. Raises ConfigurationError. A remote server that is away is not an error: `failure` reports it."""
@@ -105,6 +111,7 @@ class MilvusStore:
     async def drop_collection(self, name: StoreName) -> None:
         session = self._session
         async with await session.turn():
+            self._with_words.discard(name)
             if await session.write("has_collection", name):
                 # Newer servers refuse to drop a collection that an alias points to.
                 for alias in (await session.write("list_aliases", name))["aliases"]:
@@ -127,7 +134,10 @@ class MilvusStore:
             await self._session.write("drop_alias", alias)
 
     async def upsert(self, name: str, rows: Sequence[EmbeddedChunk]) -> None:
-        for batch in batches(rows):
+        words_field = await self._words_field(name)
+        in_batches = iter(batches(rows, words_field))
+        # In a thread, where each text's words are to be found.
+        while batch := await asyncio.to_thread(next, in_batches, None) if words_field else next(in_batches, None):
             await self._session.upsert(name, batch)
 
     async def prune(self, name: str, keep: Mapping[DocumentId, Collection[ChunkId]]) -> None:
@@ -206,10 +216,33 @@ class MilvusStore:
         traits = await self._session.traits()
         if not traits.capabilities.sparse:
             raise Unsupported(traits.capabilities.sparse_missing)
+        if await self._words_field(name):
+            text = joined(await asyncio.to_thread(of_query, text), _MAX_QUERY_BYTES)
+            if not text:
+                return []
         sign = -1 if traits.negates_bm25 else 1
         params = {"metric_type": "BM25", "params": {}}
         hits = await self._search(name, SPARSE, text, params, limit, await self._which(partition, filter))
         return [to_candidate(hit["entity"], sign * float(hit["distance"])) for hit in hits]
+
+    async def _words_field(self, name: str) -> str | None:
+        """Of what searches are told and rows hold in place of their texts; None where the server finds the words. It
+        does so by its own rules in collections of earlier releases. Raises StoreFailed for a later release's."""
+        traits = await self._session.traits()
+        if not traits.capabilities.sparse or traits.tokenizer == WORDS or name in self._with_words:
+            return WORDS if name in self._with_words else None
+        description = await self._session.read("describe_collection", name)
+        found = {field["name"] for field in description["fields"] if field["name"].startswith(ANY_WORDS)}
+        if not found:
+            return None
+        if WORDS not in found:
+            raise StoreFailed(
+                f"Collection {name!r} counts words as another release of Tandem does ({', '.join(sorted(found))}, not "
+                f"{WORDS}); use that release, or fill the collection anew.",
+                collection=name,
+            )
+        self._with_words.add(name)
+        return WORDS
 
     async def _search(
         self, name: str, field: str, data: object, params: Mapping[str, Any], limit: int, which: Mapping[str, Any]

@@ -4,7 +4,7 @@ import pytest
 
 from retrieval.errors import CollectionNotFound, StoreFailed
 from retrieval.ports import VectorStore
-from retrieval.types import ChunkId, CollectionSpec, Language, StoreName
+from retrieval.types import ChunkId, CollectionSpec, StoreName
 from tests.support.vector_store import (
     DIMENSION,
     EAST,
@@ -29,18 +29,12 @@ class TestCollections:
     async def test_creating_again_keeps_what_is_there(self, store: VectorStore) -> None:
         name = await created(store)
         await store.upsert(name, [row(new_document())])
-        await store.create_collection(name, CollectionSpec(DIMENSION, "mixed"))
+        await store.create_collection(name, CollectionSpec(DIMENSION))
         assert await store.count(name) == 1
 
     async def test_another_dimension_is_refused(self, store: VectorStore, shared: StoreName) -> None:
         with pytest.raises(StoreFailed, match="4 dimensions, not 8"):
             await store.create_collection(shared, CollectionSpec(8))
-
-    @pytest.mark.parametrize("language", ["zh", "en"])
-    async def test_each_language_has_an_analyzer(self, store: VectorStore, language: Language) -> None:
-        name = await created(store, language=language)
-        await store.upsert(name, [row(new_document(), text="Running 检索 runs")])
-        assert await store.count(name) == 1
 
     async def test_what_does_not_exist_is_not_found(self, store: VectorStore) -> None:
         name, document = new_name(), new_document()

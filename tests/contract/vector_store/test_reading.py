@@ -88,7 +88,7 @@ class TestTexts:
 
     async def test_of_the_longest_more_than_one_message_holds(self, store: VectorStore) -> None:
         # Without words, which Milvus Lite needs a tenth of a second to find in texts so long.
-        name, document, longest = await created(store, language="en"), new_document(), "!" * 65_535
+        name, document, longest = await created(store), new_document(), "!" * 65_535
         await store.upsert(name, [row(document, n, text=longest) for n in range(1_040)])
         sizes = [len(page) async for page in store.texts(name, document) if all(e.text == longest for e in page)]
         assert sum(sizes) == 1_040

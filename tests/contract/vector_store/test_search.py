@@ -97,6 +97,48 @@ class TestWords:
         assert [hit.chunk.document_id for hit in await store.search_text(name, "kiln", limit=1)] == ["kilns"]
         assert [hit.chunk.text for hit in await store.search_text(name, "窑炉的温度", limit=10)] == [texts["窑"]]
 
+    @pytest.mark.parametrize(
+        ("query", "best"),
+        [
+            ("李四光", "name"),
+            ("锌", "zinc"),
+            ("锌的价格", "zinc"),
+            ("臺灣的國際機場", "airport"),
+            ("PUMP7300", "pump"),
+            ("pump 7300", "pump"),
+            ("7300", "pump"),
+            ("Ｐｕｍｐ７３００", "pump"),
+            ("ISO/TS16949-2009", "standard"),
+            ("TS 16949", "standard"),
+            ("Kestrel", "release"),
+            ("kestrel 3.8", "release"),
+            ("creme brulee", "dessert"),
+        ],
+    )
+    async def test_names_codes_and_other_spellings_are_found(
+        self, store: VectorStore, spellings: StoreName, query: str, best: str
+    ) -> None:
+        hits = await store.search_text(spellings, query, limit=10)
+        assert hits[0].chunk.document_id == best
+
+    @pytest.fixture(scope="class")
+    async def spellings(self, store: VectorStore) -> StoreName:
+        name = await created(store)
+        texts = {
+            "name": "昨天李四光老师讲了地质力学。",
+            "zinc": "锌价上涨",
+            "airport": "台湾的国际机场很大",
+            "pump": "Die Pumpe PUMP7300 kostet 24,500元。",
+            "part": "Pump 73 with 00 seals, pump and pump.",
+            "standard": "Made to ISO/TS 16949-2009.",
+            "other standard": "Made to ISO/TS 29001-2010, ISO and TS alike.",
+            "release": "Needs Kestrel3.8 or newer.",
+            "older release": "Needs Kestrel 2.9, or 3.1 with patch 8.",
+            "dessert": "Crème brûlée",
+        }
+        await store.upsert(name, [row(DocumentId(key), text=text) for key, text in texts.items()])
+        return name
+
     async def test_a_partition_restricts(self, store: VectorStore, shared: StoreName) -> None:
         rows = [row(new_document(), text="a zebra", partition=f"zebras {number}") for number in range(3)]
         await store.upsert(shared, rows)

@@ -118,7 +118,7 @@ async def bench(tmp_path: Path, lite_embedded_store: MilvusStore) -> AsyncIterat
         created_at=datetime.now(UTC),
     )
     store = lite_embedded_store
-    await store.create_collection(collection.store_name, CollectionSpec(16, "en"))
+    await store.create_collection(collection.store_name, CollectionSpec(16))
     await catalog.add_collection(collection)
     pipeline = Pipeline(catalog=catalog, blobs=blobs, parser=parser, embedders=Embedders(embedder), store=store)
     yield Bench(catalog, blobs, store, embedder, pipeline, collection)

@@ -1,8 +1,9 @@
-"""BM25 in Milvus Lite's process as on a Milvus server: stop words, stems, and the statistics of the whole collection.
-Lite itself ignores those filters, and weighs a word by its frequency in a single file.
+"""BM25 in Milvus Lite's process: the words of retrieval.text.words, and the statistics of the whole collection. Lite
+itself has neither, and weighs a word by its frequency in a single file.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,19 +18,12 @@ from milvus_lite.analyzer.hash import term_to_id
 from milvus_lite.analyzer.protocol import Analyzer
 from milvus_lite.engine.collection import Collection
 from milvus_lite.engine.projection import build_projection_plan
+from milvus_lite.exceptions import SchemaValidationError
 from milvus_lite.function.expr.bm25_expr import BM25Expr
 
-from retrieval.stores.milvus.schema import BM25_B, BM25_K1
+from retrieval.stores.milvus.schema import ANY_WORDS, BM25_B, BM25_K1, WORDS
 from retrieval.stores.milvus_lite.child.rows import Source, hit, sources
-
-ENGLISH_STOP_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
-        "this to was will with",
-    )
-)
-"""What `_english_` names on a Milvus server."""
+from retrieval.text.words import ENGLISH_STOP_WORDS, of_query, of_text
 
 _PAIRS = np.dtype([("term", "<u4"), ("count", "<f4")])
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -44,21 +38,62 @@ _Scores = npt.NDArray[np.float64]
 
 
 def install() -> None:
-    factory.create_analyzer = WordAnalyzer
+    factory.create_analyzer = analyzer_of
     BM25Expr.execute = _count_words
     Collection._search_sparse = _search_sparse
 
 
-class WordAnalyzer(Analyzer):  # type: ignore[misc]
-    """A tokenizer and filters, with the names and parameters of a Milvus server: `standard` or `jieba`; `lowercase`
-    (always on), `stop`, `stemmer` for English.
+def analyzer_of(params: Mapping[str, Any] | None = None) -> "Words":
+    """Returns the analyzer of a collection, by the parameters in its schema."""
+    tokenizer = (params or {}).get("tokenizer", "")
+    if not isinstance(tokenizer, str) or not tokenizer.startswith(ANY_WORDS):
+        return ServerWords(params or {})
+    return Words() if tokenizer == WORDS else LaterWords(tokenizer)
+
+
+class Words(Analyzer):  # type: ignore[misc]
+    """Counts the words of retrieval.text.words."""
+
+    def __init__(self) -> None:
+        # The hash is computed in Python, letter by letter, so that remembering words saves most of the time.
+        self._id = lru_cache(_KNOWN_WORDS)(term_to_id)
+
+    def tokenize(self, text: str) -> list[str]:
+        return of_text(text)
+
+    def analyze(self, text: str) -> list[int]:
+        return [self._id(word) for word in self.tokenize(text)]
+
+    def analyze_query(self, text: str) -> list[int]:
+        return [self._id(word) for word in of_query(text)]
+
+
+class LaterWords(Words):
+    """Stands for the words of a later release: such data can be opened, but neither searched by words nor added to."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def analyze(self, text: str) -> list[int]:  # noqa: ARG002
+        raise SchemaValidationError(
+            f"the collection counts words as another release of Tandem does ({self._name}, not {WORDS}); use that "
+            "release, or fill the collection anew"
+        )
+
+    analyze_query = analyze
+
+
+class ServerWords(Words):
+    """Counts the words of collections of earlier releases: a tokenizer and filters, with the names and parameters of a
+    Milvus server: `standard` or `jieba`; `lowercase` (always on), `stop`, `stemmer` for English.
     """
 
-    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
-        params = params or {}
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        super().__init__()
         self._cut_han = None
         if params.get("tokenizer") == "jieba":
-            import jieba  # takes a second, and English collections do without
+            import jieba  # takes a second, and other collections do without
 
             self._cut_han = jieba.cut_for_search
         stop: set[str] = set()
@@ -70,8 +105,7 @@ class WordAnalyzer(Analyzer):  # type: ignore[misc]
                     stop |= ENGLISH_STOP_WORDS if word == "_english_" else {word.lower()}
             stemmed |= kind == "stemmer"
         stem = Stemmer.Stemmer("english", 0).stemWord if stemmed else str
-        # The hash is computed in Python, letter by letter, so that remembering words saves most of the time.
-        self._term = lru_cache(_KNOWN_WORDS)(lambda word: None if word in stop else term_to_id(stem(word)))
+        self._term = lru_cache(_KNOWN_WORDS)(lambda word: None if word in stop else self._id(stem(word)))
 
     def tokenize(self, text: str) -> list[str]:
         text = text.lower()
@@ -88,6 +122,8 @@ class WordAnalyzer(Analyzer):  # type: ignore[misc]
     def analyze(self, text: str) -> list[int]:
         terms = map(self._term, self.tokenize(text))
         return [term for term in terms if term is not None]
+
+    analyze_query = analyze
 
 
 def _count_words(self: Any, context: Any, inputs: Sequence[Sequence[str]]) -> list[list[bytes]]:  # noqa: ARG001
@@ -159,7 +195,8 @@ def _search_sparse(
     count = sum(np.count_nonzero(source.live) for source, _ in looked_at)
     mean = sum(postings.lengths[source.live].sum() for source, postings in looked_at) / max(count, 1)
     results = []
-    for query in self._prepare_sparse_queries(query_vectors, vector_field):
+    analyzer: Words = self._bm25_analyzers[vector_field]
+    for query in (Counter(analyzer.analyze_query(text)) for text in query_vectors):
         scores = [np.zeros(len(source.live)) for source, _ in looked_at]
         for term, weight in query.items():
             entries = [postings.entries(term) for _, postings in looked_at]

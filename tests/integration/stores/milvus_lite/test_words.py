@@ -10,14 +10,17 @@ from math import log
 
 import numpy as np
 import pytest
+from pymilvus import CollectionSchema
 
+from retrieval.errors import StoreFailed
+from retrieval.stores.milvus import store as stores
 from retrieval.stores.milvus.schema import BM25_B as B
 from retrieval.stores.milvus.schema import BM25_K1 as K1
-from retrieval.stores.milvus.schema import analyzer_of
+from retrieval.stores.milvus.schema import ServerTraits, collection_schema
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite import flush
-from retrieval.stores.milvus_lite.child.words import WordAnalyzer
 from retrieval.text.passages import passage
+from retrieval.text.words import of_query, of_text
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
 
 NAME = StoreName("words")
@@ -47,11 +50,10 @@ def a_row(number: int, rng: random.Random) -> EmbeddedChunk:
 
 
 def bm25(rows: Mapping[ChunkId, EmbeddedChunk], query: str, partition: str | None) -> dict[ChunkId, float]:
-    analyzer = WordAnalyzer(analyzer_of("mixed"))
-    counts = {id_: Counter(analyzer.analyze(passage(row.title, row.chunk.text))) for id_, row in rows.items()}
+    counts = {id_: Counter(of_text(passage(row.title, row.chunk.text))) for id_, row in rows.items()}
     mean = sum(each.total() for each in counts.values()) / len(counts)
     scores: Counter[ChunkId] = Counter()
-    for term in analyzer.analyze(query):
+    for term in of_query(query):
         holding = sum(term in each for each in counts.values())
         for id_, each in counts.items():
             weight = each[term] * (K1 + 1) / (each[term] + K1 * (1 - B + B * each.total() / mean))
@@ -65,7 +67,7 @@ async def test_scores_are_those_of_the_whole_collection(
 ) -> None:
     monkeypatch.setattr(flush, "_QUIET_S", QUIET_S)
     rng = random.Random(1)
-    await store.create_collection(NAME, CollectionSpec(4, "mixed"))
+    await store.create_collection(NAME, CollectionSpec(4))
     rows: dict[ChunkId, EmbeddedChunk] = {}
 
     async def check() -> None:
@@ -102,3 +104,27 @@ async def test_scores_are_those_of_the_whole_collection(
     await store.upsert(NAME, [moved])
     rows[moved.chunk.id] = moved
     await check()
+
+
+@pytest.mark.parametrize("tokenizer", ["standard", "words_999"])
+async def test_words_of_other_releases(store: MilvusStore, monkeypatch: pytest.MonkeyPatch, tokenizer: str) -> None:
+    """An earlier one's are kept, a later one's refused."""
+
+    def of_another_release(spec: CollectionSpec, traits: ServerTraits) -> CollectionSchema:
+        schema = collection_schema(spec, traits)
+        passages = next(field for field in schema.fields if field.name == "passage")
+        passages.params["analyzer_params"] = {"tokenizer": tokenizer}
+        return schema
+
+    monkeypatch.setattr(stores, "collection_schema", of_another_release)
+    await store.create_collection(NAME, CollectionSpec(4))
+    row = a_row(1, random.Random(1))
+    row = replace(row, chunk=replace(row.chunk, text="PUMP7300 for the docks"))
+    if tokenizer == "words_999":
+        with pytest.raises(StoreFailed, match="another release"):
+            await store.upsert(NAME, [row])
+        with pytest.raises(StoreFailed, match="another release"):
+            await store.search_text(NAME, "docks", limit=1)
+    else:
+        await store.upsert(NAME, [row])
+        assert [len(await store.search_text(NAME, word, limit=1)) for word in ("pump7300", "the", "7300")] == [1, 1, 0]

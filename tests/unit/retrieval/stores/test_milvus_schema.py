@@ -3,8 +3,8 @@ from pymilvus import DataType
 
 from retrieval.errors import StoreFailed
 from retrieval.filters.metadata_keys import MAX_KEYS
-from retrieval.stores.milvus.schema import collection_schema, indexes, server_traits
-from retrieval.types import CollectionSpec, Language
+from retrieval.stores.milvus.schema import WORDS, collection_schema, indexes, server_traits
+from retrieval.types import CollectionSpec
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,27 @@ def test_an_unreadable_version_is_refused() -> None:
         server_traits("unknown", ours=False)
 
 
-@pytest.mark.parametrize(("language", "tokenizer"), [("zh", "jieba"), ("mixed", "jieba"), ("en", "standard")])
-def test_text_is_analysed_by_language_where_the_server_has_bm25(language: Language, tokenizer: str) -> None:
-    traits = server_traits("milvus_lite-3.2.2", ours=True)
-    schema = collection_schema(CollectionSpec(3, language), traits).to_dict()
+@pytest.mark.parametrize(
+    ("version", "ours", "field", "tokenizer"),
+    [
+        ("milvus_lite-3.2.2", True, "passage", WORDS),
+        ("milvus_lite-3.2.2", False, WORDS, "standard"),
+        ("2.6.1", False, WORDS, "whitespace"),
+    ],
+)
+def test_words_are_counted_by_our_process_and_sent_to_other_servers(
+    version: str, ours: bool, field: str, tokenizer: str
+) -> None:
+    traits = server_traits(version, ours=ours)
+    schema = collection_schema(CollectionSpec(3), traits).to_dict()
     fields = {field["name"]: field for field in schema["fields"]}
-    assert tokenizer in str(fields["passage"]["params"]["analyzer_params"])
+    analyzed = [name for name, each in fields.items() if "analyzer_params" in each.get("params", {})]
+    assert analyzed == [field]
+    assert tokenizer in str(fields[field]["params"]["analyzer_params"])
     assert fields["partition"]["is_partition_key"] is True
-    assert [function["output_field_names"] for function in schema["functions"]] == [["sparse"]]
-    assert list(indexes(CollectionSpec(3, language), traits)) == ["dense", "sparse"]
+    [function] = schema["functions"]
+    assert (function["input_field_names"], function["output_field_names"]) == ([field], ["sparse"])
+    assert list(indexes(CollectionSpec(3), traits)) == ["dense", "sparse"]
 
 
 def test_an_old_server_gets_neither_sparse_field_nor_partition_key() -> None:

@@ -4,10 +4,13 @@ from milvus_lite.analyzer.sparse import sparse_to_bytes
 from milvus_lite.function.expr.bm25_expr import BM25Expr
 from milvus_lite.function.types import STAGE_INGESTION, FuncContext
 
-from retrieval.stores.milvus.schema import analyzer_of
-from retrieval.stores.milvus_lite.child.words import Postings, WordAnalyzer, _count_words
+from retrieval.stores.milvus.schema import WORDS
+from retrieval.stores.milvus_lite.child.words import Postings, _count_words, analyzer_of
 
-ENGLISH, MIXED, CHINESE = (WordAnalyzer(analyzer_of(language)) for language in ("en", "mixed", "zh"))
+_OF_ENGLISH = ({"type": "stop", "stop_words": ["_english_"]}, {"type": "stemmer", "language": "english"})
+ENGLISH = analyzer_of({"tokenizer": "standard", "filter": ["lowercase", *_OF_ENGLISH]})
+MIXED = analyzer_of({"tokenizer": "jieba", "filter": ["lowercase", *_OF_ENGLISH]})
+CHINESE = analyzer_of({"tokenizer": "jieba", "filter": ["lowercase"]})
 
 
 def test_words_meet_in_their_stem_whatever_their_case() -> None:
@@ -42,7 +45,8 @@ def test_postings_bring_each_row_that_holds_a_word() -> None:
 
 def test_words_are_counted_as_lite_counts_them() -> None:
     texts = ["rust and rust and a storm", "", "the", "Sturm 起重机 storm"]
-    counting = BM25Expr(MIXED)
+    analyzer = analyzer_of({"tokenizer": WORDS})
+    counting = BM25Expr(analyzer)
     [packed] = counting.execute(FuncContext(STAGE_INGESTION), [texts])
     [own] = _count_words(counting, None, [texts])
     assert own == [sparse_to_bytes(counts) for counts in packed]
