@@ -7,7 +7,7 @@
 #   make test-fast            unit and contract tests without engines and servers
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help client demo serve eval bench setup setup-dev test test-fast test-unit chaos fuzz check lock screenshots clean
+.PHONY: help client demo serve eval bench setup setup-dev test test-fast test-unit chaos fuzz check lock screenshots manifests clean
 
 on_npu := python3 -c "import importlib.util as u; u.find_spec('vllm_ascend') or exit(1)"
 DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || { $(on_npu) 2> /dev/null && echo npu || echo cpu; })
@@ -78,6 +78,9 @@ screenshots: setup-dev  ## Takes the screenshots of the web page for the documen
 
 lock: setup-dev  ## Compiles deploy/requirements/ from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@deploy/requirements/lock.sh
+
+manifests: setup-dev  ## Writes the chart's table of values, its schema and deploy/kubernetes/
+	@.venv/bin/python deploy/helm/generate.py
 
 client: setup-dev  ## Writes the blocking client from the asynchronous one
 	@.venv/bin/python retrieval/langchain-plugin/generate_client.py

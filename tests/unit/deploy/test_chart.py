@@ -208,6 +208,7 @@ SHARED: Manifest = {
         ({"model": {}}, "model"),
         ({"existingSecret": ""}, "secretKeys names TANDEM_API_KEYS"),
         ({"secretKeys": []}, "ALLOW_KEYLESS"),
+        ({"secretKeys": [], "settings": {"ALLOW_KEYLESS": True}}, "ALLOWED_HOSTS"),
         ({**SHARED, "secretKeys": ["TANDEM_API_KEYS"]}, "TANDEM_DATABASE_URL"),
         ({**SHARED, "settings": {"MILVUS_URI": None}}, "MILVUS_URI"),
         ({**SHARED, "settings": {"BLOBS": "/data/originals"}}, "originals.existingClaim"),

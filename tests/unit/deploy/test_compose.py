@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,20 @@ GIVEN = {"POSTGRES_PASSWORD": "secret", "MINIO_PASSWORD": "secret-of-minio", "TA
 """What a user puts into .env."""
 
 
-def service(name: str, overlay: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = yaml.safe_load((FOLDER / f"{overlay}.yaml").read_text())["services"].get(name, {})
+class Loader(yaml.SafeLoader):
+    """Knows Compose's tag for what an overlay takes away."""
+
+
+Loader.add_constructor("!reset", lambda loader, node: None)
+
+
+def overlay(name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = yaml.load((FOLDER / f"{name}.yaml").read_text(), Loader)
+    return found
+
+
+def service(name: str, of: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = overlay(of)["services"].get(name, {})
     return found
 
 
@@ -29,15 +42,42 @@ def interpolate(value: object) -> str:
     )
 
 
-def test_files_are_of_the_specification() -> None:
-    files = sorted(FOLDER.glob("*.yaml"))
-    assert len(files) >= 4
+def test_files_are_of_the_specification(tmp_path: Path) -> None:
+    files = [tmp_path / path.name for path in sorted(FOLDER.glob("*.yaml"))]
+    assert len(files) >= 5
+    for path in files:
+        path.write_text((FOLDER / path.name).read_text().replace("!reset ", ""))  # the schema is for what is merged
     assert complaints("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files) == ""
 
 
-@pytest.mark.parametrize(
-    "overlays", [[], ["cuda"], ["ascend"], ["server"], ["server", "cuda"], ["server", "ascend"]], ids="+".join
-)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_overlays_mount_depend_on_and_store_exists(path: Path) -> None:
+    services = {name for each in FOLDER.glob("*.yaml") for name in overlay(each.stem)["services"]}
+    volumes = {name for each in FOLDER.glob("*.yaml") for name in overlay(each.stem).get("volumes", {})}
+    for name, each in overlay(path.stem)["services"].items():
+        assert set(each.get("depends_on", ())) <= services, name
+        for volume in each.get("volumes", ()):
+            source = volume.partition(":")[0]
+            if source.startswith("../"):
+                assert (FOLDER / source).exists(), source
+            elif not source.startswith(("/", "./")):  # ./tls is the user's
+                assert source in volumes, source
+        assert ":" in each.get("image", "node:"), name
+        assert not each.get("image", "").endswith(":latest")
+
+
+def test_prometheus_asks_by_a_name_that_a_keyless_node_answers_to() -> None:
+    content = yaml.safe_load(interpolate(overlay("observability")["configs"]["prometheus"]["content"]))
+    (job,) = content["scrape_configs"]
+    ((target,),) = [each["targets"] for each in job["static_configs"]]
+    allowed = interpolate(service("tandem", "observability")["environment"]["TANDEM_ALLOWED_HOSTS"])
+    assert target == f"{allowed}:8080"
+
+
+OVERLAYS = [[], ["cuda"], ["ascend"], ["server"], ["server", "cuda"], ["server", "ascend"], ["observability"]]
+
+
+@pytest.mark.parametrize("overlays", OVERLAYS, ids="+".join)
 def test_the_service_accepts_its_environment(overlays: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     environment: dict[str, Any] = {}
     for overlay in ["compose", *overlays]:

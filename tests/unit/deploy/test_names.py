@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
 
+from app.cli.main import app as cli
+from app.cli.node.serve import STOP_SECONDS
 from app.http.telemetry import Metrics
 from app.main import create_app
-from app.settings import PREFIX, Settings
+from app.settings import PREFIX, Settings, load_settings
 from tests.unit.deploy.conftest import DEPLOY
 from tests.unit.deploy.programs import complaints
 
@@ -48,6 +51,22 @@ def test_metrics_exist_or_are_made_by_the_adapter(texts: Mapping[Path, str]) -> 
     assert used - made <= known
     manifests = (DEPLOY / "kubernetes" / "cluster.yaml").read_text()
     assert set(re.findall(r"name: (tandem_\w+)", manifests)) == made
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "systemd").glob("*.service")), ids=lambda path: path.name)
+def test_units_run_commands_that_exist(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = path.read_text()
+    (command,) = re.findall(r"^ExecStart=\S+/tandem (\w+)$", text, re.MULTILINE)
+    assert command in get_command(cli).commands
+    for line in re.findall(r"^Environment=(.*)$", text, re.MULTILINE):
+        for variable, _, value in (each.partition("=") for each in line.split()):
+            monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("TANDEM_NODE_URL", "http://node:8080")
+    settings = load_settings()
+    (patience,) = re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    assert int(patience) > settings.drain_seconds + STOP_SECONDS
+    if command == "worker":
+        assert settings.engine == "node"
 
 
 def test_yaml_is_tidy() -> None:

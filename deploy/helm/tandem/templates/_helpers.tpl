@@ -47,6 +47,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if not (or (has "TANDEM_API_KEYS" $held) $settings.API_KEYS_FILE $settings.ALLOW_KEYLESS) }}
   {{- fail "No API key: the pods would refuse to listen. Put TANDEM_API_KEYS into secretKeys, or set settings.ALLOW_KEYLESS: true where everybody who reaches the port may read and delete." }}
 {{- end }}
+{{- if and $settings.ALLOW_KEYLESS (not (has "TANDEM_API_KEYS" $held)) (not $settings.ALLOWED_HOSTS) }}
+  {{- fail (printf "settings.ALLOW_KEYLESS: a node without keys answers to names that it knows. Set settings.ALLOWED_HOSTS to those that callers use, for instance %s." (include "tandem.service" .)) }}
+{{- end }}
 {{- if include "tandem.several" . }}
   {{- if not (has "TANDEM_DATABASE_URL" $held) }}
     {{- fail "Several nodes, workers or the API share one catalog: put TANDEM_DATABASE_URL (PostgreSQL) into existingSecret and secretKeys." }}
