@@ -1,4 +1,4 @@
-"""tandem bench-catalog: what the catalog adds to a document's way, without parsing, models or vectors."""
+"""tandem bench-catalog: the time that the catalog adds to a document, without parsing, models or vectors."""
 
 import asyncio
 from collections import defaultdict
@@ -27,9 +27,9 @@ REQUEST = 256
 
 
 def bench_catalog(settings: Settings, console: Console, *, documents: int, as_json: bool = False) -> None:
-    """Prints milliseconds a document, for SQLite on this disk or for the empty database of TANDEM_DATABASE_URL.
+    """Prints milliseconds per document, for SQLite on this disk or for the empty database of TANDEM_DATABASE_URL.
 
-    Raises ConfigurationError where that database is in use, CatalogUnavailable.
+    Raises ConfigurationError if that database is in use, CatalogUnavailable.
     """
     with TemporaryDirectory(prefix="tandem-bench-") as folder:
         if settings.database_url is None:
@@ -51,7 +51,7 @@ def bench_catalog(settings: Settings, console: Console, *, documents: int, as_js
 
 
 async def _measure(catalog: Catalog, settings: Settings, documents: int, console: Console) -> Mapping[str, float]:
-    """Seconds of each step in all."""
+    """Returns the total seconds of each step."""
     spent: dict[str, float] = defaultdict(float)
     await catalog.start()
     try:

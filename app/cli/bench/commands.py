@@ -1,4 +1,4 @@
-"""The commands `tandem bench …`. What they run is imported when they are called, as in app.cli.main."""
+"""The commands `tandem bench …`. Their implementation is imported when they are called, as in app.cli.main."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +12,8 @@ from app.cli.options import STDOUT, ApiKey, JsonFile, OwnUrl
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from app.cli.bench.load.searching import Load
     from app.cli.bench.node import NodeChoice
-    from app.cli.bench.searching import Load
 
 bench_app = typer.Typer(no_args_is_help=True, help="Speed and load, measured over a node's HTTP interface.")
 
@@ -175,7 +175,7 @@ def engines(
 
 
 def _console(output: Path | None) -> "Console":
-    """The console for progress: stderr if the JSON goes to stdout."""
+    """Returns the console for progress: stderr if the JSON goes to stdout."""
     return messages() if output == STDOUT else results()
 
 
@@ -186,6 +186,6 @@ def _choice(url: str | None, api_key: str | None, dummy_weights: str | None) -> 
 
 
 def _load(rate: float, seconds: float, warm_up: float, arrivals: Arrivals, candidates: int) -> "Load":
-    from app.cli.bench.searching import Load
+    from app.cli.bench.load.searching import Load
 
     return Load(rate, seconds, warm_up, arrivals, candidates, top_k=min(HITS, candidates))

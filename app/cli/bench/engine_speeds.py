@@ -1,5 +1,4 @@
-"""How fast engines compute prompts made up of random token ids: what `tandem bench engines` asks of ours and of bare
-ones alike."""
+"""Measures how fast engines compute prompts of random token ids: the same calls for ours and for bare ones."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -57,14 +56,14 @@ class Reranked:
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """Of one kind of engine, nothing else computing."""
+    """The speeds of one kind of engine without other work."""
 
     embedded: tuple[Embedded, ...]
     reranked: tuple[Reranked, ...]
 
 
 class Prompts:
-    """Token ids at random: no two prompts are alike, so that no cache answers."""
+    """Random token ids: no two prompts are equal, so that no cache answers."""
 
     def __init__(self, vocabulary: int, window: int) -> None:
         self._random = np.random.default_rng()
@@ -76,7 +75,7 @@ class Prompts:
         return ids
 
     def batches(self, tokens: int, slice_tokens: int) -> Sequence[Sequence[TokenIds]]:
-        """Each as much as the gate lets through at once."""
+        """Returns batches, each as large as the gate admits at once."""
         return [[self.text(tokens) for _ in range(max(1, slice_tokens // tokens))] for _ in range(POOL)]
 
     def reranked(self, candidates: int, tokens: int) -> Sequence[TokenIds]:
@@ -87,7 +86,7 @@ class Prompts:
 async def embed_rate(
     embed: Encode, prompts: Prompts, tokens: int, load: EngineLoad, slice_tokens: int, ahead: int
 ) -> Embedded:
-    """Texts of one length, `ahead` calls at a time."""
+    """Embeds texts of one length, `ahead` calls at a time."""
     async with fed(embed, prompts.batches(tokens, slice_tokens), ahead) as embedded:
         await asyncio.sleep(load.warm_up)
         start, before = perf_counter(), embedded()
@@ -97,7 +96,7 @@ async def embed_rate(
 
 
 async def rerank_times(rerank: Encode, prompts: Prompts, candidates: int, load: EngineLoad) -> Reranked:
-    """One after the other; the first two do not count."""
+    """Reranks one call after the other; the first two do not count."""
     times = []
     for _ in range(load.repeats + 2):
         prompt_ids = prompts.reranked(candidates, load.tokens)
@@ -109,8 +108,9 @@ async def rerank_times(rerank: Encode, prompts: Prompts, candidates: int, load: 
 
 @asynccontextmanager
 async def fed(embed: Encode, batches: Sequence[Sequence[TokenIds]], ahead: int) -> AsyncIterator[Callable[[], int]]:
-    """An engine that is given the batches over and over, `ahead` calls at a time; tells how many texts it has embedded
-    so far."""
+    """Keeps an engine supplied with the batches, `ahead` calls at a time; yields a function that returns the number of
+    embedded texts.
+    """
     stop, done = asyncio.Event(), 0
 
     async def feed() -> None:

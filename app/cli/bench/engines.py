@@ -1,5 +1,6 @@
-"""tandem bench engines: what the engines and the gate do by themselves, in this process, without HTTP and stores; the
-bare engines, vLLM's own `AsyncLLM` with the same arguments, beside them."""
+"""tandem bench engines: measures the engines and the gate in this process, without HTTP and stores, and compares them
+with bare engines, vLLM's own `AsyncLLM` with the same arguments.
+"""
 
 import asyncio
 import os
@@ -57,7 +58,7 @@ class EngineBench:
 
 @dataclass(frozen=True, slots=True)
 class BareWork:
-    """What the program app.cli.bench.bare_engines is given."""
+    """The input of the program app.cli.bench.peers.bare_engines."""
 
     embed: EngineOptions
     rerank: EngineOptions
@@ -67,7 +68,9 @@ class BareWork:
 
 
 def measure_engines(settings: Settings, load: EngineLoad, *, bare: bool, console: Console) -> EngineBench:
-    """Raises ConfigurationError where the settings name no engines of this machine, ModelUnavailable, EngineFailed."""
+    """Measures the engines. Raises ConfigurationError if the settings name no engines of this machine,
+    ModelUnavailable, EngineFailed.
+    """
     ours, alone, beside, texts, work = asyncio.run(_measure(settings, load, console))
     return EngineBench(ours, _bare(work, console) if bare else None, alone, beside, texts)
 
@@ -118,7 +121,9 @@ async def _measure(
 async def _search_times(
     search: Callable[[], Awaitable[None]], load: EngineLoad, on_measured: Callable[[], None] = lambda: None
 ) -> Summary:
-    """Open loop: from when each was due. `on_measured` is called when the warm-up is over."""
+    """Sends searches in an open loop, and measures each from the time when it was due. `on_measured` is called when the
+    warm-up is over.
+    """
     start = perf_counter()
 
     async def one(due: float) -> float:
@@ -137,11 +142,11 @@ async def _search_times(
 
 
 def _bare(work: BareWork, console: Console) -> Speeds:
-    """In a process of its own, for vLLM reads its environment when it is imported."""
+    """Measures bare engines in a separate process, since vLLM reads its environment when it is imported."""
     console.print("Measuring the bare engines", markup=False)
     environment = engine_environment(work.embed) | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
     done = subprocess.run(  # our own program with fixed arguments
-        [sys.executable, "-m", "app.cli.bench.bare_engines"],
+        [sys.executable, "-m", "app.cli.bench.peers.bare_engines"],
         cwd=ROOT,
         env=os.environ | environment,
         input=pickle.dumps(work),

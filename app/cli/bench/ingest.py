@@ -1,4 +1,6 @@
-"""tandem bench ingest: how fast documents become searchable, beside what the bare engine does with the same chunks."""
+"""tandem bench ingest: measures how fast documents become searchable, compared with the bare engine on the
+same chunks.
+"""
 
 import asyncio
 import json
@@ -15,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app import ROOT
-from app.cli.bench.corpus import Corpus
+from app.cli.bench.load.corpus import Corpus
 from app.cli.bench.measures import Point, rates
 from app.cli.bench.node import MeasuredNode
 from app.settings import Settings
@@ -54,7 +56,7 @@ class IngestBench:
 
     @property
     def ratio(self) -> float | None:
-        """Of the bare engine's rate, the share that the service reaches: median of the rounds' own."""
+        """The service's rate as a share of the bare engine's: median over the rounds."""
         if self.bare is None:
             return None
         return round(median(bare / each.seconds for bare, each in zip(self.bare, self.service, strict=True)), 3)
@@ -74,9 +76,8 @@ class IngestBench:
 def measure_ingest(
     node: MeasuredNode, corpus: Corpus, *, texts: int, rounds: int, bare: bool, langchain: bool, console: Console
 ) -> IngestBench:
-    """`bare`: the engine alone beside it, in turn, so that both meet the same weather. Every round has new texts.
-
-    Raises FeedingFailed, NodeUnreachable, Refused, ConfigurationError.
+    """Measures rounds of new texts. With `bare`, the bare engine runs in alternation with the service, so that both
+    meet the same conditions. Raises FeedingFailed, NodeUnreachable, Refused, ConfigurationError.
     """
     settings = _own_settings(node) if bare or langchain else None
     node.fill(node.new_collection(corpus), corpus, WARM_UP)
@@ -112,7 +113,7 @@ def show_ingest(bench: IngestBench, corpus: Corpus, console: Console) -> None:
 
 
 def seconds_of(each: ServiceRound) -> list[tuple[float, float]]:
-    """Documents a second, second by second."""
+    """Returns documents per second, second by second."""
     return rates(each.points, each.points[0].at, each.points[-1].at)
 
 
@@ -127,7 +128,7 @@ def _serve(node: MeasuredNode, corpus: Corpus, first: int, texts: int) -> Servic
 async def _in_turn(
     settings: Settings, node: MeasuredNode, corpus: Corpus, first: Sequence[int], texts: int, console: Console
 ) -> tuple[list[ServiceRound], tuple[float, ...], int]:
-    """The bare engine is given every chunk's token ids at once. The node is idle while it works."""
+    """Alternates both. The bare engine gets every chunk's token ids at once; the node is idle meanwhile."""
     chosen = build_profile(settings)
     folder = await model_hub(settings).resolve(chosen.embed.id)
     options = engine_options(settings, chosen.embed, folder, settings.embed_memory_share)
@@ -156,7 +157,7 @@ async def _in_turn(
 
 
 def _prompts(embedder: VllmEmbedder, max_model_len: int, corpus: Corpus, first: int, texts: int) -> list[TokenIds]:
-    """Token ids of the very chunks that the service makes of these documents."""
+    """Returns the token ids of the same chunks that the service makes of these documents."""
     chunks = []
     for number in range(first, first + texts):
         each = corpus.document(number)
@@ -170,7 +171,7 @@ def _prompts(embedder: VllmEmbedder, max_model_len: int, corpus: Corpus, first: 
 
 
 def _langchain(settings: Settings, corpus: Corpus, first: int, texts: int, console: Console) -> dict[str, float]:
-    """In a process of its own, so that neither side's threads and imports weigh on the other."""
+    """Measures LangChain in a separate process, so that the threads and imports of neither side affect the other."""
     if find_spec("langchain_milvus") is None:
         raise ConfigurationError(
             "LangChain is not installed here: use the development set-up, or leave --langchain out."
@@ -184,7 +185,7 @@ def _langchain(settings: Settings, corpus: Corpus, first: int, texts: int, conso
         "queries": [corpus.query(number) for number in range(LANGCHAIN_QUERIES)],
     }
     done = subprocess.run(  # our own program with fixed arguments
-        [sys.executable, "-m", "app.cli.bench.langchain_way"],
+        [sys.executable, "-m", "app.cli.bench.peers.langchain_way"],
         cwd=ROOT,
         input=json.dumps(work).encode(),
         stdout=subprocess.PIPE,
@@ -195,7 +196,7 @@ def _langchain(settings: Settings, corpus: Corpus, first: int, texts: int, conso
 
 
 def _own_settings(node: MeasuredNode) -> Settings:
-    """Raises ConfigurationError where there are none, or no engine."""
+    """Returns the settings of the command's own node. Raises ConfigurationError if there are none, or no engine."""
     if node.settings is None or node.settings.engine != "vllm":
         raise ConfigurationError(
             "The bare engine and LangChain are measured beside a node of its own with TANDEM_ENGINE=vllm: leave --url "
@@ -217,6 +218,6 @@ def _add(table: Table, bench: IngestBench, what: str, seconds: Sequence[float], 
 
 
 def by_round(bench: IngestBench) -> dict[str, Any]:
-    """For the figure: the rounds' rates, the first and the last."""
+    """Returns the data of the figure: the rates of the first and the last round."""
     rounds = {"first round": bench.service[0], "last round": bench.service[-1]}
     return {label: seconds_of(each) for label, each in rounds.items()}

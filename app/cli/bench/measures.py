@@ -1,4 +1,4 @@
-"""When requests are due, and what their times and the receipts say. Pure."""
+"""Times at which requests are due, and statistics of their latencies and of receipts. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ Arrivals = Literal["poisson", "fixed"]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of times in milliseconds; None where there are none."""
+    """Statistics of times in milliseconds; None if there are none."""
 
     count: int
     p50: float | None
@@ -34,7 +34,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What had been ingested at a moment."""
+    """What had been ingested at a point in time."""
 
     at: float
     """Seconds of the monotonic clock, which all processes of a machine share."""
@@ -47,7 +47,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """In a stretch of time, by the receipts."""
+    """What was ingested in a period, according to the receipts."""
 
     seconds: float
     texts_per_second: float
@@ -60,13 +60,16 @@ class Ingested:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Linear between the two nearest of at least one value. `share` in [0, 1]."""
+    """Returns the percentile of at least one value, interpolated linearly between the two nearest. `share` is in [0,
+    1].
+    """
     return float(np.quantile(np.asarray(values), share))
 
 
 def arrivals(rate: float, seconds: float, *, kind: Arrivals, seed: int) -> list[float]:
-    """Seconds from the start at which requests are due, all below `seconds`: at random (`poisson`, the pauses
-    exponential, as of many callers who know nothing of each other) or evenly (`fixed`)."""
+    """Returns the seconds from the start at which requests are due, all below `seconds`: at random (`poisson`, with
+    exponential pauses, as from many independent callers) or evenly (`fixed`).
+    """
     if kind == "fixed":
         return [number / rate for number in range(int(np.ceil(seconds * rate)))]
     random = Random(seed)  # noqa: S311  # no secret
@@ -78,8 +81,9 @@ def arrivals(rate: float, seconds: float, *, kind: Arrivals, seed: int) -> list[
 
 
 def ingested(points: Sequence[Point], start: float, end: float) -> Ingested:
-    """Between two moments of a stretch that `points`, in order of time, tell of. Between two points, progress is taken
-    to be even; after the last one, none."""
+    """Returns what was ingested between two times within the period that `points`, ordered by time, cover. Progress
+    between two points is taken to be even; after the last one there is none.
+    """
     first, last = _at(points, start), _at(points, end)
     inside = [point.waiting for point in points if start <= point.at <= end]
     seconds = end - start
@@ -92,7 +96,7 @@ def ingested(points: Sequence[Point], start: float, end: float) -> Ingested:
 
 
 def rates(points: Sequence[Point], start: float, end: float, *, step: float = 1.0) -> list[tuple[float, float]]:
-    """Documents a second in each whole `step` from `start`: seconds at its middle, and the rate."""
+    """Returns documents per second in each whole `step` from `start`: the time at its middle, and the rate."""
     edges = [start + number * step for number in range(int((end - start) / step + 1e-9) + 1)]
     return [
         (edge - start + step / 2, (_at(points, edge + step)["documents"] - _at(points, edge)["documents"]) / step)
@@ -101,7 +105,7 @@ def rates(points: Sequence[Point], start: float, end: float, *, step: float = 1.
 
 
 def _at(points: Sequence[Point], moment: float) -> Mapping[str, float]:
-    """Documents and tokens finished by then."""
+    """Returns the documents and tokens finished by then."""
     place = bisect_right(points, moment, key=lambda point: point.at)
     if not points or place == 0:
         return {"documents": 0.0, "tokens": 0.0}

@@ -1,6 +1,6 @@
-"""tandem bench mixed: what ingestion that never pauses does to searches, and searches to ingestion.
+"""tandem bench mixed: measures how continuous ingestion affects searches, and searches affect ingestion.
 
-Three stretches, over and over: searches alone, ingestion alone, both at once.
+Three stretches, repeated: searches alone, ingestion alone, both at once.
 """
 
 from collections.abc import Mapping
@@ -8,19 +8,21 @@ from time import monotonic, sleep
 
 from rich.console import Console
 
-from app.cli.bench.corpus import Corpus
+from app.cli.bench.load.corpus import Corpus
+from app.cli.bench.load.searching import Load, Question
 from app.cli.bench.measures import ingested, rates
 from app.cli.bench.mixed_result import TITLES, Measured, Mixed, Stretch, ratio_text, ratios_of
 from app.cli.bench.node import MeasuredNode
 from app.cli.bench.search import search_at_rate
-from app.cli.bench.searching import Load, Question
 
 LAST_RECEIPTS_SECONDS = 0.5
 """The last receipts of a stretch are told a little after it."""
 
 
 def measure_mixed(node: MeasuredNode, corpus: Corpus, load: Load, *, pool: int, rounds: int, console: Console) -> Mixed:
-    """`pool`: documents that are searched. Raises FeedingFailed, NodeUnreachable, Refused."""
+    """Measures all stretches. `pool` is the number of documents that are searched. Raises FeedingFailed,
+    NodeUnreachable, Refused.
+    """
     name = node.new_collection(corpus)
     tokens = node.fill(name, corpus, pool)
     console.print(f"Searching among {pool:,} documents of {tokens:.0f} tokens", markup=False)

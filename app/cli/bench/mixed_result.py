@@ -1,4 +1,4 @@
-"""What `tandem bench mixed` found: each stretch, and the ratios that are what carries over to other machines."""
+"""The results of `tandem bench mixed`: each stretch, and the ratios, which carry over to other machines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
+from app.cli.bench.load.searching import PARTS, Load, Searched
 from app.cli.bench.measures import Ingested, Summary, percentile
-from app.cli.bench.searching import PARTS, Load, Searched
 
 Stretch = Literal["searches", "ingestion", "both"]
 TITLES: Mapping[Stretch, str] = {
@@ -25,7 +25,7 @@ SHORT_OF_DOCUMENTS = 256
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One stretch."""
+    """The results of one stretch."""
 
     stretch: Stretch
     searched: Searched | None
@@ -44,7 +44,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Ratios:
-    """Beside each other, over alone. A percentile is None where a stretch brought no answer."""
+    """Values of both at once divided by those alone. A percentile is None if a stretch has no answers."""
 
     p50: float | None
     p99: float | None
@@ -60,12 +60,12 @@ class Mixed:
 
     @property
     def each(self) -> tuple[Ratios, ...]:
-        """A round's."""
+        """The ratios of each round."""
         return tuple(ratios_of(measured) for measured in self.rounds)
 
     @property
     def median(self) -> Ratios:
-        """Of the rounds'."""
+        """The medians of the rounds' ratios."""
         each = self.each
         return Ratios(
             _median([ratios.p50 for ratios in each]),
@@ -75,24 +75,26 @@ class Mixed:
 
     @property
     def pooled_p99(self) -> float | None:
-        """Of all rounds' searches together: a 99th percentile of few searches is little more than their worst one."""
+        """The ratio over all rounds' searches together: a 99th percentile of few searches is little more than their
+        worst one.
+        """
         alone, beside = self.latencies.values()
         return ratio(percentile(beside, 0.99), percentile(alone, 0.99)) if alone and beside else None
 
     @property
     def latencies(self) -> Mapping[str, list[float]]:
-        """Milliseconds, of all rounds."""
+        """Returns milliseconds, of all rounds."""
         alone, beside = ([ms for each in self.searched(name) for ms in each.times] for name in _WITH_SEARCHES)
         return {"alone": alone, "beside ingestion": beside}
 
     def parts(self, stretch: Stretch) -> Mapping[str, float]:
-        """Where a search's milliseconds went: of each part the median over all rounds."""
+        """Returns the milliseconds of each part of a search: the median over all rounds."""
         found = [sample.parts for each in self.searched(stretch) for sample in each.answered]
         return {name: median([parts[name] for parts in found]) for name in PARTS} if found else {}
 
     @property
     def per_second(self) -> Mapping[str, Sequence[tuple[float, float]]]:
-        """Documents a second in the first round."""
+        """Returns documents per second in the first round."""
         return {"alone": self.rounds[0]["ingestion"].per_second, "beside searches": self.rounds[0]["both"].per_second}
 
     def searched(self, stretch: Stretch) -> list[Searched]:

@@ -1,4 +1,4 @@
-"""The node that is measured, and the collections that are made on it for that."""
+"""The node that is measured, and the collections that are created on it."""
 
 import platform
 import re
@@ -17,10 +17,10 @@ from uuid import uuid4
 import httpx
 from rich.console import Console
 
-from app.cli.bench.corpus import MORE, Corpus, DatasetCorpus, MadeUpCorpus
-from app.cli.bench.feeder import FeederProcess, fed
-from app.cli.bench.feeding import Feeding
-from app.cli.bench.words import WORDS
+from app.cli.bench.load.corpus import MORE, Corpus, DatasetCorpus, MadeUpCorpus
+from app.cli.bench.load.feeder import FeederProcess, fed
+from app.cli.bench.load.feeding import Feeding
+from app.cli.bench.load.words import WORDS
 from app.cli.client.node_client import Client
 from app.cli.evaluate.evaluate import own_node
 from app.settings import Settings
@@ -39,7 +39,7 @@ _DEPTH = re.compile(r"^tandem_ingest_queue_documents ([\d.]+)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class NodeChoice:
-    """Which node is measured: the one at `url`, or one of its own."""
+    """The node to measure: the one at `url`, or one that the command starts."""
 
     url: str | None
     api_key: str | None
@@ -64,7 +64,7 @@ class MeasuredNode:
         return self.client.url
 
     def new_documents(self, count: int = ENDLESS) -> int:
-        """The first of so many numbers that no other document of this run has."""
+        """Returns the first of `count` numbers that no other document of this run has."""
         first = self.documents
         self.documents += count
         return first
@@ -79,7 +79,9 @@ class MeasuredNode:
         return {"url": None if self.settings else self.url, "models": state["models"], "store": state["store"]}
 
     def new_collection(self, corpus: Corpus) -> str:
-        """Its name. It is deleted when all has been measured: to delete many documents takes a node a while."""
+        """Creates a collection and returns its name. It is deleted after all measurements, since deleting many
+        documents takes a node a while.
+        """
         name = f"bench_{uuid4().hex[:12]}"
         self.client.create_collection(name, language=corpus.language)
         self.made.append(name)
@@ -93,13 +95,13 @@ class MeasuredNode:
             yield feeder
 
     def fill(self, collection: str, corpus: Corpus, count: int) -> float:
-        """Ingests so many documents; returns tokens a document, by the receipts."""
+        """Ingests `count` documents; returns tokens per document, by the receipts."""
         with self.feeding(collection, corpus, first=self.new_documents(count), count=count) as feeder:
             feeder.wait()
         return feeder.points[-1].tokens / count
 
     def wait_until_idle(self) -> None:
-        """Returns when nothing is being ingested any more, by the node's own count."""
+        """Returns when nothing is being ingested, by the node's own count."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         deadline = monotonic() + IDLE_SECONDS
         with httpx.Client(base_url=self.url, headers=headers, timeout=30.0) as http:
@@ -112,7 +114,9 @@ class MeasuredNode:
 
 @contextmanager
 def measured_node(choice: NodeChoice, console: Console, **overrides: object) -> Iterator[MeasuredNode]:
-    """The node; one of its own gets `overrides` as settings. Raises InvalidRequest, ConfigurationError, NodeFailed."""
+    """Yields the node; one that the command starts gets `overrides` as settings. Raises InvalidRequest,
+    ConfigurationError, NodeFailed.
+    """
     if choice.url:
         if choice.dummy_weights:
             raise InvalidRequest("--dummy-weights goes with a node of its own, not with --url.")
@@ -134,8 +138,9 @@ def measured_node(choice: NodeChoice, console: Console, **overrides: object) -> 
 
 @contextmanager
 def dummy_settings(shapes: str | None, console: Console) -> Iterator[Mapping[str, object]]:
-    """Of a node whose models have made-up weights of `shapes`: a pair's name, or a folder with a config.json. None: no
-    settings. Raises InvalidRequest."""
+    """Yields the settings of a node whose models have random weights of `shapes`: a pair's name, or a folder with a
+    config.json. None: no settings. Raises InvalidRequest.
+    """
     if not shapes:
         yield {}
         return
@@ -146,7 +151,9 @@ def dummy_settings(shapes: str | None, console: Console) -> Iterator[Mapping[str
 
 
 def choose_corpus(data: Path | None, tokens: int, node: MeasuredNode) -> Corpus:
-    """The folder's, or one made up of texts of about `tokens` tokens each, as the node's embedder counts them."""
+    """Returns the folder's corpus, or generated texts of about `tokens` tokens each, as the node's embedder counts
+    them.
+    """
     if data:
         return DatasetCorpus(data.resolve(), load_dataset(data))
     trial = MadeUpCorpus(words=round(tokens / MORE))
@@ -155,7 +162,7 @@ def choose_corpus(data: Path | None, tokens: int, node: MeasuredNode) -> Corpus:
 
 
 def describe_machine() -> Mapping[str, object]:
-    """What the figures were taken on, as far as this process can tell."""
+    """Describes the machine of the measurement, as far as this process can tell."""
     cpuinfo = Path("/proc/cpuinfo")
     model = re.search(r"^model name\s*: (.*)", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
     return {
@@ -169,7 +176,7 @@ def describe_machine() -> Mapping[str, object]:
 
 
 def _gpus() -> list[str]:
-    """Name, memory and driver of each, as nvidia-smi tells them; none where there is no nvidia-smi."""
+    """Returns name, memory and driver of each GPU, as nvidia-smi reports them; none without nvidia-smi."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603

@@ -1,4 +1,4 @@
-"""The figure of `tandem bench`: how long searches took, and how fast ingestion went."""
+"""The figure of `tandem bench`: the latencies of searches and the rate of ingestion."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,9 +19,12 @@ COLORS = ("#9ecae1", "#08519c")
 def draw(
     latencies: Mapping[str, Sequence[float]], rates: Mapping[str, Sequence[tuple[float, float]]], title: str, path: Path
 ) -> None:
-    """By label: times of searches in milliseconds as a cumulative distribution, and documents a second over seconds.
-    What is empty gets no panel. PNG or SVG by the ending of `path`. Needs no display. Raises
-    InvalidRequest where there is none."""
+    """Draws, by label, times of searches in milliseconds as a cumulative distribution, and documents per second over
+    seconds.
+
+    Empty data get no panel. PNG or SVG by the suffix of `path`. Needs no display. Raises InvalidRequest if there is no
+    data.
+    """
     latencies = {label: times for label, times in latencies.items() if times}
     rates = {label: points for label, points in rates.items() if points}
     panels = [partial(_draw_latencies, series=latencies)] if latencies else []

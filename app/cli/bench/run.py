@@ -1,4 +1,4 @@
-"""What the three benchmarks have in common: checks before, results after."""
+"""The common part of the benchmarks: checks before, results after."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,16 @@ from typing import Any
 
 from rich.console import Console
 
-from app.cli.bench.corpus import Corpus
 from app.cli.bench.engine_speeds import EngineLoad
 from app.cli.bench.engines import measure_engines, show_engines
 from app.cli.bench.ingest import by_round, measure_ingest, show_ingest
+from app.cli.bench.load.corpus import Corpus
+from app.cli.bench.load.searching import Load
 from app.cli.bench.mixed import measure_mixed
 from app.cli.bench.mixed_result import show_mixed
 from app.cli.bench.node import MeasuredNode, NodeChoice, choose_corpus, describe_machine, dummy_settings, measured_node
 from app.cli.bench.plot import draw
 from app.cli.bench.search import latencies, measure_search, show_search
-from app.cli.bench.searching import Load
 from app.cli.evaluate.evaluate import check_results
 from app.cli.exit_codes import print_json
 from app.cli.options import STDOUT
@@ -32,10 +32,10 @@ _OF_THIS_RUN = frozenset({"data_dir", "models_dir", "host", "port", "api_keys"})
 
 
 class Output:
-    """Where results go besides the console."""
+    """Where results are written in addition to the console."""
 
     def __init__(self, json_file: Path | None, plot: Path | None) -> None:
-        """Raises InvalidRequest: what can be wrong is found out before minutes of work, not after them."""
+        """Raises InvalidRequest: errors are found before minutes of work, not after them."""
         check_results(json_file, plot)
         self._json = json_file
         self._plot = plot
@@ -149,7 +149,7 @@ def bench_engines(load: EngineLoad, *, dummy_weights: str | None, bare: bool, ou
 
 
 def _room_for_one_more() -> dict[str, object]:
-    """Settings of a node beside which the bare engine finds memory on a GPU; what the environment says stays."""
+    """Returns settings of a node that leave GPU memory for the bare engine; settings of the environment win."""
     settings = load_settings()
     if find_device() == "cpu":
         return {}
@@ -159,7 +159,9 @@ def _room_for_one_more() -> dict[str, object]:
 
 
 def _pool(corpus: Corpus, pool: int, load: Load) -> int:
-    """Documents to search: of a folder all. Raises InvalidRequest where they are fewer than the candidates."""
+    """Returns the number of documents to search: all of a folder. Raises InvalidRequest if they are fewer than the
+    candidates.
+    """
     documents = corpus.size or pool
     if documents < load.candidates:
         raise InvalidRequest(
@@ -169,7 +171,7 @@ def _pool(corpus: Corpus, pool: int, load: Load) -> int:
 
 
 def _changed(settings: Settings | None) -> Mapping[str, Any] | None:
-    """What is not as by default, secrets and folders of this run left out."""
+    """Returns the settings that differ from the defaults, without secrets and folders of this run."""
     if settings is None:
         return None
     values = settings.model_dump(mode="json", exclude_defaults=True)

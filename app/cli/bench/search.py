@@ -1,4 +1,4 @@
-"""tandem bench search: how long searches take, at a given rate and one after the other."""
+"""tandem bench search: measures the latency of searches, at a given rate and sequentially."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from time import perf_counter
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.bench.corpus import Corpus
+from app.cli.bench.load.corpus import Corpus
+from app.cli.bench.load.searching import STAGES, Load, Question, Searched, search_open_loop
 from app.cli.bench.measures import Summary, arrivals
 from app.cli.bench.node import MeasuredNode
-from app.cli.bench.searching import STAGES, Load, Question, Searched, search_open_loop
 from app.cli.console import counted
 from app.cli.evaluate.evaluate import NotReranked
 from retrieval.errors import InvalidRequest
@@ -20,7 +20,7 @@ from retrieval.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """Medians in milliseconds of searches one after the other."""
+    """Medians of sequential searches, in milliseconds."""
 
     total: float
     """What the client waited for."""
@@ -44,9 +44,9 @@ class SearchBench:
 def measure_search(
     node: MeasuredNode, corpus: Corpus, load: Load, *, pool: int, one_by_one: int, console: Console
 ) -> SearchBench:
-    """`pool`: documents that are searched; `one_by_one`: searches asked one after the other first.
-
-    Raises FeedingFailed, NodeUnreachable, Refused, NotReranked."""
+    """Measures searches. `pool` is the number of documents that are searched; `one_by_one` sequential searches come
+    first. Raises FeedingFailed, NodeUnreachable, Refused, NotReranked.
+    """
     name = node.new_collection(corpus)
     tokens = node.fill(name, corpus, pool)
     console.print(f"Searching among {pool:,} documents of {tokens:.0f} tokens", markup=False)
@@ -57,7 +57,9 @@ def measure_search(
 
 
 def search_at_rate(node: MeasuredNode, corpus: Corpus, question: Question, load: Load, *, seed: int) -> Searched:
-    """The same seed makes the same moments; the questions are always new. Raises InvalidRequest where none is due."""
+    """Searches at the given rate. The same seed gives the same times; the queries are always new. Raises InvalidRequest
+    if none is due.
+    """
     due = arrivals(load.rate, load.warm_up + load.seconds, kind=load.arrivals, seed=seed)
     if not due or due[-1] < load.warm_up:
         raise InvalidRequest(f"{load.rate:g} searches a second for {load.seconds:g} s: none is due in that time.")

@@ -5,9 +5,9 @@ import asyncio
 import httpx
 import pytest
 
-from app.cli.bench import searching
-from app.cli.bench.corpus import MadeUpCorpus
-from app.cli.bench.searching import Question, search_open_loop
+from app.cli.bench.load import searching
+from app.cli.bench.load.corpus import MadeUpCorpus
+from app.cli.bench.load.searching import Question, search_open_loop
 
 QUESTION = Question("docs", candidates=7, top_k=5)
 

@@ -1,8 +1,8 @@
 import json
 from pathlib import Path
 
-from app.cli.bench.corpus import QUESTION, DatasetCorpus, MadeUpCorpus, corpus_of
-from app.cli.bench.words import QUESTION_WORDS, WORDS
+from app.cli.bench.load.corpus import QUESTION, DatasetCorpus, MadeUpCorpus, corpus_of
+from app.cli.bench.load.words import QUESTION_WORDS, WORDS
 from retrieval.evaluation.datasets import Dataset, Passage
 from retrieval.search.language import is_foreign
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from app.cli.bench import feeding
-from app.cli.bench.corpus import MadeUpCorpus
-from app.cli.bench.feeding import Feeder, Feeding, FeedingFailed
+from app.cli.bench.load import feeding
+from app.cli.bench.load.corpus import MadeUpCorpus
+from app.cli.bench.load.feeding import Feeder, Feeding, FeedingFailed
 from app.cli.bench.measures import Point
 
 CORPUS = MadeUpCorpus(words=5)

@@ -2,11 +2,11 @@ import pytest
 from rich.console import Console
 
 from app.cli.bench import mixed
-from app.cli.bench.corpus import MadeUpCorpus
+from app.cli.bench.load.corpus import MadeUpCorpus
+from app.cli.bench.load.searching import Load, Sample, Searched
 from app.cli.bench.measures import Ingested
 from app.cli.bench.mixed import measure_mixed
 from app.cli.bench.mixed_result import Measured, Mixed, Ratios, Stretch, show_mixed
-from app.cli.bench.searching import Load, Sample, Searched
 
 LOAD = Load(rate=5, seconds=10, warm_up=1, arrivals="poisson", candidates=50, top_k=10)
 

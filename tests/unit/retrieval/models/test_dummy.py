@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.bench.corpus import MadeUpCorpus
-from app.cli.bench.words import WORDS
+from app.cli.bench.load.corpus import MadeUpCorpus
+from app.cli.bench.load.words import WORDS
 from retrieval.errors import ConfigurationError
 from retrieval.models.dummy import SHAPES, write_dummy_pair
 from retrieval.models.files import missing_files

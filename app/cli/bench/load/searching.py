@@ -1,5 +1,6 @@
-"""Searches in an open loop: each is sent when it is due, however many earlier ones are still under way, and its time
-counts from that moment. A closed loop would ask less often just when the node is slow, and so flatter it."""
+"""Searches in an open loop: each is sent when it is due, however many earlier ones are in flight, and its latency
+counts from that time. A closed loop would send fewer searches when the node is slow, and so make it look faster.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from app.cli.bench.corpus import Corpus
+from app.cli.bench.load.corpus import Corpus
 from app.cli.bench.measures import Arrivals, Summary
 
 STAGES = ("embed", "recall", "rerank", "total")
@@ -35,7 +36,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What every search asks for."""
+    """The options of every search."""
 
     collection: str
     candidates: int
@@ -65,7 +66,7 @@ class Sample:
 
     @property
     def parts(self) -> Mapping[str, float]:
-        """Where the `ms` of an answer went, by PARTS."""
+        """The parts of the answer's `ms`, by PARTS."""
         *stages, total = (self.stages[name] for name in STAGES)
         return dict(zip(PARTS, (*stages, total - sum(stages), self.ms - total), strict=True))
 
@@ -123,8 +124,9 @@ async def search_open_loop(
     warm_up: float,
     seconds: float,
 ) -> Searched:
-    """Asks query number `first`, `first` + 1 … of the corpus at the moments `due`, in seconds from now. Returns when
-    all have been answered. Those due in the first `warm_up` seconds are not counted; `seconds` follow."""
+    """Sends the queries number `first`, `first` + 1 … of the corpus at the times `due`, in seconds from now. Returns
+    when all have been answered. Those due in the first `warm_up` seconds are not counted; `seconds` follow.
+    """
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with (
@@ -157,7 +159,7 @@ async def _ask(http: httpx.AsyncClient, body: Mapping[str, object], due: float, 
 
 
 def _error(status: int, answer: Any, body: Mapping[str, object]) -> str | None:
-    """The node's own code for a refusal; an answer of which not all candidates were reranked is one, too."""
+    """Returns the node's error code; an answer in which not all candidates were reranked counts as an error, too."""
     if status != 200:
         return f"{status} {answer['error']['code']}"
     scored = answer["rerank"]["scored"]

@@ -1,4 +1,4 @@
-"""The comparison of `tandem bench`: embed and index texts the way LangChain's documentation shows, then search.
+"""The comparison of `tandem bench`: embeds and indexes texts as LangChain's documentation shows, then searches.
 
 A program: reads {"model", "texts", "queries"} as JSON from standard input, writes the times as JSON to standard output.
 """

@@ -1,7 +1,7 @@
-"""What is ingested and asked: texts made up, or a judged collection over and over.
+"""The documents and queries of a benchmark: generated texts, or a judged collection repeated.
 
-Every document and every query of a run has a number of its own and no other's beginning, so that neither the node's
-reuse of unchanged chunks nor an engine's prefix cache saves any of the work that is measured.
+Every document and every query of a run has its own number and a unique beginning, so that neither the node's reuse of
+unchanged chunks nor an engine's prefix cache saves work that is to be measured.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from app.cli.bench.words import QUESTION_WORDS, WORDS
+from app.cli.bench.load.words import QUESTION_WORDS, WORDS
 from retrieval.evaluation.datasets import Dataset, load_dataset
 from retrieval.types import Language
 
@@ -31,17 +31,17 @@ class Corpus(Protocol):
 
     @property
     def size(self) -> int | None:
-        """Documents after which texts come again, behind another beginning; None: no end."""
+        """Number of documents after which texts repeat with another beginning; None: unlimited."""
         ...
 
     def document(self, number: int) -> dict[str, str]:
-        """As one of `documents` of POST /ingest. The same number is the same document."""
+        """Returns one of `documents` of POST /ingest. The same number gives the same document."""
         ...
 
     def query(self, number: int) -> str: ...
 
     def spec(self) -> Mapping[str, object]:
-        """For `corpus_of` in another process."""
+        """Returns the arguments of `corpus_of` in another process."""
         ...
 
 
@@ -79,7 +79,7 @@ class MadeUpCorpus:
 
 @dataclass(frozen=True, slots=True)
 class DatasetCorpus:
-    """The documents and queries of a folder. When they come again, a number stands before them."""
+    """The documents and queries of a folder. When they repeat, a number is put before them."""
 
     folder: Path
     dataset: Dataset
@@ -111,7 +111,7 @@ class DatasetCorpus:
 
 
 def corpus_of(spec: Mapping[str, object]) -> Corpus:
-    """Raises InvalidRequest for a folder that is no judged collection."""
+    """Returns the corpus. Raises InvalidRequest for a folder that is not a judged collection."""
     if "folder" in spec:
         folder = Path(str(spec["folder"]))
         return DatasetCorpus(folder, load_dataset(folder))

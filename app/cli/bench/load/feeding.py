@@ -1,8 +1,8 @@
-"""Keeps a node's ingestion supplied, and tells what its receipts say.
+"""Keeps a node's ingestion supplied, and reports its receipts.
 
 A program: reads a Feeding as JSON from the first line of standard input, writes points as JSON lines to standard
-output, and ends when all is ingested or standard input is closed. A process of its own, so that making and sending
-megabytes of documents never delays a search that is due in the process that measures it.
+output, and ends when everything is ingested or standard input is closed. It is a separate process, so that creating and
+sending megabytes of documents never delays a search that is due in the process that measures it.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from app.cli.bench.corpus import Corpus, corpus_of
+from app.cli.bench.load.corpus import Corpus, corpus_of
 from app.cli.bench.measures import Point
 from app.cli.input import standard_input
 from retrieval.errors import TandemError
@@ -70,7 +70,7 @@ class _Job:
 
 
 class Feeder:
-    """One Feeding under way."""
+    """The execution of one Feeding."""
 
     def __init__(
         self, http: httpx.AsyncClient, feeding: Feeding, corpus: Corpus, report: Callable[[Point], None]
@@ -91,7 +91,7 @@ class Feeder:
         self._polled = asyncio.Event()
 
     async def run(self) -> None:
-        """Returns when all is ingested. Raises FeedingFailed."""
+        """Returns when everything is ingested. Raises FeedingFailed."""
         started = monotonic()
         self._report(Point(started, 0, 0, 0, 0))
         senders = asyncio.gather(*(self._send() for _ in range(SENDERS)))
@@ -111,7 +111,7 @@ class Feeder:
             await asyncio.gather(senders, return_exceptions=True)
 
     async def cancel_jobs(self) -> None:
-        """Has the node drop what is not finished."""
+        """Cancels the unfinished jobs on the node."""
         await asyncio.gather(*(self._http.post(f"/jobs/{job.id}/cancel") for job in self._jobs))
 
     async def _send(self) -> None:
@@ -129,7 +129,7 @@ class Feeder:
             self._jobs.append(_Job(job_id, last - first, _Progress()))
 
     async def _accepted(self, body: Mapping[str, object]) -> str:
-        """The job's id. Waits while the node's queue is full."""
+        """Returns the job's id. Waits while the node's queue is full."""
         while True:
             response = await self._http.post("/ingest", json=body)
             if response.status_code != 429:
@@ -137,7 +137,7 @@ class Feeder:
             await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
 
     async def _poll(self) -> None:
-        """Asks for the oldest jobs, until two that have not begun: workers take documents in their order."""
+        """Polls the oldest jobs, up to two that have not begun: workers take documents in their order."""
         idle = 0
         for job in list(self._jobs):
             progress = _checked(await self._http.get(f"/jobs/{job.id}", params={"limit": 0}))["progress"]

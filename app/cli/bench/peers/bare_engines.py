@@ -1,4 +1,4 @@
-"""vLLM's `AsyncLLM` as it is, for `tandem bench engines`: one embedder, then one reranker.
+"""Measures vLLM's `AsyncLLM` for `tandem bench engines`: one embedder, then one reranker.
 
 A program: reads a pickled BareWork from standard input, writes pickled Speeds to standard output.
 """

@@ -1,4 +1,4 @@
-"""A process that feeds a node, seen from the one that measures."""
+"""A process that feeds a node, as the measuring process controls it."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from threading import Thread
 from time import monotonic, sleep
 
 from app import ROOT
-from app.cli.bench.feeding import Feeding, FeedingFailed
+from app.cli.bench.load.feeding import Feeding, FeedingFailed
 from app.cli.bench.measures import Point
 
 STOP_SECONDS = 120.0
@@ -37,13 +37,13 @@ class FeederProcess:
             sleep(0.05)
 
     def wait(self) -> None:
-        """Returns when all is ingested. Raises FeedingFailed."""
+        """Returns when everything is ingested. Raises FeedingFailed."""
         self._process.wait()
         self._reader.join()
         self.check()
 
     def check(self) -> None:
-        """Raises FeedingFailed where the process has failed."""
+        """Raises FeedingFailed if the process has failed."""
         status = self._process.poll()
         if status:
             self._reader.join()
@@ -71,9 +71,9 @@ class FeederProcess:
 
 @contextmanager
 def fed(feeding: Feeding) -> Iterator[FeederProcess]:
-    """The process, running. It is ended in the end, and what the node has not ingested by then is cancelled."""
+    """Yields the running process. Ends it afterwards, and cancels what the node has not ingested by then."""
     process = subprocess.Popen(  # our own program with fixed arguments
-        [sys.executable, "-m", "app.cli.bench.feeding"],
+        [sys.executable, "-m", "app.cli.bench.load.feeding"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The words that made-up texts consist of: everyday ones, so that most are one token of any vocabulary."""
+"""The words of generated texts: common ones, so that most are one token of any vocabulary."""
 
 ENGLISH = (
     "water stone river bridge road house garden window table paper letter market street station engine train ship "
