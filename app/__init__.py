@@ -3,4 +3,4 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-"""Where Python finds this package: its programs are started there."""
+"""The folder that contains this package, in which its programs are started."""

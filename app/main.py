@@ -29,7 +29,7 @@ from app.ui.pages import PAGES, PUBLIC_PAGES
 from app.wiring.components import build_components, node_options
 
 BODIES_AT_ONCE = 4
-"""Of the largest size: what is in memory of all together."""
+"""Number of bodies of the largest size that fit into the memory for all bodies."""
 
 
 def create_app(

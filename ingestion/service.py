@@ -38,7 +38,7 @@ from retrieval.types import DocumentId
 MAX_ID_BYTES = 512
 MAX_TITLE_CHARACTERS = 1024
 WATCH_SECONDS = 1.0
-"""How often a watched job is looked at where nothing is announced: other processes may work on it."""
+"""Interval in which a watched job is polled in addition to notifications: other processes may work on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Limits:
     queued: int
     """Documents waiting or being processed, over all requests."""
     ocr: OcrMode = "auto"
-    """Of requests that say nothing about it."""
+    """Default of requests that do not state it."""
 
 
 @dataclass(frozen=True, slots=True)

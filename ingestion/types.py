@@ -17,7 +17,7 @@ DocumentState = Literal["queued", "processing", "ready", "failed"]
 ReceiptStatus = Literal["queued", "ready", "unchanged", "replaced", "duplicate_of", "failed"]
 JobState = Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
 Duplicates = Literal["store", "skip"]
-"""What happens to bytes that the collection holds under another id: they are stored as well, or skipped."""
+"""Treatment of bytes that the collection holds under another id: they are stored as well, or skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ReadingReport:
     ocr_confidence: float | None = None
     """Mean over these pages, 0 to 1."""
     warnings: tuple[str, ...] = ()
-    """In words: what was not read, or perhaps wrongly."""
+    """Sentences: what was not read, or possibly wrongly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Collection:
     """Instruction for queries without one. None: the model's default."""
     rerank_instruction: str | None = None
     document_instruction: str | None = None
-    """Put before every passage that is embedded. Vectors hold it: it stays as it is for a collection's life."""
+    """Text put before every passage that is embedded. Vectors depend on it, so it never changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +113,18 @@ class DocumentRecord:
     tokens: int
     truncated_tokens: int
     ingested_at: datetime
-    """When the current version was accepted."""
+    """Time at which the current version was accepted."""
     searchable_at: datetime | None
     error: DocumentError | None
     chunk_digest: str = ""
     """`digest_of` the chunk ids that the store holds for it; empty while it was never searchable."""
     cancelled: bool = False
-    """Somebody asked to stop the work on this version."""
+    """Whether the work on this version was cancelled."""
     rollback_ids: frozenset[ChunkId] | None = None
     """Set while the store may hold more of the document than its last success wrote: the chunks that this one wrote, to
     which a failure goes back. Empty where there was none."""
     report: ReadingReport = ReadingReport()
-    """Of the version that search finds."""
+    """Report of the version that search finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class Outcome:
     """For a failure with `retry_at`: whether it counts as one of the document's attempts."""
     report: ReadingReport = ReadingReport()
     version_lost: bool = False
-    """For a failure: the store holds no chunk of the document any more, the earlier version included."""
+    """For a failure: whether the store holds no chunk of the document any more, the earlier version included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from retrieval.types import DocumentId
 
 PREFIX = "file-"
 MAX_NAME_BYTES = 300
-"""So that an id stays within what a document's id may have."""
+"""Limit that keeps an id within the limit of a document's id."""
 MAX_BATCH_BYTES = 256 * 2**20
 """Largest total size of the files added to a collection at once: they are in memory together."""
 TIME_BYTES, HASH_BYTES = 4, 32

@@ -42,16 +42,17 @@ OUTAGES = frozenset(
         Overloaded,
     )
 )
-"""No document brings these about: they use up none of its attempts. While they last nothing is claimed."""
+"""Errors that documents do not cause: they use up no attempt of a document. While they last, nothing is claimed."""
 SUSPECT = 3
 """From this attempt on a document is processed alone, so that a process that dies of it does not use up attempts of
-other documents."""
+other documents.
+"""
 MAX_DOUBLINGS = 16
 BUSY_PAUSE = timedelta(seconds=10)
-"""Before a long document is tried again that other long ones keep waiting."""
+"""Pause before a long document is retried that waits for other long ones."""
 
 AcceptsFingerprint = Callable[[Fingerprint], bool]
-"""Whether documents are to be taken that go into a collection with vectors of this model."""
+"""Returns whether the worker takes documents of collections with vectors of this model."""
 
 
 class InternalFailure(TandemError):
@@ -67,7 +68,7 @@ class WorkerOptions:
     """Documents claimed at once."""
     lease: timedelta
     max_attempts: int
-    """Before a document fails; those that an outage cut short do not count, those that a crash cut short do."""
+    """Attempts before a document fails; those that an outage ends do not count, those that a crash ends do."""
     poll: timedelta = timedelta(seconds=1)
     """Pause before an empty queue is asked again; `work_arrived` cuts it short."""
     backoff: timedelta = timedelta(seconds=2)

@@ -10,22 +10,24 @@ from retrieval.ports import Reranker
 from retrieval.types import Lane, RerankScores
 
 ENOUGH_TOKENS = 2048
-"""Of work without a pause, to measure a speed by: fewer are computed in the time that a call takes of itself."""
+"""Tokens computed without a pause that are enough to measure a speed: the fixed cost of a call dominates
+smaller ones.
+"""
 CANDIDATE_TOKENS, SENTENCE_TOKENS = 512, 64
-"""Of a passage with its query, until some were read."""
+"""Assumed tokens of a passage with its query, until some were measured."""
 BYTES_OF_TOKEN = 4
-"""Of UTF-8, about so many in English as in Chinese."""
+"""Average bytes of UTF-8 per token, about equal in English and Chinese."""
 MEMORY_SECONDS = 30.0
-"""Of computing, after which a measurement counts by 1/e."""
+"""Seconds of computing after which the weight of a measurement has fallen to 1/e."""
 _MEMORY_PASSAGES = 0.9
-"""Of what was read before, what counts at the next call."""
+"""Decay factor of earlier passages at each call."""
 
 
 @dataclass(slots=True)
 class Call:
     began: float
     tokens: int = 0
-    """That were computed; 0 for a call that failed or was cancelled: how far it came is not known."""
+    """Computed tokens; 0 for a call that failed or was cancelled, whose progress is unknown."""
 
 
 class Pace:

@@ -141,7 +141,7 @@ class StoreCapabilities:
     sparse: bool
     """Whether the server computes BM25 itself."""
     sparse_missing: str = ""
-    """Where `sparse` is False: one sentence that says what the server lacks and what to use instead."""
+    """If `sparse` is False: one sentence that says what the server lacks and what to use instead."""
     several_writers: bool = True
     """Whether several processes may write at the same time."""
 

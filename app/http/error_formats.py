@@ -19,9 +19,9 @@ class ErrorFormat:
 
     model: type[BaseModel]
     body: Callable[[TandemError, int], dict[str, object]]
-    """From the error and its status."""
+    """Builds the body from the error and its status."""
     statuses: Mapping[int, int] = field(default_factory=dict)
-    """What those products call ours, where they differ."""
+    """Statuses that these products use instead of ours."""
 
     def status_of(self, code: str) -> int:
         status = STATUS.get(code, 500)
@@ -79,4 +79,4 @@ OPENAI = ErrorFormat(OpenAIErrorOut, _openai, BAD_REQUEST)
 RERANK = ErrorFormat(RerankErrorOut, _rerank, BAD_REQUEST)
 COHERE = ErrorFormat(CohereErrorOut, _cohere, BAD_REQUEST)
 DIFY = ErrorFormat(DifyErrorOut, _dify, {401: 403})
-"""Dify tells of a wrong key when an endpoint is registered, where the status is 403."""
+"""Dify reports a wrong key when an endpoint is registered if the status is 403."""

@@ -8,8 +8,9 @@ from ingestion.errors import Overloaded
 
 MAX_RETRY_AFTER_SECONDS = 60
 MAX_DEADLINE_SHARE = 0.8
-"""Of the deadline, at most, by work under way: a speed is an estimate, and whoever is admitted last has to end in time,
-not in part."""
+"""Maximum share of the deadline for work in flight: speeds are estimates, and the request admitted last has to finish
+in time as a whole.
+"""
 
 
 class Admission:

@@ -16,7 +16,7 @@ from app.settings import Settings
 from retrieval.errors import StoreFull, TandemError
 
 FOLDER: Final = "tmp"
-"""In the data folder: as private as the documents, and on a disk that has room for them."""
+"""Subfolder of the data folder: as private as the documents, and on a disk that has room for them."""
 
 
 class UploadRoute(APIRoute):

@@ -39,7 +39,7 @@ UNKNOWN = "unknown"
 """Stands for the names of tools that there are not."""
 
 OnCall = Callable[[str, str, float], None]
-"""Is told of each call: the tool, `ok` or the code of the error it ended with, and its seconds."""
+"""Called for each call with the tool, `ok` or the error's code, and its seconds."""
 
 
 @dataclass(frozen=True, slots=True)

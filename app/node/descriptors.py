@@ -4,7 +4,7 @@ import resource
 
 TARGET_LIMIT = 65_536
 RESERVED_DESCRIPTORS = 400
-"""For everything that is no connection: stores, databases, children, files that are read and written."""
+"""Descriptors for everything except connections: stores, databases, children, files."""
 MIN_CONNECTIONS = 16
 """Connections that are allowed however few descriptors there are."""
 

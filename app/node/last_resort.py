@@ -11,7 +11,7 @@ log = structlog.get_logger()
 
 
 GRACE_SECONDS = 2.0
-"""For the thread that ends the process to get its turn; then the kernel does."""
+"""Time for the thread that ends the process to run; then the kernel ends it."""
 
 
 def end_after(seconds: float) -> None:

@@ -44,10 +44,10 @@ from retrieval.types import Language, SelfTestReport, StoreCapabilities
 log = structlog.get_logger()
 
 OnStep = Callable[[str], None]
-"""Told what the node is doing, as the end of a sentence that begins with "The node is"."""
+"""Called with the current step, as the end of a sentence that begins with "The node is"."""
 
 OpenEmbedder = Callable[[str], Awaitable[Embedder]]
-"""From a pair's name or a model's id to its embedder, not started."""
+"""Returns the embedder, not started, of a pair's name or a model's id."""
 
 DEFAULT_COLLECTION = "docs"
 WATCH_SECONDS = 1.0
@@ -64,13 +64,13 @@ class Components:
     blobs: BlobStore
     parser: Parser
     gate: Gate | None = None
-    """Of the device that both models compute on, where there is one."""
+    """The gate of the device that both models compute on, if there is one."""
     open_embedder: OpenEmbedder | None = None
-    """For re-embedding with a second model; None where the node owns no device to run it on."""
+    """Opens a second model for re-embedding; None if the node owns no device to run it on."""
     worker_processes: WorkerProcesses | None = None
-    """That ingest instead of the node itself."""
+    """Processes that ingest instead of the node itself."""
     reserve: DiskReserve = field(default_factory=DiskReserve)
-    """Of the disks that the embedded stores are on."""
+    """The reserve of the disks of the embedded stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ class NodeOptions:
     workers: int
     drain: timedelta
     retention: timedelta
-    """How long jobs are kept; nought: for ever."""
+    """How long jobs are kept; zero: for ever."""
     selftest_margin: bool
     dummy_weights: bool
     """The models' answers mean nothing; of the self-test remains what holds even so."""
     languages: Sequence[Language]
-    """Those that both models are meant for; the self-test asks in them."""
+    """Languages that both models are made for; the self-test uses them."""
     search_deadline_seconds: float
 
 

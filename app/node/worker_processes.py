@@ -39,7 +39,7 @@ _SILENT_TICKS = 30
 _BEATS = 64
 """Bytes, of which each is one."""
 _STARTING_SILENT_TICKS = 120
-"""Until its first beat, which comes when its programs are loaded."""
+"""Limit until the first heartbeat, which is sent when its programs are loaded."""
 
 
 def worker_inheritance() -> Mapping[str, str]:

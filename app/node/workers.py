@@ -57,7 +57,7 @@ class Workers:
             store=parts.store,
         )
         self.name = uuid4().hex[:8]
-        """Of this process in the catalog's leases."""
+        """Name of this process in the catalog's leases."""
         self._drain = drain.total_seconds()
         self._workers = [
             Worker(

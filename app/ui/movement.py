@@ -11,7 +11,7 @@ ROW: Final = 26
 TOP: Final = 24
 LEFT, RIGHT, WIDTH = 40, 220, 260
 BELOW_STEP: Final = 16
-"""Between ranks that lie deeper than the answer is long: these are drawn one under the other, in their order."""
+"""Distance of ranks that are deeper than the answer is long: these are drawn below one another, in order."""
 BAR_WIDTH: Final = 600
 REASONS: Final[Mapping[str, str]] = {
     "not_requested": "the request did not ask for it",

@@ -9,7 +9,7 @@ from ingestion.types import Collection, DocumentRecord
 from retrieval.types import Chunk
 
 MAX_CHUNKS: Final = 500
-"""That a page shows."""
+"""Maximum number of chunks on a page."""
 
 
 @dataclass(frozen=True, slots=True)

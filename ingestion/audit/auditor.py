@@ -37,7 +37,7 @@ class AuditOptions:
     late: timedelta = timedelta(hours=1)
     """Documents that have been waiting for longer are noted."""
     settle: timedelta = timedelta(seconds=5)
-    """How long changes under way are waited for before something that only they explain is looked at again."""
+    """How long work in flight is waited for before a difference that only this work explains is checked again."""
 
 
 class Auditor:

@@ -15,7 +15,7 @@ from retrieval.types import ChunkId, DocumentId
 PAGE = 1000
 
 Tally = tuple[int, int]
-"""How many chunks, and the exclusive or of their ids."""
+"""The number of chunks, and the exclusive or of their ids."""
 NO_CHUNKS: Tally = (0, 0)
 
 

@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 MAX_EXAMPLES = 100
 PROGRESS_SECONDS = 10.0
-"""How often a long audit logs how far it is."""
+"""Interval in which a long audit logs its progress."""
 
 FindingKind = Literal[
     "chunks_without_document",

@@ -18,10 +18,10 @@ from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import NO_ROOM, StoreFull
 
 SEPARATE_PROCESS_BLOBS = 64
-"""So many blobs at once are written by a process of its own; for fewer its start is not worth while."""
+"""From this number on, blobs are written by a separate process; for fewer, its start costs more than it saves."""
 PAGE = 1000
 ABANDONED_SECONDS = 3600.0
-"""No write takes so long: a file in PARTIAL that is older belongs to a process that was killed."""
+"""Longer than any write: an older file in PARTIAL belongs to a process that was killed."""
 
 
 class FolderBlobStore:

@@ -49,7 +49,7 @@ class S3Options:
     """Seconds for one request, its body included: the largest document must get through on a slow line."""
     retries: int = 4
     retry_within: timedelta = timedelta(seconds=20)
-    """No try begins later than this after the first."""
+    """Time after the first attempt until which retries may start."""
 
     @property
     def place(self) -> str:

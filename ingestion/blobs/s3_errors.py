@@ -14,7 +14,7 @@ STYLE = "try TANDEM_S3_STYLE with its other value"
 RIGHTS = f"allow the key to list the bucket and to read, write and delete below the prefix, or {KEYS}"
 
 ERRORS = (BaseError, OSError)
-"""Whatever obstore raises for an answer that it did not get or did not want."""
+"""The exceptions that obstore raises for missing and unsuccessful answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,11 +50,11 @@ TRANSACTION_SECONDS = 120
 READ_SECONDS = 30.0
 """The longest are the counts of a large collection."""
 PROBE_SECONDS = 5.0
-"""Between two looks, and for each of them."""
+"""Interval of probes, and the timeout of each."""
 WAL_RETRY_SECONDS = 0.05
 FULL_CODES = frozenset({"SQLITE_FULL", "53100"})
 DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
-"""No waiting repairs it."""
+"""Codes of errors that waiting does not resolve."""
 
 
 def parse_url(url: str) -> URL:

@@ -21,8 +21,9 @@ from retrieval.ports import Embedder
 log = structlog.get_logger()
 
 TURN_SECONDS = 10.0
-"""After so long a batch begins with no further document that needs a parser: those are given back, so that other
-callers' documents are claimed before them."""
+"""After this long a batch starts no further document that needs a parser: those are given back, so that other callers'
+documents are claimed before them.
+"""
 LOOK_SECONDS = 1.0
 """Seconds between checks for cancelled documents; finished documents are handed on at the same time."""
 

@@ -12,15 +12,19 @@ from math import ceil
 from retrieval.models.shapes import ModelShape
 
 CONTEXT_BYTES = 1_000_000_000
-"""Of a process on the device besides what PyTorch allocates: driver context, kernels, cuBLAS. Outside of vLLM's share.
-Measured, with the graphs, on one H200 (vLLM 0.26, Qwen3 0.6B): 1.3 GB."""
+"""Memory of a process on the device that PyTorch does not allocate: driver context, kernels, cuBLAS. It is outside of
+vLLM's share. Measured, with the graphs, on one H200 (vLLM 0.26, Qwen3 0.6B): 1.3 GB.
+"""
 HELD_ACTIVATIONS = 1.7
-"""What PyTorch's allocator comes to hold, over what is alive at once. Measured there between steps of 16,384 and 32,768
-tokens."""
+"""Memory that PyTorch's allocator holds, relative to what is in use at once. Measured on the same H200 between steps of
+16,384 and 32,768 tokens.
+"""
 COMMUNICATION_BYTES = 500_000_000
 """Buffers for exchange between devices, where a model is split over several. Outside of the share as well."""
 GRAPH_PIECE_BYTES = 200_000
-"""Of one captured graph. vLLM captures a step in pieces between the attentions, one more than there are layers."""
+"""Memory of one captured graph. vLLM captures a step in pieces between the attentions, one more than there
+are layers.
+"""
 GRAPH_SIZES = 21
 """Step sizes that are captured on NVIDIA GPUs; fewer on Ascend NPUs."""
 BLOCK_TOKENS = 128
@@ -36,18 +40,19 @@ class EngineDemand:
     """One engine and the load that it serves."""
 
     role: str
-    """As the reader calls it: `embedder`, `reranker`."""
+    """Name for readers: `embedder`, `reranker`."""
     model: str
     shape: ModelShape
     window: int
     """Tokens of the longest input."""
     share: float | None = None
-    """Of the device's whole memory, where it is prescribed; the cache then takes what is left of it."""
+    """Share of the device's whole memory, if it is prescribed; the cache then takes the rest of it."""
     drops_head: bool = False
     """Whether a language model's head is loaded before a reranker is made of two of its rows."""
     cached_steps: float = 1.5
-    """That the cache holds where there is room, and the longest input at the least: two where a step is prepared while
-    another one is computed. No more than the inputs of so many are ever in work."""
+    """Number of steps that the cache holds if there is room, but at least the longest input: two if a step is prepared
+    while another one is computed. The inputs of at most that many steps are in process.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class Limits:
 
     window: int
     step_tokens: int
-    """At least `window`: inputs are never computed in pieces."""
+    """Tokens of a step, at least `window`: inputs are never computed in pieces."""
     roomy: bool
     """Whether the cache holds the steps that are wanted in it; else one input."""
 
@@ -76,11 +81,13 @@ class EnginePlan:
     max_model_len: int
     max_num_batched_tokens: int
     cached_tokens: int
-    """That the cache holds; 0 where the model has none."""
+    """Tokens that the cache holds; 0 if the model has no cache."""
     share: float
     """`gpu_memory_utilization`."""
     prescribed: bool
-    """Whether the share was. The engine then sizes its cache itself: it measures what is planned here."""
+    """Whether the share was prescribed. The engine then sizes its cache itself, from the memory that is
+    planned here.
+    """
     fits_share: bool
     """False where a prescribed share is too small for one input."""
 

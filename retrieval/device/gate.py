@@ -23,25 +23,28 @@ _STEPS = (0.7, 1.1)
 _MIN_PART = 8
 """A slice of this part of the largest is always allowed: smaller ones cost a device as much time, and do less."""
 _SOONEST_SECONDS = 0.0005
-"""Between two looks at what bulk work is owed."""
+"""Shortest interval between two checks of what bulk work is owed."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateOptions:
     tolerance: float = 0.5
-    """How long bulk work may still be in flight when a search arrives, as a fraction of the time of the search's own
-    engine calls. It costs the search less, since both compute concurrently."""
+    """Time for which bulk work may still be in flight when a search arrives, as a fraction of the time of the search's
+    own engine calls. The actual delay is shorter, since both compute concurrently.
+    """
     bulk_share: float = 0.15
     """Fraction of the device's time that bulk work gets however many searches there are; in [0, 1)."""
     calm_seconds: float = 5.0
-    """After so long without interactive work bulk work takes everything."""
+    """After this long without interactive work, bulk work may fill the engines."""
     slice_tokens: int = 16384
     """Most tokens of one slice, unless a single prompt has more: those of one engine step."""
     slots: int = 1
     """Slices that compute at once, for instance one an engine replica."""
     ahead: int = 1
-    """Slices a slot that what may be in flight beside searches is cut into. More than one where an engine prepares a
-    slice while it computes another; where both want the same cores, more in flight is only more to wait for."""
+    """Number of slices per slot into which the work that may be in flight during searches is divided. More than one if
+    an engine prepares a slice while it computes another; if both use the same cores, more slices in flight only add
+    waiting time.
+    """
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0:
@@ -104,7 +107,7 @@ class Turn:
     tokens: int
     released: float
     alone: bool
-    """No interactive work has been computed concurrently with it."""
+    """Whether no interactive work was computed concurrently."""
 
 
 @dataclass(slots=True)

@@ -16,9 +16,9 @@ from retrieval.errors import ConfigurationError, DeviceUnknown
 
 _TIMEOUT_SECONDS = 30.0
 _FOLDERS = "/usr/local/bin:/usr/local/sbin"
-"""Where containers have it mounted, whatever their PATH says."""
+"""Folders in which containers mount it, regardless of their PATH."""
 _MB = 2**20
-"""What npu-smi calls MB: a card of 64 GiB has 65536."""
+"""npu-smi's MB: a card of 64 GiB has 65536."""
 
 _NAMED = re.compile(r"(?P<id>\d+)\s+(?P<name>\S*[A-Za-z]\S*)")
 _CHIP = re.compile(r"(?P<chip>\d+)(?:\s+\d+)?")
@@ -32,9 +32,9 @@ class Npu:
     """One chip. A card with two dies or chips counts as two."""
 
     id: int
-    """Of the card, as npu-smi counts."""
+    """Id of the card in npu-smi's output."""
     chip: int
-    """Within the card."""
+    """Index within the card."""
     name: str
     """`910B4`, `Ascend910` (A3), `310P3`."""
     health: str
@@ -45,10 +45,10 @@ class Npu:
     """Watts of the card; None on its second die, and where it is not measured."""
     aicore_percent: float | None
     hbm_used_bytes: int
-    """Of the memory that models live in, whatever kind this chip has."""
+    """Used bytes of the memory that models are loaded into, whatever kind this chip has."""
     hbm_total_bytes: int
     device: int
-    """Its number among the chips that npu-smi lists, from 0: what ASCEND_RT_VISIBLE_DEVICES counts."""
+    """Index among the chips that npu-smi lists, from 0, as ASCEND_RT_VISIBLE_DEVICES counts."""
 
     @property
     def hbm_free_bytes(self) -> int:

@@ -28,7 +28,7 @@ class Dataset:
 
     name: str
     language: Language
-    """As `meta.json` has it (`lang`), else `mixed`."""
+    """The `lang` of `meta.json`, else `mixed`."""
     passages: tuple[Passage, ...]
     left_out: int
     """Documents with neither text nor title. A query that wants one of them does not find it."""

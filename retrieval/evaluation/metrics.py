@@ -8,7 +8,7 @@ from ir_measures.util import Qrel
 
 MEASURES: Mapping[str, Measure] = {"nDCG@10": nDCG @ 10, "Recall@10": R @ 10, "Recall@100": R @ 100, "MRR@10": RR @ 10}
 DEPTHS: Mapping[str, int] = {name: measure["cutoff"] for name, measure in MEASURES.items()}
-"""How many documents of a ranking each measure looks at."""
+"""Number of documents of a ranking that each measure considers."""
 
 
 def measure_queries(qrels: Sequence[Qrel], rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:

@@ -22,12 +22,14 @@ NORM_TOLERANCE = 1e-3
 REPEAT_COSINE = 0.9999
 """The same input alone, twice: same shapes, same kernels; only the order of float additions may differ."""
 REPEAT_SCORE = 0.005
-"""As REPEAT_COSINE. bfloat16 logits move by about 0.01, and a probability by at most a quarter of its logit's move."""
+"""The counterpart of REPEAT_COSINE for scores. bfloat16 logits vary by about 0.01, and a probability by at most a
+quarter of that.
+"""
 BATCH_COSINE = 0.999
 """Alone against in a batch, cold against cached: other shapes pick other kernels, which round bfloat16 differently.
 A broken prefix cache gives 0.6, a mixed-up batch less."""
 BATCH_SCORE = 0.02
-"""As BATCH_COSINE, for a probability."""
+"""The counterpart of BATCH_COSINE for probabilities."""
 DISTINCT_COSINE = 0.9999
 """Unrelated texts must stay below it, or the model does not look at its input."""
 DISTINCT_SCORE = 1e-5

@@ -9,9 +9,9 @@ from retrieval.filters.tree import KeyType
 
 MAX_KEYS: Final = 16
 MAX_TEXT_BYTES: Final = 1024
-"""Of UTF-8, for the value of a `text` key."""
+"""Limit in bytes of UTF-8 for the value of a `text` key."""
 KEY_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
-"""What any store takes as the name of a field."""
+"""Names that every store accepts as the name of a field."""
 
 _SHOULD_BE: Final[Mapping[KeyType, str]] = {
     "text": "text",

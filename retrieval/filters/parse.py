@@ -27,18 +27,19 @@ from retrieval.filters.tree import (
 )
 
 MAX_DEPTH: Final = 8
-"""Of conditions within conditions, the outermost counted."""
+"""Maximum nesting of conditions, the outermost counted."""
 MAX_CONDITIONS: Final = 100
 """`and`, `or`, `not` and comparisons together."""
 MAX_VALUES: Final = 500
-"""In all lists of `in` together."""
+"""Maximum number of values in all lists of `in` together."""
 MAX_TEXT_CHARACTERS: Final = 2048
 MAX_INTEGER: Final = 2**63 - 1
-"""And not below its negative."""
+"""Largest integer; its negative is the smallest."""
 MAX_KEY_CHARACTERS: Final = 128
 _KEY = re.compile(r"[\w $.:/@#+-]+")
-"""Of metadata: letters and digits of any script, some signs. No quotes, backslashes, brackets and braces, which would
-have a meaning where stores write keys into expressions."""
+"""Pattern of metadata keys: letters and digits of any script, some signs. Quotes, backslashes, brackets and braces are
+excluded, since they have a meaning where stores write keys into expressions.
+"""
 
 _OPERATORS: Final[Mapping[str, Operator]] = {name: name for name in OPERATORS}
 _MEMBERS: Final = {

@@ -14,14 +14,14 @@ Value = str | int | float | bool | datetime
 
 OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
 METADATA: Final = "metadata."
-"""What a filter's key begins with where it names metadata; without it, it names one of BUILT_IN."""
+"""Prefix of a filter's key that names metadata; without it, the key names one of BUILT_IN."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     name: str
     type: FieldType | None = None
-    """Of every value it holds. None: metadata that was not declared, with values of any type."""
+    """Type of every value it holds. None: undeclared metadata, with values of any type."""
     metadata: bool = False
     optional: bool = True
     """Whether a chunk may be without it."""
@@ -59,7 +59,7 @@ class Compare:
 class In:
     field: Field
     values: tuple[Value, ...]
-    """At least one, each as in Compare."""
+    """Values, at least one, with the constraints of Compare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,13 @@ class Exists:
 @dataclass(frozen=True, slots=True)
 class And:
     filters: tuple["Filter", ...]
-    """At least one."""
+    """Operands, at least one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
     filters: tuple["Filter", ...]
-    """At least one."""
+    """Operands, at least one."""
 
 
 @dataclass(frozen=True, slots=True)

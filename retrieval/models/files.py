@@ -6,7 +6,7 @@ from json import JSONDecodeError, loads
 from pathlib import Path
 
 NEEDED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
-"""What is downloaded. Weights in other formats (`.bin`, ONNX, OpenVINO, GGUF) would only double the volume."""
+"""Files to download. Weights in other formats (`.bin`, ONNX, OpenVINO, GGUF) would only double the volume."""
 NOT_NEEDED = ("onnx/*", "openvino/*", "original/*", "consolidated*")
 
 PARTIAL = ".partial"
@@ -20,7 +20,7 @@ class InstalledModel:
     folder: Path
     bytes: int
     missing: tuple[str, ...]
-    """What keeps it from being used; empty for a complete model."""
+    """Reasons why it cannot be used; empty for a complete model."""
 
     @property
     def complete(self) -> bool:

@@ -30,7 +30,7 @@ _WITHOUT_A_HUB = (
 
 
 CONVERSION_SECONDS = 120.0
-"""That a start waits for another process's conversion."""
+"""How long a start waits for another process's conversion."""
 
 
 class _Cancelled(BaseException):

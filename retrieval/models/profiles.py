@@ -39,11 +39,11 @@ class Model:
     converted: bool = False
     """Whether the package holds the weights in another form: see e5_weights."""
     margin_scale: float = 1.0
-    """Of the self-test's margins: below 1 for models whose cosines lie close together."""
+    """Scale of the self-test's margins: below 1 for models whose cosines lie close together."""
     late_interaction_weight: float = 0.7
-    """As a second stage by late interaction: share of its scores in the order of hits."""
+    """Share of the model's late-interaction scores in the order of hits."""
     languages: tuple[Language, ...] = ("en", "zh", "mixed")
-    """That it was made for. `mixed`: a hundred languages; a model that is not known is believed to read them."""
+    """Languages that it was made for. `mixed`: a hundred languages; an unknown model is assumed to read them."""
 
     @property
     def name(self) -> str:

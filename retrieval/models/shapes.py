@@ -7,7 +7,7 @@ from retrieval.errors import ConfigurationError, ModelUnavailable, Unsupported
 from retrieval.models.profiles import FAMILIES, Family
 
 COMPUTED_BYTES = 2
-"""Of a bfloat16: what activations, caches and embedding tables are kept in, however the matrices are stored."""
+"""Size of a bfloat16, the format of activations, caches and embedding tables, whatever the format of the matrices."""
 
 
 @dataclass(frozen=True, slots=True)

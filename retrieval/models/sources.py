@@ -18,8 +18,9 @@ from modelscope_hub.errors import AuthenticationError, FileDownloadError, HubErr
 from retrieval.models.files import NEEDED, NOT_NEEDED
 
 Progress = Callable[[str, int, int], None]
-"""(file, bytes done, bytes in all). Called from the threads that download, first with what is there already; `done`
-falls where a file has to start over. Any BaseException it raises that is no Exception ends the download."""
+"""Arguments: file, received bytes, total bytes. Called from the downloading threads, first with what exists already;
+the received bytes decrease if a file has to start over. A BaseException that is not an Exception ends the download.
+"""
 
 
 class NotOffered(Exception):

@@ -1,7 +1,7 @@
 """Detects a process that is alive but hangs, from the messages that it sends."""
 
 TICK_SECONDS = 1.0
-"""Between two looks."""
+"""Interval of ticks."""
 
 
 class Vitals:

@@ -15,7 +15,7 @@ from retrieval.types import Lane
 log = structlog.get_logger()
 
 MAX_SENTENCES = 32
-"""Of a hit that are looked at; the rest of a longer one is not pointed out."""
+"""Maximum number of sentences of a hit that are scored; the rest of a longer hit is not highlighted."""
 
 # A full stop ends a sentence only before white space; Chinese marks need none.
 _SENTENCE = re.compile(r"[^\s].*?(?:[。！？…!?]+[”’」』）)\"']*|\.(?=\s)|(?=\n\s*\n)|\Z)", re.DOTALL)

@@ -10,7 +10,7 @@ from retrieval.types import Language
 _SCRIPTS: Mapping[Language, str] = {"en": "LATIN", "zh": "CJK"}
 _ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "BOPOMOFO": "CJK"}
 _FOREIGN_SHARE = 0.5
-"""Of the letters, from which on a text is in a script that a model does not read."""
+"""Share of foreign letters from which on a text counts as unreadable for a model."""
 _WORDLIKE = {"CJK": 2, "HANGUL": 2}
 """One of these characters says as much as several letters of an alphabet."""
 _PRESENT = 0.2

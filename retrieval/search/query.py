@@ -8,7 +8,7 @@ from retrieval.filters.tree import Filter
 from retrieval.types import Candidate, ChunkId
 
 Branch = Literal["dense", "sparse"]
-"""Of recall: nearest vectors, or BM25."""
+"""The branches of recall: nearest vectors, or BM25."""
 Mode = Literal["dense", "sparse", "hybrid"]
 
 
@@ -18,10 +18,11 @@ class Fusion:
 
     method: Literal["weighted", "rrf"] = "weighted"
     weights: Mapping[Branch, float] | None = None
-    """Not negative, and one of them above 0. None: equal, but words count less where query and passages are written in
-    different scripts; see `retrieval.search.fusion.weights_for`."""
+    """Weights, not negative, at least one above 0. None: equal, but words have a lower weight if query and passages are
+    written in different scripts; see `retrieval.search.fusion.weights_for`.
+    """
     k: int = 60
-    """Of `rrf`: the larger, the less the first ranks count."""
+    """Constant of `rrf`: the larger it is, the less the first ranks count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +67,16 @@ class SearchQuery:
     reranking: Reranking | None = Reranking()
     """None: recall alone."""
     budget_ms: float | None = None
-    """For all stages, from the question's arrival. None: the server's deadline, which is never passed."""
+    """Budget of all stages, from the query's arrival. None: the server's deadline, which is never exceeded."""
     partition: str | None = None
     filter: Filter | None = None
     min_score: float | None = None
     """Applied to the score that the answer is ordered by and returns."""
     instruction: str | None = None
     by_document: bool = False
-    """Of each document its best chunk alone; the others are named in it."""
+    """Whether only the best chunk of each document is returned, with references to the others."""
     diversity: float = 0.0
-    """In [0, 1]: how much a hit loses by being like those before it."""
+    """Weight of the similarity to earlier hits, in [0, 1]."""
     neighbors: int = 0
     """Chunks on either side that come with each hit as its context."""
     highlights: int = 0
@@ -126,16 +127,17 @@ class Hit:
     score: float | None
     """The score that the order and `min_score` follow; None for one that the budget left unscored."""
     scores: Mapping[str, float]
-    """By stage: `dense` and `sparse` (what the branches found), `fused` (hybrid), `rerank`, `blended` (rerank and
-    recall), `diverse`."""
+    """Scores by stage: `dense` and `sparse` (branches of recall), `fused` (hybrid), `rerank`, `blended` (rerank and
+    recall), `diverse`.
+    """
     ranks: Mapping[str, int]
-    """By stage, from 1."""
+    """Ranks by stage, from 1."""
     truncated_tokens: int = 0
     """Tokens of the passage that the reranker did not see."""
     others: tuple[Member, ...] = ()
     context: Context | None = None
     highlights: tuple[Highlight, ...] | None = None
-    """None where nobody asked for them, or the reranker is away or late."""
+    """None if they were not requested, or if the reranker is away or late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class RecallReport:
     """Why it is less than hybrid, where the caller left the choice: `no_sparse_index`, `engine_dead`, `budget` or
     `deadline` (the vectors came too late)…"""
     weights: Mapping[Branch, float] | None = None
-    """How much each branch counted, where there were two."""
+    """Weight of each branch, if there were two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +174,9 @@ class SearchResult:
     """`embed`, `recall`, `rerank`, `total`; wall clock."""
     models: Mapping[str, str]
     score_name: str
-    """Which of `Hit.scores` is `Hit.score`."""
+    """The key of `Hit.scores` that `Hit.score` is."""
     truncated_query_tokens: int
     next: Place | None
-    """Of the page behind this one; None where the pool has no more hits, and where time ran out amid reranking: the
-    order of half a rerank cannot be made again."""
+    """Place of the next page; None if the pool has no more hits, or if time ran out during reranking, since a partial
+    order cannot be reproduced.
+    """

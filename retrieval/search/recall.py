@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 EMBEDDER, STORE = "embedder", "vector store"
 VECTORS_SHARE = 0.5
-"""Of the time that is left, what embedding the query and finding its neighbours may take where words can do without."""
+"""Share of the remaining time for embedding the query and finding its neighbors, if words can answer alone."""
 MODEL_LANGUAGE = "model_language"
 """Why a model was not asked: it was not made for the language of the query."""
 

@@ -25,7 +25,9 @@ WAVE = 8
 the oftener the query is prepared anew."""
 
 AT_ONCE = 0.25
-"""Of the time that is left, what a pool may be expected to take by itself to be one call, which is scored or not."""
+"""Share of the remaining time within which a pool is expected to be reranked if it is sent as one call, which is scored
+as a whole or not at all.
+"""
 
 
 _Score = tuple[float, int]
@@ -37,7 +39,7 @@ class Reranked:
     hits: list[Hit]
     report: RerankReport
     score_name: str | None = None
-    """What `Hit.score` is now; None: what it was."""
+    """The new name of `Hit.score`; None: unchanged."""
     truncated_query_tokens: int = 0
 
 

@@ -41,7 +41,7 @@ _RERANK_TAIL = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 @dataclass(frozen=True, slots=True)
 class Prompt:
     ids: list[int]
-    """What the model is given, special tokens included."""
+    """Token ids of the model's input, special tokens included."""
     truncated_tokens: int
     """Tokens of the caller's text that did not fit."""
 

@@ -20,7 +20,7 @@ SPECIAL_TOKENS = (
     *("<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
     *("<|image_pad|>", "<|video_pad|>"),
 )
-"""Their ids follow those of the vocabulary: from 151643 in the published models."""
+"""Special tokens. Their ids follow those of the vocabulary: from 151643 in the published models."""
 OTHER_ADDED_TOKENS = (
     *("<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"),
     *("<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>"),
@@ -29,7 +29,7 @@ OTHER_ADDED_TOKENS = (
 WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""What is cut apart before letters are merged to tokens."""
+"""Pattern that splits a text before letters are merged to tokens."""
 
 
 def reranker_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> Tokenizer:

@@ -12,7 +12,7 @@ from retrieval.errors import InvalidText
 
 _SURROGATE = "A text holds a lone surrogate, which no model can read: decode it as UTF-8 first"
 MAX_TOKENS = 4_000_000
-"""Held at a time, 4 bytes each: some 15,000 chunks."""
+"""Maximum number of tokens held at a time, 4 bytes each: some 15,000 chunks."""
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:

@@ -13,7 +13,7 @@ from app.cli.bench.measures import Arrivals, Summary
 from retrieval.types import TokenIds
 
 SHARED_TOKENS = 110
-"""That the prompts of one rerank begin with: instruction and query, as Qwen3-Reranker is asked."""
+"""Tokens that the prompts of one rerank share: instruction and query, as in Qwen3-Reranker's prompt."""
 POOL = 16
 """Batches of texts, in turn: made beforehand, so that making them takes nothing from the engine's time."""
 
@@ -23,13 +23,13 @@ Encode = Callable[[Sequence[TokenIds]], Awaitable[object]]
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
     lengths: tuple[int, ...]
-    """Tokens of the texts that are embedded; the last of them is what searches compute beside."""
+    """Tokens of the embedded texts; the last length is also used while searches run."""
     pools: tuple[int, ...]
     """Candidates of a rerank."""
     candidates: int
-    """Of a search's rerank."""
+    """Candidates of a search's rerank."""
     tokens: int
-    """Of a candidate."""
+    """Tokens of a candidate."""
     rate: float
     seconds: float
     warm_up: float

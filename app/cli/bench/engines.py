@@ -40,7 +40,7 @@ class EngineBench:
     alone: Summary
     """Searches, nothing else computing."""
     beside: Summary
-    """Searches beside ingestion that never pauses."""
+    """Latency of searches during continuous ingestion."""
     texts_beside: float
     """Texts a second that it embeds then."""
 

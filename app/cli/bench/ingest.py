@@ -38,7 +38,7 @@ LANGCHAIN_QUERIES = 100
 @dataclass(frozen=True, slots=True)
 class ServiceRound:
     seconds: float
-    """From the first byte sent to the last receipt."""
+    """Time from the first byte sent to the last receipt."""
     tokens: int
     chunks: int
     points: tuple[Point, ...]
@@ -51,7 +51,7 @@ class IngestBench:
     bare: tuple[float, ...] | None
     """Seconds of each round; None where it was not measured."""
     bare_tokens: int | None
-    """In a round, special tokens included."""
+    """Tokens of a round, special tokens included."""
     langchain: dict[str, float] | None
 
     @property

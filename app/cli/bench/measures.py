@@ -53,7 +53,7 @@ class Ingested:
     texts_per_second: float
     tokens_per_second: float
     least_waiting: int | None
-    """Documents that the node had before it when it had fewest; None where nothing was told in that time."""
+    """Lowest number of documents in the node's queue; None if nothing was reported in that time."""
 
     def to_json(self) -> dict[str, float | int | None]:
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}

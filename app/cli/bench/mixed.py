@@ -16,7 +16,7 @@ from app.cli.bench.node import MeasuredNode
 from app.cli.bench.search import search_at_rate
 
 LAST_RECEIPTS_SECONDS = 0.5
-"""The last receipts of a stretch are told a little after it."""
+"""Delay with which the last receipts of a stretch are reported."""
 
 
 def measure_mixed(node: MeasuredNode, corpus: Corpus, load: Load, *, pool: int, rounds: int, console: Console) -> Mixed:

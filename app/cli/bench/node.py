@@ -29,11 +29,11 @@ from retrieval.evaluation.datasets import load_dataset
 from retrieval.models.dummy import write_dummy_pair
 
 COUNTED = 32
-"""Made-up texts whose tokens are counted, to find out how many words a text of the wanted length has."""
+"""Number of generated texts whose tokens are counted, to find the number of words of a text of the wanted length."""
 ENDLESS = 10_000_000
 """More documents than any stretch of ingestion gets through."""
 IDLE_SECONDS = 60.0
-"""How long documents under way may take to end once their collection is gone."""
+"""Limit of the wait for documents in flight after their collection was deleted."""
 _DEPTH = re.compile(r"^tandem_ingest_queue_documents ([\d.]+)", re.MULTILINE)
 
 
@@ -52,12 +52,12 @@ class MeasuredNode:
     client: Client
     api_key: str | None
     settings: Settings | None
-    """Of an own node."""
+    """Settings of a node that the command started."""
     made: list[str] = field(default_factory=list)
     """Collections."""
     documents: int = 0
     queries: int = 0
-    """Of each the number of the next one."""
+    """The number of the next query, by corpus."""
 
     @property
     def url(self) -> str:

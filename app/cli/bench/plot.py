@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from retrieval.errors import InvalidRequest
 
 WIDTH, HEIGHT = 4.6, 3.4
-"""Of one panel, in inches."""
+"""Size of one panel in inches."""
 COLORS = ("#9ecae1", "#08519c")
-"""Alone, beside the other. Told apart by lightness, in grey and by every eye."""
+"""Alone, and together. They differ in lightness, so that they are distinguishable in greyscale and by colour-blind
+readers.
+"""
 
 
 def draw(

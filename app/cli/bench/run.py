@@ -27,7 +27,7 @@ from retrieval.device.detect import find_device
 from retrieval.errors import InvalidRequest
 
 SHARE_OF_ALL = 0.84
-"""Of a GPU's memory for the engines together, where a bare one runs beside a node's own."""
+"""Share of a GPU's memory for all engines together, if a bare one runs in addition to a node's own."""
 _OF_THIS_RUN = frozenset({"data_dir", "models_dir", "host", "port", "api_keys"})
 
 

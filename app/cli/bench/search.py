@@ -23,9 +23,9 @@ class Overhead:
     """Medians of sequential searches, in milliseconds."""
 
     total: float
-    """What the client waited for."""
+    """Time that the client waited."""
     calls: float
-    """What engines and store took of it."""
+    """Part of it in engines and store."""
     rest: float
     """Median of the differences."""
 

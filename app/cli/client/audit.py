@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 EXAMPLES = 5
-"""Of each finding; `--json` has more."""
+"""Number of examples of each finding; `--json` has more."""
 
 FINDINGS = {
     "chunks_without_document": (
@@ -39,7 +39,7 @@ FINDINGS = {
         "They take room, no more. Repaired by deleting them.",
     ),
 }
-"""Of each kind: what it is, and what it means and needs."""
+"""Description of each kind of finding: what it is, what it means, and its remedy."""
 
 NOTES = {
     "documents_moving": "documents were waiting, in work or changed while they were looked at; not judged",

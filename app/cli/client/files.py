@@ -11,11 +11,11 @@ from app.cli.globs import is_like, is_pattern, is_within, split_pattern
 from retrieval.errors import InvalidRequest
 
 IGNORED_FILES = (".*", "*~", "#*#", "~$*", "*.swp", "*.swx", "*.tmp", "*.part", "*.crdownload")
-"""In folders: what is hidden, and what editors and downloads leave there while they work."""
+"""Files in folders that are skipped: hidden ones, and temporary ones of editors and downloads."""
 
 
 OnLink = Callable[[Path, Path], None]
-"""Told of a link that is passed over because it leaves its folder, and of where it leads."""
+"""Called with a link that is skipped because it leaves its folder, and with its target."""
 
 
 @dataclass(frozen=True, slots=True)

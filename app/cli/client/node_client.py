@@ -8,7 +8,7 @@ ANSWER_SECONDS = 700.0
 """Models on small machines take their time."""
 PATIENCE = replace(LONG_RETRIES, unreachable_seconds=0)
 START_HINT = "Start a node with `make serve`, or name one with --url."
-"""For who finds no node."""
+"""Hint for users whose node does not run."""
 
 
 class Client(TandemClient):

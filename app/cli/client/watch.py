@@ -22,9 +22,9 @@ QUIET_MS = 400
 BURST_MS = 5000
 """or when it has lasted so long."""
 RETRY_MS = 2000
-"""How often what could not be sent is tried again."""
+"""Interval in which failed sending is retried."""
 RESCAN_SECONDS = 60.0
-"""How often folders are read without a change having been told: some network disks tell none."""
+"""Interval in which folders are read without a notification: some network disks send none."""
 
 Stamp = tuple[int, int, int]
 

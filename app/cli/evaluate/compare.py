@@ -27,7 +27,7 @@ class Change:
     before: float
     after: float
     p: float
-    """Of the randomisation test; adjusted (Holm) for the rows of all collections compared."""
+    """p-value of the randomisation test; adjusted (Holm) for the rows of all compared collections."""
 
     @property
     def difference(self) -> float:
@@ -43,12 +43,12 @@ class CollectionComparison:
     name: str
     queries: int
     rows: tuple[Row, ...]
-    """As they are now."""
+    """The rows of the new run."""
     changes: tuple[Change, ...]
     gone: tuple[str, ...]
     """Rows that only the earlier run has."""
     notes: tuple[str, ...]
-    """What else is different between the runs."""
+    """Further differences between the runs."""
 
     @property
     def worse(self) -> tuple[Change, ...]:

@@ -34,7 +34,7 @@ DOCUMENTS_A_REQUEST = 100
 REQUESTS_AHEAD = 50
 """Jobs that are under way at once: enough to keep every worker busy, too few to fill the node's queue."""
 MOST_HITS = 100
-"""What a search returns at most, and what Recall@100 needs."""
+"""Maximum number of hits of a search, as Recall@100 needs."""
 FIGURES = (".png", ".svg")
 
 

@@ -11,11 +11,11 @@ from app.cli.evaluate.run import NAMES, CollectionRun, Run
 MEASURE = "nDCG@10"
 COLUMNS = 3
 WIDTH, HEIGHT = 4.2, 3.4
-"""Of one collection's panel, in inches."""
+"""Size of one collection's panel in inches."""
 BAR = 0.38
 """Share of the way from one group of bars to the next."""
 RECALLED, RERANKED = "#9ecae1", "#08519c"
-"""Told apart by lightness, in grey and by every eye."""
+"""They differ in lightness, so that they are distinguishable in greyscale and by colour-blind readers."""
 
 
 def draw(run: Run, path: Path) -> None:

@@ -13,9 +13,9 @@ from retrieval.evaluation.metrics import means
 from retrieval.search.query import Mode
 
 NAMES: Mapping[Mode, str] = {"sparse": "BM25", "dense": "dense", "hybrid": "hybrid"}
-"""In the order of tables and figures: what everybody compares with comes first."""
+"""Measures in the order of tables and figures, the most common first."""
 CLIENT = "client"
-"""Of the times of a query: the whole request, as the client saw it."""
+"""Name of the time of the whole request, as the client saw it."""
 STAGES = ("embed", "recall", "rerank")
 
 
@@ -25,7 +25,7 @@ class QueryResult:
 
     measures: Mapping[str, float]
     ms: Mapping[str, float]
-    """CLIENT, and as the answer tells them `total` and those of STAGES that were taken."""
+    """CLIENT, and `total` and those of STAGES that the answer reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class CollectionRun:
 
     name: str
     digest: str
-    """Of documents, queries and judgements."""
+    """Digest of documents, queries and judgements."""
     language: str
     documents: int
     left_out: int
@@ -81,7 +81,7 @@ class CollectionRun:
     models: Mapping[str, str]
     """`embed` and `rerank`, as the answers name them."""
     fingerprint: Mapping[str, Any]
-    """Of the vectors, as the node tells it: model, revision, engine…"""
+    """Fingerprint of the vectors, as the node reports it: model, revision, engine…"""
     chunking: Mapping[str, Any]
     store: str | None
     no_bm25: str | None

@@ -41,7 +41,7 @@ class Finding:
     verdict: Verdict
     what: str
     detail: str
-    """What was found and, unless all is well, what to do."""
+    """The result and, unless it is fine, the remedy."""
 
 
 async def doctor(settings: Settings, console: Console, *, as_json: bool = False) -> bool:

@@ -24,11 +24,12 @@ from retrieval.errors import ConfigurationError, TandemError
 log = structlog.get_logger()
 
 SWITCH_SECONDS = 0.0005
-"""After so long a thread gives Python's lock to another that wants it. A search comes back to the event loop a dozen
-times, and waits so long each time behind the threads that check and cut documents; Python's own 5 ms are felt."""
+"""Switch interval of the GIL. A search returns to the event loop a dozen times, and waits up to this long each time for
+the threads that check and chunk documents; Python's default of 5 ms is noticeable.
+"""
 
 CLOSE_SECONDS = 1
-"""For connections to close when every request has been answered."""
+"""Time for connections to close after every request has been answered."""
 STOP_SECONDS = 15
 """Beyond the drain time: for engines, stores and children to end. What has not by then is ended."""
 

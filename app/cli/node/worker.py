@@ -27,12 +27,13 @@ from retrieval.processes.vitals import TICK_SECONDS
 log = structlog.get_logger()
 
 SAMPLED_DOCUMENTS = 20
-"""Of each collection; the smallest original among them is looked for."""
+"""Documents sampled from each collection; the smallest original among them is checked."""
 POLL_SECONDS = 1.0
 NICENESS = 5
-"""Niceness of a process that a node has started: the node, which answers searches, goes before it. On two busy cores
-searches beside ingestion took 1.79 times as long as alone instead of 2.04, and ingestion kept 0.86 of its rate instead
-of 0.79 (medians of four stretches, in turns)."""
+"""Niceness of a process that a node has started, so that the node, which answers searches, takes precedence. On two
+busy cores searches during ingestion took 1.79 times as long as alone instead of 2.04, and ingestion kept 0.86 of its
+rate instead of 0.79 (medians of four stretches, in turns).
+"""
 _READ_BYTES = 4096
 
 

@@ -57,7 +57,7 @@ REQUESTS = {
 FORMS = {
     "Files": {"files": ["manual.pdf", "报告.docx"], "data": {"collection": "docs", "metadata": {"year": 2024}}},
 }
-"""Of multipart requests; the names stand for the bytes of the files."""
+"""Multipart requests; the names stand for the bytes of the files."""
 
 ACCEPTED = {
     "Queued": {

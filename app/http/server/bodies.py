@@ -28,9 +28,9 @@ class BodyBound:
     size: int
     """Bytes."""
     values: int
-    """What the lists and objects of JSON hold, all together."""
+    """Maximum number of values in all lists and objects of the JSON together."""
     containers: int
-    """Those lists and objects."""
+    """Maximum number of lists and objects."""
 
 
 DEFAULT: Final = BodyBound(MB, 10_000, 1_000)
@@ -51,9 +51,9 @@ BOUNDS: Final[Mapping[str, BodyBound]] = {
     "/ui/evaluation": BodyBound(32 * MB, 10_000, 1_000),
     "/mcp": BodyBound(16 * MB, 20_000, 2_000),  # the longest text of its tool `ingest`, written with escapes
 }
-"""By the path of the route; where there is none, DEFAULT."""
+"""Limits by the path of the route; other routes have DEFAULT."""
 INGESTING: Final = ("/ingest", "/v1/files", "/ui/upload")
-"""Bounded by what is set for documents."""
+"""Routes whose limits are the settings for documents."""
 VALUES_PER_DOCUMENT, CONTAINERS_PER_DOCUMENT = 200, 20
 
 

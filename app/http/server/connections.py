@@ -26,14 +26,14 @@ class ConnectionOptions:
     """Limits of one connection, in seconds and bytes."""
 
     request_seconds: float = 20.0
-    """For a request's head to arrive; over so long its body has to bring `bytes_per_second` at least."""
+    """Time for a request's head to arrive; its body has to average `bytes_per_second` over this time."""
     bytes_per_second: int = 1024
     reading_seconds: float = 30.0
     """A caller who takes nothing of an answer for so long is cut off, and so is one who does not let it end."""
     head_bytes: int = 65_536
-    """Of the request line and all header fields, trailers included."""
+    """Limit of the request line and all header fields, trailers included."""
     line_bytes: int = 16_384
-    """Of the request line, and of one header field."""
+    """Limit of the request line, and of one header field."""
     fields: int = 100
     pipelined: int = 16
     """Requests that wait for the answer to an earlier one."""

@@ -12,7 +12,7 @@ from retrieval.errors import NotReady
 SERVED_WHILE_STOPPING: Final = ("/health/", "/metrics", "/embed")
 """While the node stops: who asks how it is, and the worker processes, which embed what they have in hand."""
 CANCEL_SECONDS: Final = 2.0
-"""For what is cancelled to end."""
+"""Time for cancelled requests to end."""
 
 
 class InFlightRequests:

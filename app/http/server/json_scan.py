@@ -10,11 +10,11 @@ from ingestion.errors import TooLarge
 from retrieval.errors import InvalidRequest
 
 MAX_DEPTH: Final = 64
-"""Of lists and objects within each other. Filters have at most 17 levels."""
+"""Maximum nesting of lists and objects. Filters have at most 17 levels."""
 MAX_KEYS: Final = 1024
-"""Of one object."""
+"""Maximum number of keys of one object."""
 PIECE_BYTES: Final = 65_536
-"""What is scanned without a pause, in about a millisecond."""
+"""Bytes that are scanned without a pause, in about a millisecond."""
 
 # A string that the end of the data cuts off matches too: its group is then empty, or the backslash before the cut.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
@@ -32,9 +32,9 @@ class JsonScan:
         self._containers = 0
         self._values = 0
         self._string = b""
-        """What stands for the string that the last part ended in."""
+        """Prefix that stands for the string in which the last part ended."""
         self._open: list[int | None] = []
-        """Of each list or object that is open: None, or the object's keys so far."""
+        """For each open list or object: None, or the object's keys so far."""
 
     def feed(self, part: bytes) -> None:
         """Scans a part. Raises TooLarge for too many values, InvalidRequest for too deep a nesting or too many keys,

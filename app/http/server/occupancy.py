@@ -6,10 +6,10 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
 
 IPV6_PREFIX = 64
-"""What one IPv6 subscriber has at least: its addresses count as one."""
+"""Smallest prefix of an IPv6 subscriber: its addresses count as one."""
 
 Refusal = Literal["all", "address"]
-"""Which of the two bounds is reached."""
+"""The limit that is reached."""
 
 
 class Occupancy:

@@ -27,7 +27,7 @@ from retrieval.errors import TandemError
 SLICE = 16_384
 """Bytes that the parser gets at once: it keeps what it has of a line, and copies it each time."""
 RESERVED_SECONDS = 1.0
-"""For the head of a request on a connection that is kept for health checks."""
+"""Time for the head of a request on a connection that is reserved for health checks."""
 LINGER_SECONDS = 2.0
 HEALTH = "/health/"
 
@@ -41,19 +41,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._admitted = False
         self._reserved = False
         self._ended = False
-        """What still comes is not looked at."""
+        """Whether further input is ignored."""
         self._problem: TandemError | None = None
         """Why a callback broke the parser off."""
         self._unread = 0
         """Bytes since the parser last found something."""
         self._head_bytes = self._fields = 0
         self._head_since: float | None = None
-        """Since when a request's head is being waited for; None while there is none to wait for."""
+        """Time since which a request's head is awaited; None while none is."""
         self._body_since: float | None = None
-        """Since when `_body_bytes` of a body have come; None while none is to come."""
+        """Time since which `_body_bytes` of a body have arrived; None while none is awaited."""
         self._body_bytes = 0
         self._blocked_since: float | None = None
-        """Since when the caller takes nothing of an answer."""
+        """Time since which the caller reads nothing of an answer."""
         self._closing_since: float | None = None
         self._lingering_since: float | None = None
 

@@ -42,16 +42,18 @@ class HttpServerOptions:
     """Window that the server was started with, in tokens, special tokens included. Longer prompts are cut here: a
     server would refuse the whole request, or cut off what a prompt ends with."""
     send_priority: bool = False
-    """Whether bulk work is marked by a `priority` field, for dialects that have one and servers told to heed it."""
+    """Whether bulk work is marked by a `priority` field, for dialects that have one and servers configured
+    to use it.
+    """
     inputs_per_request: int = 32
     tokens_per_request: int = REQUEST_TOKENS
     """A request is closed before it exceeds this, so that none takes long; one longer prompt goes alone."""
     requests_at_once: int = REQUESTS_AT_ONCE
-    """Per lane, so that bulk work never holds the connections that a search needs."""
+    """Limit per lane, so that bulk work never holds the connections that a search needs."""
     timeout_seconds: float = 60.0
     """Seconds for one request."""
     probe_seconds: float = 5.0
-    """Between two looks at the server's health."""
+    """Interval of health probes."""
 
 
 class HttpEngine(Generic[InputT]):

@@ -50,11 +50,11 @@ class NodeServerOptions:
     """A request is closed before its texts exceed this in UTF-8; one longer text goes alone. Even written with six
     characters a byte it stays below the smallest body that a node can be set to take."""
     requests_at_once: int = 4
-    """Per lane."""
+    """Limit per lane."""
     timeout_seconds: float = 300.0
     """Seconds for one request, which may wait behind those of all other processes."""
     patience_seconds: float = 300.0
-    """How long bulk work comes back to a node that says it has too much of it."""
+    """How long bulk work retries on a node that is overloaded."""
     probe_seconds: float = 5.0
 
 

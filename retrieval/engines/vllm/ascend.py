@@ -16,9 +16,9 @@ from retrieval.errors import Unsupported
 from retrieval.models.profiles import Model
 
 CACHE_FIXED_IN = Version("0.18.0")
-"""Before this release a prompt from the prefix cache gives another vector, cosine 0.58 (#5725, fixed by #7452)."""
+"""In earlier releases a prompt from the prefix cache gives another vector, cosine 0.58 (#5725, fixed by #7452)."""
 MEMORY_FIXED_IN = Version("0.18.0")
-"""Before this release the second engine of a device gets no memory for its KV cache (#7308, fixed by #7427)."""
+"""In earlier releases the second engine of a device gets no memory for its KV cache (#7308, fixed by #7427)."""
 
 GRAPH_SIZES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 512)
 """Tokens of a step that graphs are captured for. A graph takes one stream of the device for each of the model's layers,
@@ -26,16 +26,17 @@ and a device has 2,048 for all of its engines: by default each of two engines wo
 second fail (#5650). Ten sizes take 370 of a model of 36 layers. They are those of questions and of small reranks;
 larger steps run without a graph."""
 GRAPH_SIZES_310P = (512, 1024)
-"""As vllm-ascend's pages on the Qwen3 models have it: a 310P has fewer streams."""
+"""Sizes of vllm-ascend's pages on the Qwen3 models: a 310P has fewer streams."""
 WINDOW_310P = 1024
 """Tokens. Its attention takes a mask as large as the window squared; vllm-ascend's pages recommend this window."""
 
 DRIVER_PART = 0.05
-"""Of a chip's memory, which no program gets: torch_npu sees 60.96 of an A2's 64 GiB and 61.27 of an A3's. npu-smi
-counts it as used: 2.8 to 3.4 GiB of a chip that runs nothing."""
+"""Fraction of a chip's memory that programs cannot use: torch_npu sees 60.96 of an A2's 64 GiB and 61.27 of an A3's.
+npu-smi counts it as used: 2.8 to 3.4 GiB of an idle chip.
+"""
 
 _OVERFLOWING_DIMENSION = 4096
-"""Of Qwen3-Embedding-8B, whose activations overflow in float16 (Qwen3-Embedding issue 164)."""
+"""Dimension of Qwen3-Embedding-8B, whose activations overflow in float16 (Qwen3-Embedding issue 164)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class KnownFault:
     """A known fault of the installed combination."""
 
     text: str
-    """What happens, and what to do."""
+    """The effect, and the remedy."""
     fatal: bool
     """Whether a node cannot start with it."""
 

@@ -14,8 +14,9 @@ takes the processor longer than it takes the GPU: steps of 2,048 tokens make 238
 of 4,096 tokens 293,000 instead of 202,000 (one H200, Qwen3 0.6B). A step is filled up to the next size, so the large
 ones are not far from each other. They end at what the embedder is given at a time."""
 BLOCK_TOKENS = 32
-"""Of the KV cache. Half as many blocks as by default are hashed and booked for a pool of candidates, and the prefix
-that they share is found to within as many tokens."""
+"""Block size of the KV cache. Half as many blocks as by default are hashed and allocated for a pool of candidates, and
+the shared prefix is found with this granularity.
+"""
 PORTION_TOKENS: Mapping[EngineTask, int] = {"embed": 8192, "classify": 8192}
 """Steps that a graph is captured for. One engine embeds 471,000 to 474,000 tokens a second so, 346,000 to 431,000 in
 portions of 4,096, and 420,000 to 461,000 in portions of 16,384 (texts of 256 tokens, one H200, Qwen3 0.6B, two turns on
@@ -23,8 +24,9 @@ one machine). 100 candidates of 258 tokens and a prefix of 110 take 75 ms in qua
 which no graph is captured for; 50 take 40 to 42 in halves and in quarters, 44 to 49 in one (another H200, twice)."""
 
 SLICES_AHEAD = 3
-"""Of the gate: while one is computed the next is prepared, and the one after it is on its way. Beside searches
-ingestion got 0.77 of its rate so, 0.69 with two and 0.71 with one (on another H200: 0.46, 0.38 and 0.42)."""
+"""Slices of the gate: one is computed, the next is prepared, and the third is in transit. During searches ingestion
+reached 0.77 of its rate with three, 0.69 with two and 0.71 with one (on another H200: 0.46, 0.38 and 0.42).
+"""
 
 
 def cuda_options(options: EngineOptions) -> EngineOptions:

@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine
 
 ENGINE_NICENESS = 5
-"""Of a CPU engine's threads, 0 being everybody else's."""
+"""Niceness of a CPU engine's threads; all other threads have 0."""
 _MESSAGE_CHARACTERS = 300
 _LAST = b""
-"""After it no reply is written."""
+"""Ends the thread that writes replies."""
 _LOOK_SECONDS = 0.0002
-"""Between two looks at whether the device is done."""
+"""Interval of checks whether the device is done."""
 
 
 class DeviceMark(Protocol):
@@ -72,7 +72,9 @@ class _Prompt:
     position: int
     work: Work = field(compare=False)
     tokens: int = field(compare=False)
-    """To compute: without those that it shares with the call's first one, where the engine's cache keeps them."""
+    """Tokens to compute: without those that it shares with the call's first prompt, if the engine's cache
+    keeps them.
+    """
 
 
 @dataclass(slots=True)

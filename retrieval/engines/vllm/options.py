@@ -32,7 +32,7 @@ class EngineOptions:
     kv_cache_bytes: int | None = None
     """Size of the KV cache; None: what `memory_share` leaves after weights and activations."""
     tensor_parallel: int = 1
-    """Devices that the model is split over, the first ones that are visible. What is said of memory is said of each."""
+    """Number of devices that the model is split over, the first visible ones. Memory options apply to each of them."""
     max_num_batched_tokens: int = 8192
     """Tokens of one step. Raised to `max_model_len`: no prompt is ever computed in pieces."""
     max_num_seqs: int = 256
@@ -59,9 +59,11 @@ class EngineOptions:
     """The engine is given so many tokens at a time, and prepares a portion while it computes the one before. None: it
     is given all there is, and prepares and computes in turn; on a CPU both want the same cores."""
     stall_seconds: float = 600.0
-    """With work in flight an engine that finishes no prompt for so long hangs. Longer than its longest step."""
+    """An engine that has work in flight and finishes no prompt for this long counts as hung. Longer than its longest
+    step.
+    """
     additional_config: Mapping[str, object] = field(default_factory=dict)
-    """For the platform's plugin, vllm-ascend for instance."""
+    """Options of the platform's plugin, vllm-ascend for instance."""
 
     def __post_init__(self) -> None:
         if not 0 < self.memory_share <= 1:

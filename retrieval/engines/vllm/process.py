@@ -45,14 +45,15 @@ log = structlog.get_logger()
 PROGRAM = "retrieval.engines.vllm.host"
 
 _STARTING = threading.Lock()
-"""Held while an engine takes its part of a GPU or NPU. vLLM measures the device's free memory then, which a neighbour
-that allocates or releases meanwhile would spoil. On a CPU nothing is measured."""
+"""Held while an engine takes its part of a GPU or NPU. vLLM measures the device's free memory then, and another engine
+that allocates or releases memory meanwhile would distort it. On a CPU nothing is measured.
+"""
 _STOP_SECONDS = 10.0
 _SILENT_TICKS = 10
 _STARTING_SILENT_TICKS = 120
 """While it loads a model or compiles it, a host may keep Python's lock for long."""
 _START_TICKS = 1800
-"""For either half of a start, whatever is compiled and however slow the disk."""
+"""Limit of each half of a start, including compilation and slow disks."""
 
 
 class EngineProcess:

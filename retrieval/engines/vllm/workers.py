@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vllm.v1.worker.worker_base import WorkerBase
 
 _PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that a process gets when its parent ends."""
+"""Option of prctl(2): the signal that a process gets when its parent ends."""
 
 
 def tie_workers(engine: "LLMEngine") -> None:

@@ -25,7 +25,7 @@ _PROBES_MISSED = 3
 """A server that is busy may miss a probe; one that misses this many in a row, some 15 seconds, counts as away."""
 _THREADS = 8
 _GRACE_S = 5.0
-"""What a call may take beyond its own timeout: a thread, a connection that is made again."""
+"""Time that a call may take beyond its own timeout, for a thread and a new connection."""
 
 
 class MilvusConnection:

@@ -17,7 +17,7 @@ DENSE: Final = "dense"
 SPARSE: Final = "sparse"
 CHUNK: Final = ("id", "document_id", "ordinal", "title", "passage", "start", "end", "page", "tokens")
 PAYLOAD: Final = (*CHUNK, "partition", "media_type", "metadata", "ingested_at")
-"""Every field that a search brings back. Always named: without names, Milvus Lite returns the vectors as well."""
+"""All fields that a search returns. Always named: without names, Milvus Lite returns the vectors as well."""
 
 MAX_BYTES: Final = {
     "id": 512,
@@ -27,12 +27,12 @@ MAX_BYTES: Final = {
     "title": 4096,
     "media_type": 255,
 }
-"""Of VARCHAR fields. Milvus counts bytes of UTF-8 and allows 65,535 at most."""
+"""Limits of VARCHAR fields. Milvus counts bytes of UTF-8 and allows 65,535 at most."""
 MAX_METADATA_BYTES: Final = 65_536
 
 MAX_BATCH_ROWS: Final = 500
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
-"""Of one upsert message. Servers take 64 MB; smaller batches keep searches from waiting behind them."""
+"""Limit of one upsert message. Servers accept 64 MB; smaller batches keep searches from waiting behind them."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Not every supported server has nullable fields, so absence is a value that cannot occur.

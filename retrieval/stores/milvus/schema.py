@@ -44,7 +44,7 @@ class ServerTraits:
     """Upserts honour the partition key. Milvus 2.3 files upserted rows by another field and then misses them in
     every search that names a partition: there `partition` is a plain field."""
     typed_json: bool
-    """Tells true from 1 within JSON, has an answer where types differ, and looks for values in lists."""
+    """Whether it distinguishes true from 1 in JSON, answers if types differ, and finds values in lists."""
     key_indexes: Mapping[KeyType, str]
     """Index types for declared metadata keys; those of other types are looked through, which is quick as well."""
     concurrent_writes: bool
@@ -54,10 +54,11 @@ class ServerTraits:
     tokenizer: str
     """Leaves words that are separated by spaces as they are; WORDS where the server counts words itself."""
     negates_bm25: bool
-    """Tells BM25 as a distance: the score with its sign turned."""
+    """Whether it returns BM25 as a distance: the score with the opposite sign."""
     orders_iterators_only: bool
-    """Of a bounded query, brings the first rows by id only where it is marked as an iterator's, else any. Servers
-    always bring the first; there the mark must not be set, for with it they pass over the consistency asked for."""
+    """Whether a limited query returns the first rows by id only if it is marked as an iterator's. Servers always return
+    the first; the mark must not be set for them, since it makes them ignore the requested consistency.
+    """
 
 
 def server_traits(version: str, *, ours: bool) -> ServerTraits:

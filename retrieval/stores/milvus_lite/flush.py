@@ -14,9 +14,9 @@ from retrieval.errors import TandemError
 _log = structlog.get_logger()
 
 _QUIET_S = 1.0
-"""Without writes for this long, what was written is flushed. Not at once: each flush makes a file."""
+"""After this long without writes, written rows are flushed. Not at once, since each flush creates a file."""
 _LONGEST_PAUSE_S = 30.0
-"""Before a flush that failed is tried again."""
+"""Longest pause before a failed flush is retried."""
 
 
 class QuietFlush:

@@ -45,12 +45,12 @@ _MAX_BACKOFF_S = 30.0
 _STABLE_S = 60.0
 """A child that lived this long ended for a new reason: the backoff begins anew."""
 _SILENT_S = 4.0
-"""After so long without a heartbeat calls are no longer made."""
+"""After this long without a heartbeat, calls fail at once."""
 _HUNG_S = 10.0
-"""After so long without a heartbeat the child counts as hung and is killed."""
+"""After this long without a heartbeat, the child counts as hung and is killed."""
 _SECOND_LOOK_S = 1.0
 _EARLY_ENDS = 3
-"""So many ends of a child before it answered are enough to say so."""
+"""Number of ends before the first answer after which a start is reported as failed."""
 _STDERR_BYTES = 1024 * 1024
 _STOP_S = 8.0
 

@@ -15,7 +15,7 @@ from app.cli.bench.measures import Point
 
 STOP_SECONDS = 120.0
 SILENT_SECONDS = 600.0
-"""Without a finished document: something is broken."""
+"""After this long without a finished document, ingestion counts as failed."""
 
 
 class FeederProcess:
@@ -23,7 +23,7 @@ class FeederProcess:
         self._process = process
         self._error: str | None = None
         self.points: list[Point] = []
-        """In order of time; grows while the process runs."""
+        """Points in order of time; grows while the process runs."""
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -24,12 +24,12 @@ from retrieval.errors import TandemError
 LEAST_AHEAD = 2048
 """Documents under way at least: several times what a node's workers hold."""
 AHEAD_SECONDS = 10.0
-"""And as many as are finished in so long, so that the queue of a fast node does not run dry either."""
+"""In addition, as many documents as are finished in this time, so that the queue of a fast node does not run dry."""
 SENDERS = 4
 """Requests that are being sent at once."""
 POLL_SECONDS = 0.5
 LAST_POLL_SECONDS = 0.1
-"""Once everything has been sent: the end is met within this. Oftener, the node would be busy with answering."""
+"""Polling interval after everything has been sent. A shorter one would keep the node busy with answering."""
 TIMEOUT_SECONDS = 300.0
 
 
@@ -43,13 +43,13 @@ class Feeding:
     api_key: str | None
     collection: str
     corpus: Mapping[str, object]
-    """As Corpus.spec."""
+    """The result of Corpus.spec."""
     first: int
     """Number of the first document."""
     count: int | None
     """None: without end."""
     documents: int = 256
-    """Of one request."""
+    """Documents of one request."""
 
 
 @dataclass(slots=True)
@@ -83,9 +83,9 @@ class Feeder:
         self._end = None if feeding.count is None else feeding.first + feeding.count
         self._jobs: deque[_Job] = deque()
         self._ended = _Progress()
-        """Of jobs that are no longer in `_jobs`."""
+        """Totals of jobs that are no longer in `_jobs`."""
         self._done = _Progress()
-        """Of all, as last polled."""
+        """Totals of all jobs at the last poll."""
         self._sent = 0
         self._ahead = LEAST_AHEAD
         self._polled = asyncio.Event()

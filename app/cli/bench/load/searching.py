@@ -18,7 +18,7 @@ PARTS = (*STAGES[:-1], "else in the node", "outside of it")
 """The last holds the measuring process's own delay."""
 TIMEOUT_SECONDS = 120.0
 LEAD_SECONDS = 0.2
-"""Between the call and the moment that the first arrival counts from."""
+"""Time between the call and the first arrival's reference time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Load:
     rate: float
     """Searches a second."""
     seconds: float
-    """That count."""
+    """Seconds that count."""
     warm_up: float
     """Seconds before them that do not."""
     arrivals: Arrivals
@@ -55,13 +55,13 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Sample:
     due: float
-    """Seconds from the start of what is measured; below 0 in the warm-up."""
+    """Seconds from the start of the measured period; below 0 in the warm-up."""
     sent_late_ms: float
-    """Between that moment and the sending: the measuring process's own delay, which `ms` includes."""
+    """Time between `due` and the sending: the measuring process's own delay, which `ms` includes."""
     ms: float
-    """From the moment that it was due until the answer was read."""
+    """Time from `due` until the answer was read."""
     stages: Mapping[str, float] = field(default_factory=dict)
-    """As the node told them, in milliseconds."""
+    """Milliseconds of the stages as the node reported them."""
     error: str | None = None
 
     @property
@@ -79,7 +79,7 @@ class Searched:
     """The searches of one stretch of time, the warm-up left out."""
 
     started: float
-    """On the monotonic clock."""
+    """Start on the monotonic clock."""
     seconds: float
     samples: tuple[Sample, ...]
 

@@ -29,5 +29,5 @@ CHINESE = (
     "衣服 房子 窗户 桌子 汽车 火车 飞机 船只 朋友 家庭"
 )
 QUESTION_WORDS = tuple(dict.fromkeys(ENGLISH.split()))
-"""Without Chinese, in which not every reranker would answer."""
+"""Words of queries; no Chinese ones, which not every reranker supports."""
 WORDS = (*QUESTION_WORDS, *CHINESE.split())

@@ -13,7 +13,7 @@ from app.cli.bench.engines import BareWork
 from retrieval.engines.vllm.bare import bare_engine
 
 SETTLE_SECONDS = 5.0
-"""Until a device has its memory back."""
+"""Wait until a device has its memory back."""
 
 
 async def measure(work: BareWork) -> Speeds:

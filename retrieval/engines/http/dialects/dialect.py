@@ -32,14 +32,14 @@ class Pair:
     query: str
     passage: str
     tokens: int
-    """Of both, special tokens included."""
+    """Tokens of both texts, special tokens included."""
 
     def __len__(self) -> int:
         return self.tokens
 
 
 InputT = TypeVar("InputT", bound=Sized)
-"""Its length is its tokens."""
+"""The length of an input is its number of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Request(Generic[InputT]):
 class Answer:
     content: bytes
     media_type: str
-    """Without its parameters."""
+    """Media type without its parameters."""
     count: int
     """Inputs that were asked about."""
 

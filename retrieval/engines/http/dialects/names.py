@@ -4,4 +4,4 @@ from typing import Literal
 
 DialectName = Literal["vllm", "vllm-ascend", "sglang", "tei", "infinity"]
 WITHOUT_PRIORITY: frozenset[DialectName] = frozenset({"tei", "infinity"})
-"""For embedding."""
+"""Dialects of embedding that have no priorities."""

@@ -25,5 +25,5 @@ TOKEN_RERANK: Mapping[DialectName, Callable[[Tokenizer], Dialect[TokenIds]]] = {
     "vllm-ascend": lambda _: VLLM_RERANK,
     "sglang": sglang_rerank,
 }
-"""For the model of a tokenizer."""
+"""Functions from a model's tokenizer to its dialect."""
 PAIR_RERANK: Mapping[DialectName, Dialect[Pair]] = {"tei": TEI_RERANK, "infinity": INFINITY_RERANK}

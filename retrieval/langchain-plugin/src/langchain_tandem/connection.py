@@ -62,8 +62,9 @@ class Clients:
 
 
 STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
-"""Typing errors are told, and what was given is not: it may be an API key. For every class with LangChain's among its
-bases, whose own configuration would prevail."""
+"""Typing errors are reported without their input, which may be an API key. Every class that also derives from a
+LangChain class needs it, since LangChain's configuration would take precedence.
+"""
 
 
 class Connection(BaseModel):

@@ -28,7 +28,7 @@ _load_segment = Segment.load.__func__
 _read_deletions = delta_index.read_delta_file
 
 Report = Callable[[str, str | None], None]
-"""Told of each flush: the collection, and why it failed or None."""
+"""Called after each flush with the collection, and the reason of a failure or None."""
 
 
 def install(report: Report) -> None:

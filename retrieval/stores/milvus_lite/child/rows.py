@@ -24,7 +24,7 @@ class Source:
 
     table: pa.Table
     segment: Any
-    """Of Lite; None for those not yet in a file."""
+    """Lite's segment; None for rows that are not in a file yet."""
     live: Mask
     """Neither deleted nor replaced."""
     selected: Mask

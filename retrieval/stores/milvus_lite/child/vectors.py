@@ -16,8 +16,9 @@ from retrieval.stores.milvus_lite.child.rows import Source, hit, sources
 _FEW = 2_000
 _MANY = 20_000
 _NARROW = 0.1
-"""Of the rows of a segment, those that a filter lets through are compared one by one where they are few, or not many
-and a narrow share: 20,000 vectors of 1,024 dimensions take some 50 ms."""
+"""Limits below which the rows of a segment that match a filter are compared exhaustively: few rows, or a moderate
+number that is a small share. 20,000 vectors of 1,024 dimensions take some 50 ms.
+"""
 
 _walk = FaissHnswIndex.search
 

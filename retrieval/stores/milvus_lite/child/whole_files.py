@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 UNFINISHED = ".tmp"
-"""The end of a name of a file that is being written; whatever still bears one at a start is rubbish."""
+"""Suffix of a file that is being written; files with this suffix at a start are removed."""
 
 _log = logging.getLogger(__name__)
 

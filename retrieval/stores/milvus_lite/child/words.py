@@ -145,7 +145,7 @@ class Postings:
     terms: npt.NDArray[np.uint32]
     """Each once, ascending."""
     starts: _Rows
-    """Of each term's entries, and the end of the last."""
+    """Start of each term's entries, and the end of the last."""
     rows: _Rows
     counts: npt.NDArray[np.float32]
     lengths: _Scores

@@ -51,7 +51,7 @@ class Call(Generic[T]):
     """Belongs to ingestion, which is repeated for longer."""
     retried: bool = True
     accepted_statuses: Sequence[int] = ()
-    """Statuses beside 2xx that are answers, too."""
+    """Statuses in addition to 2xx that are answers, too."""
 
 
 def to_request(http: httpx.Client | httpx.AsyncClient, call: Call[Any]) -> httpx.Request:

@@ -41,7 +41,7 @@ class Refused(TandemClientError):
         """The node's own, as in its list of error codes."""
         self.status = status
         self.detail = dict(detail or {})
-        """What the message says, as data."""
+        """The content of the message as data."""
         self.retry_after = retry_after
         """Seconds after which the node wants to be asked again, where it says so."""
 
@@ -68,7 +68,7 @@ class IngestFailed(TandemClientError):
     def __init__(self, message: str, receipts: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(message)
         self.receipts = [dict(receipt) for receipt in receipts]
-        """Of the documents that failed: `id` and `error`, with `code` and `message`."""
+        """Receipts of the documents that failed: `id` and `error`, with `code` and `message`."""
 
 
 BY_STATUS: Mapping[int, type[Refused]] = {

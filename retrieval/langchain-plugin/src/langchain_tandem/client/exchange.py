@@ -33,7 +33,7 @@ NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 NOT_DONE = (429, 503)
 """Answers after which it has certainly not done what was asked."""
 GATEWAY = (502, 503, 504)
-"""What a proxy answers while the node behind it is away."""
+"""Statuses of a proxy whose node is unavailable."""
 
 
 @dataclass(frozen=True, slots=True)

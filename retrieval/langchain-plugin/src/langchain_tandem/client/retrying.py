@@ -17,20 +17,20 @@ class Retries:
     """
 
     unavailable_seconds: float = 30.0
-    """For a node that answered before and cannot be reached now, or says 503."""
+    """Limit for a node that answered before and is unreachable or answers 503."""
     overloaded_seconds: float = 60.0
-    """For 429: too much is under way."""
+    """Limit for 429: the node is overloaded."""
     unreachable_seconds: float = 3.0
-    """For a node that never answered this client: its address may be wrong."""
+    """Limit for a node that never answered this client: its address may be wrong."""
     first_pause: float = 0.25
     longest_pause: float = 10.0
 
 
 SHORT_RETRIES = Retries()
-"""For what somebody waits for."""
+"""Limits for calls that a person waits for."""
 NO_RETRIES = Retries(unavailable_seconds=0, overloaded_seconds=0, unreachable_seconds=0)
 LONG_RETRIES = Retries(unavailable_seconds=300, overloaded_seconds=3600, unreachable_seconds=3)
-"""For what goes on without anybody waiting: a node may have to load its models again, a queue to be worked off."""
+"""Limits for background work: a node may have to load its models again, or to work off a queue."""
 
 
 class RetryState:
