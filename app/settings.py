@@ -156,6 +156,9 @@ class Settings(BaseSettings):
         100, ge=1, le=4096, description="Largest request body. Routes that do not ingest take less."
     )
     max_document_mb: int = Field(50, ge=1, le=2048, description="Largest single document.")
+    max_unpacked_mb: int = Field(
+        256, ge=1, le=4096, description="Of what comes out of the archives and mails of one request."
+    )
     disk_reserve_mb: int = Field(
         512,
         ge=0,

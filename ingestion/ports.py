@@ -19,6 +19,7 @@ from ingestion.types import (
     Outcome,
     ParsedDocument,
     Receipt,
+    SkippedPart,
     Totals,
     WorkerId,
 )
@@ -124,8 +125,10 @@ class Catalog(Lifecycle, Protocol):
         *,
         key: IdempotencyKey | None = None,
         background: bool = False,
+        skipped: Sequence[SkippedPart] = (),
     ) -> Sequence[Receipt]:
-        """Records a job and queues its documents; returns their first receipts, in order.
+        """Records a job and queues its documents; returns their first receipts, in order. The job keeps what was
+        `skipped`.
 
         If the `key` was used before on this collection, nothing is recorded, and the current receipts of the earlier
         job are returned, which name it; raises IdempotencyConflict if its body was a different one. Documents accepted

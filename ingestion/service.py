@@ -3,9 +3,9 @@
 import asyncio
 import json
 import unicodedata
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import uuid4
@@ -13,11 +13,14 @@ from uuid import uuid4
 from ingestion.blob_gc import BlobCollector
 from ingestion.disk_reserve import DiskReserve
 from ingestion.errors import BlobMissing, DocumentBusy, DocumentNotFound, IdempotencyConflict, TooLarge
+from ingestion.intake.budget import IntakeLimits
+from ingestion.intake.expansion import expand, holds_more
 from ingestion.notifications import Notifications
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
 from ingestion.queue_limit import QueueLimit
 from ingestion.types import (
+    MAX_ID_BYTES,
     Chunking,
     Collection,
     Document,
@@ -28,6 +31,8 @@ from ingestion.types import (
     OcrMode,
     Outcome,
     Receipt,
+    SkippedPart,
+    Upload,
     WorkerId,
 )
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
@@ -35,7 +40,6 @@ from retrieval.filters.metadata_keys import wrong_value
 from retrieval.ports import VectorStore
 from retrieval.types import DocumentId
 
-MAX_ID_BYTES = 512
 MAX_TITLE_CHARACTERS = 1024
 WATCH_SECONDS = 1.0
 """Interval in which a watched job is polled in addition to notifications: other processes may work on it."""
@@ -48,21 +52,10 @@ class Limits:
     """Largest number of documents in one request."""
     queued: int
     """Documents waiting or being processed, over all requests."""
+    unpacked_bytes: int = 256 * 2**20
+    """Of all that comes out of the archives and mails of one request."""
     ocr: OcrMode = "auto"
     """Default of requests that do not state it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One document as received."""
-
-    data: bytes
-    id: str | None = None
-    filename: str | None = None
-    media_type: str | None = None
-    title: str = ""
-    partition: str = ""
-    metadata: Mapping[str, object] = field(default_factory=dict)
 
 
 class IngestionService:
@@ -89,6 +82,7 @@ class IngestionService:
         self._queue = QueueLimit(catalog, limits.queued)
         self._work_arrived = work_arrived
         self._notifications = notifications
+        self._unpacking = asyncio.Lock()
         self._worker = WorkerId(f"delete-{uuid4().hex[:12]}")
 
     async def accept(
@@ -98,10 +92,16 @@ class IngestionService:
         chunking: Chunking | None = None,
         *,
         ocr: OcrMode | None = None,
+        split_lines: bool = False,
+        unpack: bool = True,
         idempotency_key: str | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
         """Accepts all documents or none. When it returns, originals and job are durable. `chunking` and `ocr`: None for
         those of the collection and of the node.
+
+        Archives and mail become several documents, and so do the lines of JSONL if `split_lines`; the receipts are
+        those of all of them, and the job lists what was skipped. `unpack`: False keeps archives and attachments as
+        they are.
 
         The same request under the same `idempotency_key` creates no second job: it returns the earlier job with its
         current receipts. Raises InvalidRequest and its subclasses for what the caller must change, Overloaded if the
@@ -117,9 +117,42 @@ class IngestionService:
                 "Send several requests.",
                 limit=self._limits.documents,
             )
+        if not any(map(holds_more, uploads)):
+            return await self._accept(collection, uploads, (), chunking, ocr, idempotency_key)
+        limits = IntakeLimits(self._limits.documents, self._limits.document_bytes, self._limits.unpacked_bytes)
+        # One at a time: what comes out of an archive is in memory until it is stored.
+        async with self._unpacking:
+            expansion = await asyncio.to_thread(
+                expand,
+                uploads,
+                limits,
+                split_lines=split_lines,
+                unpack=unpack,
+                metadata_keys=collection.metadata_keys,
+            )
+            return await self._accept(
+                collection, expansion.uploads, expansion.skipped, chunking, ocr, idempotency_key, expansion.places
+            )
+
+    async def _accept(
+        self,
+        collection: Collection,
+        uploads: Sequence[Upload],
+        skipped: Sequence[SkippedPart],
+        chunking: Chunking | None,
+        ocr: OcrMode | None,
+        idempotency_key: str | None,
+        places: Sequence[int] | None = None,
+    ) -> tuple[JobId, Sequence[Receipt]]:
+        """`places`: of each upload in the request; None: they are in order."""
         async with self._queue.arriving(len(uploads)):
             documents = await asyncio.to_thread(
-                self._check, collection, uploads, chunking or collection.chunking, ocr or self._limits.ocr
+                self._check,
+                collection,
+                uploads,
+                chunking or collection.chunking,
+                ocr or self._limits.ocr,
+                places or range(len(uploads)),
             )
             key = None
             if idempotency_key is not None:
@@ -134,7 +167,7 @@ class IngestionService:
             job_id = JobId(uuid4().hex)
             try:
                 async with self._queue.entering(len(uploads)):
-                    receipts = await self._catalog.accept(job_id, collection.name, documents, key=key)
+                    receipts = await self._catalog.accept(job_id, collection.name, documents, key=key, skipped=skipped)
             except IdempotencyConflict:
                 await self._collector.retire(blobs)
                 raise
@@ -233,9 +266,17 @@ class IngestionService:
         await self._collector.retire([claim.record.document.sha256])
 
     def _check(
-        self, collection: Collection, uploads: Sequence[Upload], chunking: Chunking, ocr: OcrMode
+        self,
+        collection: Collection,
+        uploads: Sequence[Upload],
+        chunking: Chunking,
+        ocr: OcrMode,
+        places: Sequence[int],
     ) -> Sequence[Document]:
-        return [self._document(collection, upload, chunking, ocr, place) for place, upload in enumerate(uploads)]
+        return [
+            self._document(collection, upload, chunking, ocr, place)
+            for place, upload in zip(places, uploads, strict=True)
+        ]
 
     def _document(
         self, collection: Collection, upload: Upload, chunking: Chunking, ocr: OcrMode, place: int

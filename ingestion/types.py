@@ -93,6 +93,32 @@ class Document:
     ocr: OcrMode = "auto"
 
 
+MAX_ID_BYTES = 512
+"""Of a document's id, and of a partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One document as it came over the wire."""
+
+    data: bytes
+    id: str | None = None
+    filename: str | None = None
+    media_type: str | None = None
+    title: str = ""
+    partition: str = ""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedPart:
+    """What came in an archive or a mail and became no document."""
+
+    name: str
+    """The id that it would have had."""
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentError:
     code: str
@@ -187,6 +213,7 @@ class Job:
     state: JobState
     progress: Progress
     created_at: datetime
+    skipped: tuple[SkippedPart, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -18,8 +18,8 @@ from ingestion.collections import is_internal
 from ingestion.errors import DocumentNotFound, TooLarge
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
-from ingestion.service import IngestionService, Upload
-from ingestion.types import Collection, DocumentRecord
+from ingestion.service import IngestionService
+from ingestion.types import Collection, DocumentRecord, Upload
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText
 from retrieval.types import DocumentId
 

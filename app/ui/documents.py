@@ -14,8 +14,7 @@ from app.http.schemas.wire import CollectionName, Text
 from app.node.node import Node
 from app.ui.passages import MAX_CHUNKS, passages_of
 from app.ui.rendering import PageNode, PageRoute, UploadPageRoute, checked_form, field, redirect, render
-from ingestion.service import Upload
-from ingestion.types import JobId
+from ingestion.types import JobId, Upload
 from retrieval.errors import InvalidRequest
 from retrieval.types import DocumentId
 

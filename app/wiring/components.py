@@ -186,6 +186,7 @@ def node_options(settings: Settings) -> NodeOptions:
             document_bytes=settings.max_document_mb * 2**20,
             documents=settings.max_documents,
             queued=settings.max_queued,
+            unpacked_bytes=settings.max_unpacked_mb * 2**20,
             ocr=settings.ocr,
         ),
         worker=worker_options(settings),

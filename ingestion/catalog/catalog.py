@@ -18,6 +18,7 @@ from ingestion.types import (
     JobId,
     Outcome,
     Receipt,
+    SkippedPart,
     Totals,
     WorkerId,
 )
@@ -82,9 +83,10 @@ class SqlCatalog:
         *,
         key: IdempotencyKey | None = None,
         background: bool = False,
+        skipped: Sequence[SkippedPart] = (),
     ) -> Sequence[Receipt]:
         return await self._database.write(
-            lambda connection: submit.accept(connection, job_id, collection, documents, key, background)
+            lambda connection: submit.accept(connection, job_id, collection, documents, key, background, skipped)
         )
 
     async def job(self, job_id: JobId) -> Job:

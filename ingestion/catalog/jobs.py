@@ -10,7 +10,7 @@ from ingestion.catalog import completion, records
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import JobNotFound
-from ingestion.types import Job, JobId, JobState, Progress, Receipt
+from ingestion.types import Job, JobId, JobState, Progress, Receipt, SkippedPart
 
 # The document is at the version that the receipt tells of, and that has not ended.
 _IN_PROGRESS = and_(
@@ -63,6 +63,7 @@ async def job(connection: AsyncConnection, job_id: JobId) -> Job:
         state=await _state(connection, job_id, progress, row.cancelled),
         progress=progress,
         created_at=row.created_at,
+        skipped=tuple(SkippedPart(each["name"], each["reason"]) for each in row.skipped or ()),
     )
 
 

@@ -4,6 +4,7 @@ transaction."""
 import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 
@@ -20,7 +21,7 @@ from ingestion.catalog.records import Values
 from ingestion.catalog.statements import batches, insert_of, rows_for
 from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import IdempotencyConflict
-from ingestion.types import Document, DocumentRecord, IdempotencyKey, JobId, Receipt
+from ingestion.types import Document, DocumentRecord, IdempotencyKey, JobId, Receipt, SkippedPart
 from retrieval.errors import InvalidRequest
 from retrieval.types import DocumentId
 
@@ -32,6 +33,7 @@ async def accept(
     named: Sequence[Document],
     key: IdempotencyKey | None,
     background: bool,
+    skipped: Sequence[SkippedPart],
 ) -> Sequence[Receipt]:
     """See Catalog.accept.
 
@@ -41,7 +43,7 @@ async def accept(
     skips = await collections.in_turn(connection, collection) == "skip"
     if key is not None and (earlier := await _job_of(connection, collection, key)) is not None:
         return await job_queries.job_receipts(connection, earlier, after=0, limit=None)
-    await _add_job(connection, job_id, collection, key, now)
+    await _add_job(connection, job_id, collection, key, skipped, now)
     if not named:
         return ()
     last = {document.id: position for position, document in enumerate(named)}
@@ -99,9 +101,16 @@ async def _job_of(connection: AsyncConnection, collection: str, key: Idempotency
 
 
 async def _add_job(
-    connection: AsyncConnection, job_id: JobId, collection: str, key: IdempotencyKey | None, now: datetime
+    connection: AsyncConnection,
+    job_id: JobId,
+    collection: str,
+    key: IdempotencyKey | None,
+    skipped: Sequence[SkippedPart],
+    now: datetime,
 ) -> None:
     values: Values = {"id": job_id, "collection": collection, "created_at": now, "cancelled": False}
+    if skipped:
+        values["skipped"] = [asdict(each) for each in skipped]
     if key is not None:
         values |= {"key": key.key, "body_digest": key.body_digest}
     try:

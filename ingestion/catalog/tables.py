@@ -152,6 +152,8 @@ jobs = Table(
     # Named by the client; of its request.
     Column("key", String),
     Column("body_digest", String(64)),
+    # [{"name", "reason"}], of archives and mail.
+    Column("skipped", Json),
     # Jobs without a key are all different from one another.
     Index("jobs_key", "collection", "key", unique=True),
     Index("jobs_created_at", "created_at"),

@@ -24,6 +24,9 @@ JSON = "application/json"
 JSONL = "application/x-ndjson"
 XML = "application/xml"
 EML = "message/rfc822"
+SRT = "application/x-subrip"
+VTT = "text/vtt"
+ZIP = "application/zip"
 PNG = "image/png"
 JPEG = "image/jpeg"
 WEBP = "image/webp"
@@ -51,6 +54,8 @@ ACCEPTED = (
     JSONL,
     XML,
     EML,
+    SRT,
+    VTT,
     *PICTURES,
 )
 PLAIN = frozenset({TEXT, MARKDOWN, CSV, TSV})
@@ -63,11 +68,11 @@ def becomes_markdown(media_type: str) -> bool:
 
 
 _NAMES = (
-    "PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, XML, EML, PNG, JPEG, "
-    "WebP, TIFF, BMP, HEIC"
+    "PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, XML, EML, SRT, VTT, PNG, "
+    "JPEG, WebP, TIFF, BMP, HEIC"
 )
 # Types that the bytes alone do not tell apart: they are text, and whoever sends them says which.
-_TEXT_FAMILY = frozenset({HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML})
+_TEXT_FAMILY = frozenset({HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML, SRT, VTT})
 _ZIP_FAMILY = frozenset({DOCX, PPTX, XLSX, ODT, EPUB})
 _ENCRYPTABLE = frozenset({DOCX, PPTX, XLSX})
 
@@ -75,8 +80,8 @@ _EXTENSIONS = {
     "pdf": PDF, "docx": DOCX, "docm": DOCX, "dotx": DOCX, "pptx": PPTX, "pptm": PPTX, "ppsx": PPTX, "xlsx": XLSX,
     "xlsm": XLSX, "odt": ODT, "epub": EPUB, "doc": DOC, "rtf": RTF, "html": HTML, "htm": HTML, "xhtml": HTML,
     "md": MARKDOWN, "markdown": MARKDOWN, "csv": CSV, "tsv": TSV, "json": JSON, "jsonl": JSONL, "ndjson": JSONL,
-    "xml": XML, "eml": EML, "txt": TEXT, "text": TEXT, "log": TEXT,
-    "xls": "application/vnd.ms-excel", "ppt": "application/vnd.ms-powerpoint", "zip": "application/zip",
+    "xml": XML, "eml": EML, "srt": SRT, "vtt": VTT, "txt": TEXT, "text": TEXT, "log": TEXT,
+    "xls": "application/vnd.ms-excel", "ppt": "application/vnd.ms-powerpoint", "zip": ZIP,
     "gz": "application/gzip", "png": PNG, "jpg": JPEG, "jpeg": JPEG, "webp": WEBP, "tif": TIFF, "tiff": TIFF,
     "bmp": BMP, "heic": HEIC, "heif": HEIC, "gif": "image/gif",
 }  # fmt: skip
@@ -84,7 +89,7 @@ _ALIASES = {
     "text/x-markdown": MARKDOWN, "application/xhtml+xml": HTML, "text/xml": XML, "text/rtf": RTF,
     "application/jsonl": JSONL, "application/x-jsonlines": JSONL, "application/jsonlines": JSONL, "text/json": JSON,
     "application/csv": CSV, "text/tsv": TSV, "application/x-pdf": PDF, "image/jpg": JPEG, "image/x-ms-bmp": BMP,
-    "image/heif": HEIC,
+    "image/heif": HEIC, "application/srt": SRT, "text/srt": SRT, "application/x-zip-compressed": ZIP,
 }  # fmt: skip
 # Declarations that say nothing about the content. Browsers on Windows declare CSV files as Excel's.
 _UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/vnd.ms-excel"})
@@ -97,6 +102,7 @@ _MAGIC = (
     (b"II*\0", TIFF), (b"MM\0*", TIFF),
 )  # fmt: skip
 _HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"heim", b"heis", b"hevc")
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -109,12 +115,8 @@ def detect(data: bytes, *, filename: str | None = None, declared: str | None = N
     """
     if not data:
         raise EmptyText("The document is empty: it has zero bytes.")
-    extension = PurePath(filename).suffix[1:].lower() if filename else ""
-    by_name = _EXTENSIONS.get(extension)
-    stated = (declared or "").partition(";")[0].strip().lower()
-    by_declaration = None if stated in _UNDECLARED else _ALIASES.get(stated, stated)
+    by_declaration, by_name = claimed(filename, declared)
     claims = [claim for claim in (by_declaration, by_name) if claim]
-
     found = _of_content(data, claims)
     if found not in ACCEPTED:
         raise UnsupportedMediaType(
@@ -124,7 +126,11 @@ def detect(data: bytes, *, filename: str | None = None, declared: str | None = N
         )
     for claim in claims:
         if not _compatible(claim, found):
-            source = f"declared as {claim}" if claim == by_declaration else f"named .{extension}"
+            source = (
+                f"declared as {claim}"
+                if claim == by_declaration
+                else f"named {PurePath(filename or '').suffix.lower()}"
+            )
             raise MediaTypeMismatch(
                 f"The document is {source}, but its content is {found}. Correct the name or the type.",
                 found=found,
@@ -133,8 +139,22 @@ def detect(data: bytes, *, filename: str | None = None, declared: str | None = N
     return found
 
 
+def claimed(filename: str | None, declared: str | None) -> tuple[str | None, str | None]:
+    """Media types that the declaration and the file's name stand for; None for what says nothing."""
+    extension = PurePath(filename).suffix[1:].lower() if filename else ""
+    stated = (declared or "").partition(";")[0].strip().lower()
+    return None if stated in _UNDECLARED else _ALIASES.get(stated, stated), _EXTENSIONS.get(extension)
+
+
+def is_archive(data: bytes, *, filename: str | None = None, declared: str | None = None) -> bool:
+    """Whether it is a ZIP file of files, not a document of a format that is packed so."""
+    claims = [claim for claim in claimed(filename, declared) if claim]
+    named = PurePath(filename or "").suffix.lower() in ("", ".zip")
+    return data.startswith(_ZIP_STARTS) and named and set(claims) <= {ZIP} and _of_zip(data, claims) == ZIP
+
+
 def _compatible(claim: str, found: str) -> bool:
-    if claim == found or (found in _ZIP_FAMILY and claim == "application/zip"):
+    if claim == found or (found in _ZIP_FAMILY and claim == ZIP):
         return True
     if found in _TEXT_FAMILY:
         return claim in _TEXT_FAMILY or (claim not in ACCEPTED and claim.startswith("text/"))
@@ -145,7 +165,7 @@ def _compatible(claim: str, found: str) -> bool:
 def _of_content(data: bytes, claims: list[str]) -> str:
     if data[:1024].lstrip().startswith(b"%PDF-") or (b"%PDF-" in data[:1024] and b"%%EOF" in data[-2048:]):
         return PDF
-    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if data.startswith(_ZIP_STARTS):
         return _of_zip(data, claims)
     if data.startswith(_OLE):
         return _of_ole(data, claims)
@@ -174,6 +194,8 @@ def _of_text(data: bytes, claims: list[str]) -> str:
     start = (text or head.decode("latin-1")).lstrip("\ufeff \t\r\n")[:256].lower()
     if TEXT not in claims and start.startswith(("<!doctype html", "<html", "<head", "<body")):
         return HTML
+    if TEXT not in claims and start.startswith("webvtt"):
+        return VTT
     return TEXT
 
 
@@ -186,7 +208,7 @@ def _of_zip(data: bytes, claims: list[str]) -> str:
     names = _zip_names(data)
     if names is None:
         # Damaged: the parser will say so where the sender says what it was meant to be.
-        return next((claim for claim in claims if claim in _ZIP_FAMILY), "application/zip")
+        return next((claim for claim in claims if claim in _ZIP_FAMILY), ZIP)
     for part, media_type in (("word/document.xml", DOCX), ("ppt/presentation.xml", PPTX), ("xl/workbook.xml", XLSX)):
         if part in names:
             return media_type
@@ -197,7 +219,7 @@ def _of_zip(data: bytes, claims: list[str]) -> str:
                 return media_type
         if declared.startswith(b"application/vnd.oasis.opendocument."):
             return declared.partition(b"PK")[0].decode("ascii", errors="replace")
-    return EPUB if "META-INF/container.xml" in names else "application/zip"
+    return EPUB if "META-INF/container.xml" in names else ZIP
 
 
 def _zip_names(data: bytes, limit: int = 10_000) -> set[str] | None:

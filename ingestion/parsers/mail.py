@@ -1,21 +1,23 @@
-"""Mail: the subject as title, addresses and date, the text, and which attachments were not read."""
+"""Mail: the subject as title, addresses and date, names of attachments, and the text."""
 
 import codecs
 import contextlib
-import email.policy
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
 from email.parser import BytesParser
+from email.policy import EmailPolicy
+from typing import Any
 
-from ingestion.errors import ParseFailed
+from ingestion.errors import ParseFailed, ParseLimit
 from ingestion.parsers.assembly import Extraction, assemble
 from ingestion.parsers.text import decode
-from ingestion.types import ReadingReport
 
 HtmlReader = Callable[[str], Awaitable[str]]
 _HEADERS = ("Subject", "From", "To", "Cc", "Date")
 _MAX_DEPTH = 5
+_MAX_HEADER = 4000
+_MAX_NAME = 200
 # Looked up here because the child cannot open files later, not even those of Python's codecs.
 for _name in (
     *("us-ascii", "utf-8", "utf-16", "utf-7", "gb2312", "gbk", "gb18030", "hz", "big5", "big5hkscs", "shift_jis"),
@@ -25,45 +27,78 @@ for _name in (
 ):
     with contextlib.suppress(LookupError):
         codecs.lookup(_name)
-_POLICY = email.policy.default.clone(header_factory=HeaderRegistry())
+
+
+class _Policy(EmailPolicy):
+    """Reads the beginning of headers only: what it costs grows with the square of their length."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        return super().header_fetch_parse(name, value[:_MAX_HEADER])
+
+
+_POLICY = _Policy(header_factory=HeaderRegistry())
+# What damaged mail makes the library raise.
+DAMAGE = (ValueError, LookupError, AttributeError, TypeError)
 
 
 async def read_mail(data: bytes, read_html: HtmlReader) -> Extraction:
-    """Raises NoText, ParseFailed."""
+    """Raises NoText, ParseFailed, ParseLimit."""
     try:
-        message = BytesParser(EmailMessage, policy=_POLICY).parsebytes(data)
-        skipped: list[str] = []
-        parts = [part async for part in _parts(message, read_html, skipped, 0)]
-        title = _header(message, "Subject")
-    except (
-        ValueError,
-        LookupError,
-        IndexError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        # What damaged mail makes the library raise.
+        message = parse_message(data)
+        parts = [part async for part in _parts(message, read_html, 0)]
+        return assemble(parts, header(message, "Subject"))
+    except DAMAGE as error:
         raise ParseFailed(f"The message is damaged: {str(error)[:200]}") from error
-    warnings = tuple(f"The attachment {name!r} was not read. Send it as a document of its own." for name in skipped)
-    return assemble(parts, title, report=ReadingReport(warnings=warnings))
+    except RecursionError as error:
+        raise ParseLimit("The message is nested more deeply than is read.") from error
 
 
-async def _parts(message: EmailMessage, read_html: HtmlReader, skipped: list[str], depth: int) -> AsyncIterator[str]:
-    yield "\n".join(f"{name}: {value}" for name in _HEADERS if (value := _header(message, name)))
+def parse_message(data: bytes) -> EmailMessage:
+    """Raises any of DAMAGE, RecursionError."""
+    message = BytesParser(EmailMessage, policy=_POLICY).parsebytes(data)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def attachments(message: EmailMessage, depth: int = 0) -> Iterator[EmailMessage]:
+    """Those of the message and of the messages that it forwards, which are read with it. Raises as `parse_message`."""
+    for part in _attached(message, message.get_body(("plain", "html"))):
+        inner = _forwarded(part, depth)
+        if inner is None:
+            yield part
+        else:
+            yield from attachments(inner, depth + 1)
+
+
+def attachment_name(part: EmailMessage) -> str:
+    """Empty where it has none."""
+    return " ".join((part.get_filename() or "").replace("/", "_").replace("\\", "_").split())[:_MAX_NAME]
+
+
+async def _parts(message: EmailMessage, read_html: HtmlReader, depth: int) -> AsyncIterator[str]:
     body = message.get_body(("plain", "html"))
+    attached = list(_attached(message, body))
+    names = ", ".join(name for part in attached if _forwarded(part, depth) is None and (name := attachment_name(part)))
+    lines = [f"{name}: {value}" for name in _HEADERS if (value := header(message, name))]
+    yield "\n".join([*lines, f"Attachments: {names}"] if names else lines)
     if isinstance(body, EmailMessage):
         text = _text(body)
         yield await read_html(text) if body.get_content_type() == "text/html" else text
-    for part in _attachments(message, body):
-        inner = part.get_content() if part.get_content_type() == "message/rfc822" else None
-        if isinstance(inner, EmailMessage) and depth < _MAX_DEPTH:
-            async for text in _parts(inner, read_html, skipped, depth + 1):
+    for part in attached:
+        if (inner := _forwarded(part, depth)) is not None:
+            async for text in _parts(inner, read_html, depth + 1):
                 yield text
-        else:
-            skipped.append((part.get_filename() or part.get_content_type())[:100])
 
 
-def _attachments(message: EmailMessage, body: object) -> Iterator[EmailMessage]:
+def _forwarded(part: EmailMessage, depth: int) -> EmailMessage | None:
+    """The message that the part is, which is read with the one that it is attached to."""
+    if part.get_content_type() != "message/rfc822" or depth >= _MAX_DEPTH:
+        return None
+    inner = part.get_content()
+    return inner if isinstance(inner, EmailMessage) else None
+
+
+def _attached(message: EmailMessage, body: object) -> Iterator[EmailMessage]:
     if not message.is_multipart() or message.get_content_type() == "message/rfc822":
         return
     for part in message.iter_parts():
@@ -72,7 +107,7 @@ def _attachments(message: EmailMessage, body: object) -> Iterator[EmailMessage]:
         if part.get_content_type() == "message/rfc822":
             yield part
         elif part.is_multipart():
-            yield from _attachments(part, body)
+            yield from _attached(part, body)
         elif message.get_content_type() != "multipart/alternative" and not _is_inside(part):
             yield part
 
@@ -90,5 +125,5 @@ def _text(part: EmailMessage) -> str:
     return decode(data) or data.decode("latin-1")
 
 
-def _header(message: EmailMessage, name: str) -> str:
+def header(message: EmailMessage, name: str) -> str:
     return " ".join(str(message.get(name, "")).split())[:2000]

@@ -10,7 +10,7 @@ from xberg import ExtractionConfig
 from ingestion.errors import ParseLimit
 from ingestion.parsers import xberg
 from ingestion.parsers.assembly import Extraction
-from ingestion.parsers.detect import ACCEPTED, DOCX, EML, JSON, JSONL, ODT, PDF, PICTURES, PPTX, XLSX
+from ingestion.parsers.detect import ACCEPTED, DOCX, EML, JSON, JSONL, ODT, PDF, PICTURES, PPTX, SRT, VTT, XLSX
 from ingestion.parsers.mail import read_mail
 from ingestion.parsers.ocr_state import OcrState
 from ingestion.parsers.office.opendocument import read_opendocument
@@ -18,6 +18,7 @@ from ingestion.parsers.office.slides import read_slides
 from ingestion.parsers.office.word import read_word
 from ingestion.parsers.office.workbook import read_workbook
 from ingestion.parsers.pages import PageReader
+from ingestion.parsers.subtitles import read_subtitles
 from ingestion.parsers.values import read_json, read_json_lines
 from ingestion.types import OcrMode
 
@@ -66,6 +67,7 @@ def readers(config: ExtractionConfig, pages: PageReader) -> Mapping[str, Reader]
         JSON: values(read_json),
         JSONL: values(read_json_lines),
         EML: mail,
+        **dict.fromkeys((SRT, VTT), values(read_subtitles)),
     }
 
 

@@ -24,8 +24,8 @@ from ingestion.errors import DocumentNotFound
 from ingestion.notifications import Notifications
 from ingestion.parsers.process import ProcessParser
 from ingestion.pipeline.pipeline import Pipeline
-from ingestion.service import IngestionService, Limits, Upload
-from ingestion.types import Chunking, Collection, DocumentRecord, WorkerId, digest_of
+from ingestion.service import IngestionService, Limits
+from ingestion.types import Chunking, Collection, DocumentRecord, Upload, WorkerId, digest_of
 from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.stores.milvus.store import MilvusStore

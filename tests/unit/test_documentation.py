@@ -26,6 +26,7 @@ from app import errors as app_errors
 from app.cli import main as cli
 from app.http.telemetry import Metrics
 from app.settings import INTERNAL, PREFIX, Settings
+from ingestion.intake.expansion import PART_OF
 from ingestion.parsers.detect import detect
 from ingestion.parsers.ocr_state import OcrLimits
 from ingestion.parsers.pages import PageReader
@@ -200,7 +201,7 @@ async def test_names_exist(texts: Mapping[str, str]) -> None:
     metrics = {sample.name for family in told.registry.collect() for sample in family.samples}
     metrics |= {family.name for family in told.registry.collect()}
     metrics |= {f"{name}_total" for name in metrics}
-    known = {each.code for each in error_classes()} | set(field_names()) | metrics | OTHER_NAMES
+    known = {each.code for each in error_classes()} | set(field_names()) | metrics | OTHER_NAMES | {PART_OF}
     used = {
         (page, name)
         for page, text in texts.items()

@@ -73,7 +73,7 @@ def _ingest(
                     progress.done(before + done)
                 before += done
                 ended += 1
-        return [receipt for job_id in jobs for receipt in client.job(job_id, receipts=True)["documents"]]
+        finished = [client.job(job_id, receipts=True) for job_id in jobs]
     except (KeyboardInterrupt, TandemClientError, OSError) as stop:
         if not all_sent and (jobs or isinstance(stop, KeyboardInterrupt)):
             what = f"{sent} documents" if total is None else f"{sent} of {total} files"
@@ -83,6 +83,9 @@ def _ingest(
             console.print(f"Not seen to the end: {len(running)} jobs, which run on. To stop them:")
             console.print(f"tandem cancel {' '.join(running)} --url {client.url}", markup=False, soft_wrap=True)
         raise
+    for part in (part for job in finished for part in job.get("skipped", ())):
+        console.print(f"{part['name']} was skipped: {part['reason']}", markup=False, soft_wrap=True)
+    return [receipt for job in finished for receipt in job["documents"]]
 
 
 def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:

@@ -114,6 +114,7 @@ JOBS = {
             },
         ],
         "next_cursor": None,
+        "skipped": [],
     },
     "部分失败": {
         **_CHINESE,
@@ -144,6 +145,9 @@ JOBS = {
             },
         ],
         "next_cursor": None,
+        "skipped": [
+            {"name": "报价.eml/安装.exe", "reason": "The document is application/x-msdownload, which is not read here."}
+        ],
     },
 }
 

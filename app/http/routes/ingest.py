@@ -27,7 +27,7 @@ from app.http.server.json_scan import JsonScan
 from app.http.uploads import UploadRoute
 from app.node.node import Node
 from ingestion.errors import TooLarge, UnsupportedMediaType
-from ingestion.service import Upload
+from ingestion.types import Upload
 from retrieval.errors import InvalidRequest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -110,7 +110,12 @@ async def _accept(
 ) -> Response:
     chunking = body.chunking.to_chunking() if body.chunking else None
     job_id, receipts = await node.ingestion.accept(
-        body.collection, uploads, chunking, ocr=body.ocr, idempotency_key=idempotency_key
+        body.collection,
+        uploads,
+        chunking,
+        ocr=body.ocr,
+        split_lines=body.split_lines,
+        idempotency_key=idempotency_key,
     )
     if body.wait:
         job = await node.ingestion.wait(job_id, timeout_seconds=WAIT_SECONDS)

@@ -20,8 +20,7 @@ from app.http.schemas.wire import (
     Wire,
     WireRequest,
 )
-from ingestion.service import Upload
-from ingestion.types import Job, JobState, OcrMode, Receipt, ReceiptStatus
+from ingestion.types import Job, JobState, OcrMode, Receipt, ReceiptStatus, Upload
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -46,6 +45,9 @@ OCR = (
     "Pages that OCR reads: those without text of their own (`auto`), none (`never`), every one (`always`); "
     "default: the node's."
 )
+
+
+SPLIT_LINES = "Make every line of JSONL files a document of its own, named by the record's `id` or the line's number."
 
 
 class DocumentIn(WireRequest):
@@ -101,6 +103,7 @@ class IngestIn(WireRequest):
     wait: bool = Field(False, description="Wait for the end of the job before answering.")
     chunking: ChunkingIn | None = Field(None, description="Chunking of these documents. Default: the collection's.")
     ocr: OcrMode | None = Field(None, description=OCR)
+    split_lines: bool = Field(False, description=SPLIT_LINES)
 
     def uploads(self) -> list[Upload]:
         return [document.to_upload() for document in self.documents]
@@ -115,6 +118,7 @@ class IngestForm(WireRequest):
     wait: bool = Field(False, description="Wait for the end of the job before answering.")
     chunking: ChunkingIn | None = Field(None, description="Chunking of these files. Default: the collection's.")
     ocr: OcrMode | None = Field(None, description=OCR)
+    split_lines: bool = Field(False, description=SPLIT_LINES)
 
 
 class ReadingOut(Wire):
@@ -164,7 +168,9 @@ class AcceptedDocument(Wire):
 
 class IngestOut(Wire):
     job_id: str = Field(description="Id of the job, for GET /jobs/{job_id}.")
-    documents: list[AcceptedDocument] = Field(description="Documents in the order of the request.")
+    documents: list[AcceptedDocument] = Field(
+        description="Documents in the order of the request; those that an archive or a mail holds follow in its place."
+    )
 
 
 class ProgressOut(Wire):
@@ -185,11 +191,21 @@ class JobEventOut(Wire):
     created_at: datetime = Field(description="Time at which the job was accepted.")
 
 
+class SkippedOut(Wire):
+    """Made from a SkippedPart."""
+
+    name: str = Field(description="The id that it would have had.")
+    reason: str = Field(description="Why it is no document.")
+
+
 class JobOut(JobEventOut):
     documents: list[ReceiptOut] = Field(
         default_factory=list, description="A page of receipts in the order of the job's documents."
     )
     next_cursor: str | None = Field(None, description="Cursor of the next page of receipts; null on the last one.")
+    skipped: list[SkippedOut] = Field(
+        default_factory=list, description="What came in archives and mail and became no document; 1,000 at most."
+    )
 
     @classmethod
     def of(cls, job: Job, receipts: Sequence[Receipt] = (), next_cursor: str | None = None) -> Self:

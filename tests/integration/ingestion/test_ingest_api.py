@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from retrieval.types import DocumentId
+from tests.support.documents import archive
 from tests.support.node import NodeUnderTest
 from tests.support.pdfs import pdf, text
 
@@ -241,3 +242,37 @@ async def test_receipts_come_in_pages(node: NodeUnderTest) -> None:
     assert len(first["documents"]) == 2
     rest = (await node.http.get(f"/jobs/{job['job_id']}", params={"cursor": first["next_cursor"]})).json()
     assert first["documents"] + rest["documents"] == job["documents"]
+
+
+async def test_an_archive_becomes_documents_and_the_job_says_what_was_skipped(node: NodeUnderTest) -> None:
+    name = f"{fresh()}.zip"
+    data = archive(
+        {
+            "a/kilns.md": "---\ntitle: Kilns\nshelf: 3\n---\nThe salamander kiln burns willow.",
+            "run.exe": b"MZ\x90\0" + bytes(90),
+        }
+    )
+    form = {"data": '{"metadata": {"team": "x"}, "wait": true}'}
+    job = (await node.http.post("/ingest", files={"files": (name, data)}, data=form)).json()
+    assert [(each["id"], each["status"]) for each in job["documents"]] == [(f"{name}/a/kilns.md", "ready")]
+    assert [part["name"] for part in job["skipped"]] == [f"{name}/run.exe"]
+    of_archive = {"type": "eq", "key": "metadata.part_of", "value": name}
+    [hit] = (await node.search("salamander kiln willow", filter=of_archive))["hits"]
+    assert hit["title"] == "Kilns"
+    assert hit["metadata"] == {"part_of": name, "shelf": 3, "team": "x"}
+
+
+async def test_lines_become_documents_where_the_request_asks(node: NodeUnderTest) -> None:
+    name = f"{fresh()}.jsonl"
+    document = {"filename": name, "content_base64": b64encode(b'{"id": "k1", "a": "hot"}\n{"a": "cold"}').decode()}
+    job = await node.ingest(document, split_lines=True)
+    assert [receipt["id"] for receipt in job["documents"]] == [f"{name}/k1", f"{name}/2"]
+    again = await node.ingest(document, split_lines=True)
+    assert [receipt["status"] for receipt in again["documents"]] == ["unchanged", "unchanged"]
+
+
+async def test_an_archive_of_nothing_that_is_read_is_refused(node: NodeUnderTest) -> None:
+    content = b64encode(archive({"run.exe": b"MZ\x90\0" + bytes(90)})).decode()
+    answer = await node.http.post("/ingest", json={"documents": [{"filename": "a.zip", "content_base64": content}]})
+    assert answer.status_code == 422
+    assert "holds no document that is read" in answer.json()["error"]["message"]

@@ -120,17 +120,20 @@ async def test_lines_that_are_no_json_are_kept_and_reported(parser: ProcessParse
     assert document.report.warnings == ("No valid JSON, read as plain text: line 2.",)
 
 
-async def test_mail_has_its_subject_as_title_and_reports_attachments(parser: ProcessParser) -> None:
+async def test_mail_has_its_subject_as_title_and_names_its_attachments(parser: ProcessParser) -> None:
     message = EmailMessage()
     message["Subject"], message["From"] = "报价 12", "lin@example.org"
     message.set_content("请看附件。", charset="gb2312")
     message.add_attachment(b"%PDF-", maintype="application", subtype="pdf", filename="报价.pdf")
     document = await parser.parse(message.as_bytes(), types.EML)
     assert document.title == "报价 12"
-    assert document.text == "Subject: 报价 12\nFrom: lin@example.org\n\n请看附件。"
-    assert document.report.warnings == (
-        "The attachment '报价.pdf' was not read. Send it as a document of its own.",
-    )  # fmt: skip
+    assert document.text == "Subject: 报价 12\nFrom: lin@example.org\nAttachments: 报价.pdf\n\n请看附件。"
+    assert document.report.warnings == ()
+
+
+async def test_subtitles_are_read_in_the_child(parser: ProcessParser) -> None:
+    document = await parser.parse("1\n00:00:01,000 --> 00:00:02,000\n你好\n".encode("gb18030"), types.SRT)
+    assert document.text == "[00:00:01] 你好"
 
 
 def protected_doc() -> bytes:

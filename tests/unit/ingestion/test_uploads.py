@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.service import MAX_ID_BYTES
+from ingestion.types import MAX_ID_BYTES
 from ingestion.uploads import MAX_NAME_BYTES, FileService, KnownUpload, file_id, filename_of, read_id
 
 HASH = sha256(b"kiln").hexdigest()

@@ -20,8 +20,7 @@ from app.http.compat.openai.schemas.files import (
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
 from app.node.node import Node
-from ingestion.service import Upload
-from ingestion.types import Chunking, DocumentRecord, JobId
+from ingestion.types import Chunking, DocumentRecord, JobId, Upload
 from retrieval.errors import InvalidRequest
 from retrieval.types import DocumentId
 
@@ -145,7 +144,7 @@ async def remove_store_file(vector_store_id: StorePath, file_id: FilePath, node:
 
 
 async def accepted(node: Node, collection: str, uploads: Sequence[Upload], chunking: Chunking | None) -> JobId:
-    job_id, receipts = await node.ingestion.accept(collection, uploads, chunking)
+    job_id, receipts = await node.ingestion.accept(collection, uploads, chunking, unpack=False)
     left_out = next((receipt for receipt in receipts if receipt.status == "duplicate_of"), None)
     if left_out and len(receipts) == 1:
         raise InvalidRequest(

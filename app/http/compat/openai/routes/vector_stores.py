@@ -68,7 +68,7 @@ async def create_vector_store(
     name = _collection_name(body.name, {each.name for each in await node.collections.list()})
     collection = await node.collections.create(name, node.components.embedder.fingerprint)
     if uploads:
-        await node.ingestion.accept(name, uploads, chunking_of(body.chunking_strategy))
+        await node.ingestion.accept(name, uploads, chunking_of(body.chunking_strategy), unpack=False)
     return await _with_totals(node, collection)
 
 

@@ -1,0 +1,47 @@
+"""How much may come out of the files of one request that hold others."""
+
+from dataclasses import dataclass
+
+from ingestion.errors import TooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    documents: int
+    """Most documents that a request may become."""
+    document_bytes: int
+    """Largest of these."""
+    unpacked_bytes: int
+    """Of all that comes out of archives and mail together."""
+
+
+class Budget:
+    """Raises TooLarge beyond the limits."""
+
+    def __init__(self, limits: IntakeLimits) -> None:
+        self._limits = limits
+        self._documents = 0
+        self._bytes = 0
+
+    @property
+    def readable(self) -> int:
+        """Largest number of bytes that are worth reading next."""
+        return min(self._limits.document_bytes, self._limits.unpacked_bytes - self._bytes)
+
+    def take(self, size: int) -> None:
+        """One more part, of `size` bytes."""
+        self._bytes += size
+        if self._bytes > self._limits.unpacked_bytes:
+            raise TooLarge(
+                f"The files that hold others have more than {self._limits.unpacked_bytes:,} bytes unpacked. Send their "
+                "members in several requests, or raise TANDEM_MAX_UNPACKED_MB.",
+                limit=self._limits.unpacked_bytes,
+            )
+
+    def add_document(self) -> None:
+        self._documents += 1
+        if self._documents > self._limits.documents:
+            raise TooLarge(
+                f"The request becomes more than {self._limits.documents:,} documents. Send it in parts.",
+                limit=self._limits.documents,
+            )

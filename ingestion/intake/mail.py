@@ -1,0 +1,64 @@
+"""Attachments of a message, and what its headers say, as metadata."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email.message import EmailMessage
+
+from ingestion.intake.archives import Member
+from ingestion.intake.budget import Budget
+from ingestion.parsers.mail import DAMAGE, attachment_name, attachments, parse_message
+
+_MAX_ADDRESSES = 100
+_MAX_ADDRESS = 320
+_EXTENSIONS = {"message/rfc822": "eml", "text/plain": "txt", "text/html": "html", "application/pdf": "pdf"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    metadata: Mapping[str, object]
+    """`from`, `to`, `cc`: addresses; `date`: ISO 8601."""
+    attached: list[Member]
+
+
+def read_parts(data: bytes, budget: Budget) -> Mail:
+    """Empty for a damaged message: reading it will say so. Raises TooLarge where the attachments are more than the
+    budget."""
+    try:
+        message = parse_message(data)
+        return Mail(_metadata(message), list(_members(message, budget)))
+    except (*DAMAGE, RecursionError):
+        return Mail({}, [])
+
+
+def _members(message: EmailMessage, budget: Budget) -> Iterator[Member]:
+    for number, part in enumerate(attachments(message), 1):
+        content = part.get_content_type()
+        name = attachment_name(part) or f"attachment {number}.{_EXTENSIONS.get(content, 'bin')}"
+        if content == "message/rfc822":
+            inner = part.get_content()
+            payload: object = inner.as_bytes() if isinstance(inner, EmailMessage) else b""
+        else:
+            payload = part.get_payload(decode=True)
+        found = payload if isinstance(payload, bytes) else b""
+        budget.take(len(found))
+        yield Member(name, found)
+
+
+def _metadata(message: EmailMessage) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name in ("From", "To", "Cc"):
+        addresses = _addresses(message, name)
+        if addresses:
+            found[name.lower()] = addresses[0] if name == "From" else addresses
+    moment = getattr(message["Date"], "datetime", None)
+    if moment is not None:
+        found["date"] = moment.isoformat()
+    return found
+
+
+def _addresses(message: EmailMessage, name: str) -> list[str]:
+    try:
+        found = [each.addr_spec for each in getattr(message[name], "addresses", ())]
+    except DAMAGE:
+        return []
+    return [each for each in found if each and len(each) <= _MAX_ADDRESS and each.isprintable()][:_MAX_ADDRESSES]
