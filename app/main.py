@@ -45,8 +45,8 @@ def create_app(
 
     async def build(on_step: OnStep) -> Components:
         built = components or await build_components(settings, on_step, internal_key)
-        if built.gate:
-            metrics.watch(built.gate)
+        if built.devices:
+            metrics.watch(built.devices)
         return built
 
     @asynccontextmanager

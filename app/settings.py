@@ -15,6 +15,8 @@ from retrieval.engines.http.dialects.names import WITHOUT_PRIORITY, DialectName
 from retrieval.errors import ConfigurationError
 
 PREFIX = "TANDEM_"
+MAX_DEVICES = 64
+"""Of one node."""
 INTERNAL = frozenset({"load_format", "selftest_margin"})
 """Settings for tests and benchmarks with random weights. They are not documented and may change at any time."""
 BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w=-][\w.=-]*)*/?")
@@ -75,7 +77,21 @@ class Settings(BaseSettings):
         "on a CUDA GPU with room for it.",
     )
     tensor_parallel: int = Field(
-        1, ge=1, le=64, description="Devices that each model is split over (engine vllm), the first that are visible."
+        1,
+        ge=1,
+        le=64,
+        description="Devices that each model is split over (engine vllm), neighbours of those that are used.",
+    )
+    devices: Annotated[tuple[int, ...] | None, NoDecode] = Field(
+        None,
+        description="Devices that engines are placed on (engine vllm): how many of the visible ones, or which, counted "
+        "from 0 and comma separated, as in `0,2` or `2,`. Default: all. On a CPU: groups of engines, each with a part "
+        "of the cores; default: 1.",
+    )
+    placement: Literal["both", "by-role"] = Field(
+        "both",
+        description="both: each device has both models; by-role: the first half of the devices embeds, the others "
+        "rerank (engine vllm).",
     )
     gate_tolerance: float | None = Field(
         None,
@@ -192,7 +208,9 @@ class Settings(BaseSettings):
         4096, ge=1, description="Texts being embedded for other processes; beyond it POST /embed is 429."
     )
 
-    workers: int = Field(3, ge=0, le=64, description="Ingestion batches under way at once in a process; 0: none.")
+    workers: int = Field(
+        3, ge=0, le=64, description="Ingestion batches under way at once in a process, for each device; 0: none."
+    )
     worker_processes: int = Field(
         0,
         ge=0,
@@ -241,6 +259,25 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(each.strip() for each in value.split(",") if each.strip())
+        return value
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _count_or_list(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        numbers = [each.strip() for each in value.split(",")]
+        if not all(each.isdecimal() for each in numbers if each) or not any(numbers):
+            raise ValueError("a number of devices, or their numbers divided by commas")
+        if len(numbers) == 1:
+            return tuple(range(int(numbers[0])))
+        return tuple(int(each) for each in numbers if each)
+
+    @field_validator("devices")
+    @classmethod
+    def _some_devices(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (not value or len(set(value)) < len(value) or max(value) >= MAX_DEVICES):
+            raise ValueError(f"at least one device, each once, and none above {MAX_DEVICES - 1}")
         return value
 
     @field_validator("allowed_hosts")

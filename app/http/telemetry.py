@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 from uuid import uuid4
 
@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retrieval.device.gate import Gate
+from retrieval.device.devices import Devices
+from retrieval.device.gate import GateState
 from retrieval.search.query import SearchResult
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -106,9 +107,9 @@ class Metrics:
         )
         self.ready = Gauge("tandem_ready", "1 while the node is ready", registry=self.registry)
 
-    def watch(self, gate: Gate) -> None:
-        """Exports the state of the gate at the time when the metrics are read."""
-        self.registry.register(GateCollector(gate))
+    def watch(self, devices: Devices) -> None:
+        """Exports the health of the devices and the state of their gates at the time when the metrics are read."""
+        self.registry.register(DeviceCollector(devices))
 
     def observe_tool(self, tool: str, outcome: str, seconds: float) -> None:
         self.tool_calls.labels(tool, outcome).inc()
@@ -121,29 +122,52 @@ class Metrics:
             self.unranked.labels(result.rerank.reason).inc()
 
 
-class GateCollector(Collector):
-    """Collects the state of the gate."""
+_GAUGES: Mapping[str, tuple[str, Callable[[GateState], float]]] = {
+    "tandem_gate_interactive_calls": ("Calls of searches that compute", lambda state: state.interactive),
+    "tandem_gate_bulk_slices": ("Slices of ingestion that compute", lambda state: state.bulk_slices),
+    "tandem_gate_bulk_tokens": ("Their tokens", lambda state: state.bulk_tokens),
+    "tandem_gate_bulk_bound_tokens": ("Tokens of ingestion that may compute now", lambda state: state.bulk_bound),
+    "tandem_gate_bulk_waiting_calls": ("Calls of ingestion that wait for their turn", lambda state: state.bulk_waiting),
+    "tandem_gate_bulk_tokens_per_second": (
+        "Speed of ingestion without searches",
+        lambda state: state.bulk_tokens_per_second,
+    ),
+    "tandem_gate_interactive_seconds": (
+        "Time of a typical call of a search",
+        lambda state: state.interactive_seconds,
+    ),
+}
+_COUNTERS: Mapping[str, tuple[str, Callable[[GateState], float]]] = {
+    "tandem_gate_bulk_waited_seconds": (
+        "Time that ingestion waited for its turns",
+        lambda state: state.bulk_waited_seconds,
+    ),
+    "tandem_gate_slices_amid_searches": ("Slices on the guaranteed share", lambda state: state.slices_amid_searches),
+}
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+
+class DeviceCollector(Collector):
+    """Collects, for each device, whether its engines serve, their restarts, and the state of its gate."""
+
+    def __init__(self, devices: Devices) -> None:
+        self._devices = devices
 
     def collect(self) -> Iterator[Metric]:
-        state = self._gate.state()
-        for name, documentation, value in (
-            ("tandem_gate_interactive_calls", "Calls of searches that compute", state.interactive),
-            ("tandem_gate_bulk_slices", "Slices of ingestion that compute", state.bulk_slices),
-            ("tandem_gate_bulk_tokens", "Their tokens", state.bulk_tokens),
-            ("tandem_gate_bulk_bound_tokens", "Tokens of ingestion that may compute now", state.bulk_bound),
-            ("tandem_gate_bulk_waiting_calls", "Calls of ingestion that wait for their turn", state.bulk_waiting),
-            ("tandem_gate_bulk_tokens_per_second", "Speed of ingestion without searches", state.bulk_tokens_per_second),
-            ("tandem_gate_interactive_seconds", "Time of a typical call of a search", state.interactive_seconds),
-        ):
-            yield GaugeMetricFamily(name, documentation, value)
-        for name, documentation, value in (
-            ("tandem_gate_bulk_waited_seconds", "Time that ingestion waited for its turns", state.bulk_waited_seconds),
-            ("tandem_gate_slices_amid_searches", "Slices on the guaranteed share", state.slices_amid_searches),
-        ):
-            yield CounterMetricFamily(name, documentation, value)
+        up = GaugeMetricFamily("tandem_device_up", "1 while all engines of the device serve", labels=["device"])
+        restarts = CounterMetricFamily(
+            "tandem_device_engine_restarts", "Engines of the device that came back", labels=["device"]
+        )
+        for device in self._devices:
+            up.add_metric([device.name], device.failure is None)
+            restarts.add_metric([device.name], device.restarts)
+        yield from (up, restarts)
+        states = {device.name: device.gate.state() for device in self._devices}
+        for families, kind in ((_GAUGES, GaugeMetricFamily), (_COUNTERS, CounterMetricFamily)):
+            for name, (documentation, value) in families.items():
+                family = kind(name, documentation, labels=["device"])
+                for device_name, state in states.items():
+                    family.add_metric([device_name], value(state))
+                yield family
 
 
 class TelemetryMiddleware:

@@ -1,7 +1,8 @@
 """The parts of the process that owns an accelerator: started in order, monitored, stopped in reverse."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ from ingestion.retention import Retention
 from ingestion.service import IngestionService, Limits
 from ingestion.uploads import FileService
 from ingestion.worker import WorkerOptions
-from retrieval.device.gate import Gate
+from retrieval.device.devices import Devices, chosen
 from retrieval.embedders import Embedders
 from retrieval.errors import (
     ConfigurationError,
@@ -63,8 +64,8 @@ class Components:
     catalog: Catalog
     blobs: BlobStore
     parser: Parser
-    gate: Gate | None = None
-    """The gate of the device that both models compute on, if there is one."""
+    devices: Devices | None = None
+    """The devices that both models compute on, if they are known."""
     open_embedder: OpenEmbedder | None = None
     """Opens a second model for re-embedding; None if the node owns no device to run it on."""
     worker_processes: WorkerProcesses | None = None
@@ -119,7 +120,7 @@ class Node:
             parts.reranker,
             parts.store,
             options.languages,
-            parts.gate,
+            parts.devices,
             options.search_deadline_seconds,
             self.rerank_pace,
         )
@@ -135,7 +136,7 @@ class Node:
         self._workers = Workers(
             WorkerParts(self.embedders, parts.store, parts.catalog, parts.blobs, parts.parser),
             options.worker,
-            slots=1 if ingests_in_processes else options.workers,
+            slots=1 if ingests_in_processes else options.workers * len(parts.devices or (None,)),
             takes=(lambda fingerprint: main_only.named(fingerprint) is None) if ingests_in_processes else None,
             drain=options.drain,
             work_arrived=work_arrived,
@@ -258,9 +259,21 @@ class Node:
         await self.components.worker_processes.start(self._work_arrived)
 
     async def _test_models(self) -> None:
-        self.selftest = await self._run_selftest(self.components.embedder)
+        self.selftest = await self._test_devices()
         failed = [check.name for check in self.selftest.checks if not check.passed]
         log.info("self-test", passed=self.selftest.passed, failed=failed or None, ms=round(self.selftest.ms))
+
+    async def _test_devices(self) -> SelfTestReport:
+        """The first report of a device that did not pass, else the last one: what holds of one device's engines need
+        not hold of another's."""
+        report = None
+        for device in self.components.devices or (None,):
+            with chosen(device) if device else nullcontext():
+                report = await self._run_selftest(self.components.embedder)
+            if not report.passed:
+                break
+        assert report is not None
+        return report
 
     async def _run_selftest(self, embedder: Embedder) -> SelfTestReport:
         return await run_selftest(
@@ -273,13 +286,18 @@ class Node:
             embed_pace=self.embed_pace,
         )
 
+    def _failing_engines(self) -> Collection[str]:
+        failures = {"embedder": self.components.embedder.failure, "reranker": self.components.reranker.failure}
+        failures |= {f"device {device.name}": device.failure for device in self.components.devices or ()}
+        return [name for name, failure in failures.items() if failure]
+
     async def _watch(self) -> None:
         """Tests the models again after an engine was restarted."""
-        was_failing = False
+        was_failing: Collection[str] = ()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            failing = bool(self.components.embedder.failure or self.components.reranker.failure)
-            if was_failing and not failing:
+            failing = self._failing_engines()
+            if set(was_failing) - set(failing):
                 try:
                     await self._test_models()
                 except TandemError:  # it failed again; whatever it says, the next look may find it well

@@ -49,13 +49,13 @@ async def live(request: Request, node: PageNode, metrics: NodeMetrics, admission
         Figure("work of searches under way", round(admission.seconds, 2), "s"),
         Figure("searches answered", _count(metrics, "/search")),
     ]
-    if gate := node.components.gate:
-        state = gate.state()
+    if devices := node.components.devices:
+        states = [device.gate.state() for device in devices]
         figures += [
-            Figure("search calls computing", state.interactive),
-            Figure("ingestion slices computing", state.bulk_slices),
-            Figure("ingestion tokens allowed at once", state.bulk_bound),
-            Figure("ingestion tokens per second", round(state.bulk_tokens_per_second)),
+            Figure("search calls computing", sum(state.interactive for state in states)),
+            Figure("ingestion slices computing", sum(state.bulk_slices for state in states)),
+            Figure("ingestion tokens allowed at once", sum(state.bulk_bound for state in states)),
+            Figure("ingestion tokens per second", round(sum(state.bulk_tokens_per_second for state in states))),
         ]
     return render(request, "system_live.html", figures=figures)
 

@@ -42,7 +42,7 @@ async def build_components(settings: Settings, on_step: OnStep, internal_key: st
 
     Raises ModelUnavailable, ConfigurationError, Unsupported.
     """
-    embedder, reranker, gate = await build_models(settings, on_step)
+    embedder, reranker, devices = await build_models(settings, on_step)
     return Components(
         embedder=embedder,
         reranker=reranker,
@@ -50,8 +50,8 @@ async def build_components(settings: Settings, on_step: OnStep, internal_key: st
         catalog=build_catalog(settings),
         blobs=build_blobs(settings),
         parser=build_parser(settings),
-        gate=gate,
-        open_embedder=partial(open_embedder, settings, gate) if settings.engine == "vllm" else None,
+        devices=devices,
+        open_embedder=partial(open_embedder, settings, devices) if settings.engine == "vllm" else None,
         worker_processes=build_worker_processes(settings, internal_key),
         reserve=build_reserve(settings),
     )
@@ -105,6 +105,7 @@ def worker_environment(settings: Settings, internal_key: str) -> Mapping[str, st
         "data_dir": str(settings.data_dir),
         "load_format": "auto",
         "query_engine": "false",
+        "devices": "",
     }
     return {PREFIX + name.upper(): value for name, value in own.items()}
 

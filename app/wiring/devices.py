@@ -2,27 +2,118 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
-from app.settings import cuda_visible_devices, visible_npus
-from retrieval.device.detect import Device, find_device
+from app.settings import Settings, cuda_visible_devices, visible_npus
+from retrieval.device.detect import Device as DeviceKind
+from retrieval.device.detect import find_device
+from retrieval.device.devices import BOTH_ROLES, Device, Devices, Role
+from retrieval.device.gate import Gate, GateOptions
 from retrieval.device.npu_smi import Npu, read_npus
 from retrieval.device.nvidia_smi import read_gpus
 from retrieval.device.planner import DeviceMemory
 from retrieval.engines.vllm.ascend import is_310p, memory_for_programs
-from retrieval.errors import DeviceUnknown
+from retrieval.engines.vllm.options import cores_of_groups
+from retrieval.errors import ConfigurationError, DeviceUnknown
+
+VISIBLE: Mapping[DeviceKind, str] = {"cuda": "CUDA_VISIBLE_DEVICES", "npu": "ASCEND_RT_VISIBLE_DEVICES"}
+"""The vendors' variables that say which devices a process sees."""
 
 
-def read_device(parts: int = 1) -> DeviceMemory | None:
-    """Memory, as it is now, of the accelerator that engines of this process would use; where models are split into
-    `parts`, of that one of theirs which has the least to give. None where there is none, or nothing tells. Blocks.
-    Raises ConfigurationError where ASCEND_RT_VISIBLE_DEVICES is wrong."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What one engine of each of `roles` is placed on."""
+
+    devices: tuple[str, ...]
+    """As the vendor's variable names them, as many as models are split over. On a CPU, and where nothing tells which
+    devices there are, one that stands for all."""
+    roles: frozenset[Role]
+
+    @property
+    def name(self) -> str:
+        return ",".join(self.devices)
+
+
+def places(settings: Settings) -> tuple[Place, ...]:
+    """At least one. Blocks. Raises ConfigurationError where the settings name devices that are not there, or fewer than
+    models are split over."""
+    kind, parts = find_device(), settings.tensor_parallel
+    if kind == "cpu":
+        groups: list[tuple[str, ...]] = [(str(number),) for number in settings.devices or (0,)]
+    else:
+        visible = visible_devices() or ("0",)
+        wanted = range(len(visible)) if settings.devices is None else settings.devices
+        if missing := [number for number in wanted if number >= len(visible)]:
+            raise ConfigurationError(
+                f"TANDEM_DEVICES names device {missing[0]}, counted from 0, and {len(visible)} are visible here "
+                f"({VISIBLE[kind]})"
+            )
+        names = [visible[number] for number in wanted]
+        groups = [tuple(names[start : start + parts]) for start in range(0, len(names) - parts + 1, parts)]
+        groups = groups or [tuple(names)]  # too few: the plan says so
+    if settings.placement == "both":
+        return tuple(Place(group, BOTH_ROLES) for group in groups)
+    if len(groups) < 2:
+        raise ConfigurationError("TANDEM_PLACEMENT=by-role needs at least two devices (or groups that share a model)")
+    embedding = (len(groups) + 1) // 2
+    return tuple(
+        Place(group, frozenset({"embed"} if number < embedding else {"rerank"})) for number, group in enumerate(groups)
+    )
+
+
+def build_devices(settings: Settings, options: GateOptions) -> Devices:
+    """Each with a gate of its own. Errors as of `places`; blocks."""
+    kind, found = find_device(), places(settings)
+    cores = cores_of_groups(len(found), settings.tensor_parallel) if kind == "cpu" else [None] * len(found)
+    return Devices(
+        [
+            Device(
+                name=place.name,
+                gate=Gate(options),
+                roles=place.roles,
+                environment=_environment(kind, place),
+                cpu_cores=own_cores,
+                read_memory=partial(read_device, place.devices),
+            )
+            for place, own_cores in zip(found, cores, strict=True)
+        ]
+    )
+
+
+def _environment(kind: DeviceKind, place: Place) -> Mapping[str, str]:
+    if kind == "cpu" or not visible_devices():
+        return {}
+    shown = {VISIBLE[kind]: place.name}
+    if kind == "cuda" and cuda_visible_devices() is None:
+        shown["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # nvidia-smi's, whose numbers these are
+    return shown
+
+
+def visible_devices() -> Sequence[str]:
+    """As the vendor's variable names them; empty on a CPU, and where nothing tells. Blocks."""
+    kind = find_device()
+    if kind == "cuda":
+        found = [gpu.id for gpu in read_gpus(cuda_visible_devices())]
+        listed = (cuda_visible_devices() or "").split(",")
+        return found or [each.strip() for each in listed if each.strip()]
+    if kind == "npu":
+        with suppress(DeviceUnknown):
+            return [str(npu.device) for npu in npus()]
+    return ()
+
+
+def read_device(devices: Sequence[str] | None = None) -> DeviceMemory | None:
+    """Memory, as it is now, of that of `devices` which has the least to give; None: of all that engines of this process
+    may use. None where there is none, or nothing tells. Blocks. Raises ConfigurationError where
+    ASCEND_RT_VISIBLE_DEVICES is wrong."""
     read = _READERS.get(find_device())
-    devices = read() if read else ()
-    if not devices:
+    visible = read() if read else {}
+    among = [memory for name, memory in visible.items() if devices is None or name in devices]
+    if not among:
         return None
-    least = min(devices[:parts], key=lambda device: device.usable_bytes)
-    return replace(least, count=len(devices))
+    least = min(among, key=lambda device: device.usable_bytes)
+    return replace(least, count=len(among))
 
 
 def npus() -> tuple[Npu, ...]:
@@ -38,17 +129,18 @@ def npu_chip() -> str | None:
         return None
 
 
-def _gpu_memory() -> Sequence[DeviceMemory]:
-    return [DeviceMemory(gpu.total_bytes, gpu.used_bytes, gpu.name) for gpu in read_gpus(cuda_visible_devices())]
+def _gpu_memory() -> Mapping[str, DeviceMemory]:
+    gpus = read_gpus(cuda_visible_devices())
+    return {gpu.id: DeviceMemory(gpu.total_bytes, gpu.used_bytes, gpu.name) for gpu in gpus}
 
 
-def _npu_memory() -> Sequence[DeviceMemory]:
+def _npu_memory() -> Mapping[str, DeviceMemory]:
     """None of a 310P, on which vllm-ascend sizes every cache by what all of its engines together have taken, and not by
     what a plan says (#14275): there engines take the shares that settings say."""
     with suppress(DeviceUnknown):
-        return [memory_for_programs(npu) for npu in npus() if not is_310p(npu.name)]
-    return ()
+        return {str(npu.device): memory_for_programs(npu) for npu in npus() if not is_310p(npu.name)}
+    return {}
 
 
-_READERS: Mapping[Device, Callable[[], Sequence[DeviceMemory]]] = {"cuda": _gpu_memory, "npu": _npu_memory}
+_READERS: Mapping[DeviceKind, Callable[[], Mapping[str, DeviceMemory]]] = {"cuda": _gpu_memory, "npu": _npu_memory}
 """By kind of device. A CPU has none: its engines share the memory of the machine with everything else."""

@@ -8,12 +8,12 @@ from pathlib import Path
 import structlog
 
 from app.settings import Settings
-from app.wiring.devices import read_device
+from app.wiring.devices import places, read_device
 from app.wiring.plan_table import plan_text
 from retrieval.device.alternatives import alternatives
 from retrieval.device.detect import Device, find_device
 from retrieval.device.engine_memory import EngineDemand, EnginePlan
-from retrieval.device.planner import Plan, plan
+from retrieval.device.planner import DeviceMemory, Plan, plan
 from retrieval.engines.vllm.options import cores_of_parts
 from retrieval.errors import ConfigurationError, ModelUnavailable
 from retrieval.models.folder import read_config
@@ -45,6 +45,7 @@ ENGINE_DEFAULTS: dict[Device, EngineDefaults] = {
 }
 
 
+RERANKER = "reranker"
 QUERY_CACHED_STEPS = 0.5
 """Queries are short and few at a time; a full step of them would be hundreds."""
 RERANK_CACHED_STEPS = 2.0
@@ -53,18 +54,32 @@ tokens took 88 and 94 ms on two H200s with 1.5, and 74 and 88 in two turns on a 
 
 
 def plan_here(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | None:
-    """For what is free on the device now; None where nothing tells its memory. Raises ConfigurationError where models
-    cannot be split over as many devices as the settings say."""
-    parts = settings.tensor_parallel
-    device = read_device(parts)
+    """For what is free on the devices now: one plan for all, by that of them which has the least to give; None where
+    nothing tells their memory. Where devices differ in their roles, the plan of those that need more. Raises
+    ConfigurationError where models cannot be split over as many devices as the settings say, or devices are named that
+    are not there."""
+    parts, found = settings.tensor_parallel, places(settings)
+    device = read_device([name for place in found for name in place.devices])
     if device is None:
         for demand in demands:
             demand.shape.split(parts)
         if find_device() == "cpu":
             cores_of_parts(parts)
         return None
-    fixed = settings.max_model_len is not None
-    return plan(demands, device, step_tokens=_step_tokens(), window_is_fixed=fixed, tensor_parallel=parts)
+    return plan_devices(settings, demands, device, _step_tokens())
+
+
+def plan_devices(settings: Settings, demands: Sequence[EngineDemand], device: DeviceMemory, step_tokens: int) -> Plan:
+    """For `device`, the least of those that engines are placed on."""
+    fixed, parts = settings.max_model_len is not None, settings.tensor_parallel
+
+    def planned(demands: Sequence[EngineDemand]) -> Plan:
+        return plan(demands, device, step_tokens=step_tokens, window_is_fixed=fixed, tensor_parallel=parts)
+
+    if settings.placement == "both":
+        return planned(demands)
+    reranking = [demand for demand in demands if demand.role == RERANKER]
+    return planned([demand for demand in demands if demand.role != RERANKER]).beside(planned(reranking))
 
 
 def planned_engines(settings: Settings, demands: Sequence[EngineDemand]) -> Sequence[EnginePlan] | None:
@@ -140,7 +155,7 @@ def pair_demands(
     """What the engines of a pair are to serve: those of the embedder, then the reranker. `folders` of the two models,
     where they are known already; `weights` as if both were stored so. Raises as `engine_demand` does."""
     embed = engine_demand(settings, pair.embed, "embedder", settings.embed_memory_share, folders[0])
-    rerank = engine_demand(settings, pair.rerank, "reranker", settings.rerank_memory_share, folders[1])
+    rerank = engine_demand(settings, pair.rerank, RERANKER, settings.rerank_memory_share, folders[1])
     if pair.second_stage == "cross_encoder":
         rerank = replace(rerank, drops_head=True, cached_steps=RERANK_CACHED_STEPS)
     further = [replace(embed, role=f"embedder {number}") for number in range(2, settings.embed_replicas + 1)]

@@ -10,9 +10,10 @@ import structlog
 
 from app.node.node import OnStep
 from app.settings import Settings
-from app.wiring.devices import npu_chip, read_device
+from app.wiring.devices import build_devices, npu_chip
 from app.wiring.memory import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines, with_query_engine_here
 from retrieval.device.detect import find_compiler, find_device
+from retrieval.device.devices import Device, Devices
 from retrieval.device.engine_memory import EnginePlan
 from retrieval.device.gate import Gate, GateOptions
 from retrieval.engines.cross_encoder import CrossEncoderReranker
@@ -132,8 +133,8 @@ def lacks_compiler() -> bool:
     return find_device() == "cpu" and find_compiler() is None
 
 
-async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, Reranker, Gate]:
-    """Both behind one gate."""
+async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, Reranker, Devices]:
+    """Both on the same devices, or behind one gate that stands for servers."""
     if settings.engine == "node":
         raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
     chosen = build_profile(settings)
@@ -150,13 +151,13 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
         return (
             http_embedder(settings, chosen.embed, embed_folder, gate),
             _http_reranker(settings, chosen.rerank, rerank_folder, gate),
-            gate,
+            Devices([Device("servers", gate)]),
         )
     if lacks_compiler() and not settings.enforce_eager:
         log.warning("NO C++ COMPILER: engines compute without compilation, which is slower", remedy="install g++")
     folders = embed_folder, rerank_folder
     settings = await to_thread(with_query_engine_here, settings, chosen, folders)
-    gate = Gate(gate_options(settings))
+    devices = await to_thread(build_devices, settings, gate_options(settings))
     demands = pair_demands(settings, chosen, folders)
     planned = await to_thread(planned_engines, settings, demands) or (None,) * len(demands)
     kind = SECOND_STAGES[chosen.second_stage]
@@ -164,20 +165,18 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
     embedding = partial(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed")
     embed = await to_thread(embedding, planned[0])
     rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], kind.task, planned[-1])
-    read_memory = partial(read_device, settings.tensor_parallel)
-    second_stage = kind.for_model(chosen.rerank, rerank, gate=gate, read_memory=read_memory)
+    second_stage = kind.for_model(chosen.rerank, rerank, devices=devices.holding("rerank"))
     embedder = VllmEmbedder(
         embed,
         dimension=settings.embed_dimension,
         replicas=settings.embed_replicas,
         query_engine=await to_thread(embedding, planned[-2]) if settings.query_engine else None,
-        gate=gate,
-        read_memory=read_memory,
+        devices=devices.holding("embed"),
     )
-    return embedder, second_stage, gate
+    return embedder, second_stage, devices
 
 
-async def open_embedder(settings: Settings, gate: Gate, models: str) -> Embedder:
+async def open_embedder(settings: Settings, devices: Devices, models: str) -> Embedder:
     """Of a pair's name or a model's id, with the settings of the node's own."""
     known = next((pair.embed for pair in PROFILES if pair.name == models), None)
     chosen = known or model(models)
@@ -186,7 +185,7 @@ async def open_embedder(settings: Settings, gate: Gate, models: str) -> Embedder
     demand = engine_demand(settings, chosen, "second embedder", share, folder)
     planned = await to_thread(planned_engines, settings, [demand]) or (None,)
     options = await to_thread(engine_options, settings, chosen, folder, share, "embed", planned[0])
-    return VllmEmbedder(options, gate=gate, read_memory=partial(read_device, settings.tensor_parallel))
+    return VllmEmbedder(options, devices=devices.holding("embed"))
 
 
 def http_embedder(settings: Settings, model: Model, folder: Path, gate: Gate | None) -> Embedder:

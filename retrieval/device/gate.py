@@ -101,13 +101,20 @@ class _Mean:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """The right to compute the next `prompts` prompts of a call, until `Gate.end`."""
+    """The right to compute the next `prompts` prompts of a call, until `end`."""
 
     prompts: int
     tokens: int
     released: float
     alone: bool
     """Whether no interactive work was computed concurrently."""
+    gate: "Gate"
+    ended: bool = False
+
+    def end(self, *, measured: bool) -> None:
+        """Ends the turn as `Gate.end` does. May be called more than once."""
+        if not self.ended:
+            self.gate.end(self, measured=measured)
 
 
 @dataclass(slots=True)
@@ -184,23 +191,24 @@ class Gate:
         """Waits until bulk work may compute, first come, first served. `lengths` holds the tokens of a call's prompts,
         in order, at least one. The returned turn covers the first prompts, as many as fit a slice.
         """
-        waiting = _Waiting(lengths, asyncio.get_running_loop().create_future(), _now())
-        self._queue.append(waiting)
-        self._release()
-        try:
-            return await waiting.turn
-        except asyncio.CancelledError:
-            if waiting in self._queue:
-                self._queue.remove(waiting)
-            elif waiting.turn.done() and not waiting.turn.cancelled():
-                self.end(waiting.turn.result(), measured=False)
-            raise
+        return await turn_of_any([self], lengths)
+
+    @property
+    def searches(self) -> int:
+        """Searches under way, and calls of the interactive lane that belong to none."""
+        return max(self._searches, self._interactive)
+
+    @property
+    def bulk_tokens(self) -> int:
+        """Of the slices in flight."""
+        return self._tokens
 
     def end(self, turn: Turn, *, measured: bool) -> None:
         """Ends a turn. Every `turn` needs exactly one `end`. `measured` says that the turn was computed; the gate
         learns from its duration if the device had no other work.
         """
         now = _now()
+        turn.ended = True
         self._in_flight.remove(turn)
         self._tokens -= turn.tokens
         began = max(turn.released, self._last_end)
@@ -209,6 +217,14 @@ class Gate:
         self._last_end = now
         self._learn(turn, now)
         self._release()
+
+    def _ask(self, waiting: _Waiting) -> None:
+        self._queue.append(waiting)
+        self._release()
+
+    def _forget(self, waiting: _Waiting) -> None:
+        """`_Waiting` compares by what it holds, and two may hold the same."""
+        self._queue = deque(each for each in self._queue if each is not waiting)
 
     def state(self) -> GateState:
         return GateState(
@@ -277,7 +293,7 @@ class Gate:
             self._alarm = None
         self._accrue(now)
         while self._queue:
-            if self._queue[0].turn.cancelled():
+            if self._queue[0].turn.done():  # cancelled, or another gate's turn by now
                 self._queue.popleft()
                 continue
             bound = self._bound(now)
@@ -305,7 +321,7 @@ class Gate:
             self._alarm = asyncio.get_running_loop().call_at(when, self._release)
 
     def _grant(self, waiting: _Waiting, prompts: int, tokens: int, now: float) -> None:
-        turn = Turn(prompts, tokens, now, alone=not self._interactive)
+        turn = Turn(prompts, tokens, now, alone=not self._interactive, gate=self)
         self._in_flight.add(turn)
         self._tokens += tokens
         self._waited += now - waiting.since
@@ -338,6 +354,27 @@ class Gate:
         if self._closed(now) and self._queue:
             self._owed += (now - self._owed_at) * self.options.bulk_share
         self._owed_at = now
+
+
+async def turn_of_any(gates: Sequence[Gate], lengths: Sequence[int]) -> Turn:
+    """The turn that the first of `gates` gives, at least one; the one with the least in flight is asked first. Else as
+    `Gate.turn`."""
+    waiting = _Waiting(lengths, asyncio.get_running_loop().create_future(), _now())
+    asked = []
+    for gate in sorted(gates, key=lambda gate: (gate.searches, gate.bulk_tokens)):
+        asked.append(gate)
+        gate._ask(waiting)
+        if waiting.turn.done():
+            break
+    try:
+        return await waiting.turn
+    except asyncio.CancelledError:
+        if waiting.turn.done() and not waiting.turn.cancelled():
+            waiting.turn.result().end(measured=False)
+        raise
+    finally:
+        for gate in asked:
+            gate._forget(waiting)
 
 
 def _now() -> float:

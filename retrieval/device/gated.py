@@ -3,7 +3,7 @@ admits them.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence, Sized
+from collections.abc import Awaitable, Callable, Coroutine, Sequence, Sized
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -36,15 +36,30 @@ async def encode_gated(
         with gate.interactive():
             return await engine.encode(inputs, lane=lane, dimensions=dimensions)
 
+    def encode(_: Turn, due: Sequence[InputT]) -> Coroutine[Any, Any, Sequence[Vector]]:
+        return engine.encode(due, lane=lane, dimensions=dimensions)
+
+    return await encode_in_slices(inputs, gate.turn, encode)
+
+
+async def encode_in_slices(
+    inputs: Sequence[InputT],
+    take_turn: Callable[[Sequence[int]], Awaitable[Turn]],
+    encode: Callable[[Turn, Sequence[InputT]], Coroutine[Any, Any, Sequence[Vector]]],
+) -> Sequence[Vector]:
+    """`take_turn` is given the lengths of the inputs that are left, `encode` those that its turn is for; the turn ends
+    with it. One output per input, in order. A slice that fails cancels the others, and its error is raised."""
     # In a task of its own, which ends with it: see gather_or_cancel on what a group that fails leaves behind.
-    return await asyncio.create_task(_in_slices(gate, engine, inputs, lane, dimensions))
+    return await asyncio.create_task(_in_slices(inputs, take_turn, encode))
 
 
 async def _in_slices(
-    gate: Gate, engine: Encoder[InputT], inputs: Sequence[InputT], lane: Lane, dimensions: int | None
+    inputs: Sequence[InputT],
+    take_turn: Callable[[Sequence[int]], Awaitable[Turn]],
+    encode: Callable[[Turn, Sequence[InputT]], Coroutine[Any, Any, Sequence[Vector]]],
 ) -> Sequence[Vector]:
     def end(turn: Turn, computed: asyncio.Task[Sequence[Vector]]) -> None:
-        gate.end(turn, measured=not computed.cancelled() and computed.exception() is None)
+        turn.end(measured=not computed.cancelled() and computed.exception() is None)
 
     lengths = [len(each) for each in inputs]
     slices: list[asyncio.Task[Sequence[Vector]]] = []
@@ -52,9 +67,8 @@ async def _in_slices(
     try:
         async with asyncio.TaskGroup() as group:
             while begun < len(inputs):
-                turn = await gate.turn(lengths[begun:])
-                due = inputs[begun : begun + turn.prompts]
-                computing = group.create_task(engine.encode(due, lane=lane, dimensions=dimensions))
+                turn = await take_turn(lengths[begun:])
+                computing = group.create_task(encode(turn, inputs[begun : begun + turn.prompts]))
                 # Not in the task itself: one that is cancelled before it begins would never end its turn.
                 computing.add_done_callback(partial(end, turn))
                 slices.append(computing)

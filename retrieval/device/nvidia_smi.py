@@ -2,14 +2,16 @@
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-QUERY = ("nvidia-smi", "--query-gpu=name,memory.used,memory.free", "--format=csv,noheader,nounits")
+QUERY = ("nvidia-smi", "--query-gpu=index,uuid,name,memory.used,memory.free", "--format=csv,noheader,nounits")
 _TIMEOUT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
+    id: str
+    """By which CUDA_VISIBLE_DEVICES names it."""
     name: str
     total_bytes: int
     """Bytes available to programs; the driver's own reserve is not counted."""
@@ -17,26 +19,36 @@ class Gpu:
 
 
 def read_gpus(visible: str | None = None) -> Sequence[Gpu]:
-    """Returns the devices in nvidia-smi's order. `visible` is the value of CUDA_VISIBLE_DEVICES (indices or UUIDs),
-    None for all. Returns an empty sequence if nvidia-smi is missing or reports nothing: some containers lack it, and
-    parts of a device (MIG) have no figures.
+    """Returns the devices that `visible` names, in its order. `visible` is the value of CUDA_VISIBLE_DEVICES (indices
+    or UUIDs), None for all. Returns an empty sequence if nvidia-smi is missing or reports nothing: some containers lack
+    it, and parts of a device (MIG) have no figures.
     """
-    command = [*QUERY, *(("-i", visible) if visible else ())]
     try:
         output = subprocess.run(  # noqa: S603  # a fixed command
-            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
+            QUERY, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return ()
-    return parse_gpus(output.stdout)
+    return parse_gpus(output.stdout, visible)
 
 
-def parse_gpus(output: str) -> Sequence[Gpu]:
-    """Parses the lines that QUERY prints: name, MiB in use, MiB free. A line without figures (`[N/A]`) is skipped."""
+def parse_gpus(output: str, visible: str | None = None) -> Sequence[Gpu]:
+    """Parses the lines that QUERY prints: index, UUID, name, MiB in use, MiB free. A line without figures (`[N/A]`) is
+    skipped. As for CUDA, what `visible` names after a device that is not there does not count."""
     gpus = []
     for line in output.splitlines():
-        name, *figures = (part.strip() for part in line.rsplit(",", 2))
+        first, _, rest = line.partition(",")
+        uuid, _, rest = rest.partition(",")
+        name, *figures = (part.strip() for part in rest.rsplit(",", 2))
         if len(figures) == 2 and all(figure.isdecimal() for figure in figures):
             used, free = (int(figure) * 2**20 for figure in figures)
-            gpus.append(Gpu(name, total_bytes=used + free, used_bytes=used))
-    return tuple(gpus)
+            gpus.append((uuid.strip(), Gpu(first.strip(), name, total_bytes=used + free, used_bytes=used)))
+    if visible is None:
+        return tuple(gpu for _, gpu in gpus)
+    found = []
+    for wanted in map(str.strip, visible.split(",")):
+        named = [gpu for uuid, gpu in gpus if wanted and (gpu.id == wanted or uuid.startswith(wanted))]
+        if not named:
+            break
+        found.append(replace(named[0], id=wanted))
+    return tuple(found)

@@ -1,7 +1,7 @@
 """Decides whether models fit a device, and with which limits and shares of its memory."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from retrieval.device.engine_memory import EngineDemand, EnginePlan, Limits, plan_engine
@@ -40,10 +40,19 @@ class Plan:
     """Sentences that say which limits are lower than requested."""
     engines: tuple[EnginePlan, ...]
     """Engines in the order of the demands. When they do not fit: each with the least that it can do with."""
+    shared: bool = True
+    """Whether one device holds all of them; else embedders and the reranker have devices of their own."""
 
     @property
     def fits(self) -> bool:
         return self.verdict != "does_not_fit"
+
+    def beside(self, other: "Plan") -> "Plan":
+        """One plan of both, whose engines are on devices that are alike but not the same."""
+        verdicts: tuple[Verdict, ...] = ("fits", "fits_with_limits", "does_not_fit")
+        worse = max(self, other, key=lambda each: verdicts.index(each.verdict))
+        limits = (*self.limits, *other.limits)
+        return replace(worse, limits=limits, engines=(*self.engines, *other.engines), shared=False)
 
     @property
     def devices_missing(self) -> bool:
@@ -51,7 +60,10 @@ class Plan:
 
     @property
     def needed_bytes(self) -> int:
-        return sum(engine.total_bytes for engine in self.engines)
+        if self.shared:
+            return sum(engine.total_bytes for engine in self.engines)
+        reranking = self.engines[-1].total_bytes
+        return max(reranking, sum(engine.total_bytes for engine in self.engines[:-1]))
 
     @property
     def message(self) -> str:

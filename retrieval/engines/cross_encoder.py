@@ -1,13 +1,14 @@
 """The cross-encoder as second stage: Qwen3-Reranker reads query and passage together on a vLLM engine."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Self
 
-from retrieval.device.gate import Gate
-from retrieval.device.memory_wait import ReadMemory
+from retrieval.device.devices import Device
+from retrieval.engines.over_devices import OverDevices
 from retrieval.engines.token_adapter import TokenReranker
 from retrieval.engines.vllm.engine import VllmEngine
+from retrieval.engines.vllm.models import engines_on
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.models.folder import is_causal_model
 from retrieval.models.profiles import Model
@@ -21,7 +22,7 @@ QWEN3_RERANKER_OVERRIDES: Mapping[str, object] = {
 softmax over the two."""
 
 
-class CrossEncoderReranker(TokenReranker[VllmEngine]):
+class CrossEncoderReranker(TokenReranker[VllmEngine | OverDevices]):
     """Implements Reranker. A score is the probability that a passage answers the query."""
 
     task: ClassVar[EngineTask] = "classify"
@@ -30,25 +31,22 @@ class CrossEncoderReranker(TokenReranker[VllmEngine]):
         self,
         options: EngineOptions,
         *,
-        gate: Gate | None = None,
-        read_memory: ReadMemory | None = None,
+        devices: Sequence[Device] = (),
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`options.task` must be `classify`. Raises ModelUnavailable, ConfigurationError."""
+        """`options.task` must be `classify`. There is an engine on each of `devices`. Raises ModelUnavailable,
+        ConfigurationError."""
         if is_causal_model(options.model):
             options = replace(options, hf_overrides={**options.hf_overrides, **QWEN3_RERANKER_OVERRIDES})
         super().__init__(
-            VllmEngine(options, read_memory=read_memory, on_restart=on_restart),
+            engines_on(devices, "reranker", options, on_restart),
             options.model,
             name=options.name,
             max_model_len=options.max_model_len,
-            gate=gate,
         )
 
     @classmethod
-    def for_model(
-        cls, model: Model, options: EngineOptions, *, gate: Gate | None = None, read_memory: ReadMemory | None = None
-    ) -> Self:
+    def for_model(cls, model: Model, options: EngineOptions, *, devices: Sequence[Device] = ()) -> Self:
         """Returns the second stage of `model`, which `options` serve. Raises as the constructor does."""
         del model  # part of what every kind of second stage offers
-        return cls(options, gate=gate, read_memory=read_memory)
+        return cls(options, devices=devices)

@@ -9,11 +9,12 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.device.gate import Gate
+from retrieval.device.devices import Device
 from retrieval.device.gated import encode_gated
-from retrieval.device.memory_wait import ReadMemory
 from retrieval.engines.adapter import EngineModel
+from retrieval.engines.over_devices import OverDevices
 from retrieval.engines.vllm.engine import VllmEngine
+from retrieval.engines.vllm.models import engines_on
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_prefixes, read_tokenizer
@@ -27,7 +28,7 @@ search (CACM) and on abstracts (Vaswani): 0.931, 0.502, 0.502 at a weight of 1; 
 0.581, 0.514 at 0.5; recall alone 0.897, 0.568, 0.493."""
 
 
-class LateInteractionReranker(EngineModel[VllmEngine]):
+class LateInteractionReranker(EngineModel[VllmEngine | OverDevices]):
     """Implements Reranker. The score is the mean over the query's tokens of the highest cosine with any token of the
     passage, mapped from [-1, 1] to [0, 1] by (1 + x) / 2, which keeps the order. Only the text's own tokens count:
     special tokens and prefixes have similar vectors in every passage, and ranking is better without them.
@@ -42,8 +43,7 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         self,
         options: EngineOptions,
         *,
-        gate: Gate | None = None,
-        read_memory: ReadMemory | None = None,
+        devices: Sequence[Device] = (),
         on_restart: Callable[[], Awaitable[None]] | None = None,
         weight: float = WEIGHT,
     ) -> None:
@@ -52,7 +52,7 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         """
         if options.task != self.task:
             raise ConfigurationError(f"Late interaction needs an engine with the task {self.task}, not {options.task}")
-        super().__init__(VllmEngine(options, read_memory=read_memory, on_restart=on_restart), gate)
+        super().__init__(engines_on(devices, "reranker", options, on_restart), None)
         self._model = options.name
         self._weight = weight
         self._prompts = EmbeddingPrompts(
@@ -63,11 +63,9 @@ class LateInteractionReranker(EngineModel[VllmEngine]):
         )
 
     @classmethod
-    def for_model(
-        cls, model: Model, options: EngineOptions, *, gate: Gate | None = None, read_memory: ReadMemory | None = None
-    ) -> Self:
+    def for_model(cls, model: Model, options: EngineOptions, *, devices: Sequence[Device] = ()) -> Self:
         """Returns the second stage of `model`, which `options` serve. Raises as the constructor does."""
-        return cls(options, gate=gate, read_memory=read_memory, weight=model.late_interaction_weight)
+        return cls(options, devices=devices, weight=model.late_interaction_weight)
 
     @property
     def model(self) -> str:

@@ -30,6 +30,10 @@ class Replicas:
         return None if None in failures else failures[0]
 
     @property
+    def responsive(self) -> bool:
+        return all(engine.responsive for engine in self._engines)
+
+    @property
     def pids(self) -> tuple[int, ...]:
         return tuple(pid for engine in self._engines for pid in engine.pids)
 

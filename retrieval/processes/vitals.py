@@ -18,6 +18,11 @@ class Vitals:
         self._progress: int | None = None
         self._working = False
 
+    @property
+    def silent_ticks(self) -> int:
+        """Since something was heard of it."""
+        return self._silent
+
     def note_reply(self) -> None:
         """Records a sign of life."""
         self._silent = 0

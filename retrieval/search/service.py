@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 from retrieval.deadline import GRACE_SECONDS, Deadline
-from retrieval.device.gate import Gate
+from retrieval.device.devices import Devices
 from retrieval.pace import CANDIDATE_TOKENS, SENTENCE_TOKENS, Pace, PacedReranker
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.search.diversity import DIVERSE, by_document, diversified
@@ -30,11 +30,11 @@ class SearchService:
         reranker: Reranker,
         store: VectorStore,
         languages: Sequence[Language],
-        gate: Gate | None = None,
+        devices: Devices | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
         pace: Pace | None = None,
     ) -> None:
-        """`languages` are those that both models are made for, `gate` is that of the device that both compute on. No
+        """`languages` are those that both models are made for, `devices` those that both compute on. No
         answer takes longer than `deadline_seconds` plus GRACE_SECONDS. `pace` is that of the reranker, if others
         measure it as well.
         """
@@ -44,7 +44,7 @@ class SearchService:
         self._recall = Recall(store, languages)
         self._second_stage = SecondStage(self._candidates, languages)
         self._store = store
-        self._gate = gate
+        self._devices = devices
         self._deadline_seconds = deadline_seconds
 
     def seconds(self, query: SearchQuery) -> float:
@@ -94,7 +94,7 @@ class SearchService:
         )
 
     def _ahead_of_bulk_work(self, query: SearchQuery) -> AbstractContextManager[None]:
-        return self._gate.search() if self._gate and (query.reranking or query.highlights) else nullcontext()
+        return self._devices.search() if self._devices and (query.reranking or query.highlights) else nullcontext()
 
     async def _complete(
         self, collection: StoreName, query: SearchQuery, hits: Sequence[Hit], deadline: Deadline

@@ -32,6 +32,7 @@ from ingestion.parsers.ocr_state import OcrLimits
 from ingestion.parsers.pages import PageReader
 from ingestion.parsers.registry import ReadOptions, readers
 from ingestion.parsers.xberg import configuration
+from retrieval.device.devices import Device, Devices
 from retrieval.device.gate import Gate
 from retrieval.errors import TandemError
 from tests.support.twins import commands, sections
@@ -197,7 +198,7 @@ def test_error_codes_are_those_of_the_code(language: str) -> None:
 async def test_names_exist(texts: Mapping[str, str]) -> None:
     """Codes, fields and metrics: whatever is written with underscores."""
     told = Metrics()
-    told.watch(Gate())
+    told.watch(Devices([Device("0", Gate())]))
     metrics = {sample.name for family in told.registry.collect() for sample in family.samples}
     metrics |= {family.name for family in told.registry.collect()}
     metrics |= {f"{name}_total" for name in metrics}

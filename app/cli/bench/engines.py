@@ -21,7 +21,6 @@ from app.cli.bench.mixed_result import Ratios, ratio, ratio_text
 from app.cli.console import step_reporter
 from app.settings import Settings
 from app.wiring.models import SecondStageReranker, build_models
-from retrieval.device.gated import encode_gated
 from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineFailed
@@ -80,24 +79,25 @@ async def _measure(
 ) -> tuple[Speeds, Summary, Summary, float, BareWork]:
     with console.status("") as status:
         report = step_reporter(console, status)
-        embedder, reranker, gate = await build_models(settings, report)
+        embedder, reranker, devices = await build_models(settings, report)
         if not isinstance(embedder, VllmEmbedder) or not isinstance(reranker, SecondStageReranker):
             raise ConfigurationError("TANDEM_ENGINE: this machine's own engines are measured; leave it out.")
         try:
             report("starting both engines")
             await gather_or_cancel([embedder.start(), reranker.start()])
             report("measuring")
-            slice_tokens, ahead = gate.options.slice_tokens, 2 * gate.options.slots + 1
+            options = devices[0].gate.options
+            slice_tokens, ahead = options.slice_tokens, len(devices) * (2 * options.slots + 1)
             prompts = Prompts(embedder.tokenizer.get_vocab_size(), reranker.engine.options.max_model_len)
 
             async def embed(ids: Sequence[TokenIds], lane: Lane = Lane.BULK) -> None:
-                await encode_gated(gate, embedder.engine, ids, lane=lane)
+                await embedder.engine.encode(ids, lane=lane)
 
             async def rerank(ids: Sequence[TokenIds]) -> None:
-                await encode_gated(gate, reranker.engine, ids, lane=Lane.INTERACTIVE)
+                await reranker.engine.encode(ids, lane=Lane.INTERACTIVE)
 
             async def search() -> None:
-                with gate.search():
+                with devices.search():
                     await embed([prompts.text(QUERY_TOKENS)], Lane.INTERACTIVE)
                     await asyncio.sleep(RECALL_SECONDS)
                     await rerank(prompts.reranked(load.candidates, load.tokens))

@@ -20,7 +20,7 @@ from app.cli.console import messages
 from app.cli.exit_codes import print_json
 from app.settings import Settings
 from app.wiring.components import build_catalog, build_store
-from app.wiring.devices import npu_chip, npus
+from app.wiring.devices import npu_chip, npus, places
 from app.wiring.memory import pair_demands, plan_here, with_query_engine_here
 from app.wiring.models import build_profile
 from langchain_tandem.client import NodeUnreachable
@@ -94,9 +94,7 @@ def _devices(settings: Settings) -> list[Finding]:
 
 
 def _npus(settings: Settings) -> list[Finding]:
-    """Returns one finding for each chip that this process may use; engines run on the first, or on as many as models
-    are split over.
-    """
+    """Returns one finding for each chip that this process may use, and one that says which of them engines run on."""
     try:
         found = npus()
     except DeviceUnknown as error:
@@ -108,10 +106,11 @@ def _npus(settings: Settings) -> list[Finding]:
         free, total = npu.hbm_free_bytes / 2**30, npu.hbm_total_bytes / 2**30
         detail = f"NPU {npu.id} chip {npu.chip}, {npu.name}: {free:.1f} of {total:.1f} GiB free, health {npu.health}"
         findings.append(Finding("ok" if npu.health == "OK" else "note", f"device {npu.device}", detail))
-    chosen = [str(npu.device) for npu in found[: settings.tensor_parallel]]
-    if len(found) > len(chosen):
-        others = f"engines run on device {' and '.join(chosen)}; ASCEND_RT_VISIBLE_DEVICES chooses another"
-        findings.append(Finding("note", "devices", others))
+    try:
+        placed = " and ".join(place.name for place in places(settings))
+    except ConfigurationError as error:
+        return [*findings, Finding("fail", "devices", error.message)]
+    findings.append(Finding("ok", "devices", f"engines run on device {placed}; TANDEM_DEVICES chooses others"))
     return findings
 
 

@@ -5,11 +5,11 @@ from rich.console import Console
 from app.cli.exit_codes import print_json
 from app.settings import Settings
 from app.wiring.devices import read_device
-from app.wiring.memory import ENGINE_DEFAULTS, advice, pair_demands, with_query_engine
+from app.wiring.memory import ENGINE_DEFAULTS, advice, pair_demands, plan_devices, with_query_engine
 from app.wiring.models import build_profile
 from app.wiring.plan_table import plan_record, plan_table, verdict
 from retrieval.device.detect import find_device
-from retrieval.device.planner import DeviceMemory, Plan, plan
+from retrieval.device.planner import DeviceMemory, Plan
 from retrieval.errors import ConfigurationError, InvalidRequest
 from retrieval.models.shapes import WEIGHT_FORMATS
 
@@ -31,8 +31,9 @@ def plan_memory(
         raise InvalidRequest(f"--weights {weights}: known are {', '.join(WEIGHT_FORMATS)}.")
     if memory_gb is not None and not settings.models:
         settings = settings.model_copy(update={"models": "qwen3-0.6b"})
-    parts = settings.tensor_parallel
-    device = read_device(parts) if memory_gb is None else DeviceMemory(round(memory_gb * 1e9), count=parts)
+    device = (
+        read_device() if memory_gb is None else DeviceMemory(round(memory_gb * 1e9), count=settings.tensor_parallel)
+    )
     if device is None:
         raise ConfigurationError(
             "There is no accelerator here whose memory can be planned. Say how much one has, in GB: "
@@ -43,13 +44,7 @@ def plan_memory(
     pair, stored = build_profile(settings), WEIGHT_FORMATS[weights] if weights else None
 
     def planned(settings: Settings) -> Plan:
-        return plan(
-            pair_demands(settings, pair, weights=stored),
-            device,
-            step_tokens=step_tokens,
-            window_is_fixed=settings.max_model_len is not None,
-            tensor_parallel=parts,
-        )
+        return plan_devices(settings, pair_demands(settings, pair, weights=stored), device, step_tokens)
 
     settings = with_query_engine(settings, kind, planned)
     demands, found = pair_demands(settings, pair, weights=stored), planned(settings)

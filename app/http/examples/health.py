@@ -14,6 +14,15 @@ READY = {
             "self_test": {"ok": True, "detail": "ok"},
         },
         "models": {"embed": "Qwen3-Embedding-0.6B", "rerank": "Qwen3-Reranker-0.6B"},
+        "devices": [
+            {"name": "0", "ok": True, "detail": "ok", "restarts": 0},
+            {
+                "name": "1",
+                "ok": False,
+                "detail": "The engine of Qwen3-Reranker-0.6B died; it is being restarted",
+                "restarts": 0,
+            },
+        ],
         "store": "milvus 2.6.2",
         "self_test": [
             {"ok": True, "detail": "embed.unit_norm: distance from length 1 5.96046e-08, at most 0.001"},

@@ -11,7 +11,7 @@ from app.http.examples import health as examples
 from app.http.routes.dependencies import NodeMetrics, NodeRunner
 from app.http.routes.documented import answer
 from app.http.schemas.answer import ModelsOut
-from app.http.schemas.health import CheckOut, LiveOut, ReadyOut
+from app.http.schemas.health import CheckOut, DeviceOut, LiveOut, ReadyOut
 from app.node.node import Node
 from retrieval.errors import Unavailable
 
@@ -58,6 +58,15 @@ async def get_readiness(runner: NodeRunner) -> JSONResponse:
     if node and runner.phase == "serving":
         body.checks = {name: CheckOut(ok=True, detail="ok") for name in (*node.parts, "self_test")} | checks
         body.models = ModelsOut(embed=node.components.embedder.fingerprint.model, rerank=node.components.reranker.model)
+        body.devices = [
+            DeviceOut(
+                name=device.name,
+                ok=device.failure is None,
+                detail=device.failure or "ok",
+                restarts=device.restarts,
+            )
+            for device in node.components.devices or ()
+        ]
         found = node.capabilities
         body.store = f"{found.server} {found.version}. {found.sparse_missing}".rstrip(". ") if found else None
     return JSONResponse(body.model_dump(mode="json"), 503 if problems else 200)

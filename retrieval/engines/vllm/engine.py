@@ -65,6 +65,11 @@ class VllmEngine:
         return self._failure
 
     @property
+    def responsive(self) -> bool:
+        """False where its process has been silent for a while, and may hang."""
+        return self._process is None or self._process.responsive
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """Ids of the engine's processes; empty while it has none."""
         return self._process.pids if self._process else ()

@@ -1,12 +1,12 @@
 """The port Embedder on vLLM engines of this node."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from retrieval.device.gate import Gate
-from retrieval.device.memory_wait import ReadMemory
+from retrieval.device.devices import Device
+from retrieval.engines.over_devices import OverDevices
 from retrieval.engines.replicas import Replicas
 from retrieval.engines.token_adapter import TokenEmbedder
 from retrieval.engines.vllm.engine import VllmEngine
@@ -15,7 +15,7 @@ from retrieval.errors import ConfigurationError
 from retrieval.models.folder import matryoshka_dimension
 
 
-class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
+class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas | OverDevices]):
     """Implements Embedder."""
 
     def __init__(
@@ -25,32 +25,52 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas]):
         dimension: int | None = None,
         replicas: int = 1,
         query_engine: EngineOptions | None = None,
-        gate: Gate | None = None,
-        read_memory: ReadMemory | None = None,
+        devices: Sequence[Device] = (),
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`dimension` and `gate` have the meaning of TokenEmbedder's. `replicas` engines share the work; one more, with
-        the options `query_engine`, serves the interactive lane. Each takes the memory that its options state. Raises
-        ModelUnavailable, ConfigurationError.
+        """`dimension` has the meaning of TokenEmbedder's. On each of `devices` `replicas` engines share the work; one
+        more, with the options `query_engine`, serves the interactive lane. Each takes the memory of its options.
+        Without `devices` there is one such set, which sees all devices. Raises ModelUnavailable, ConfigurationError.
         """
         is_matryoshka = matryoshka_dimension(options.model, dimension) is not None
 
-        def engine(options: EngineOptions) -> VllmEngine:
+        def engine(options: EngineOptions, device: Device | None) -> VllmEngine:
             if is_matryoshka:
                 options = replace(options, hf_overrides={**options.hf_overrides, "is_matryoshka": True})
-            return VllmEngine(options, read_memory=read_memory, on_restart=on_restart)
+            return engine_on(device, options, on_restart)
 
-        engines = [engine(options) for _ in range(replicas)]
-        own_query_engine = engine(query_engine) if query_engine else None
+        def engines(device: Device | None = None) -> VllmEngine | Replicas:
+            sharing = [engine(options, device) for _ in range(replicas)]
+            own_query_engine = engine(query_engine, device) if query_engine else None
+            return Replicas(sharing, own_query_engine) if own_query_engine or replicas > 1 else sharing[0]
+
         super().__init__(
-            Replicas(engines, own_query_engine) if own_query_engine or replicas > 1 else engines[0],
+            OverDevices(f"embedder {options.name}", devices, engines) if devices else engines(),
             options.model,
             name=options.name,
             engine_version=engine_version(),
             max_model_len=options.max_model_len,
             dimension=dimension,
-            gate=gate,
         )
+
+
+def engine_on(
+    device: Device | None, options: EngineOptions, on_restart: Callable[[], Awaitable[None]] | None = None
+) -> VllmEngine:
+    """An engine that sees `device` alone; None: all that this process does. `on_restart` as for VllmEngine."""
+    if device is None:
+        return VllmEngine(options, on_restart=on_restart)
+    options = replace(options, environment=device.environment, cpu_cores=device.cpu_cores or options.cpu_cores)
+    return VllmEngine(options, read_memory=device.read_memory, on_restart=on_restart)
+
+
+def engines_on(
+    devices: Sequence[Device], role: str, options: EngineOptions, on_restart: Callable[[], Awaitable[None]] | None
+) -> VllmEngine | OverDevices:
+    """One on each of `devices`; one for this machine where there are none."""
+    if not devices:
+        return engine_on(None, options, on_restart)
+    return OverDevices(f"{role} {options.name}", devices, lambda device: engine_on(device, options, on_restart))
 
 
 def engine_version() -> str:

@@ -58,6 +58,8 @@ class EngineOptions:
     portion_tokens: int | None = None
     """The engine is given so many tokens at a time, and prepares a portion while it computes the one before. None: it
     is given all there is, and prepares and computes in turn; on a CPU both want the same cores."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Of the engine's processes, besides what they inherit: shows them their device and no other."""
     stall_seconds: float = 600.0
     """An engine that has work in flight and finishes no prompt for this long counts as hung. Longer than its longest
     step.
@@ -78,7 +80,7 @@ _NAMES = frozenset(
 )
 _PREFIXES = (
     *("VLLM_", "TORCH", "PYTORCH_", "TRITON", "HF_", "TRANSFORMERS_", "XDG_", "NUMBA_", "FLASHINFER_"),
-    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "CUDA", "NVIDIA_", "NCCL_", "GLOO_"),
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "CUDA", "NVIDIA_", "NCCL_", "NVSHMEM_", "GLOO_"),
     *("ASCEND", "ATB_", "HCCL_", "LCCL_", "LCAL_", "NPU_", "ACL_"),
 )
 
@@ -107,6 +109,7 @@ def engine_environment(options: EngineOptions) -> dict[str, str]:
         # What vLLM and torch deprecate of each other is for their developers. Workers of a split model end with their
         # host and not before it; what they shared is taken away all the same.
         "PYTHONWARNINGS": "ignore::FutureWarning,ignore:resource_tracker",
+        **options.environment,
     }
 
 
@@ -133,6 +136,17 @@ def cores_of_parts(parts: int, cores: Sequence[int] | None = None) -> Sequence[S
         )
     bounds = [len(cores) * part // parts for part in range(parts + 1)]
     return [cores[first:last] for first, last in pairwise(bounds)]
+
+
+def cores_of_groups(groups: int, parts: int) -> Sequence[str | None]:
+    """For groups of engines that stand for devices, in each of which models are split into `parts`: the cores of each,
+    as `EngineOptions.cpu_cores` has them. None, which is all cores, where there is one group or too few cores."""
+    every = sorted(os.sched_getaffinity(0))
+    if groups == 1 or len(every) < groups * parts:
+        return [None] * groups
+    shares = cores_of_parts(groups * parts, every)
+    written = [",".join(map(str, share)) for share in shares]
+    return ["|".join(written[start : start + parts]) for start in range(0, len(written), parts)]
 
 
 def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":

@@ -50,6 +50,8 @@ that allocates or releases memory meanwhile would distort it. On a CPU nothing i
 """
 _STOP_SECONDS = 10.0
 _SILENT_TICKS = 10
+_RESPONSIVE_TICKS = 2
+"""One that is silent for longer may hang: others are asked first."""
 _STARTING_SILENT_TICKS = 120
 """While it loads a model or compiles it, a host may keep Python's lock for long."""
 _START_TICKS = 1800
@@ -77,6 +79,11 @@ class EngineProcess:
         """Whether the process has ended. A hung process counts as well: it has been killed."""
         gone = self._process.poll() is not None or self._reading is None or self._reading.done()
         return gone or self._hangs is not None
+
+    @property
+    def responsive(self) -> bool:
+        """Whether it was heard a moment ago."""
+        return self._vitals.silent_ticks <= _RESPONSIVE_TICKS
 
     @property
     def end(self) -> str:

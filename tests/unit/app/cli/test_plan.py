@@ -12,6 +12,7 @@ from app.cli import main as cli
 from app.cli.node import doctor
 from app.settings import Settings
 from app.wiring import memory as engine_plan
+from app.wiring.devices import Place
 from app.wiring.memory import (
     check_memory,
     engine_demand,
@@ -23,6 +24,7 @@ from app.wiring.memory import (
 )
 from app.wiring.models import RERANK_ONLY_TOLERANCE, build_profile, engine_options, gate_options
 from retrieval.device import detect
+from retrieval.device.devices import BOTH_ROLES
 from retrieval.device.planner import DeviceMemory
 from retrieval.errors import ConfigurationError, ModelUnavailable
 from retrieval.models.profiles import Model
@@ -58,7 +60,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 
     def found(memory: DeviceMemory | None) -> None:
         monkeypatch.setattr(engine_plan, "find_device", lambda: "cuda")
-        monkeypatch.setattr(engine_plan, "read_device", lambda parts: memory)
+        monkeypatch.setattr(engine_plan, "read_device", lambda names: memory)
+        monkeypatch.setattr(engine_plan, "places", lambda settings: (Place(("0",), BOTH_ROLES),))
 
     return found
 
@@ -135,14 +138,14 @@ def test_folders_say_what_they_hold(folder: Path) -> None:
 
 
 def test_without_a_device_its_memory_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.cli.node.plan.read_device", lambda parts: None)
+    monkeypatch.setattr("app.cli.node.plan.read_device", lambda: None)
     result = tandem_plan("--models", "qwen3-0.6b")
     assert (result.exit_code, "tandem plan --memory 24" in result.stderr) == (6, True)
 
 
 def test_the_device_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = DeviceMemory(24 * GB, used_bytes=2 * GB, name="NVIDIA L4")
-    monkeypatch.setattr("app.cli.node.plan.read_device", lambda parts: memory)
+    monkeypatch.setattr("app.cli.node.plan.read_device", lambda: memory)
     result = tandem_plan("--models", "qwen3-0.6b")
     assert result.output.splitlines()[0].strip() == "NVIDIA L4: 24.0 GB, 2.0 of them in use by others"
 

@@ -137,7 +137,7 @@ async def test_doctor_shows_chips_free_memory_and_versions(machine: Machine, tmp
     fit, shown = await examined(tmp_path)
     assert fit
     assert "NPU 0 chip 0, 910B4: 61.0 of 64.0 GiB free, health OK" in shown
-    assert "engines run on device 0; ASCEND_RT_VISIBLE_DEVICES chooses another" in shown
+    assert "engines run on device 0 and 1; TANDEM_DEVICES chooses others" in shown
     assert "vllm-ascend 0.23.0, vllm 0.23.0" in shown
 
 
@@ -145,7 +145,7 @@ async def test_doctor_plans_and_shows_every_chip_that_engines_run_on(machine: Ma
     machine.chips = (npu(0), npu(1), npu(2))
     fit, shown = await examined(tmp_path, models="qwen3-8b", tensor_parallel=2)
     assert fit
-    assert "engines run on device 0 and 1; ASCEND_RT_VISIBLE_DEVICES chooses another" in shown
+    assert "engines run on device 0,1; TANDEM_DEVICES chooses others" in shown
     assert "memory       Fits: " in shown
     assert " of 65.3 GB." in shown
     machine.chips = (npu(0),)
@@ -158,7 +158,8 @@ def test_a_chip_that_is_too_full_is_named_in_the_refusal(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.chips = (npu(0), replace(npu(1), hbm_used_bytes=60356 * 2**20))
-    check_memory(settings(tmp_path, models="qwen3-0.6b"), build_profile(settings(tmp_path, models="qwen3-0.6b")))
+    free = settings(tmp_path, models="qwen3-0.6b", devices="0,")
+    check_memory(free, build_profile(free))
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1")
     with pytest.raises(ConfigurationError) as refused:
         check_memory(settings(tmp_path, models="qwen3-0.6b"), build_profile(settings(tmp_path, models="qwen3-0.6b")))
