@@ -67,7 +67,7 @@ def test_work_grows_with_the_text_and_not_faster(
     tokenizer: Tokenizer, given: list[tuple[type, str]], shape: str, media_type: str
 ) -> None:
     unit = SHAPES[shape]
-    text = unit * (24 * BLOCK // len(unit))
+    text = unit * (8 * BLOCK // len(unit))
     spans = chunk_spans(text, tokenizer=tokenizer, max_tokens=64, overlap=8, media_type=media_type)
     assert spans
     sizes = [len(block) for _, block in given]
