@@ -15,6 +15,7 @@ from app.node.workers import WorkerParts, Workers
 from ingestion.audit.auditor import Auditor
 from ingestion.blob_gc import BlobCollector
 from ingestion.collections import CollectionService
+from ingestion.contents import DocumentContents
 from ingestion.disk_reserve import DiskReserve
 from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog, Parser
@@ -109,6 +110,7 @@ class Node:
             notifications=notifications,
             reserve=parts.reserve,
         )
+        self.contents = DocumentContents(parts.catalog, parts.store)
         self.files = FileService(
             parts.catalog, parts.blobs, collector, self.ingestion, max_bytes=options.limits.document_bytes
         )

@@ -12,8 +12,10 @@ from app.http.routes.documents import get_original
 from app.http.schemas.ingest import IngestForm
 from app.http.schemas.wire import CollectionName, Text
 from app.node.node import Node
-from app.ui.passages import MAX_CHUNKS, passages_of
+from app.ui.passages import MAX_CHUNKS, with_overlap
 from app.ui.rendering import PageNode, PageRoute, UploadPageRoute, checked_form, field, redirect, render
+from ingestion.contents import ChunkPage
+from ingestion.errors import DocumentBusy
 from ingestion.types import JobId, Upload
 from retrieval.errors import InvalidRequest
 from retrieval.types import DocumentId
@@ -73,19 +75,23 @@ async def document_page(
     collection: InCollection = "docs",
     first: Annotated[int, Query(alias="from", ge=0, le=10_000_000)] = 0,
 ) -> Response:
-    record = await node.components.catalog.document(collection, DocumentId(document_id))
-    held = await node.collections.get(collection)
-    passages = await passages_of(node, held, record, first=first)
-    more = first + MAX_CHUNKS < record.chunks
+    id_ = DocumentId(document_id)
+    missing = ""
+    try:
+        page = await node.contents.chunks(collection, id_, first=first, limit=MAX_CHUNKS)
+    except DocumentBusy as error:
+        # Its record, and what can be done with it, are of use even so.
+        page, missing = ChunkPage(await node.components.catalog.document(collection, id_), (), None), error.message
     return render(
         request,
         "document.html",
         collection=collection,
-        record=record,
-        document=record.document,
-        passages=passages,
+        record=page.record,
+        document=page.record.document,
+        passages=with_overlap(page.chunks),
+        missing=missing,
         first=first,
-        next_first=first + MAX_CHUNKS if more else None,
+        next_first=page.next.ordinal if page.next else None,
     )
 
 

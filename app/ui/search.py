@@ -20,7 +20,6 @@ from app.http.search_requests import find_collection, run_queries
 from app.node.node import Node
 from app.ranks import recall_rank
 from app.ui.movement import REASONS, moved_between, pieces, slopes, time_bar
-from app.ui.passages import text_of
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
 from app.ui.search_form import OPERATORS, SECOND, SearchForm, as_curl, as_langchain, as_python, to_request
 from ingestion.types import Collection
@@ -183,7 +182,7 @@ async def _corpus(node: Node, collection: Collection) -> list[dict[str, str]]:
         {
             "_id": record.document.id,
             "title": record.document.title,
-            "text": await text_of(node, collection, record),
+            "text": await node.contents.whole_text(collection.name, record.document.id),
         }
         for record in records
         if record.chunks

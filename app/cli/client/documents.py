@@ -1,5 +1,6 @@
 """The `tandem documents` commands."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -38,19 +39,43 @@ def list_documents(
 
 @documents_app.command()
 def show(
-    document: Id, collection: CollectionName = "docs", as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None
+    document: Id,
+    collection: CollectionName = "docs",
+    text: Annotated[
+        bool, typer.Option("--text/--no-text", help="Show the text as well, with the borders of its chunks.")
+    ] = True,
+    as_json: AsJson = False,
+    url: Url = NODE,
+    api_key: ApiKey = None,
 ) -> None:
-    """Show one document and the state of its ingestion."""
+    """Show one document, the state of its ingestion, and the chunks that it became."""
     with Client(url, api_key) as client:
         found = client.document(document, collection=collection)
-    if as_json:
-        print_json(found)
-        return
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, value in found.items():
-        if value not in (None, "", {}):
-            table.add_row(name, Text(str(value), overflow="fold"))
-    results().print(table)
+        if as_json:
+            content = {"content": list(client.document_chunks(document, collection=collection))} if text else {}
+            print_json({**found, **content})
+            return
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for name, value in found.items():
+            if value not in (None, "", {}):
+                table.add_row(name, Text(str(value), overflow="fold"))
+        results().print(table)
+        if text:
+            _print_chunks(client.document_chunks(document, collection=collection))
+
+
+def _print_chunks(chunks: Iterable[dict[str, Any]]) -> None:
+    """What a chunk repeats of the one before is dimmed."""
+    end = 0
+    for chunk in chunks:
+        place = [f"chunk {chunk['ordinal'] + 1}", f"{chunk['start']}-{chunk['end']}", f"{chunk['tokens']} tokens"]
+        if chunk["page"] is not None:
+            place.insert(1, f"page {chunk['page']}")
+        results().print()
+        results().rule(Text(", ".join(place)), align="left", characters="-")
+        repeated = max(end - chunk["start"], 0)
+        results().print(Text(chunk["text"][:repeated], style="dim") + Text(chunk["text"][repeated:]), soft_wrap=True)
+        end = max(end, chunk["end"])
 
 
 @documents_app.command()

@@ -43,6 +43,40 @@ _SCAN = {
 
 ONE = {"Searchable": _KILN, "处理失败": _SCAN}
 LIST = {"A page of one": {"documents": [_KILN], "next_cursor": "kiln"}}
+_KILN_TEXT = "The kiln is held at 1280 degrees for an hour. It cools overnight with the door shut."
+TEXT = {
+    "A whole text": {
+        "id": "kiln",
+        "collection": "manuals",
+        "title": "Operating the kiln",
+        "media_type": "text/plain",
+        "searchable_at": "2026-03-02T08:15:26.851072Z",
+        "text": _KILN_TEXT,
+        "start": 0,
+        "end": 84,
+        "next_cursor": None,
+    }
+}
+CHUNKS = {
+    "All chunks": {
+        "id": "kiln",
+        "collection": "manuals",
+        "searchable_at": "2026-03-02T08:15:26.851072Z",
+        "total": 1,
+        "chunks": [
+            {
+                "chunk_id": "c0c60bb85358c74f86363c18c8419505",
+                "ordinal": 0,
+                "text": _KILN_TEXT,
+                "start": 0,
+                "end": 84,
+                "page": None,
+                "tokens": 19,
+            }
+        ],
+        "next_cursor": None,
+    }
+}
 ORIGINAL = {
     "A text": "The kiln is lit at dawn and held at 960 degrees for an hour.",
     "中文文本": "窑炉在清晨点火，在九百六十度下保温一小时。",

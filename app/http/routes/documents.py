@@ -7,9 +7,11 @@ from fastapi import APIRouter, Path, Query, Response
 
 from app.http.examples import documents as examples
 from app.http.routes.dependencies import ServingNode
-from app.http.routes.documented import CATALOG, STORE_WRITES, answer, failures
-from app.http.schemas.documents import DocumentOut, DocumentsOut
+from app.http.routes.documented import CATALOG, STORE, STORE_WRITES, answer, failures
+from app.http.schemas.documents import DocumentChunksOut, DocumentOut, DocumentsOut, DocumentTextOut
 from app.http.schemas.wire import CollectionName, Text
+from app.node.node import Node
+from ingestion.errors import DocumentNotFound
 from retrieval.types import DocumentId
 
 router = APIRouter(prefix="/documents", tags=["documents"])
@@ -20,6 +22,18 @@ DocumentPath = Annotated[
     Text,
     Path(description="Id of the document; slashes need no escaping.", max_length=512, examples=["guides/kiln.md"]),
 ]
+ContentCursor = Annotated[
+    Text | None,
+    Query(
+        max_length=200,
+        description="`next_cursor` of the previous page. Refused once the document was replaced.",
+        examples=["100.51200.5b0e1f0c1fb7a64dfe0e5d4b28b1c9a7"],
+    ),
+]
+CONTENTS = failures(
+    *("collection_not_found", "document_not_found", "document_busy", "invalid_request", "invalid_text"),
+    *(*CATALOG, *STORE),
+)
 
 
 @router.get(
@@ -50,7 +64,55 @@ async def list_documents(
     )
 
 
-# Ids may hold slashes: those of files are their paths.
+# Ids may hold slashes: those of files are their paths. So a document may be called `guides/text`: it is answered where
+# there is no document `guides`.
+@router.get(
+    "/{document_id:path}/text",
+    summary="Get a document's text",
+    responses={200: answer(examples.TEXT, "The text, or a part of it with a cursor."), **CONTENTS},
+)
+async def get_text(
+    document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs", cursor: ContentCursor = None
+) -> DocumentTextOut | DocumentOut:
+    """The text that was read from the document, as the chunks that search finds hold it: what the version that is
+    searchable became. Long texts come in parts of about a million characters."""
+    try:
+        return DocumentTextOut.of(await node.contents.text(collection, DocumentId(document_id), cursor=cursor))
+    except DocumentNotFound:
+        if found := await _called(f"{document_id}/text", node, collection):
+            return found
+        raise
+
+
+@router.get(
+    "/{document_id:path}/chunks",
+    summary="Get a document's chunks",
+    responses={200: answer(examples.CHUNKS, "A page of chunks."), **CONTENTS},
+)
+async def get_chunks(
+    document_id: DocumentPath,
+    node: ServingNode,
+    collection: InCollection = "docs",
+    cursor: ContentCursor = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of chunks.")] = 100,
+) -> DocumentChunksOut | DocumentOut:
+    """The chunks of a document as search finds them, in the order of the text, one page at a time."""
+    try:
+        page = await node.contents.chunks(collection, DocumentId(document_id), cursor=cursor, limit=limit)
+    except DocumentNotFound:
+        if found := await _called(f"{document_id}/chunks", node, collection):
+            return found
+        raise
+    return DocumentChunksOut.of(page)
+
+
+async def _called(document_id: str, node: Node, collection: str) -> DocumentOut | None:
+    try:
+        return DocumentOut.model_validate(await node.components.catalog.document(collection, DocumentId(document_id)))
+    except DocumentNotFound:
+        return None
+
+
 @router.get(
     "/{document_id:path}",
     summary="Get a document",

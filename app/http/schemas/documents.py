@@ -1,12 +1,13 @@
 """Documents in the catalog."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from pydantic import AliasPath, Field, JsonValue
 
 from app.http.schemas.ingest import ReadingOut
 from app.http.schemas.wire import ErrorOut, Wire
+from ingestion.contents import ChunkPage, TextPage
 from ingestion.types import DocumentState
 
 
@@ -43,3 +44,68 @@ class DocumentOut(Wire):
 class DocumentsOut(Wire):
     documents: list[DocumentOut] = Field(description="Documents, ordered by id.")
     next_cursor: str | None = Field(None, description="Cursor of the next page; null on the last one.")
+
+
+class DocumentTextOut(Wire):
+    """Text of a document, as it was read and chunked."""
+
+    id: str = Field(description="Id of the document.")
+    collection: str = Field(description="Collection of the document.")
+    title: str = Field(description="Title, from the request; may be empty.")
+    media_type: str = Field(description="Media type of the original.")
+    searchable_at: datetime | None = Field(description="Time since which this version is searchable; null if none is.")
+    text: str = Field(
+        description="The text, Markdown where the original has structure. White space between two chunks is given as "
+        "line breaks of the same length."
+    )
+    start: int = Field(description="Offset of the first character in the document's text.")
+    end: int = Field(description="Offset after the last character in the document's text.")
+    next_cursor: str | None = Field(description="Cursor of the next part; null on the last one.")
+
+    @classmethod
+    def of(cls, page: TextPage) -> Self:
+        document = page.record.document
+        return cls(
+            id=document.id,
+            collection=document.collection,
+            title=document.title,
+            media_type=document.media_type,
+            searchable_at=page.record.searchable_at,
+            text=page.text,
+            start=page.start,
+            end=page.end,
+            next_cursor=str(page.next) if page.next else None,
+        )
+
+
+class ChunkOut(Wire):
+    chunk_id: str = Field(validation_alias="id", description="Id of the chunk, as in hits.")
+    ordinal: int = Field(description="Place among the document's chunks, counted from 0.")
+    text: str = Field(description="Text of the chunk.")
+    start: int = Field(description="Offset of the first character in the document's text.")
+    end: int = Field(description="Offset after the last character; the next chunk may begin before it (overlap).")
+    page: int | None = Field(description="Page, counted from 1; null for documents without pages.")
+    tokens: int = Field(description="Tokens of the text by the embedding model's tokenizer.")
+
+
+class DocumentChunksOut(Wire):
+    """Chunks of a document, as search finds them."""
+
+    id: str = Field(description="Id of the document.")
+    collection: str = Field(description="Collection of the document.")
+    searchable_at: datetime | None = Field(description="Time since which this version is searchable; null if none is.")
+    total: int = Field(description="Number of chunks of the document.")
+    chunks: list[ChunkOut] = Field(description="Chunks in the order of the text.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last one.")
+
+    @classmethod
+    def of(cls, page: ChunkPage) -> Self:
+        record = page.record
+        return cls(
+            id=record.document.id,
+            collection=record.document.collection,
+            searchable_at=record.searchable_at,
+            total=record.chunks,
+            chunks=[ChunkOut.model_validate(chunk, from_attributes=True) for chunk in page.chunks],
+            next_cursor=str(page.next) if page.next else None,
+        )

@@ -100,7 +100,13 @@ async def test_documents_are_listed_shown_and_deleted(tandem: Tandem, harbour: s
     assert "4 documents in harbour" in shown.stdout
     found = await told(tandem, "documents", "show", "p1.md", "-c", harbour)
     assert (found["state"], found["metadata"]) == ("ready", {"year": 2024})
-    assert "text/markdown" in (await tandem("documents", "show", "p1.md", "-c", harbour)).stdout
+    assert [chunk["text"] for chunk in found["content"]] == ["Passage 1 speaks of harbour number 1."]
+    shown = (await tandem("documents", "show", "p1.md", "-c", harbour)).stdout
+    assert "text/markdown" in shown
+    assert "chunk 1, 0-37" in shown
+    assert "Passage 1 speaks of harbour number 1." in shown
+    brief = await tandem("documents", "show", "p1.md", "-c", harbour, "--no-text")
+    assert "Passage 1 speaks" not in brief.stdout
     gone = await told(tandem, "documents", "delete", "sub folder/gone?.md", "-c", harbour)
     assert gone == {"deleted": ["sub folder/gone?.md"]}
     missing = await told(tandem, "documents", "show", "sub folder/gone?.md", "-c", harbour, status=4)

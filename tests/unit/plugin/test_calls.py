@@ -157,6 +157,23 @@ async def test_all_pages_of_documents_are_read(client: EitherClient) -> None:
     assert [request.url.params.get("cursor") for request in client.node.requests] == [None, "a"]
 
 
+async def test_all_pages_of_a_document_are_read(client: EitherClient) -> None:
+    client.of(
+        httpx.Response(200, json={"chunks": [{"text": "a"}], "text": "a", "next_cursor": "1"}),
+        httpx.Response(200, json={"chunks": [{"text": "b"}], "text": "b", "next_cursor": None}),
+    )
+    assert await client("document_chunks", "f/a b", collection="c") == [{"text": "a"}, {"text": "b"}]
+    first, second = client.node.requests
+    assert first.url.raw_path == b"/documents/f/a%20b/chunks?collection=c&limit=200"
+    assert second.url.params["cursor"] == "1"
+    client.of(
+        httpx.Response(200, json={"text": "a\n", "next_cursor": "1"}),
+        httpx.Response(200, json={"text": "b", "next_cursor": None}),
+    )
+    assert await client("document_text", "f/a b", collection="c") == "a\nb"
+    assert client.node.requests[0].url.raw_path == b"/documents/f/a%20b/text?collection=c"
+
+
 async def test_all_receipts_of_a_job_are_read(client: EitherClient) -> None:
     client.of(
         httpx.Response(200, json={"documents": [1], "next_cursor": "1"}),

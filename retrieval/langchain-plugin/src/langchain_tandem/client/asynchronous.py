@@ -173,6 +173,27 @@ class AsyncTandemClient:
         """Returns one document. Raises NotFound."""
         return await self._call(calls.document(document_id, collection))
 
+    async def document_chunks(self, document_id: str, *, collection: str = "docs") -> AsyncGenerator[Json]:
+        """Yields the chunks of a document, as search finds them, in the order of its text. Raises NotFound; Refused if
+        the document is replaced meanwhile."""
+        cursor = None
+        while True:
+            page = await self._call(calls.document_chunks(document_id, collection, cursor))
+            for chunk in page["chunks"]:
+                yield chunk
+            if not (cursor := page["next_cursor"]):
+                return
+
+    async def document_text(self, document_id: str, *, collection: str = "docs") -> str:
+        """The text that was read from a document, whole. Raises NotFound; Refused if the document is replaced
+        meanwhile."""
+        parts, cursor = [], None
+        while True:
+            page = await self._call(calls.document_text(document_id, collection, cursor))
+            parts.append(page["text"])
+            if not (cursor := page["next_cursor"]):
+                return "".join(parts)
+
     async def original(self, document_id: str, *, collection: str = "docs") -> bytes:
         """Returns the bytes that were ingested as this document."""
         return await self._call(calls.original(document_id, collection))

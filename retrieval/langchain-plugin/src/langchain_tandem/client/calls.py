@@ -186,6 +186,19 @@ def document(document_id: str, collection: str) -> Call[Json]:
     return Call(method="GET", path=_document(document_id), params={"collection": collection}, read=_object)
 
 
+def document_chunks(document_id: str, collection: str, cursor: str | None) -> Call[Json]:
+    return _content(document_id, "chunks", collection, cursor, limit=200)
+
+
+def document_text(document_id: str, collection: str, cursor: str | None) -> Call[Json]:
+    return _content(document_id, "text", collection, cursor)
+
+
+def _content(document_id: str, what: str, collection: str, cursor: str | None, **params: Any) -> Call[Json]:
+    params = {"collection": collection, **params} | ({"cursor": cursor} if cursor else {})
+    return Call(method="GET", path=f"{_document(document_id)}/{what}", params=params, read=_object)
+
+
 def original(document_id: str, collection: str) -> Call[bytes]:
     path = _document(document_id).replace("/documents", "/originals", 1)
     return Call(method="GET", path=path, params={"collection": collection}, read=lambda answer: answer.content)
