@@ -12,7 +12,7 @@ from ingestion.intake.archives import ArchiveDamaged, Member
 from ingestion.intake.budget import Budget, IntakeLimits
 from ingestion.intake.front_matter import front_matter
 from ingestion.intake.lines import lines
-from ingestion.parsers.detect import EML, JSON, JSONL, MARKDOWN, claimed, detect, is_archive
+from ingestion.parsers.detect import EML, JSON, JSONL, MARKDOWN, MSG, OLE, claimed, detect, is_archive
 from ingestion.types import MAX_ID_BYTES, SkippedPart, Upload
 from retrieval.errors import InvalidRequest
 from retrieval.filters.metadata_keys import wrong_value
@@ -37,7 +37,7 @@ class Expansion:
 
 def holds_more(upload: Upload) -> bool:
     """Whether `expand` may change it. Cheap: thousands are asked."""
-    return upload.data.startswith((b"PK", b"---", b"\xef\xbb\xbf---")) or bool(
+    return upload.data.startswith((b"PK", OLE, b"---", b"\xef\xbb\xbf---")) or bool(
         {EML, JSONL} & set(claimed(upload.filename, upload.media_type))
     )
 
@@ -86,7 +86,9 @@ class _Expander:
         if self._unpack and is_archive(upload.data, filename=upload.filename, declared=upload.media_type):
             self._archive(upload, depth)
         elif kind == EML:
-            self._mail(upload, depth)
+            self._mail(upload, mail.read_parts(upload.data, self._budget), depth)
+        elif upload.data.startswith(OLE) and _is_message(upload.data, kind):
+            self._mail(upload, mail.read_outlook_parts(upload.data, self._budget), depth)
         elif kind == JSONL and self._split_lines:
             self._lines(upload)
         elif kind == MARKDOWN:
@@ -117,8 +119,7 @@ class _Expander:
                 document=self.place,
             )
 
-    def _mail(self, upload: Upload, depth: int) -> None:
-        parts = mail.read_parts(upload.data, self._budget)
+    def _mail(self, upload: Upload, parts: mail.Mail, depth: int) -> None:
         self._keep(self._with_own(upload, parts.metadata))
         for member in parts.attached:
             if self._unpack:
@@ -158,7 +159,7 @@ class _Expander:
             return
         found = media_type or _type_of(part)
         typed = replace(part, media_type=found, filename=None)
-        if depth + 1 >= MAX_DEPTH and found == EML:
+        if depth + 1 >= MAX_DEPTH and found in (EML, MSG):
             self._keep(typed)
         else:
             self.add(typed, depth + 1)
@@ -198,6 +199,13 @@ class _Expander:
             candidate = f"{id_.removesuffix(suffix)} ({self._repeats[id_] + 1}){suffix}"
         self.ids.add(candidate)
         return candidate
+
+
+def _is_message(data: bytes, claim: str | None) -> bool:
+    try:
+        return claim in (None, MSG) and detect(data) == MSG
+    except UnsupportedMediaType:
+        return False
 
 
 def _type_of(part: Upload) -> str:

@@ -1,12 +1,13 @@
-"""Attachments of a message, and what its headers say, as metadata."""
+"""Attachments of a message (EML, MSG), and what its headers say, as metadata."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 
 from ingestion.intake.archives import Member
 from ingestion.intake.budget import Budget
-from ingestion.parsers.mail import DAMAGE, attachment_name, attachments, parse_message
+from ingestion.parsers import outlook
+from ingestion.parsers.mail import DAMAGE, MAX_DEPTH, attachment_name, attachments, parse_message
 
 _MAX_ADDRESSES = 100
 _MAX_ADDRESS = 320
@@ -28,6 +29,32 @@ def read_parts(data: bytes, budget: Budget) -> Mail:
         return Mail(_metadata(message), list(_members(message, budget)))
     except (*DAMAGE, RecursionError):
         return Mail({}, [])
+
+
+def read_outlook_parts(data: bytes, budget: Budget) -> Mail:
+    """The same of MSG."""
+    try:
+        with outlook.opened(data) as ole:
+            message = outlook.Message(ole)
+            found: dict[str, object] = {}
+            if message.sender_address:
+                found["from"] = message.sender_address
+            for name, kind in (("to", outlook.TO), ("cc", outlook.CC)):
+                if addresses := _usable(message.recipients(kind)):
+                    found[name] = addresses
+            if message.date:
+                found["date"] = message.date.isoformat()
+            return Mail(found, list(_outlook_members(message, budget, 0)))
+    except outlook.DAMAGE:
+        return Mail({}, [])
+
+
+def _outlook_members(message: outlook.Message, budget: Budget, depth: int) -> Iterator[Member]:
+    for number, each in enumerate(message.attachments(), 1):
+        budget.take(len(each.data))
+        yield Member(each.name or f"attachment {number}.bin", each.data)
+    for inner in message.forwarded() if depth < MAX_DEPTH else ():
+        yield from _outlook_members(inner, budget, depth + 1)
 
 
 def _members(message: EmailMessage, budget: Budget) -> Iterator[Member]:
@@ -61,4 +88,8 @@ def _addresses(message: EmailMessage, name: str) -> list[str]:
         found = [each.addr_spec for each in getattr(message[name], "addresses", ())]
     except DAMAGE:
         return []
-    return [each for each in found if each and len(each) <= _MAX_ADDRESS and each.isprintable()][:_MAX_ADDRESSES]
+    return _usable(found)
+
+
+def _usable(addresses: Iterable[str]) -> list[str]:
+    return [each for each in addresses if each and len(each) <= _MAX_ADDRESS and each.isprintable()][:_MAX_ADDRESSES]

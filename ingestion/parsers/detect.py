@@ -14,6 +14,9 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 ODT = "application/vnd.oasis.opendocument.text"
 EPUB = "application/epub+zip"
 DOC = "application/msword"
+XLS = "application/vnd.ms-excel"
+PPT = "application/vnd.ms-powerpoint"
+MSG = "application/vnd.ms-outlook"
 RTF = "application/rtf"
 HTML = "text/html"
 MARKDOWN = "text/markdown"
@@ -44,6 +47,9 @@ ACCEPTED = (
     ODT,
     EPUB,
     DOC,
+    XLS,
+    PPT,
+    MSG,
     RTF,
     HTML,
     MARKDOWN,
@@ -68,8 +74,8 @@ def becomes_markdown(media_type: str) -> bool:
 
 
 _NAMES = (
-    "PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, XML, EML, SRT, VTT, PNG, "
-    "JPEG, WebP, TIFF, BMP, HEIC"
+    "PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, XLS, PPT, MSG, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, XML, EML, "
+    "SRT, VTT, PNG, JPEG, WebP, TIFF, BMP, HEIC"
 )
 # Types that the bytes alone do not tell apart: they are text, and whoever sends them says which.
 _TEXT_FAMILY = frozenset({HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML, SRT, VTT})
@@ -81,7 +87,7 @@ _EXTENSIONS = {
     "xlsm": XLSX, "odt": ODT, "epub": EPUB, "doc": DOC, "rtf": RTF, "html": HTML, "htm": HTML, "xhtml": HTML,
     "md": MARKDOWN, "markdown": MARKDOWN, "csv": CSV, "tsv": TSV, "json": JSON, "jsonl": JSONL, "ndjson": JSONL,
     "xml": XML, "eml": EML, "srt": SRT, "vtt": VTT, "txt": TEXT, "text": TEXT, "log": TEXT,
-    "xls": "application/vnd.ms-excel", "ppt": "application/vnd.ms-powerpoint", "zip": ZIP,
+    "xls": XLS, "xlt": XLS, "ppt": PPT, "pps": PPT, "msg": MSG, "zip": ZIP,
     "gz": "application/gzip", "png": PNG, "jpg": JPEG, "jpeg": JPEG, "webp": WEBP, "tif": TIFF, "tiff": TIFF,
     "bmp": BMP, "heic": HEIC, "heif": HEIC, "gif": "image/gif",
 }  # fmt: skip
@@ -92,7 +98,16 @@ _ALIASES = {
     "image/heif": HEIC, "application/srt": SRT, "text/srt": SRT, "application/x-zip-compressed": ZIP,
 }  # fmt: skip
 # Declarations that say nothing about the content. Browsers on Windows declare CSV files as Excel's.
-_UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/vnd.ms-excel"})
+_UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream", XLS})
+
+_XLSB = "application/vnd.ms-excel.sheet.binary.macroEnabled.12"
+_OTHER_PACKAGE = "application/vnd.openxmlformats-package"
+_CONVERT_TO = {
+    _XLSB: "XLSX", "application/vnd.oasis.opendocument.spreadsheet": "XLSX",
+    "application/vnd.oasis.opendocument.presentation": "PPTX", "application/vnd.oasis.opendocument.graphics": "PDF",
+    _OTHER_PACKAGE: "PDF", "application/x-ole-storage": "PDF",
+}  # fmt: skip
+"""What to make of types that are known and not read."""
 
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", PNG), (b"\xff\xd8\xff", JPEG), (b"GIF8", "image/gif"),
@@ -103,7 +118,7 @@ _MAGIC = (
 )  # fmt: skip
 _HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"heim", b"heis", b"hevc")
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 def detect(data: bytes, *, filename: str | None = None, declared: str | None = None) -> str:
@@ -119,8 +134,9 @@ def detect(data: bytes, *, filename: str | None = None, declared: str | None = N
     claims = [claim for claim in (by_declaration, by_name) if claim]
     found = _of_content(data, claims)
     if found not in ACCEPTED:
+        advice = f" Save it as {other}." if (other := _CONVERT_TO.get(found)) else ""
         raise UnsupportedMediaType(
-            f"The document is {found}, which is not read here. Accepted are {_NAMES}.",
+            f"The document is {found}, which is not read here.{advice} Accepted are {_NAMES}.",
             found=found,
             accepted=list(ACCEPTED),
         )
@@ -167,7 +183,7 @@ def _of_content(data: bytes, claims: list[str]) -> str:
         return PDF
     if data.startswith(_ZIP_STARTS):
         return _of_zip(data, claims)
-    if data.startswith(_OLE):
+    if data.startswith(OLE):
         return _of_ole(data, claims)
     if data.lstrip()[:5] == b"{\\rtf":
         return RTF
@@ -219,7 +235,11 @@ def _of_zip(data: bytes, claims: list[str]) -> str:
                 return media_type
         if declared.startswith(b"application/vnd.oasis.opendocument."):
             return declared.partition(b"PK")[0].decode("ascii", errors="replace")
-    return EPUB if "META-INF/container.xml" in names else ZIP
+    if "META-INF/container.xml" in names:
+        return EPUB
+    if "[Content_Types].xml" in names:
+        return _XLSB if "xl/workbook.bin" in names else _OTHER_PACKAGE
+    return ZIP
 
 
 def _zip_names(data: bytes, limit: int = 10_000) -> set[str] | None:
@@ -256,7 +276,9 @@ def _of_ole(data: bytes, claims: list[str]) -> str:
     if holds("WordDocument"):
         return DOC
     if holds("PowerPoint Document"):
-        return "application/vnd.ms-powerpoint"
-    if holds("Workbook"):
-        return "application/vnd.ms-excel"
+        return PPT
+    if holds("__properties_version1.0"):
+        return MSG
+    if holds("Workbook") or holds("Book"):
+        return XLS
     return "application/x-ole-storage"

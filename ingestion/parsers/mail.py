@@ -15,7 +15,8 @@ from ingestion.parsers.text import decode
 
 HtmlReader = Callable[[str], Awaitable[str]]
 _HEADERS = ("Subject", "From", "To", "Cc", "Date")
-_MAX_DEPTH = 5
+MAX_DEPTH = 5
+"""Messages within messages."""
 _MAX_HEADER = 4000
 _MAX_NAME = 200
 # Looked up here because the child cannot open files later, not even those of Python's codecs.
@@ -92,7 +93,7 @@ async def _parts(message: EmailMessage, read_html: HtmlReader, depth: int) -> As
 
 def _forwarded(part: EmailMessage, depth: int) -> EmailMessage | None:
     """The message that the part is, which is read with the one that it is attached to."""
-    if part.get_content_type() != "message/rfc822" or depth >= _MAX_DEPTH:
+    if part.get_content_type() != "message/rfc822" or depth >= MAX_DEPTH:
         return None
     inner = part.get_content()
     return inner if isinstance(inner, EmailMessage) else None

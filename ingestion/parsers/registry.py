@@ -10,13 +10,32 @@ from xberg import ExtractionConfig
 from ingestion.errors import ParseLimit
 from ingestion.parsers import xberg
 from ingestion.parsers.assembly import Extraction
-from ingestion.parsers.detect import ACCEPTED, DOCX, EML, JSON, JSONL, ODT, PDF, PICTURES, PPTX, SRT, VTT, XLSX
+from ingestion.parsers.detect import (
+    ACCEPTED,
+    DOCX,
+    EML,
+    JSON,
+    JSONL,
+    MSG,
+    ODT,
+    PDF,
+    PICTURES,
+    PPT,
+    PPTX,
+    SRT,
+    VTT,
+    XLS,
+    XLSX,
+)
 from ingestion.parsers.mail import read_mail
 from ingestion.parsers.ocr_state import OcrState
+from ingestion.parsers.office.old_slides import read_old_slides
+from ingestion.parsers.office.old_workbook import read_old_workbook
 from ingestion.parsers.office.opendocument import read_opendocument
 from ingestion.parsers.office.slides import read_slides
 from ingestion.parsers.office.word import read_word
 from ingestion.parsers.office.workbook import read_workbook
+from ingestion.parsers.outlook import read_outlook
 from ingestion.parsers.pages import PageReader
 from ingestion.parsers.subtitles import read_subtitles
 from ingestion.parsers.values import read_json, read_json_lines
@@ -45,6 +64,9 @@ def readers(config: ExtractionConfig, pages: PageReader) -> Mapping[str, Reader]
     async def mail(data: bytes, _options: ReadOptions) -> Extraction:
         return await read_mail(data, partial(xberg.html_text, config=config))
 
+    async def outlook(data: bytes, _options: ReadOptions) -> Extraction:
+        return await read_outlook(data, partial(xberg.html_text, config=config))
+
     def converted(media_type: str) -> Reader:
         async def read(data: bytes, _options: ReadOptions) -> Extraction:
             return await xberg.extract(data, media_type, config)
@@ -66,7 +88,10 @@ def readers(config: ExtractionConfig, pages: PageReader) -> Mapping[str, Reader]
         ODT: _plainly(read_opendocument),
         JSON: values(read_json),
         JSONL: values(read_json_lines),
+        XLS: _plainly(read_old_workbook),
+        PPT: _plainly(read_old_slides),
         EML: mail,
+        MSG: outlook,
         **dict.fromkeys((SRT, VTT), values(read_subtitles)),
     }
 

@@ -11,8 +11,9 @@ import xberg
 
 from ingestion.errors import EncryptedDocument, ParseFailed, ParseLimit
 from ingestion.parsers.assembly import Extraction, assemble, real_title
-from ingestion.parsers.detect import DOC, EPUB, HTML, PLAIN, TEXT, XML
+from ingestion.parsers.detect import DOC, EPUB, HTML, PLAIN, RTF, TEXT, XML
 from ingestion.parsers.markup import prepared
+from ingestion.parsers.office import rtf
 from ingestion.parsers.office.package import PASSWORD, Package, is_encrypted_package
 from ingestion.parsers.text import decode, decode_unicode
 
@@ -84,8 +85,10 @@ async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) 
         raise EncryptedDocument(PASSWORD)
     elif media_type == EPUB:
         data = _prepared_book(data)
+    elif media_type == RTF:
+        data, title = rtf.prepared(data), real_title(rtf.title(data))
     document = await _call(data, media_type, config)
-    title = title or _document_title(document)
+    title = title or ("" if media_type == RTF else real_title(document.metadata.title or ""))
     return assemble([_tidy(document.content, media_type)], title)
 
 
@@ -150,12 +153,6 @@ def _is_protected_doc(data: bytes) -> bool:
         if data[start : start + 2] == b"\xec\xa5" and data[start + 2 : start + 4] in _WORD_VERSIONS:
             return bool(data[start + 11] & 1)
     return False
-
-
-def _document_title(document: xberg.ExtractedDocument) -> str:
-    title = document.metadata.title or ""
-    # The extractor of RTF leaves escapes in the title.
-    return "" if "\\'" in title else real_title(title)
 
 
 def _tidy(text: str, media_type: str) -> str:

@@ -11,6 +11,8 @@ from ingestion.parsers import detect as types
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.process import ProcessParser
 from tests.support.documents import archive, presentation, word_package
+from tests.support.ole import message, ole
+from tests.support.powerpoint97 import OldSlide, old_presentation
 
 ODF = (
     'xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
@@ -107,6 +109,11 @@ def slide(*paragraphs: str) -> bytes:
          "10^6 l, m^2, 1st, cited[7]"),
         (b'{"a": "<p>x&y</p>", "n": 12345678901234567890, "f": 1.50, "l": [1, {"d": null}]}', types.JSON,
          "a: <p>x&y</p>\nn: 12345678901234567890\nf: 1.50\nl:\n  - 1\n  - d: null"),
+        (old_presentation([OldSlide("Kilns", "第一")]), types.PPT, "# Kilns\n\n第一"),
+        (ole(message({"0037": "Offer", "1013": b"<p>See <b>below</b></p>"})), types.MSG,
+         "Subject: Offer\n\nSee **below**"),
+        (rb"{\rtf1\ansi\ansicpg936{\fonttbl{\f0\fcharset134 SimSun;}}\f0 \'b2\'fa\'c6\'b7 12\~kg m{\super 2}\par}",
+         types.RTF, "产品 12\xa0kg m^2"),
         ('{"q": "问", "a": "甲 <b>"}\n{"q": "二"}'.encode(), types.JSONL, "q: 问\na: 甲 <b>\n\nq: 二"),
     ],
 )  # fmt: skip
@@ -146,6 +153,7 @@ def protected_doc() -> bytes:
     ("data", "media_type"),
     [
         (protected_doc(), types.DOC),
+        (old_presentation([OldSlide("a", "b")], encrypted=True), types.PPT),
         (
             archive({
                 "mimetype": types.ODT,

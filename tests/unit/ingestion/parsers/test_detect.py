@@ -23,6 +23,10 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
         (documents.archive({"mimetype": types.ODT, "content.xml": "<a/>"}), types.ODT),
         (b"{\\rtf1\\ansi text}", types.RTF),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "WordDocument".encode("utf-16-le"), types.DOC),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "Workbook".encode("utf-16-le"), types.XLS),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "PowerPoint Document".encode("utf-16-le"), types.PPT),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "__properties_version1.0".encode("utf-16-le"), types.MSG),
+        (b"WEBVTT\n\n00:01.000 --> 00:02.000\nx", types.VTT),
         (b"<!DOCTYPE html><html><body>x</body></html>", types.HTML),
         ("<html>文本</html>".encode("utf-16"), types.HTML),
         (b"Just words.", types.TEXT),
@@ -111,7 +115,7 @@ def test_usual_pairs_are_tolerated(data: bytes, filename: str | None, declared: 
         (DOCX[: len(DOCX) // 2], "application/zip"),
         (b"\x00\x01\x02\x03" * 50, "application/octet-stream"),
         (bytes(range(256)), "application/octet-stream"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "Workbook".encode("utf-16-le"), "application/vnd.ms-excel"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "Visio".encode("utf-16-le"), "application/x-ole-storage"),
     ],
 )
 def test_other_types_are_named_and_refused(data: bytes, found: str) -> None:
@@ -120,6 +124,20 @@ def test_other_types_are_named_and_refused(data: bytes, found: str) -> None:
     assert found in caught.value.message
     assert "PDF" in caught.value.message
     assert caught.value.detail["found"] == found
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (documents.archive({"[Content_Types].xml": "<a/>", "xl/workbook.bin": "x"}), "Save it as XLSX."),
+        (documents.archive({"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}), "Save it as XLSX."),
+        (documents.archive({"mimetype": "application/vnd.oasis.opendocument.presentation"}), "Save it as PPTX."),
+        (documents.archive({"[Content_Types].xml": "<a/>", "visio/document.xml": "<a/>"}), "Save it as PDF."),
+    ],
+)
+def test_a_refusal_names_what_to_convert_to(data: bytes, advice: str) -> None:
+    with pytest.raises(UnsupportedMediaType, match=advice):
+        detect(data)
 
 
 def test_an_archive_that_claims_millions_of_entries_is_refused() -> None:
