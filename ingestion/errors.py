@@ -75,6 +75,12 @@ class JobNotFound(TandemError):
     code = "job_not_found"
 
 
+class KeyNotFound(TandemError):
+    """There is no API key with that id, or it was revoked."""
+
+    code = "key_not_found"
+
+
 class ReembeddingNotFound(TandemError):
     """The collection was not re-embedded since the node started."""
 

@@ -5,6 +5,8 @@ from collections.abc import Collection as Several
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from ingestion.audit_log import AuditCatalog
+from ingestion.keys import KeyCatalog
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import (
     Claim,
@@ -72,7 +74,7 @@ class BlobStore(Lifecycle, Protocol):
         ...
 
 
-class Catalog(Lifecycle, Protocol):
+class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
     """The record of collections, documents and jobs. Every method is one transaction, committed on return. Raises
     CatalogUnavailable while the database is away.
     """
@@ -151,8 +153,8 @@ class Catalog(Lifecycle, Protocol):
         """Returns the job. Raises JobNotFound."""
         ...
 
-    async def latest_jobs(self, *, limit: int) -> Sequence[Job]:
-        """Returns the last accepted jobs, newest first."""
+    async def latest_jobs(self, *, limit: int, collections: Sequence[str] | None = None) -> Sequence[Job]:
+        """Returns the last accepted jobs, newest first; of `collections` alone unless None."""
         ...
 
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:

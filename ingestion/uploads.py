@@ -1,15 +1,18 @@
 """Files that are uploaded first and added to collections later, as OpenAI's clients do it.
 
-An upload has no row of its own: its id encodes its metadata, and its bytes are an original like any other. `tandem
+An upload has no row of its own: its id encodes its metadata, and its bytes are an original like any other.
+The id is signed for whoever uploaded: the hash of bytes must not give them to everybody who knows it. `tandem
 audit --repair` removes uploads that no document refers to within an hour. A table of uploads would be a second record
 of documents with a lifetime of its own; clients add a file to a store as soon as it is uploaded.
 """
 
 import asyncio
+import hmac
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -28,7 +31,9 @@ MAX_NAME_BYTES = 300
 """Limit that keeps an id within the limit of a document's id."""
 MAX_BATCH_BYTES = 256 * 2**20
 """Largest total size of the files added to a collection at once: they are in memory together."""
-TIME_BYTES, HASH_BYTES = 4, 32
+TIME_BYTES, HASH_BYTES, MAC_BYTES = 4, 32, 16
+FILE_KEY = "files"
+"""Name of the secret in the catalog that ids are signed with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,14 @@ class FileService:
         self._collector = collector
         self._ingestion = ingestion
         self._max_bytes = max_bytes
+        self._owner: str | None = None
+        self._sees: Callable[[str], bool] = lambda _: True
+
+    def of(self, owner: str, sees: Callable[[str], bool]) -> "FileService":
+        """For a caller who has the uploads of `owner` and the collections that `sees` is true of, and nothing else."""
+        limited = copy(self)
+        limited._owner, limited._sees = owner, sees
+        return limited
 
     async def keep(self, filename: str, data: bytes, media_type: str | None) -> StoredFile:
         """Stores the file; it is durable when this returns. Raises InvalidRequest and its subclasses for files that
@@ -80,7 +93,9 @@ class FileService:
         self._ingestion.require_room()
         await self._blobs.put({digest: data})
         uploaded = datetime.now(UTC).replace(microsecond=0)
-        return StoredFile(file_id(digest, filename, uploaded), filename, digest, uploaded, len(data))
+        known = KnownUpload(digest, filename, uploaded, b"")
+        id_ = file_id(replace(known, mac=await self._mac(known)))
+        return StoredFile(id_, filename, digest, uploaded, len(data))
 
     async def find(self, id_: str) -> StoredFile:
         """Returns the file. Raises DocumentNotFound."""
@@ -133,12 +148,13 @@ class FileService:
         """Deletes the file with all documents made from it. Does nothing when an upload is gone already. Raises
         DocumentNotFound for any other unknown id, DocumentBusy."""
         found = await self.documents(id_)
-        known = read_id(id_)
+        known = await self._known(id_)
         if not found and known is None:
             raise DocumentNotFound(f"There is no file {id_[:200]!r}.")
         for collection, record in found:
             await self._ingestion.delete(collection.name, record.document.id)
-        if known:
+        # Others may be about to use the same bytes: where that is not this caller's to see, an audit removes them.
+        if known and self._owner is None:
             await self._collector.retire([known.sha256])
 
     async def documents(self, id_: str) -> Sequence[tuple[Collection, DocumentRecord]]:
@@ -164,11 +180,23 @@ class FileService:
 
     async def _upload(self, id_: str) -> tuple[StoredFile, bytes] | None:
         """Returns None when the id is not of an upload, or its bytes are gone."""
-        known = read_id(id_)
+        known = await self._known(id_)
         data = await self._original(known.sha256) if known else None
         if known is None or data is None:
             return None
         return StoredFile(id_, known.filename, known.sha256, known.uploaded_at, len(data)), data
+
+    async def _known(self, id_: str) -> "KnownUpload | None":
+        """None also for an upload that is not this caller's."""
+        known = read_id(id_)
+        if known is None or self._owner is None:
+            return known
+        return known if hmac.compare_digest(known.mac, await self._mac(known)) else None
+
+    async def _mac(self, known: "KnownUpload") -> bytes:
+        """For this caller."""
+        named = f"{self._owner or ''}\0{known.sha256}\0{known.uploaded_at.timestamp():.0f}\0{known.filename}"
+        return hmac.digest(await self._catalog.secret(FILE_KEY), named.encode(), "sha256")[:MAC_BYTES]
 
     async def _document(self, id_: str) -> StoredFile:
         """Returns a document as a file. Raises DocumentNotFound."""
@@ -182,7 +210,9 @@ class FileService:
         return (await self._blobs.get([digest])).get(digest)
 
     async def _collections(self) -> Sequence[Collection]:
-        return [each for each in await self._catalog.collections() if not is_internal(each.name)]
+        return [
+            each for each in await self._catalog.collections() if not is_internal(each.name) and self._sees(each.name)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +222,13 @@ class KnownUpload:
     sha256: str
     filename: str
     uploaded_at: datetime
+    mac: bytes
+    """MAC_BYTES, over the other fields and who uploaded."""
 
 
-def file_id(digest: str, filename: str, uploaded_at: datetime) -> str:
-    time = int(uploaded_at.timestamp()).to_bytes(TIME_BYTES, "big")
-    packed = urlsafe_b64encode(time + bytes.fromhex(digest) + filename.encode())
+def file_id(upload: KnownUpload) -> str:
+    time = int(upload.uploaded_at.timestamp()).to_bytes(TIME_BYTES, "big")
+    packed = urlsafe_b64encode(time + bytes.fromhex(upload.sha256) + upload.mac + upload.filename.encode())
     return PREFIX + packed.decode().rstrip("=")
 
 
@@ -205,13 +237,15 @@ def read_id(id_: str) -> KnownUpload | None:
     packed = id_.removeprefix(PREFIX)
     try:
         raw = urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
-        time, digest, name = raw[:TIME_BYTES], raw[TIME_BYTES : TIME_BYTES + HASH_BYTES], raw[TIME_BYTES + HASH_BYTES :]
-        known = KnownUpload(digest.hex(), name.decode(), datetime.fromtimestamp(int.from_bytes(time, "big"), UTC))
+        time, raw = raw[:TIME_BYTES], raw[TIME_BYTES:]
+        digest, mac, name = raw[:HASH_BYTES], raw[HASH_BYTES : HASH_BYTES + MAC_BYTES], raw[HASH_BYTES + MAC_BYTES :]
+        uploaded_at = datetime.fromtimestamp(int.from_bytes(time, "big"), UTC)
+        known = KnownUpload(digest.hex(), name.decode(), uploaded_at, mac)
     except ValueError:
         return None
     # Only what `file_id` makes: other spellings of the same bytes would be other documents.
     whole = len(digest) == HASH_BYTES and known.filename
-    return known if whole and file_id(known.sha256, known.filename, known.uploaded_at) == id_ else None
+    return known if whole and file_id(known) == id_ else None
 
 
 def as_file(record: DocumentRecord) -> StoredFile:

@@ -4,9 +4,21 @@ from collections.abc import Collection as Several
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ingestion.catalog import collections, documents, installation_keys, jobs, leases, submit, swap
+from ingestion.audit_log import AuditEntry, AuditFilter
+from ingestion.catalog import (
+    audit_log,
+    collections,
+    documents,
+    installation_keys,
+    jobs,
+    keys,
+    leases,
+    submit,
+    swap,
+)
 from ingestion.catalog.database import Database
 from ingestion.catalog.migrations import Migration
+from ingestion.keys import StoredKey
 from ingestion.types import (
     Claim,
     Collection,
@@ -92,8 +104,8 @@ class SqlCatalog:
     async def job(self, job_id: JobId) -> Job:
         return await self._database.read(lambda connection: jobs.job(connection, job_id))
 
-    async def latest_jobs(self, *, limit: int) -> Sequence[Job]:
-        return await self._database.read(lambda connection: jobs.latest(connection, limit))
+    async def latest_jobs(self, *, limit: int, collections: Sequence[str] | None = None) -> Sequence[Job]:
+        return await self._database.read(lambda connection: jobs.latest(connection, limit, collections))
 
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
         return await self._database.read(
@@ -170,3 +182,35 @@ class SqlCatalog:
 
     async def release(self, claims: Sequence[Claim], *, begun: bool = False) -> None:
         await self._database.write(lambda connection: leases.release(connection, claims, begun=begun))
+
+    async def add_key(self, key: StoredKey) -> None:
+        await self._database.write(lambda connection: keys.add(connection, key))
+
+    async def key(self, id_: str) -> StoredKey:
+        return await self._database.read(lambda connection: keys.named(connection, id_))
+
+    async def key_with(self, digest: str) -> StoredKey | None:
+        return await self._database.read(lambda connection: keys.with_digest(connection, digest))
+
+    async def keys(self, *, after: str | None = None, limit: int = 100) -> Sequence[StoredKey]:
+        return await self._database.read(lambda connection: keys.page(connection, after, limit))
+
+    async def set_key_digest(self, id_: str, digest: str) -> None:
+        await self._database.write(lambda connection: keys.set_digest(connection, id_, digest))
+
+    async def revoke_key(self, id_: str, at: datetime) -> None:
+        await self._database.write(lambda connection: keys.revoke(connection, id_, at))
+
+    async def touch_key(self, id_: str, at: datetime) -> None:
+        await self._database.write(lambda connection: keys.touch(connection, id_, at))
+
+    async def record(self, entries: Sequence[AuditEntry]) -> None:
+        await self._database.write(lambda connection: audit_log.record(connection, entries))
+
+    async def recorded(
+        self, filter: AuditFilter, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[AuditEntry]:
+        return await self._database.read(lambda connection: audit_log.page(connection, filter, before, limit))
+
+    async def remove_recorded(self, *, before: datetime, limit: int) -> int:
+        return await self._database.write(lambda connection: audit_log.remove(connection, before, limit))

@@ -67,9 +67,12 @@ async def job(connection: AsyncConnection, job_id: JobId) -> Job:
     )
 
 
-async def latest(connection: AsyncConnection, limit: int) -> Sequence[Job]:
+async def latest(connection: AsyncConnection, limit: int, collections: Sequence[str] | None) -> Sequence[Job]:
     """Implements Catalog.latest_jobs."""
-    ids = await connection.scalars(select(jobs.c.id).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit))
+    query = select(jobs.c.id).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
+    if collections is not None:
+        query = query.where(jobs.c.collection.in_(collections))
+    ids = await connection.scalars(query)
     return [await job(connection, JobId(id_)) for id_ in ids.all()]
 
 

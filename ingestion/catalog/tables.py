@@ -79,6 +79,40 @@ secrets = Table(
     "secrets", metadata, Column("name", Key, primary_key=True), Column("value", LargeBinary, nullable=False)
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("scopes", Json, nullable=False),
+    Column("collections", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String),
+    Column("expires_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Index("api_keys_digest", "digest", unique=True),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("key_id", String),
+    Column("address", String),
+    Column("action", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("collection", String),
+    Column("document_id", String),
+    Column("subject", String),
+    Column("count", Integer, nullable=False),
+    Index("audit_log_at", "at"),
+    # An id is never used twice: a page's cursor stays where it was.
+    sqlite_autoincrement=True,
+)
+
 IN_QUEUE = text("due_at IS NOT NULL")
 
 documents = Table(

@@ -13,6 +13,7 @@ from ingestion.uploads import MAX_NAME_BYTES, FileService, KnownUpload, file_id,
 
 HASH = sha256(b"kiln").hexdigest()
 NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
+MAC = bytes(range(16))
 
 
 class CountedBlobs:
@@ -27,7 +28,7 @@ class CountedBlobs:
 async def test_are_read_once() -> None:
     blobs = CountedBlobs()
     files = FileService(None, blobs, None, None, max_bytes=100)  # an upload is known by its id: nothing else is asked
-    made = file_id(HASH, "kiln.txt", NOW)
+    made = file_id(KnownUpload(HASH, "kiln.txt", NOW, MAC))
     found, data = await files.read(made)
     assert (found.id, found.filename, found.size, data) == (made, "kiln.txt", 4, b"kiln")
     assert blobs.read == [HASH]
@@ -36,14 +37,14 @@ async def test_are_read_once() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=75))
 def test_say_all_that_is_known(name: str) -> None:
-    made = file_id(HASH, name, NOW)
-    assert read_id(made) == KnownUpload(HASH, name, NOW)
+    made = file_id(KnownUpload(HASH, name, NOW, MAC))
+    assert read_id(made) == KnownUpload(HASH, name, NOW, MAC)
     assert filename_of(made, "title") == name
     assert made.removeprefix("file-").replace("-", "").replace("_", "").isalnum()
 
 
 def test_of_the_longest_names_are_no_longer_than_a_document_s() -> None:
-    assert len(file_id(HASH, "a" * MAX_NAME_BYTES, NOW)) <= MAX_ID_BYTES
+    assert len(file_id(KnownUpload(HASH, "a" * MAX_NAME_BYTES, NOW, MAC))) <= MAX_ID_BYTES
 
 
 @given(st.text(max_size=80))
@@ -54,7 +55,7 @@ def test_of_documents_that_came_otherwise_say_nothing(other: str) -> None:
 
 @pytest.mark.parametrize("added", ["=", "A", "\n", " "])
 def test_have_one_spelling(added: str) -> None:
-    assert read_id(file_id(HASH, "abc", NOW) + added) is None
+    assert read_id(file_id(KnownUpload(HASH, "abcde", NOW, MAC)) + added) is None
 
 
 def test_are_told_by_the_title_or_the_id_otherwise() -> None:

@@ -1,0 +1,141 @@
+"""Stored API keys: what the catalog holds of each, and how they are made, rotated and revoked. A key itself is shown
+once and never stored: the catalog has its SHA-256, by which it is found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from secrets import token_hex, token_urlsafe
+from typing import Final, Literal, Protocol, get_args
+
+from ingestion.errors import KeyNotFound
+from retrieval.errors import InvalidRequest
+
+Scope = Literal["search", "ingest", "manage", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+EVERY_COLLECTION: Final = ("*",)
+KEY_PREFIX: Final = "tandem_"
+"""Of every stored key, so that scanners of source code recognise one that was committed."""
+SECRET_BYTES: Final = 32
+ID_PREFIX: Final = "key_"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    id: str
+    name: str
+    """For people; need not be unique."""
+    digest: str
+    """SHA-256 of the key, 64 hexadecimal digits."""
+    scopes: tuple[Scope, ...]
+    collections: tuple[str, ...]
+    """Names and globs (`*`, `?`) of the collections that exist for this key."""
+    created_at: datetime
+    created_by: str | None
+    """Id of the key that made it."""
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    """To the minute."""
+    revoked_at: datetime | None = None
+
+    def ended(self, now: datetime) -> str | None:
+        """Why the key no longer counts; None while it does."""
+        if self.revoked_at is not None:
+            return "was revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return f"expired at {self.expires_at:%Y-%m-%d %H:%M} UTC"
+        return None
+
+
+class KeyCatalog(Protocol):
+    """The part of the catalog that holds keys. Every method is one transaction; raises CatalogUnavailable."""
+
+    async def add_key(self, key: StoredKey) -> None: ...
+
+    async def key(self, id_: str) -> StoredKey:
+        """Raises KeyNotFound."""
+        ...
+
+    async def key_with(self, digest: str) -> StoredKey | None:
+        """By an index: the time does not depend on how many keys there are."""
+        ...
+
+    async def keys(self, *, after: str | None = None, limit: int = 100) -> Sequence[StoredKey]:
+        """Ordered by id, those after `after`; revoked and expired ones too."""
+        ...
+
+    async def set_key_digest(self, id_: str, digest: str) -> None:
+        """Raises KeyNotFound, also for a revoked key."""
+        ...
+
+    async def revoke_key(self, id_: str, at: datetime) -> None:
+        """Does nothing to a key that was revoked before. Raises KeyNotFound."""
+        ...
+
+    async def touch_key(self, id_: str, at: datetime) -> None:
+        """Notes that the key was used."""
+        ...
+
+
+class KeyService:
+    def __init__(self, catalog: KeyCatalog) -> None:
+        self._catalog = catalog
+
+    async def create(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[Scope],
+        collections: Sequence[str],
+        created_by: str | None,
+        expires_at: datetime | None = None,
+    ) -> tuple[StoredKey, str]:
+        """Returns the record and the key. Raises InvalidRequest."""
+        now = datetime.now(UTC)
+        if "admin" in scopes and tuple(collections) != EVERY_COLLECTION:
+            raise InvalidRequest("scopes: admin concerns the whole node; such a key has all collections ('*').")
+        if expires_at is not None and expires_at <= now:
+            raise InvalidRequest(f"expires_at: {expires_at.isoformat()} has passed; name a time in the future.")
+        secret = _new_secret()
+        key = StoredKey(
+            id=ID_PREFIX + token_hex(8),
+            name=name,
+            digest=digest_of_key(secret),
+            scopes=tuple(scope for scope in SCOPES if scope in scopes),
+            collections=tuple(dict.fromkeys(collections)),
+            created_at=now,
+            created_by=created_by,
+            expires_at=expires_at,
+        )
+        await self._catalog.add_key(key)
+        return key, secret
+
+    async def rotate(self, id_: str) -> tuple[StoredKey, str]:
+        """A new key under the same id, with the same rights; the one before ends. Raises KeyNotFound."""
+        secret = _new_secret()
+        digest = digest_of_key(secret)
+        await self._catalog.set_key_digest(id_, digest)
+        return replace(await self._catalog.key(id_), digest=digest), secret
+
+    async def revoke(self, id_: str) -> None:
+        """Raises KeyNotFound."""
+        await self._catalog.revoke_key(id_, datetime.now(UTC))
+
+    async def get(self, id_: str) -> StoredKey:
+        """Raises KeyNotFound."""
+        return await self._catalog.key(id_)
+
+    async def page(self, after: str | None, limit: int) -> Sequence[StoredKey]:
+        return await self._catalog.keys(after=after, limit=limit)
+
+
+def digest_of_key(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()
+
+
+def _new_secret() -> str:
+    return KEY_PREFIX + token_urlsafe(SECRET_BYTES)
+
+
+def key_not_found(id_: str) -> KeyNotFound:
+    return KeyNotFound(f"There is no API key {id_[:80]!r}, or it was revoked.")

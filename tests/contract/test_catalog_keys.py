@@ -1,0 +1,91 @@
+"""Catalog: API keys and the audit log."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ingestion.audit_log import AuditEntry, AuditFilter
+from ingestion.catalog.catalog import SqlCatalog
+from ingestion.errors import KeyNotFound
+from ingestion.keys import StoredKey
+from retrieval.errors import TandemError
+
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+KEY = StoredKey("key_b", "of a test", "b" * 64, ("search", "ingest"), ("kiln_*", "docs"), NOW, "admin")
+
+
+class TestKeys:
+    async def test_come_back_as_they_were(self, catalog: SqlCatalog) -> None:
+        expiring = replace(KEY, id="key_a", digest="a" * 64, expires_at=NOW, last_used_at=NOW)
+        for key in (KEY, expiring):
+            await catalog.add_key(key)
+        assert await catalog.key("key_b") == await catalog.key_with("b" * 64) == KEY
+        assert await catalog.key_with("c" * 64) is None
+        assert list(await catalog.keys()) == [expiring, KEY]
+        assert list(await catalog.keys(after="key_a", limit=1)) == [KEY]
+        with pytest.raises(KeyNotFound):
+            await catalog.key("key_c")
+
+    async def test_two_never_have_one_digest(self, catalog: SqlCatalog) -> None:
+        await catalog.add_key(KEY)
+        with pytest.raises(TandemError):
+            await catalog.add_key(replace(KEY, id="key_c"))
+
+    async def test_are_rotated_and_revoked(self, catalog: SqlCatalog) -> None:
+        await catalog.add_key(KEY)
+        await catalog.set_key_digest("key_b", "d" * 64)
+        assert await catalog.key_with("b" * 64) is None
+        for later in (0, 5):  # the first time stays
+            await catalog.revoke_key("key_b", NOW + timedelta(hours=later))
+        assert await catalog.key_with("d" * 64) == replace(KEY, digest="d" * 64, revoked_at=NOW)
+        for change in (catalog.set_key_digest("key_b", "e" * 64), catalog.revoke_key("key_c", NOW)):
+            with pytest.raises(KeyNotFound):
+                await change
+
+    async def test_remember_their_last_use(self, catalog: SqlCatalog) -> None:
+        await catalog.add_key(KEY)
+        await catalog.touch_key("key_b", NOW)
+        assert (await catalog.key("key_b")).last_used_at == NOW
+
+
+def entry(minute: int, **values: object) -> AuditEntry:
+    plain = {"key_id": "key_b", "address": "10.0.0.7", "action": "document.delete", "outcome": "ok"}
+    return AuditEntry(at=NOW + timedelta(minutes=minute), **{**plain, **values})  # type: ignore[arg-type]
+
+
+class TestAuditLog:
+    async def test_comes_back_latest_first_and_page_by_page(self, catalog: SqlCatalog) -> None:
+        made = [entry(number, collection="docs", document_id=f"d{number}", subject="s", count=2) for number in range(5)]
+        await catalog.record(made[:3])
+        await catalog.record(made[3:])
+        first = await catalog.recorded(AuditFilter(), limit=2)
+        rest = await catalog.recorded(AuditFilter(), before=first[-1].id, limit=10)
+        assert [replace(each, id=0) for each in (*first, *rest)] == made[::-1]
+
+    async def test_is_filtered(self, catalog: SqlCatalog) -> None:
+        await catalog.record(
+            [
+                entry(0, key_id="key_a"),
+                entry(1, collection="docs", outcome="forbidden"),
+                entry(2, action="key.create", document_id="d"),
+            ]
+        )
+
+        async def minutes(**values: object) -> list[int]:
+            found = await catalog.recorded(AuditFilter(**values))  # type: ignore[arg-type]
+            return [each.at.minute - NOW.minute for each in found]
+
+        assert await minutes(key_id="key_a") == [0]
+        assert await minutes(collection="docs") == await minutes(outcome="forbidden") == [1]
+        assert await minutes(action="key.create") == await minutes(document_id="d") == [2]
+        assert await minutes(since=NOW + timedelta(minutes=1), until=NOW + timedelta(minutes=2)) == [1]
+
+    async def test_loses_what_is_old_and_uses_no_id_twice(self, catalog: SqlCatalog) -> None:
+        await catalog.record([entry(number) for number in range(4)])
+        ids = [each.id for each in await catalog.recorded(AuditFilter())]
+        assert await catalog.remove_recorded(before=NOW + timedelta(minutes=9), limit=3) == 3
+        assert [each.at.minute - NOW.minute for each in await catalog.recorded(AuditFilter())] == [3]
+        assert await catalog.remove_recorded(before=NOW + timedelta(minutes=9), limit=3) == 1
+        await catalog.record([entry(9)])
+        assert (await catalog.recorded(AuditFilter()))[0].id > max(ids)
