@@ -13,6 +13,18 @@ class Unauthorized(TandemError):
     code = "unauthorized"
 
 
+class Forbidden(TandemError):
+    """The API key lacks a scope, or may not use a collection of that name."""
+
+    code = "forbidden"
+
+
+class KeyNeeded(TandemError):
+    """Stored keys would protect nothing on a node that lets everybody in."""
+
+    code = "key_needed"
+
+
 class HostNotAllowed(TandemError):
     """The request names a host that is not one of this node's names."""
 
@@ -72,15 +84,18 @@ STATUS: Mapping[str, int] = {
     "invalid_json": 400,
     "malformed_request": 400,
     "unauthorized": 401,
+    "forbidden": 403,
     "origin_not_allowed": 403,
     "collection_not_found": 404,
     "document_not_found": 404,
     "job_not_found": 404,
+    "key_not_found": 404,
     "blob_missing": 404,
     "model_not_found": 404,
     "reembedding_not_found": 404,
     "request_timeout": 408,
     "collection_exists": 409,
+    "key_needed": 409,
     "fingerprint_mismatch": 409,
     "document_busy": 409,
     "audit_running": 409,

@@ -1,32 +1,37 @@
 """The HTTP application around one node."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from secrets import token_urlsafe
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 
+from app.access.trail import Recorder
 from app.http import error_handlers
 from app.http.limits import Admission
 from app.http.openapi import create_api
 from app.http.routes import docs_page, health
-from app.http.routes.dependencies import body_as_declared, caller
+from app.http.routes.dependencies import administrator, body_as_declared, caller, view_at
 from app.http.routes.guarded import GUARDED
-from app.http.security.access import Access
+from app.http.security.access import Access, public_paths
 from app.http.security.api_keys import ApiKeys
+from app.http.security.callers import Callers
 from app.http.security.origins import OriginCheck
 from app.http.server.bodies import BodyBounds, BodyBudget, BodyLimitMiddleware
 from app.http.server.in_flight import InFlightMiddleware, InFlightRequests
 from app.http.server.occupancy import Occupancy
 from app.http.telemetry import Metrics, TelemetryMiddleware
 from app.mcp.backends import ServiceBackend
-from app.mcp.server import McpEndpoint, build_server
+from app.mcp.server import Context, McpEndpoint, build_server
 from app.mcp.tools import Tools
 from app.node.node import Components, OnStep
 from app.node.runner import OnFailure, Runner
 from app.settings import Settings
 from app.ui.pages import PAGES, PUBLIC_PAGES
 from app.wiring.components import build_components, node_options
+from ingestion.ports import Catalog
 
 BODIES_AT_ONCE = 4
 """Number of bodies of the largest size that fit into the memory for all bodies."""
@@ -53,13 +58,21 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = Runner(build, node_options(settings), on_failure)
         app.state.runner = runner
-        tools = Tools(ServiceBackend(runner.serving, app.state.admission, metrics), on_call=metrics.observe_tool)
-        endpoint = McpEndpoint(build_server(tools), settings.max_body_mb * 2**20)
+
+        def tools_for(context: Context) -> Tools:
+            assert isinstance(context.request, Request)
+            backend = ServiceBackend(partial(view_at, context.request), app.state.admission, metrics)
+            return Tools(backend, on_call=metrics.observe_tool)
+
+        endpoint = McpEndpoint(build_server(tools_for), settings.max_body_mb * 2**20)
         async with endpoint.running() as app.state.mcp:
             runner.start()
+            recording = asyncio.create_task(app.state.recorder.run())
             try:
                 yield
             finally:
+                recording.cancel()
+                await asyncio.gather(recording, return_exceptions=True)
                 await runner.stop()
 
     app = create_api(lifespan=lifespan)
@@ -75,6 +88,8 @@ def create_app(
     app.state.in_flight = InFlightRequests()
     error_handlers.install(app)
     app.include_router(health.router)
+    guards = [] if settings.public_metrics else [Depends(caller), Depends(administrator)]
+    app.include_router(health.metrics_router, dependencies=guards)
     app.include_router(docs_page.router)
     for router in GUARDED:
         app.include_router(router, dependencies=[Depends(caller), Depends(body_as_declared)])
@@ -87,8 +102,14 @@ def create_app(
     max_body = settings.max_body_mb * 2**20
     bounds, budget = BodyBounds(max_body, settings.max_documents), BodyBudget(BODIES_AT_ONCE * max_body)
     app.add_middleware(BodyLimitMiddleware, bounds=bounds, budget=budget)
-    app.state.keys = keys = ApiKeys(settings.api_keys, settings.api_keys_file, internal=internal_key)
-    app.add_middleware(Access, keys=keys)
+
+    def catalog() -> Catalog:
+        return app.state.runner.serving().components.catalog  # type: ignore[no-any-return]
+
+    keys = ApiKeys(settings.api_keys, settings.api_keys_file, internal=internal_key)
+    app.state.callers = callers = Callers(keys, catalog)
+    app.state.recorder = recorder = Recorder(catalog)
+    app.add_middleware(Access, callers=callers, recorder=recorder, public=public_paths(settings))
     # The name it listens on is one of its names; with keys, none is checked unless names were given.
     names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.requires_keys else ()
     app.add_middleware(InFlightMiddleware, in_flight=app.state.in_flight)

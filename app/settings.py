@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="Comma separated, in clear or as sha256:<64 hexadecimal digits>. When set, every route but /health "
-        "and /docs wants one as a bearer token.",
+        "and /docs wants one as a bearer token, or one of `tandem keys create`. These may do everything.",
     )
     api_keys_file: Path | None = Field(
         None, description="File with more of them, one a line; # begins a comment. Read again when it changes."
@@ -146,6 +146,10 @@ class Settings(BaseSettings):
     allow_keyless: bool = Field(
         False, description="Listen beyond the loopback address even without keys: whoever reaches it may do everything."
     )
+    public_docs: bool = Field(
+        True, description="/docs and /openapi.json want no key. They hold nothing of what the node stores."
+    )
+    public_metrics: bool = Field(False, description="/metrics wants no key. Otherwise it wants one with scope admin.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma separated host names that requests may name, besides those of this machine; *.example.com "

@@ -14,6 +14,7 @@ from app.cli.client.collections import collections_app
 from app.cli.client.commands import client_app
 from app.cli.client.documents import documents_app
 from app.cli.client.jobs import jobs_app
+from app.cli.client.keys import keys_app
 from app.cli.console import results
 from app.cli.exit_codes import TandemGroup, exit_table
 from app.cli.node.commands import local_app
@@ -85,6 +86,7 @@ app.add_typer(client_app)
 app.add_typer(collections_app, name="collections")
 app.add_typer(documents_app, name="documents")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(keys_app, name="keys")
 app.add_typer(local_app)
 app.add_typer(bench_app, name="bench")
 

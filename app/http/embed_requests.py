@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.node.node import Node
+from app.access.view import NodeView
 from retrieval.deadline import Deadline
 from retrieval.pace import expected_tokens
 from retrieval.ports import Embedder
@@ -12,7 +12,7 @@ BULK_DEADLINES = 5
 """Bulk work waits for its turns behind searches, and may take so many times a search's deadline."""
 
 
-def seconds_to_embed(node: Node, embedder: Embedder, inputs: Sequence[str] | Sequence[Sequence[int]]) -> float:
+def seconds_to_embed(node: NodeView, embedder: Embedder, inputs: Sequence[str] | Sequence[Sequence[int]]) -> float:
     """Returns the expected seconds for texts, or token ids, without other work."""
     window = embedder.max_tokens
     texts = [each for each in inputs if isinstance(each, str)]
@@ -20,7 +20,7 @@ def seconds_to_embed(node: Node, embedder: Embedder, inputs: Sequence[str] | Seq
     return node.embed_pace.seconds(expected_tokens(texts, window) + ids)
 
 
-def admits_any_size(node: Node, lane: Lane) -> bool:
+def admits_any_size(node: NodeView, lane: Lane) -> bool:
     """Returns whether an idle node accepts a request of any size: bulk work has to be done, however long it takes, and
     an old measurement is no reason to refuse.
     """
@@ -28,7 +28,7 @@ def admits_any_size(node: Node, lane: Lane) -> bool:
 
 
 async def embed(
-    node: Node, embedder: Embedder, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None
+    node: NodeView, embedder: Embedder, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None
 ) -> Embeddings:
     """Embeds texts that were admitted. Raises BudgetExceeded, and the embedder's errors."""
     times = BULK_DEADLINES if lane is Lane.BULK else 1

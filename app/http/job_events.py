@@ -7,9 +7,9 @@ from typing import Final
 import anyio
 from sse_starlette import ServerSentEvent
 
+from app.access.view import NodeView
 from app.http.server.occupancy import Occupancy
 from app.http.server.streams import BoundedStream
-from app.node.node import Node
 from ingestion.service import WATCH_SECONDS
 from ingestion.types import Job, JobId
 
@@ -20,13 +20,13 @@ SEND_SECONDS: Final = 30.0
 
 
 async def stream_job(
-    node: Node, job_id: JobId, streams: Occupancy, event_of: Callable[[Job], ServerSentEvent]
+    node: NodeView, job_id: JobId, streams: Occupancy, event_of: Callable[[Job], ServerSentEvent]
 ) -> BoundedStream:
     """Returns a stream of the job now and after each change, until it has ended or the node stops. Raises JobNotFound
     before anything is sent.
     """
     stopping = anyio.Event()
-    jobs = node.ingestion.watch(job_id, leaving=stopping.is_set)
+    jobs = node.jobs.watch(job_id, leaving=stopping.is_set)
     first = await anext(jobs)  # an unknown job is an error of the usual format, not a broken stream
 
     async def events() -> AsyncGenerator[ServerSentEvent, None]:

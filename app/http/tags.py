@@ -28,6 +28,7 @@ TAGS = (
     Tag("reembed", "Re-embedding of a collection with another model or chunk size, and rollback."),
     Tag("embed", "The embedding model by itself."),
     Tag("audit", "Comparison of catalog, vector store and originals."),
+    Tag("keys", "API keys of teams and applications, and the record of what was done with them."),
     Tag("openai", "OpenAI's API: embeddings, models, files, and vector stores, which are collections.", OPENAI),
     Tag("rerank", "The reranking model by itself, with the APIs of Jina and vLLM.", RERANK),
     Tag("cohere", "The reranking model by itself, with Cohere's API.", COHERE),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
+from app.access.view import NodeView
 from app.cli.client.node_client import Client
 from app.http.limits import Admission
 from app.http.routes.jobs import describe
@@ -15,7 +16,6 @@ from app.http.schemas.query import SearchIn
 from app.http.search_requests import find_collection, run_queries
 from app.http.telemetry import Metrics
 from app.mcp.schemas import Json
-from app.node.node import Node
 from langchain_tandem.client.calls import ENDED
 
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
@@ -43,27 +43,27 @@ class Backend(Protocol):
 
 
 class ServiceBackend:
-    def __init__(self, serving: Callable[[], Node], admission: Admission, metrics: Metrics) -> None:
-        """`serving` returns the node, or raises NotReady."""
-        self._serving = serving
+    def __init__(self, view: Callable[[], NodeView], admission: Admission, metrics: Metrics) -> None:
+        """`view` returns the node as the caller may use it, or raises NotReady."""
+        self._view = view
         self._admission = admission
         self._metrics = metrics
 
     async def search(self, request: Json) -> Json:
-        body, node = SearchIn.model_validate(request), self._serving()
+        body, node = SearchIn.model_validate(request), self._view()
         collection = await find_collection(body.collection, node)
         queries = [body.to_query(text, collection) for text in body.texts]
         [result] = await run_queries(queries, collection, node, self._admission, self._metrics)
         return SearchOut.of(result, None, "").model_dump(mode="json", exclude={"request_id"})
 
     async def ingest(self, request: Json, wait_seconds: float) -> Json:
-        body, node = IngestIn.model_validate(request), self._serving()
-        job_id, _ = await node.ingestion.accept(body.collection, [each.to_upload() for each in body.documents])
-        job = await node.ingestion.wait(job_id, timeout_seconds=wait_seconds)
+        body, node = IngestIn.model_validate(request), self._view()
+        job_id, _ = await node.documents.ingest(body.collection, [each.to_upload() for each in body.documents])
+        job = await node.jobs.wait(job_id, timeout_seconds=wait_seconds)
         return (await describe(node, job)).model_dump(mode="json")
 
     async def collections(self) -> Sequence[Json]:
-        return [CollectionOut.of(each).model_dump(mode="json") for each in await self._serving().collections.list()]
+        return [CollectionOut.of(each).model_dump(mode="json") for each in await self._view().collections.list()]
 
 
 class HttpBackend:

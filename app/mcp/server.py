@@ -1,7 +1,7 @@
 """The tools on the official SDK's server: over standard input and output, and over streamable HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -21,16 +21,16 @@ from app.mcp.tools import INSTRUCTIONS, Tools
 Context = ServerRequestContext[Any]
 
 
-def build_server(tools: Tools) -> Server[Any]:
+def build_server(tools_for: Callable[[Context], Tools]) -> Server[Any]:
     """Returns the SDK's low-level server: its MCPServer would configure the logging of the whole process, and prefix
-    our errors with texts of its own.
+    our errors with texts of its own. `tools_for` returns the tools of whoever made the request.
     """
 
-    async def list_tools(_: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=tools.described)
+    async def list_tools(context: Context, _: PaginatedRequestParams | None) -> ListToolsResult:
+        return ListToolsResult(tools=tools_for(context).described)
 
-    async def call_tool(_: Context, params: CallToolRequestParams) -> CallToolResult:
-        return await tools.call(params.name, params.arguments or {})
+    async def call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
+        return await tools_for(context).call(params.name, params.arguments or {})
 
     return Server(
         "tandem",

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.errors import Unauthorized
-from app.http.security.api_keys import ApiKeys
+from app.http.security.callers import Callers
 from app.ui import language, session
 from app.ui.rendering import PageRoute, field, redirect, render
 
@@ -28,10 +28,10 @@ async def login(request: Request) -> Response:
     session.check_origin(request)
     form = await request.form(max_files=0, max_fields=4)
     key, wanted = field(form, "key").strip(), local(field(form, "next", "/"))
-    keys = request.app.state.keys
-    assert isinstance(keys, ApiKeys)
+    callers = request.app.state.callers
+    assert isinstance(callers, Callers)
     try:
-        keys.caller(f"Bearer {key[: session.MAX_KEY_CHARACTERS]}")
+        await callers.caller(f"Bearer {key[: session.MAX_KEY_CHARACTERS]}")
     except Unauthorized:
         return render(request, "login.html", 401, wanted=wanted, wrong=True)
     response = redirect(request, wanted)

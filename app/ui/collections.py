@@ -22,7 +22,7 @@ KEY_TYPES = ("text", "int", "float", "bool")
 @router.get("")
 async def collections_page(request: Request, node: PageNode) -> Response:
     collections = await node.collections.list()
-    totals = await node.components.catalog.totals([each.name for each in collections])
+    totals = await node.collections.totals([each.name for each in collections])
     return render(request, "collections.html", collections=collections, totals=totals, key_types=KEY_TYPES)
 
 
@@ -56,9 +56,9 @@ async def collection_page(request: Request, name: Name, node: PageNode) -> Respo
         "collection.html",
         collection=collection,
         chunks=await node.collections.count(name),
-        totals=(await node.components.catalog.totals([name])).get(name),
-        golden=await node.components.catalog.golden_queries(name),
-        move=node.reembedding.status(name),
+        totals=(await node.collections.totals([name])).get(name),
+        golden=await node.collections.golden_queries(name),
+        move=node.collections.reembedding(name),
     )
 
 
@@ -77,7 +77,7 @@ async def reembed(request: Request, name: Name, node: PageNode) -> Response:
 @router.post("/{name}/rollback")
 async def rollback(request: Request, name: Name, node: PageNode) -> Response:
     await checked_form(request)
-    await node.reembedding.rollback(name)
+    await node.collections.rollback(name)
     return redirect(request, f"/ui/collections/{name}")
 
 

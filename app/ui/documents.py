@@ -11,7 +11,6 @@ from app.http.routes.dependencies import NodeSettings
 from app.http.routes.documents import get_original
 from app.http.schemas.ingest import IngestForm
 from app.http.schemas.wire import CollectionName, Text
-from app.node.node import Node
 from app.ui.passages import MAX_CHUNKS, with_overlap
 from app.ui.rendering import PageNode, PageRoute, UploadPageRoute, checked_form, field, redirect, render
 from ingestion.contents import ChunkPage
@@ -36,13 +35,13 @@ async def documents_page(
     cursor: Annotated[Text | None, Query(max_length=512)] = None,
 ) -> Response:
     after = DocumentId(cursor) if cursor else None
-    records = await node.components.catalog.documents(collection, after=after, limit=DOCUMENTS_A_PAGE)
+    records = await node.documents.page(collection, after=after, limit=DOCUMENTS_A_PAGE)
     return render(
         request,
         "documents.html",
         collection=collection,
         collections=await node.collections.list(),
-        totals=(await node.components.catalog.totals([collection])).get(collection),
+        totals=(await node.collections.totals([collection])).get(collection),
         records=records,
         cursor=cursor,
         next_cursor=records[-1].document.id if len(records) == DOCUMENTS_A_PAGE else None,
@@ -60,7 +59,7 @@ async def upload(request: Request, node: PageNode, settings: NodeSettings) -> Re
     ]
     if not uploads:
         raise InvalidRequest("No file was chosen: choose files or a folder, or drop them on the page.")
-    job_id, _ = await node.ingestion.accept(given.collection, uploads)
+    job_id, _ = await node.documents.ingest(given.collection, uploads)
     return _to_job(request, job_id)
 
 
@@ -78,10 +77,10 @@ async def document_page(
     id_ = DocumentId(document_id)
     missing = ""
     try:
-        page = await node.contents.chunks(collection, id_, first=first, limit=MAX_CHUNKS)
+        page = await node.documents.chunks(collection, id_, first=first, limit=MAX_CHUNKS)
     except DocumentBusy as error:
         # Its record, and what can be done with it, are of use even so.
-        page, missing = ChunkPage(await node.components.catalog.document(collection, id_), (), None), error.message
+        page, missing = ChunkPage(await node.documents.get(collection, id_), (), None), error.message
     return render(
         request,
         "document.html",
@@ -103,7 +102,7 @@ async def original(node: PageNode, document_id: DocumentQuery, collection: InCol
 @router.post("/ui/document/delete")
 async def delete(request: Request, node: PageNode) -> Response:
     collection, document_id = await _named(request)
-    await node.ingestion.delete(collection, document_id)
+    await node.documents.delete(collection, document_id)
     query = urlencode({"collection": collection})
     return redirect(request, f"/ui/documents?{query}")
 
@@ -111,19 +110,7 @@ async def delete(request: Request, node: PageNode) -> Response:
 @router.post("/ui/document/reingest")
 async def reingest(request: Request, node: PageNode) -> Response:
     collection, document_id = await _named(request)
-    return _to_job(request, await again(node, collection, [document_id]))
-
-
-async def again(node: Node, collection: str, ids: list[DocumentId]) -> JobId:
-    """Ingests documents again, from their originals. Raises DocumentNotFound, BlobMissing."""
-    uploads = []
-    for id_ in ids:
-        document, data = await node.ingestion.original(collection, id_)
-        uploads.append(
-            Upload(data, document.id, None, document.media_type, document.title, document.partition, document.metadata)
-        )
-    job_id, _ = await node.ingestion.accept(collection, uploads)
-    return job_id
+    return _to_job(request, await node.documents.ingest_again(collection, [document_id]))
 
 
 async def _named(request: Request) -> tuple[str, DocumentId]:

@@ -8,7 +8,6 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from app.http.job_events import stream_job
 from app.http.routes.dependencies import EventStreams
 from app.http.schemas.wire import Text
-from app.ui.documents import again
 from app.ui.rendering import PageNode, PageRoute, checked_form, redirect, render
 from ingestion.types import Job, JobId
 from retrieval.errors import InvalidRequest
@@ -23,13 +22,13 @@ JobPath = Annotated[Text, Path(max_length=64)]
 
 @router.get("")
 async def jobs_page(request: Request, node: PageNode) -> Response:
-    return render(request, "jobs.html", jobs=await node.components.catalog.latest_jobs(limit=LATEST))
+    return render(request, "jobs.html", jobs=await node.jobs.latest(limit=LATEST))
 
 
 @router.get("/{job_id}")
 async def job_page(request: Request, job_id: JobPath, node: PageNode) -> Response:
-    job = await node.components.catalog.job(JobId(job_id))
-    receipts = await node.components.catalog.receipts(job.id, limit=RECEIPTS_SHOWN)
+    job = await node.jobs.get(JobId(job_id))
+    receipts = await node.jobs.receipts(job.id, limit=RECEIPTS_SHOWN)
     # The worst first: who opens the page wants to know what to do.
     ordered = sorted(receipts, key=lambda receipt: receipt.status != "failed")
     return render(request, "job.html", job=job, receipts=ordered, shown=RECEIPTS_SHOWN)
@@ -49,7 +48,7 @@ async def job_events(request: Request, job_id: JobPath, node: PageNode, streams:
 @router.post("/{job_id}/cancel")
 async def cancel(request: Request, job_id: JobPath, node: PageNode) -> Response:
     await checked_form(request)
-    await node.ingestion.cancel(JobId(job_id))
+    await node.jobs.cancel(JobId(job_id))
     return redirect(request, f"/ui/jobs/{job_id}")
 
 
@@ -57,11 +56,8 @@ async def cancel(request: Request, job_id: JobPath, node: PageNode) -> Response:
 async def retry(request: Request, job_id: JobPath, node: PageNode) -> Response:
     """Ingests the failed documents of a job again."""
     await checked_form(request)
-    job = await node.components.catalog.job(JobId(job_id))
-    receipts = await node.components.catalog.receipts(job.id, limit=job.progress.documents)
-    failed = [receipt.document_id for receipt in receipts if receipt.status == "failed"]
-    there = await node.components.catalog.documents_named(job.collection, failed)
-    if not there:
+    job, failed = await node.jobs.failed(JobId(job_id))
+    if not failed:
         raise InvalidRequest("No document of this job can be tried again: none failed, or they were deleted.")
-    new = await again(node, job.collection, list(there))
+    new = await node.documents.ingest_again(job.collection, failed)
     return redirect(request, f"/ui/jobs/{new}")

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
 from app import ROOT
+from app.access.view import NodeView
 from app.errors import STATUS, validation_error
 from app.http.routes.dependencies import ServingNode
 from app.http.uploads import UploadRoute
-from app.node.node import Node
 from app.ui import session
 from app.ui.language import language_of, translator
 from retrieval.errors import TandemError
@@ -96,21 +96,21 @@ class UploadPageRoute(PageRoute, UploadRoute):
     """A route that accepts files."""
 
 
-async def page_node(request: Request, node: ServingNode) -> Node:
+async def page_node(request: Request, node: ServingNode) -> NodeView:
     """Returns the node, and puts the session's token into the request's state for the forms of the page."""
     request.state.secret = await _secret(request, node)
     request.state.csrf = session.token_of(request.state.secret, request)
     return node
 
 
-async def _secret(request: Request, node: Node) -> bytes:
+async def _secret(request: Request, node: NodeView) -> bytes:
     kept = getattr(request.app.state, "page_secret", None)
     if kept is None:
-        kept = request.app.state.page_secret = await node.components.catalog.secret(PAGE_KEY)
+        kept = request.app.state.page_secret = await node.secret(PAGE_KEY)
     return bytes(kept)
 
 
-PageNode = Annotated[Node, Depends(page_node)]
+PageNode = Annotated[NodeView, Depends(page_node)]
 
 
 async def checked_form(request: Request, *, max_files: int = 0) -> FormData:

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import URL
 
+from app.access.view import NodeView
 from app.http.disconnect import cancel_on_disconnect
 from app.http.routes.dependencies import NodeMetrics, SearchAdmission
 from app.http.schemas.answer import SearchOut
 from app.http.schemas.wire import CollectionName, FilledId, FilledText
 from app.http.search_requests import find_collection, run_queries
-from app.node.node import Node
 from app.ranks import recall_rank
 from app.ui.movement import REASONS, moved_between, pieces, slopes, time_bar
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
@@ -129,7 +129,7 @@ async def save_judgements(request: Request, node: PageNode) -> Response:
 
 
 async def _search(
-    form: SearchForm, request: Request, node: Node, admission: SearchAdmission, metrics: NodeMetrics
+    form: SearchForm, request: Request, node: NodeView, admission: SearchAdmission, metrics: NodeMetrics
 ) -> Shown:
     body: dict[str, Any] | None = None
     try:
@@ -170,22 +170,18 @@ def _node_url(request: Request) -> str:
     return f"{url.scheme}://{url.netloc}{request.scope.get('root_path', '')}"
 
 
-async def _corpus(node: Node, collection: Collection) -> list[dict[str, str]]:
+async def _corpus(node: NodeView, collection: Collection) -> list[dict[str, str]]:
     """Returns the collection's documents. Raises InvalidRequest for a collection of more than MAX_JUDGED_DOCUMENTS."""
-    records = await node.components.catalog.documents(collection.name, limit=MAX_JUDGED_DOCUMENTS + 1)
+    records = await node.documents.page(collection.name, limit=MAX_JUDGED_DOCUMENTS + 1)
     if len(records) > MAX_JUDGED_DOCUMENTS:
         raise InvalidRequest(
             f"Collection {collection.name!r} has more than {MAX_JUDGED_DOCUMENTS:,} documents, too many for this page. "
             "Write corpus.jsonl from your own source; queries.jsonl and qrels.tsv are as the evaluation page says."
         )
+    found = [record.document for record in records if record.chunks]
+    texts = await node.documents.whole_texts(collection.name, [document.id for document in found])
     return [
-        {
-            "_id": record.document.id,
-            "title": record.document.title,
-            "text": await node.contents.whole_text(collection.name, record.document.id),
-        }
-        for record in records
-        if record.chunks
+        {"_id": document.id, "title": document.title, "text": text} for document, text in zip(found, texts, strict=True)
     ]
 
 

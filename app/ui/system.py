@@ -33,8 +33,8 @@ async def system_page(request: Request, node: PageNode, runner: NodeRunner) -> R
         checks=checks,
         selftest=node.selftest.checks if node.selftest else (),
         models={
-            "embed": node.components.embedder.fingerprint.model,
-            "rerank": node.components.reranker.model,
+            "embed": node.embedder.fingerprint.model,
+            "rerank": node.reranker.model,
         },
         capabilities=node.capabilities,
         report=None,
@@ -45,11 +45,11 @@ async def system_page(request: Request, node: PageNode, runner: NodeRunner) -> R
 async def live(request: Request, node: PageNode, metrics: NodeMetrics, admission: SearchAdmission) -> Response:
     """Returns the current numbers, as a fragment of the page."""
     figures = [
-        Figure("documents waiting", await queue_depth(node)),
+        Figure("documents waiting", await queue_depth(node.queue_depth)),
         Figure("work of searches under way", round(admission.seconds, 2), "s"),
         Figure("searches answered", _count(metrics, "/search")),
     ]
-    if devices := node.components.devices:
+    if devices := node.devices:
         states = [device.gate.state() for device in devices]
         figures += [
             Figure("search calls computing", sum(state.interactive for state in states)),
@@ -63,7 +63,7 @@ async def live(request: Request, node: PageNode, metrics: NodeMetrics, admission
 @router.post("/audit")
 async def audit(request: Request, node: PageNode) -> Response:
     form = await checked_form(request)
-    report = await cancel_on_disconnect(request, node.auditor.run(repair=field(form, "repair") == "on"))
+    report = await cancel_on_disconnect(request, node.audit(None, repair=field(form, "repair") == "on"))
     return render(request, "audit.html", report=report, clean=report.clean)
 
 

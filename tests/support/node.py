@@ -16,6 +16,7 @@ from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.parsers.process import ProcessParser
+from retrieval.ports import VectorStore
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from tests.support.fake_models import FakeEmbedder, FakeReranker
@@ -54,12 +55,19 @@ def real_but_for(embedder: FakeEmbedder, reranker: FakeReranker, folder: Path) -
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, open_embedder: OpenEmbedder | None = None, **settings: object
+    folder: Path,
+    *,
+    open_embedder: OpenEmbedder | None = None,
+    store: VectorStore | None = None,
+    **settings: object,
 ) -> AsyncIterator[NodeUnderTest]:
-    """A node whose data lies in `folder`; `settings` as in app.settings, with the profile that reads English alone."""
+    """A node whose data lies in `folder`; `settings` as in app.settings, with the profile that reads English alone.
+    `store`: None for Milvus Lite."""
     settings = {"models": "minilm", **settings}
     embedder, reranker = FakeEmbedder(), FakeReranker()
     components = replace(real_but_for(embedder, reranker, folder), open_embedder=open_embedder)
+    if store is not None:
+        components = replace(components, store=store)
     app = create_app(Settings(data_dir=folder, selftest_margin=False, **settings), components)  # type: ignore[arg-type]
     async with (
         app.router.lifespan_context(app),

@@ -11,6 +11,7 @@ from app.cli.client.audit import show_report
 from app.cli.client.files import FileFilter, find_files, link_reporter
 from app.cli.client.ingest import ingest_documents, ingest_files, summarise
 from app.cli.client.jobs import cancel
+from app.cli.client.keys import audit_log
 from app.cli.client.node_client import Client
 from app.cli.client.reembed import flipped, follow, read_chunking, read_golden, show_end
 from app.cli.client.search import read_filter, show_hits
@@ -24,6 +25,7 @@ from retrieval.search.query import Mode
 
 client_app = typer.Typer()
 client_app.command("cancel")(cancel)
+client_app.command("audit-log")(audit_log)
 
 FIRST_WORDS = "Watching {}: Ctrl-C ends it."
 

@@ -14,4 +14,5 @@ def serve_tools(client: Client, collection: str) -> None:
     written to standard output; the log goes to standard error.
     """
     configure_logging("warning", as_json=False)
-    asyncio.run(serve_stdio(build_server(Tools(HttpBackend(client), collection))))
+    tools = Tools(HttpBackend(client), collection)
+    asyncio.run(serve_stdio(build_server(lambda _: tools)))

@@ -1,14 +1,14 @@
 """The names under which other products' clients may request this node's models."""
 
+from app.access.view import NodeView
 from app.errors import ModelNotFound
-from app.node.node import Node
 from retrieval.ports import Embedder
 
 ALIAS = "tandem"
 """Whichever model answers here."""
 
 
-def embedder_named(node: Node, name: str | None) -> Embedder:
+def embedder_named(node: NodeView, name: str | None) -> Embedder:
     """Returns the embedder of this name. Raises ModelNotFound."""
     for embedder in node.embedders.every:
         if is_named(embedder.fingerprint.model, name):
@@ -16,9 +16,9 @@ def embedder_named(node: Node, name: str | None) -> Embedder:
     raise _unknown(name, [each.fingerprint.model for each in node.embedders.every])
 
 
-def check_reranker(node: Node, name: str | None) -> None:
+def check_reranker(node: NodeView, name: str | None) -> None:
     """Raises ModelNotFound unless the name is that of the node's reranker."""
-    model = node.components.reranker.model
+    model = node.reranker.model
     if not is_named(model, name):
         raise _unknown(name, [model])
 

@@ -26,6 +26,4 @@ async def audit(
 ) -> AuditOut:
     """Compares the catalog with the vector store and the originals, and answers when that is done, which takes minutes
     for millions of chunks. One audit runs at a time; it ends when its caller disconnects."""
-    return AuditOut.of(
-        await cancel_on_disconnect(request, node.auditor.run(collection=body.collection, repair=body.repair))
-    )
+    return AuditOut.of(await cancel_on_disconnect(request, node.audit(body.collection, repair=body.repair)))

@@ -27,7 +27,7 @@ async def create_collection(
     body: Annotated[CollectionIn, Body(openapi_examples=named(examples.CREATE))], node: ServingNode
 ) -> CollectionOut:
     """Creates a collection for the node's embedding model."""
-    embedder = with_dimension(node.components.embedder, body.dimension)
+    embedder = with_dimension(node.embedder, body.dimension)
     if body.document_instruction:
         # One that leaves no room in the model's window is refused here, not by each document later.
         await embedder.embed([""], kind="document", lane=Lane.INTERACTIVE, instruction=body.document_instruction)

@@ -7,13 +7,15 @@ from fastapi import Depends, Request, Security
 from fastapi.params import Form
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import Scope
 
+from app.access.caller import Caller
+from app.access.trail import Recorder, Trail
+from app.access.view import NodeView
 from app.errors import Unauthorized
 from app.http.limits import Admission
-from app.http.security.api_keys import Caller
 from app.http.server.occupancy import Occupancy
 from app.http.telemetry import Metrics
-from app.node.node import Node
 from app.node.runner import Runner
 from app.settings import Settings
 from ingestion.errors import UnsupportedMediaType
@@ -28,8 +30,31 @@ async def runner(request: Request) -> Runner:
     return found
 
 
-async def serving_node(runner: Annotated[Runner, Depends(runner)]) -> Node:
-    return runner.serving()
+async def serving_node(request: Request) -> NodeView:
+    return view_at(request)
+
+
+def view_at(request: Request) -> NodeView:
+    """The node, as the caller of the request may use it. Raises NotReady, Unauthorized."""
+    found = request.app.state.runner
+    assert isinstance(found, Runner)
+    return NodeView(found.serving(), caller_at(request.scope), trail_at(request.scope))
+
+
+def caller_at(scope: Scope) -> Caller:
+    """Whom app.http.security.access found. Raises Unauthorized for a request that it let in as public."""
+    found = scope.get("state", {}).get("caller")
+    if not isinstance(found, Caller):
+        raise Unauthorized("This route is not public, and the request came in without being asked for a key.")
+    return found
+
+
+def trail_at(scope: Scope) -> Trail:
+    recorder = scope["app"].state.recorder
+    assert isinstance(recorder, Recorder)
+    client = scope.get("client")
+    request = f"{scope['method']} {scope['path']}"
+    return Trail(recorder, caller_at(scope), address=client[0] if client else None, request=request)
 
 
 async def settings(request: Request) -> Settings:
@@ -64,7 +89,7 @@ async def embed_admission(request: Request) -> Admission:
 
 bearer = HTTPBearer(
     scheme_name="ApiKey",
-    description="A key of the node, one of TANDEM_API_KEYS. A node without keys lets every caller in.",
+    description="A key of the node, of TANDEM_API_KEYS or of POST /keys. A node without keys lets every caller in.",
     auto_error=False,
 )
 
@@ -73,11 +98,12 @@ async def caller(
     request: Request,
     _: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],  # so that the schema tells of it
 ) -> Caller:
-    """Whom app.http.security.access found. Raises Unauthorized for a request that it let in as public."""
-    found = request.scope.get("state", {}).get("caller")
-    if not isinstance(found, Caller):
-        raise Unauthorized("This route is not public, and the request came in without being asked for a key.")
-    return found
+    return caller_at(request.scope)
+
+
+async def administrator(request: Request) -> None:
+    """Raises Forbidden."""
+    trail_at(request.scope).require("admin")
 
 
 async def body_as_declared(request: Request) -> None:
@@ -98,7 +124,7 @@ def media_type_of(request: Request) -> str:
 
 NodeRunner = Annotated[Runner, Depends(runner)]
 """For routes that report on the node in any phase."""
-ServingNode = Annotated[Node, Depends(serving_node)]
+ServingNode = Annotated[NodeView, Depends(serving_node)]
 NodeSettings = Annotated[Settings, Depends(settings)]
 NodeMetrics = Annotated[Metrics, Depends(metrics)]
 SearchAdmission = Annotated[Admission, Depends(admission)]

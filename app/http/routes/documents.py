@@ -5,12 +5,12 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Response
 
+from app.access.view import NodeView
 from app.http.examples import documents as examples
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE, STORE_WRITES, answer, failures
 from app.http.schemas.documents import DocumentChunksOut, DocumentOut, DocumentsOut, DocumentTextOut
 from app.http.schemas.wire import CollectionName, Text
-from app.node.node import Node
 from ingestion.errors import DocumentNotFound
 from retrieval.types import DocumentId
 
@@ -55,9 +55,7 @@ async def list_documents(
     limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of documents.")] = 100,
 ) -> DocumentsOut:
     """The documents of a collection, ordered by id, one page at a time."""
-    records = await node.components.catalog.documents(
-        collection, after=DocumentId(cursor) if cursor else None, limit=limit
-    )
+    records = await node.documents.page(collection, after=DocumentId(cursor) if cursor else None, limit=limit)
     return DocumentsOut(
         documents=[DocumentOut.model_validate(record) for record in records],
         next_cursor=records[-1].document.id if len(records) == limit else None,
@@ -77,7 +75,7 @@ async def get_text(
     """The text that was read from the document, as the chunks that search finds hold it: what the version that is
     searchable became. Long texts come in parts of about a million characters."""
     try:
-        return DocumentTextOut.of(await node.contents.text(collection, DocumentId(document_id), cursor=cursor))
+        return DocumentTextOut.of(await node.documents.text(collection, DocumentId(document_id), cursor=cursor))
     except DocumentNotFound:
         if found := await _called(f"{document_id}/text", node, collection):
             return found
@@ -98,7 +96,7 @@ async def get_chunks(
 ) -> DocumentChunksOut | DocumentOut:
     """The chunks of a document as search finds them, in the order of the text, one page at a time."""
     try:
-        page = await node.contents.chunks(collection, DocumentId(document_id), cursor=cursor, limit=limit)
+        page = await node.documents.chunks(collection, DocumentId(document_id), cursor=cursor, limit=limit)
     except DocumentNotFound:
         if found := await _called(f"{document_id}/chunks", node, collection):
             return found
@@ -106,9 +104,9 @@ async def get_chunks(
     return DocumentChunksOut.of(page)
 
 
-async def _called(document_id: str, node: Node, collection: str) -> DocumentOut | None:
+async def _called(document_id: str, node: NodeView, collection: str) -> DocumentOut | None:
     try:
-        return DocumentOut.model_validate(await node.components.catalog.document(collection, DocumentId(document_id)))
+        return DocumentOut.model_validate(await node.documents.get(collection, DocumentId(document_id)))
     except DocumentNotFound:
         return None
 
@@ -123,7 +121,7 @@ async def _called(document_id: str, node: Node, collection: str) -> DocumentOut 
 )
 async def get_document(document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs") -> DocumentOut:
     """One document and the state of its ingestion."""
-    return DocumentOut.model_validate(await node.components.catalog.document(collection, DocumentId(document_id)))
+    return DocumentOut.model_validate(await node.documents.get(collection, DocumentId(document_id)))
 
 
 @router.delete(
@@ -140,7 +138,7 @@ async def get_document(document_id: DocumentPath, node: ServingNode, collection:
 )
 async def delete_document(document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs") -> Response:
     """Deletes a document, and answers when the store contains no chunk of it."""
-    await node.ingestion.delete(collection, DocumentId(document_id))
+    await node.documents.delete(collection, DocumentId(document_id))
     return Response(status_code=204)
 
 
@@ -158,7 +156,7 @@ async def delete_document(document_id: DocumentPath, node: ServingNode, collecti
 )
 async def get_original(document_id: DocumentPath, node: ServingNode, collection: InCollection = "docs") -> Response:
     """The bytes that were ingested: a text as UTF-8, a file unchanged."""
-    document, data = await node.ingestion.original(collection, DocumentId(document_id))
+    document, data = await node.documents.original(collection, DocumentId(document_id))
     name = quote(document_id.rpartition("/")[2] or "document", safe="")
     # Somebody else's file: to be saved, and never to be taken for a page of this service.
     headers = {

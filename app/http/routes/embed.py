@@ -24,7 +24,7 @@ router = APIRouter(prefix="/embed", tags=["embed"])
 )
 async def describe_embedder(node: ServingNode) -> EmbedderOut:
     """The node's embedding model. 503 while its engine is not running."""
-    embedder = node.components.embedder
+    embedder = node.embedder
     if embedder.failure:
         raise EngineDead(embedder.failure)
     return EmbedderOut(
@@ -51,7 +51,8 @@ async def embed(
 ) -> Response:
     """Embeds texts into vectors of unit length, in their order. Texts longer than the window are truncated at their
     end."""
-    embedder, lane = node.components.embedder, body.as_lane
+    node.require_models()
+    embedder, lane = node.embedder, body.as_lane
     expected = seconds_to_embed(node, embedder, body.texts)
     async with admission.admit(len(body.texts), expected, any_size_when_idle=admits_any_size(node, lane)):
         work = embedded(node, embedder, body.texts, kind=body.kind, lane=lane, instruction=body.instruction)

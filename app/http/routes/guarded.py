@@ -3,10 +3,9 @@
 from app.http.compat.dify import routes as dify
 from app.http.compat.openai.routes import embeddings, file_batches, files, vector_store_files, vector_stores
 from app.http.compat.rerank import routes as rerank
-from app.http.routes import audit, collections, documents, embed, health, ingest, jobs, mcp, reembed, search
+from app.http.routes import audit, collections, documents, embed, ingest, jobs, keys, mcp, reembed, search
 
 GUARDED = (
-    health.metrics_router,
     ingest.router,
     jobs.router,
     documents.router,
@@ -14,6 +13,8 @@ GUARDED = (
     collections.router,
     reembed.router,
     audit.router,
+    keys.router,
+    keys.log_router,
     search.router,
     embed.router,
     embeddings.router,

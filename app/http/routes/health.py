@@ -1,6 +1,7 @@
 """Liveness, readiness and metrics."""
 
 from asyncio import timeout
+from collections.abc import Awaitable, Callable
 from math import nan
 
 from fastapi import APIRouter, Response
@@ -12,7 +13,6 @@ from app.http.routes.dependencies import NodeMetrics, NodeRunner
 from app.http.routes.documented import answer
 from app.http.schemas.answer import ModelsOut
 from app.http.schemas.health import CheckOut, DeviceOut, LiveOut, ReadyOut
-from app.node.node import Node
 from retrieval.errors import Unavailable
 
 router = APIRouter(tags=["health"])
@@ -82,17 +82,17 @@ async def get_metrics(runner: NodeRunner, metrics: NodeMetrics) -> Response:
     """Counters, gauges and histograms of this process."""
     metrics.ready.set(0 if runner.problems() else 1)
     if runner.node and runner.phase == "serving":
-        depth = await queue_depth(runner.node)
+        depth = await queue_depth(runner.node.components.catalog.queue_depth)
         metrics.queue_depth.set(nan if depth is None else depth)
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def queue_depth(node: Node) -> int | None:
-    """Returns the number of documents that are queued or being processed; None if the database does not answer in
-    time.
+async def queue_depth(read: Callable[[], Awaitable[int]]) -> int | None:
+    """Returns the number of documents that `read` counts as queued or being processed; None if the database does not
+    answer in time.
     """
     try:
         async with timeout(QUEUE_DEPTH_SECONDS):
-            return await node.components.catalog.queue_depth()
+            return await read()
     except (Unavailable, TimeoutError):
         return None

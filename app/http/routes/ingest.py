@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
+from app.access.view import NodeView
 from app.errors import validation_error
 from app.http.examples import ingest as examples
 from app.http.routes.dependencies import NodeSettings, ServingNode, media_type_of
@@ -25,7 +26,6 @@ from app.http.schemas.ingest import (
 from app.http.server.bodies import DEFAULT
 from app.http.server.json_scan import JsonScan
 from app.http.uploads import UploadRoute
-from app.node.node import Node
 from ingestion.errors import TooLarge, UnsupportedMediaType
 from ingestion.types import Upload
 from retrieval.errors import InvalidRequest
@@ -106,10 +106,10 @@ async def ingest(
 
 
 async def _accept(
-    node: Node, body: IngestIn | IngestForm, uploads: Sequence[Upload], idempotency_key: str | None
+    node: NodeView, body: IngestIn | IngestForm, uploads: Sequence[Upload], idempotency_key: str | None
 ) -> Response:
     chunking = body.chunking.to_chunking() if body.chunking else None
-    job_id, receipts = await node.ingestion.accept(
+    job_id, receipts = await node.documents.ingest(
         body.collection,
         uploads,
         chunking,
@@ -118,7 +118,7 @@ async def _accept(
         idempotency_key=idempotency_key,
     )
     if body.wait:
-        job = await node.ingestion.wait(job_id, timeout_seconds=WAIT_SECONDS)
+        job = await node.jobs.wait(job_id, timeout_seconds=WAIT_SECONDS)
         return _answer(await describe(node, job), 200)
     documents = [
         AcceptedDocument(document_id=each.document_id, status=each.status, duplicate_of=each.duplicate_of)

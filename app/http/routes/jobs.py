@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from app.access.view import NodeView
 from app.http.examples import ingest as examples
 from app.http.job_events import stream_job
 from app.http.routes.dependencies import EventStreams, ServingNode
 from app.http.routes.documented import CATALOG, answer, failures
 from app.http.schemas.ingest import JobEventOut, JobOut
 from app.http.schemas.wire import Text
-from app.node.node import Node
 from ingestion.types import Job, JobId
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -54,7 +54,7 @@ async def get_job(
     limit: Annotated[int, Query(ge=0, le=RECEIPTS_A_PAGE, description="Maximum number of receipts.")] = RECEIPTS_A_PAGE,
 ) -> JobOut:
     """The state and progress of a job, and a page of its receipts in the order of its documents."""
-    job = await node.components.catalog.job(JobId(job_id))
+    job = await node.jobs.get(JobId(job_id))
     return await describe(node, job, after=cursor, limit=limit)
 
 
@@ -66,7 +66,7 @@ async def get_job(
 async def cancel_job(job_id: JobPath, node: ServingNode) -> JobOut:
     """Cancels the documents that are not finished. Documents in process stop within seconds. Versions that were
     searchable before stay so."""
-    return await describe(node, await node.ingestion.cancel(JobId(job_id)))
+    return await describe(node, await node.jobs.cancel(JobId(job_id)))
 
 
 @router.get(
@@ -88,7 +88,7 @@ def _event(job: Job) -> ServerSentEvent:
     return ServerSentEvent(JobEventOut.model_validate(job).model_dump_json(), event="job")
 
 
-async def describe(node: Node, job: Job, *, after: int = 0, limit: int = RECEIPTS_A_PAGE) -> JobOut:
-    receipts = await node.components.catalog.receipts(job.id, after=after, limit=limit) if limit else ()
+async def describe(node: NodeView, job: Job, *, after: int = 0, limit: int = RECEIPTS_A_PAGE) -> JobOut:
+    receipts = await node.jobs.receipts(job.id, after=after, limit=limit) if limit else ()
     end = after + len(receipts)
     return JobOut.of(job, receipts, str(end) if end < job.progress.documents else None)

@@ -28,7 +28,7 @@ async def set_golden_queries(
 ) -> Response:
     """Stores queries with known answers, replacing all earlier ones."""
     queries = [query.to_query() for query in body.queries]
-    await node.components.catalog.set_golden_queries(name, queries)
+    await node.collections.set_golden_queries(name, queries)
     return Response(status_code=204)
 
 
@@ -39,7 +39,7 @@ async def set_golden_queries(
 )
 async def get_golden_queries(name: CollectionPath, node: ServingNode) -> GoldenQueries:
     """The golden queries of the collection."""
-    found = await node.components.catalog.golden_queries(name)
+    found = await node.collections.golden_queries(name)
     return GoldenQueries(
         queries=[GoldenQueryIn(query=each.query, relevant=[str(id_) for id_ in each.relevant]) for each in found]
     )
@@ -61,7 +61,7 @@ async def reembed_collection(
 ) -> ReembedOut:
     """Fills a second version of the collection in the background, compares both versions and switches to the new one if
     it is as good. The collection serves meanwhile. Answers when the other model, if any, is running."""
-    embedder = await node.embedder_for(body.models)
+    embedder = await node.collections.embedder_for(name, body.models)
     if body.models is None and body.dimension is None:
         # Only the chunks are to change: not the length of vectors that the collection has chosen.
         embedder = node.embedders.named((await node.collections.get(name)).fingerprint) or embedder
@@ -72,7 +72,7 @@ async def reembed_collection(
         tolerance=body.tolerance,
         gate=body.gate,
     )
-    return ReembedOut.of(await node.reembedding.start(name, plan))
+    return ReembedOut.of(await node.collections.reembed(name, plan))
 
 
 @router.get(
@@ -82,7 +82,7 @@ async def reembed_collection(
 )
 async def get_reembedding(name: CollectionPath, node: ServingNode) -> ReembedOut:
     """Progress and result of the last re-embedding."""
-    status = node.reembedding.status(name)
+    status = node.collections.reembedding(name)
     if status is None:
         raise ReembeddingNotFound(
             f"Collection {name!r} was not re-embedded since the node started. One that broke off goes on when it is "
@@ -103,4 +103,4 @@ async def get_reembedding(name: CollectionPath, node: ServingNode) -> ReembedOut
 )
 async def rollback_collection(name: CollectionPath, node: ServingNode) -> ReembedOut:
     """Restores the version before the last switch, including documents that were ingested or deleted since."""
-    return ReembedOut.of(await node.reembedding.rollback(name))
+    return ReembedOut.of(await node.collections.rollback(name))

@@ -1,18 +1,22 @@
 """Types that all requests and answers share: storable texts, names, and models that refuse unknown fields."""
 
 import json
+import re
 from base64 import b64decode
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import (
     AfterValidator,
     Base64Encoder,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     EncodedBytes,
     Field,
     JsonValue,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
@@ -23,6 +27,8 @@ MAX_METADATA_BYTES = 32_768
 """Metadata is stored with every chunk of its document."""
 MAX_METADATA_KEYS = 1024
 MAX_ID_CHARACTERS = 512
+MAX_MOMENT_CHARACTERS = 35
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 COLLECTION_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,99}$"
 
 
@@ -64,6 +70,15 @@ def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return metadata
 
 
+def _moment(value: object) -> datetime:
+    if isinstance(value, str) and RFC_3339.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):  # no such day, or one that UTC has no year for
+            pass
+    raise PydanticCustomError("moment", "is not a time such as 2026-03-02T09:00:00Z")
+
+
 class _StrictBase64(Base64Encoder):
     """Accepts line breaks, which many tools insert; any other stray character would silently lose content."""
 
@@ -90,6 +105,13 @@ FilterBounds = Field(max_length=16, json_schema_extra={"x-max-conditions": MAX_C
 Metadata = Annotated[dict[str, JsonValue], MetadataBounds, AfterValidator(_storable)]
 FilterTree = Annotated[dict[str, JsonValue], FilterBounds]
 """A filter before parsing."""
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    Field(strict=False),
+    WithJsonSchema({"type": "string", "format": "date-time", "maxLength": MAX_MOMENT_CHARACTERS}),
+]
+"""A time in RFC 3339, with its offset; in UTC once it is read."""
 CollectionName = Annotated[
     str,
     StringConstraints(pattern=COLLECTION_NAME, max_length=100),

@@ -8,15 +8,19 @@ from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.access.caller import Caller
+from app.access.trail import Recorder, Trail
 from app.errors import Unauthorized
-from app.http.security.api_keys import ApiKeys
+from app.http.security.callers import Callers
 from app.http.server.bodies import answer_unread, refuse
+from app.settings import Settings
 from app.ui.session import authorization
+from retrieval.errors import TandemError
 
-PUBLIC: Final = frozenset(
-    {"/docs", "/openapi.json", "/health/live", "/health/ready", "/ui/login", "/ui/logout", "/ui/language"}
-)
-"""Paths that are answered without a key."""
+PUBLIC: Final = frozenset({"/health/live", "/health/ready", "/ui/login", "/ui/logout", "/ui/language"})
+"""Paths that are answered without a key, whatever the settings."""
+DOCS: Final = frozenset({"/docs", "/openapi.json"})
+METRICS: Final = "/metrics"
 PUBLIC_ASSETS: Final = ("/docs/", "/ui/static/")
 """What the pages load lies below."""
 PAGE: Final = "/ui/"
@@ -27,21 +31,28 @@ class Access:
     """ASGI middleware: puts the Caller into the request's state, or answers 401. A path is closed unless it is named
     here, so that a route that is added later is behind the keys."""
 
-    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
+    def __init__(self, app: ASGIApp, callers: Callers, recorder: Recorder, public: frozenset[str]) -> None:
+        """`public`: paths that are answered without a key."""
         self._app = app
-        self._keys = keys
+        self._callers = callers
+        self._recorder = recorder
+        self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not is_public(scope["path"]):
+        if scope["type"] == "http" and not is_public(scope["path"], self._public):
             headers = Headers(scope=scope)
             given = headers.get("authorization")
             is_page = _is_page(scope["path"])
             if given is None and is_page:
                 given = authorization(cookie_parser(headers.get("cookie", "")))
             try:
-                caller = self._keys.caller(given)
-            except Unauthorized as error:
-                if is_page and scope["method"] in ("GET", "HEAD"):
+                caller = await self._callers.caller(given)
+            except TandemError as error:
+                if isinstance(error, Unauthorized):
+                    client = scope.get("client")
+                    address, request = client[0] if client else None, f"{scope['method']} {scope['path']}"
+                    Trail(self._recorder, Caller(None), address=address, request=request).refused(error.code)
+                if isinstance(error, Unauthorized) and is_page and scope["method"] in ("GET", "HEAD"):
                     await answer_unread(_to_login(scope), scope, receive, send)
                 else:
                     await refuse(error, scope, receive, send)
@@ -50,14 +61,20 @@ class Access:
         await self._app(scope, receive, send)
 
 
-def is_public(path: str) -> bool:
+def public_paths(settings: Settings) -> frozenset[str]:
+    """Paths that are answered without a key, by the settings."""
+    metrics = {METRICS} if settings.public_metrics else set()
+    return PUBLIC | (DOCS if settings.public_docs else set()) | metrics
+
+
+def is_public(path: str, public: frozenset[str]) -> bool:
     """Whether a path is answered without a key."""
-    return path in PUBLIC or path.startswith(PUBLIC_ASSETS)
+    return path in public or path.startswith(PUBLIC_ASSETS)
 
 
 def _is_page(path: str) -> bool:
     """Whether a browser's cookie may bring the key: only to what answers with a page and checks the form's token."""
-    return path == "/" or path.startswith(PAGE)
+    return path == "/" or path.startswith(PAGE) or path in DOCS
 
 
 def _to_login(scope: Scope) -> RedirectResponse:

@@ -1,9 +1,7 @@
-"""API keys: of the settings and of a file, in clear or as their SHA-256. What is kept of each is its SHA-256."""
+"""API keys of the settings and of a file, in clear or as their SHA-256. What is kept of each is its SHA-256."""
 
-import hmac
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from stat import S_IROTH
@@ -13,7 +11,7 @@ from typing import Final
 import structlog
 from pydantic import SecretStr
 
-from app.errors import Unauthorized
+from app.access.caller import INTERNAL, Caller
 from retrieval.errors import ConfigurationError
 
 log = structlog.get_logger()
@@ -23,17 +21,7 @@ SHORT_CHARACTERS: Final = 16
 LOOK_SECONDS: Final = 1.0
 """How often a file of keys is looked at."""
 MAX_FILE_BYTES: Final = 2**20
-INTERNAL: Final = "internal"
-"""Id of the key that the node's own worker processes have."""
 _HEXADECIMAL: Final = re.compile(r"[0-9a-fA-F]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who makes a request."""
-
-    key_id: str | None
-    """The first 12 hexadecimal digits of the key's SHA-256, for logs; INTERNAL. None: this node has no keys."""
 
 
 def digest_of(entry: str) -> bytes:
@@ -48,7 +36,7 @@ def digest_of(entry: str) -> bytes:
 
 
 class ApiKeys:
-    """Bearer keys, compared by hash and in constant time. Without any key every caller is let in."""
+    """Bearer keys of the settings, which may do everything. Without any key every caller is let in."""
 
     def __init__(
         self,
@@ -60,26 +48,25 @@ class ApiKeys:
     ) -> None:
         """`internal` is taken besides, where there are keys. Raises ConfigurationError for a file that has none."""
         entries = [key.get_secret_value() for key in keys]
-        self._digests = tuple(map(digest_of, entries))
+        self._digests = frozenset(map(digest_of, entries))
         self._file = KeyFile(file, clock) if file else None
         self._internal = digest_of(internal) if internal else None
         _warn_of_short_keys(entries, "TANDEM_API_KEYS")
 
-    def caller(self, authorization: str | None) -> Caller:
-        """Raises Unauthorized."""
-        if not self._digests and self._file is None:
-            return Caller(None)
-        scheme, _, key = (authorization or "").partition(" ")
-        given = sha256(key.strip().encode()).digest()
-        known = (*self._digests, *(self._file.digests() if self._file else ()))
-        matches = [hmac.compare_digest(given, each) for each in known]  # all of them: the time tells nothing
-        is_internal = self._internal is not None and hmac.compare_digest(given, self._internal)
-        if scheme.lower() != "bearer" or not (any(matches) or is_internal):
-            raise Unauthorized(
-                "This node wants an API key: send it as 'Authorization: Bearer <key>'.",
-                key_given=scheme.lower() == "bearer" and bool(key.strip()),
-            )
-        return Caller(INTERNAL if is_internal else given.hex()[:12])
+    @property
+    def required(self) -> bool:
+        """Whether callers need a key."""
+        return bool(self._digests) or self._file is not None
+
+    def holder(self, key: str) -> Caller | None:
+        """None for a key that is none of these."""
+        # By hash: what a lookup's time tells of a hash says nothing about the key.
+        given = sha256(key.encode()).digest()
+        if given == self._internal:
+            return Caller(INTERNAL, frozenset(("ingest",)), ())
+        if given in self._digests or (self._file is not None and given in self._file.digests()):
+            return Caller(given.hex()[:12])
+        return None
 
 
 class KeyFile:
@@ -95,7 +82,7 @@ class KeyFile:
         self._looked = clock()
         self._digests = self._read()
 
-    def digests(self) -> Sequence[bytes]:
+    def digests(self) -> frozenset[bytes]:
         if self._clock() - self._looked >= LOOK_SECONDS:
             self._looked = self._clock()
             try:
@@ -115,7 +102,7 @@ class KeyFile:
             raise self._unusable(f"cannot be read ({error.strerror})") from error
         return found.st_ino, found.st_size, found.st_mtime_ns
 
-    def _read(self) -> Sequence[bytes]:
+    def _read(self) -> frozenset[bytes]:
         try:
             with self._path.open("rb") as file:
                 raw = file.read(MAX_FILE_BYTES + 1)
@@ -129,12 +116,12 @@ class KeyFile:
         except UnicodeDecodeError:
             raise self._unusable("is not UTF-8") from None
         entries = []
-        digests = []
+        digests = set()
         for number, line in enumerate(lines, start=1):
             if line and not line.startswith("#"):
                 entries.append(line)
                 try:
-                    digests.append(digest_of(line))
+                    digests.add(digest_of(line))
                 except ValueError as error:
                     raise self._unusable(f"line {number}: {error}") from None
         if not digests:
@@ -142,7 +129,7 @@ class KeyFile:
         if readable and not all(entry.startswith(HASHED) for entry in entries):
             log.warning("every user of this machine can read the API keys: chmod 600", file=str(self._path))
         _warn_of_short_keys(entries, str(self._path))
-        return digests
+        return frozenset(digests)
 
     def _unusable(self, why: str) -> ConfigurationError:
         return ConfigurationError(f"TANDEM_API_KEYS_FILE={self._path}: {why}.")

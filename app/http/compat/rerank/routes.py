@@ -11,6 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
 
+from app.access.view import NodeView
 from app.http.compat.model_names import check_reranker
 from app.http.compat.rerank import examples
 from app.http.compat.rerank.schemas import (
@@ -32,7 +33,6 @@ from app.http.disconnect import cancel_on_disconnect
 from app.http.limits import Admission
 from app.http.routes.dependencies import SearchAdmission, ServingNode
 from app.http.routes.documented import EMBEDDER, answer, failures, named
-from app.node.node import Node
 from retrieval.deadline import Deadline
 from retrieval.engines.http.truncation import truncate_text
 from retrieval.gather_or_cancel import gather_or_cancel
@@ -109,13 +109,13 @@ async def score_pairs(
     return ScoreOut(
         id=f"score-{request.state.request_id}",
         created=int(time()),
-        model=node.components.reranker.model,
+        model=node.reranker.model,
         data=[ScoreOf(index=index, score=found[query].scores[place]) for index, (query, place) in enumerate(places)],
         usage=_usage(list(found.values())),
     )
 
 
-async def _scored(body: Rerank, request: Request, node: Node, admission: Admission) -> RerankScores:
+async def _scored(body: Rerank, request: Request, node: NodeView, admission: Admission) -> RerankScores:
     check_reranker(node, body.model)
     texts = body.texts
     async with _admitted(node, admission, {body.query: texts}):
@@ -125,10 +125,11 @@ async def _scored(body: Rerank, request: Request, node: Node, admission: Admissi
 
 
 def _admitted(
-    node: Node, admission: Admission, passages: Mapping[str, Sequence[str]]
+    node: NodeView, admission: Admission, passages: Mapping[str, Sequence[str]]
 ) -> AbstractAsyncContextManager[None]:
-    """Admits passages, given by query. Raises Overloaded."""
-    window = node.components.embedder.max_tokens  # which is the reranker's as well, near enough
+    """Admits passages, given by query. Raises Forbidden, Overloaded."""
+    node.require_models()
+    window = node.embedder.max_tokens  # which is the reranker's as well, near enough
     count = sum(map(len, passages.values()))
     tokens = sum(
         expected_tokens(texts, window) + len(texts) * expected_tokens([query], window // 2)
@@ -138,16 +139,16 @@ def _admitted(
     return admission.admit(count, node.rerank_pace.seconds(tokens), any_size_when_idle=any_size)
 
 
-async def _rerank(node: Node, query: str, passages: Sequence[str], instruction: str | None) -> RerankScores:
+async def _rerank(node: NodeView, query: str, passages: Sequence[str], instruction: str | None) -> RerankScores:
     """Raises BudgetExceeded when the node's deadline passes."""
     deadline = Deadline.after(node.search_deadline_seconds, "deadline")
     work = node.reranker.rerank(query, passages, lane=Lane.INTERACTIVE, instruction=instruction)
     return await deadline.run(work, "reranker")
 
 
-def _cut(node: Node, texts: Sequence[str], limit: int) -> Sequence[str]:
+def _cut(node: NodeView, texts: Sequence[str], limit: int) -> Sequence[str]:
     """Truncates texts by the embedder's tokenizer, which is also the reranker's in every pair of TANDEM_MODELS."""
-    tokenizer = node.components.embedder.tokenizer
+    tokenizer = node.embedder.tokenizer
     return [truncate_text(tokenizer, text, limit)[0] for text in texts]
 
 

@@ -7,10 +7,13 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from app.access.caller import INTERNAL, Caller
 from app.errors import Unauthorized
-from app.http.security.api_keys import INTERNAL, LOOK_SECONDS, ApiKeys, Caller
+from app.http.security.api_keys import LOOK_SECONDS, ApiKeys
+from app.http.security.callers import Callers
 from app.settings import load_settings
-from retrieval.errors import ConfigurationError
+from ingestion.keys import KeyCatalog
+from retrieval.errors import ConfigurationError, NotReady
 
 KEY, OTHER = "right-and-long-enough", "other-and-long-enough"
 
@@ -41,30 +44,34 @@ def file(tmp_path: Path) -> Path:
 
 
 def known(keys: ApiKeys, key: str) -> bool:
-    try:
-        return keys.caller(f"Bearer {key}").key_id is not None
-    except Unauthorized:
-        return False
+    return keys.holder(key) is not None
 
 
-def test_without_keys_everybody_is_let_in() -> None:
-    assert ApiKeys([]).caller(None) == Caller(None)
-    assert ApiKeys([], internal=KEY).caller("Bearer whatever") == Caller(None)
+def callers(*keys: str, internal: str | None = None) -> Callers:
+    def no_catalog() -> KeyCatalog:
+        raise NotReady("The node is starting.")
+
+    return Callers(ApiKeys([SecretStr(key) for key in keys], internal=internal), no_catalog)
+
+
+async def test_without_keys_everybody_is_let_in() -> None:
+    assert await callers().caller(None) == Caller(None)
+    assert await callers(internal=KEY).caller("Bearer whatever") == Caller(None)
 
 
 @pytest.mark.parametrize("kept", [KEY, hashed(KEY), hashed(KEY).upper().replace("SHA", "sha")])
 @pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}2"])
-def test_wrong_keys_are_refused(kept: str, given: str | None) -> None:
+async def test_wrong_keys_are_refused(kept: str, given: str | None) -> None:
     with pytest.raises(Unauthorized):
-        ApiKeys([SecretStr(kept), SecretStr(OTHER)]).caller(given)
+        await callers(kept, OTHER).caller(given)
 
 
 @pytest.mark.parametrize("kept", [KEY, hashed(KEY), hashed(KEY).upper().replace("SHA", "sha")])
 @pytest.mark.parametrize("given", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer  {KEY} "])
-def test_any_known_key_is_right_and_names_its_caller(kept: str, given: str) -> None:
-    keys = ApiKeys([SecretStr(kept), SecretStr(OTHER)])
-    caller = keys.caller(given)
-    assert caller.key_id == sha256(KEY.encode()).hexdigest()[:12] != keys.caller(f"Bearer {OTHER}").key_id
+async def test_any_known_key_is_right_and_names_its_caller(kept: str, given: str) -> None:
+    keys = callers(kept, OTHER)
+    caller = await keys.caller(given)
+    assert caller.key_id == sha256(KEY.encode()).hexdigest()[:12] != (await keys.caller(f"Bearer {OTHER}")).key_id
     assert KEY not in repr(caller)
 
 
@@ -86,7 +93,7 @@ def test_a_broken_hash_stops_the_start_and_is_not_shown(wrong: str, file: Path) 
 
 def test_the_node_s_own_key_is_taken_besides() -> None:
     keys = ApiKeys([SecretStr(hashed(KEY))], internal=OTHER)
-    assert keys.caller(f"Bearer {OTHER}") == Caller(INTERNAL)
+    assert keys.holder(OTHER) == Caller(INTERNAL, frozenset({"ingest"}), ())
     assert known(keys, KEY)
     assert not known(ApiKeys([SecretStr(KEY)]), OTHER)
 

@@ -31,7 +31,13 @@ def test_capacity_is_used_and_what_was_admitted_is_answered_in_time() -> None:
         pace=pace,
     )
     embedders = SimpleNamespace(for_collection=lambda *_: ScriptedEmbedder())
-    node = SimpleNamespace(search=service, embedders=embedders, rerank_pace=pace, search_deadline_seconds=DEADLINE)
+    node = SimpleNamespace(
+        search=lambda collection, embedder, query: service.search(collection.store_name, embedder, query),
+        search_seconds=service.seconds,
+        embedders=embedders,
+        rerank_pace=pace,
+        search_deadline_seconds=DEADLINE,
+    )
     collection = SimpleNamespace(name="docs", store_name="docs", fingerprint=None)
     admission, metrics = Admission(8000, "candidates", DEADLINE), Metrics()
     took: list[float] = []

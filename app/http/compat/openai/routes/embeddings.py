@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Body, Path, Request, Response
 from tokenizers import Tokenizer
 
+from app.access.view import NodeView
 from app.errors import ModelNotFound
 from app.http.compat.model_names import embedder_named, is_named
 from app.http.compat.openai.examples import embeddings as examples
@@ -18,7 +19,6 @@ from app.http.embed_requests import admits_any_size, embed, seconds_to_embed
 from app.http.routes.dependencies import EmbedAdmission, ServingNode
 from app.http.routes.documented import EMBEDDER, answer, failures, named
 from app.http.schemas.wire import Text
-from app.node.node import Node
 from retrieval.embedders import with_dimension
 from retrieval.errors import InvalidRequest
 from retrieval.types import Embeddings, Lane
@@ -51,6 +51,7 @@ async def create_embeddings(
     Queries, and single inputs without an `input_type`, take precedence over bulk work; documents and several inputs at
     once are bulk work.
     """
+    node.require_models()
     embedder = with_dimension(embedder_named(node, body.model), body.dimensions)
     inputs = body.inputs
     interactive = body.kind == "query" or (body.input_type is None and len(inputs) == 1)
@@ -88,7 +89,7 @@ async def get_model(model: ModelPath, node: ServingNode) -> ModelOut:
     raise ModelNotFound(f"There is no model {model[:200]!r} here; GET /v1/models lists those there are.", param="model")
 
 
-def _models(node: Node) -> list[ModelOut]:
+def _models(node: NodeView) -> list[ModelOut]:
     found = [
         ModelOut(
             id=each.fingerprint.model,
@@ -98,7 +99,7 @@ def _models(node: Node) -> list[ModelOut]:
         )
         for each in node.embedders.every
     ]
-    return [*found, ModelOut(id=node.components.reranker.model, kind="rerank")]
+    return [*found, ModelOut(id=node.reranker.model, kind="rerank")]
 
 
 def _as_texts(tokenizer: Tokenizer, inputs: Sequence[str] | Sequence[Sequence[int]]) -> Sequence[str]:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Response
 
+from app.access.view import NodeView
 from app.http.compat.openai.examples import files as examples
 from app.http.compat.openai.routes.files import After
 from app.http.compat.openai.routes.vector_store_files import (
@@ -32,7 +33,6 @@ from app.http.compat.openai.schemas.files import (
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, answer, failures, named
 from app.http.schemas.wire import Text
-from app.node.node import Node
 from ingestion.errors import JobNotFound
 from ingestion.types import Collection, Job, JobId, Receipt
 
@@ -97,7 +97,7 @@ async def cancel_file_batch(vector_store_id: StorePath, batch_id: BatchPath, nod
     """Cancels the files that are not finished. Files that were searchable before stay so."""
     collection = await store_named(node, vector_store_id)
     job = await _job(node, collection, _job_id(batch_id))
-    await node.ingestion.cancel(job.id)
+    await node.jobs.cancel(job.id)
     return await _batch(node, collection, job.id)
 
 
@@ -120,7 +120,7 @@ async def list_batch_files(
     del order, before
     job = await _job(node, await store_named(node, vector_store_id), _job_id(batch_id))
     ids = sorted({receipt.document_id for receipt in await _receipts(node, job.id)})
-    records = await node.components.catalog.documents_named(job.collection, ids)
+    records = await node.documents.named(job.collection, ids)
     files = [StoreFileOut.of(records[id_]) for id_ in ids if id_ in records and (after is None or id_ > after)]
     found = [file for file in files if status in (None, file.status)]
     return StoreFilesOut.of(found[:limit], has_more=len(found) > limit)
@@ -133,22 +133,22 @@ def _job_id(batch_id: str) -> JobId:
     return JobId(batch_id.removeprefix(BATCH_PREFIX))
 
 
-async def _job(node: Node, collection: Collection, job_id: JobId) -> Job:
+async def _job(node: NodeView, collection: Collection, job_id: JobId) -> Job:
     """Raises JobNotFound, also if the job belongs to another collection."""
-    job = await node.components.catalog.job(job_id)
+    job = await node.jobs.get(job_id)
     if job.collection != collection.name:
         raise JobNotFound(f"There is no file batch {BATCH_PREFIX + job_id!r} in {STORE_PREFIX + collection.name!r}.")
     return job
 
 
-async def _receipts(node: Node, job_id: JobId) -> list[Receipt]:
+async def _receipts(node: NodeView, job_id: JobId) -> list[Receipt]:
     found: list[Receipt] = []
-    while page := await node.components.catalog.receipts(job_id, after=len(found), limit=PAGE):
+    while page := await node.jobs.receipts(job_id, after=len(found), limit=PAGE):
         found += page
     return found
 
 
-async def _batch(node: Node, collection: Collection, job_id: JobId) -> FileBatchOut:
+async def _batch(node: NodeView, collection: Collection, job_id: JobId) -> FileBatchOut:
     receipts = await _receipts(node, job_id)
     # After them: clients stop looking at a batch of which nothing is in progress, and then read its status.
     job = await _job(node, collection, job_id)

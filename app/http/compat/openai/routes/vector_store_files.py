@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Query, Response
 
+from app.access.view import NodeView
 from app.http.compat.openai.examples import files as examples
 from app.http.compat.openai.routes.files import After, FilePath
 from app.http.compat.openai.routes.vector_stores import StorePath, store_named
@@ -19,7 +20,6 @@ from app.http.compat.openai.schemas.files import (
 )
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
-from app.node.node import Node
 from ingestion.types import Chunking, DocumentRecord, JobId, Upload
 from retrieval.errors import InvalidRequest
 from retrieval.types import DocumentId
@@ -82,7 +82,7 @@ async def list_store_files(
     found: list[StoreFileOut] = []
     last = after
     while len(found) <= limit:
-        records = await node.components.catalog.documents(
+        records = await node.documents.page(
             collection.name, after=DocumentId(last) if last else None, limit=limit + 1 if status is None else PAGE
         )
         found += [file for file in map(StoreFileOut.of, records) if status in (None, file.status)]
@@ -139,12 +139,12 @@ async def remove_store_file(vector_store_id: StorePath, file_id: FilePath, node:
     """Removes a file from a vector store, and answers when the store contains no chunk of it. Also deletes a file that
     is in no other store."""
     collection = await store_named(node, vector_store_id)
-    await node.ingestion.delete(collection.name, DocumentId(file_id))
+    await node.documents.delete(collection.name, DocumentId(file_id))
     return DeletedOut(id=file_id, object="vector_store.file.deleted")
 
 
-async def accepted(node: Node, collection: str, uploads: Sequence[Upload], chunking: Chunking | None) -> JobId:
-    job_id, receipts = await node.ingestion.accept(collection, uploads, chunking, unpack=False)
+async def accepted(node: NodeView, collection: str, uploads: Sequence[Upload], chunking: Chunking | None) -> JobId:
+    job_id, receipts = await node.documents.ingest(collection, uploads, chunking, unpack=False)
     left_out = next((receipt for receipt in receipts if receipt.status == "duplicate_of"), None)
     if left_out and len(receipts) == 1:
         raise InvalidRequest(
@@ -154,5 +154,5 @@ async def accepted(node: Node, collection: str, uploads: Sequence[Upload], chunk
     return job_id
 
 
-async def _record(node: Node, collection: str, id_: str) -> DocumentRecord:
-    return await node.components.catalog.document(collection, DocumentId(id_))
+async def _record(node: NodeView, collection: str, id_: str) -> DocumentRecord:
+    return await node.documents.get(collection, DocumentId(id_))

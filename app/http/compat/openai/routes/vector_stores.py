@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Body, Path, Query, Request
 
+from app.access.view import NodeView
 from app.http.compat.openai.examples import vector_stores as examples
 from app.http.compat.openai.schemas.files import STORE_PREFIX, DeletedOut, attributes_of, chunking_of
 from app.http.compat.openai.schemas.vector_stores import (
@@ -25,7 +26,6 @@ from app.http.routes.dependencies import NodeMetrics, SearchAdmission, ServingNo
 from app.http.routes.documented import CATALOG, EMBEDDER, STORE, STORE_WRITES, answer, failures, named
 from app.http.schemas.wire import COLLECTION_NAME, Text
 from app.http.search_requests import find_collection, run_queries
-from app.node.node import Node
 from ingestion.types import Collection, Totals
 from ingestion.uploads import filename_of
 from retrieval.errors import CollectionNotFound, InvalidRequest
@@ -66,9 +66,9 @@ async def create_vector_store(
     """Creates a collection with default settings for the node's embedding model, and adds files to it."""
     uploads = await node.files.uploads(None, {id_: {} for id_ in body.file_ids})
     name = _collection_name(body.name, {each.name for each in await node.collections.list()})
-    collection = await node.collections.create(name, node.components.embedder.fingerprint)
+    collection = await node.collections.create(name, node.embedder.fingerprint)
     if uploads:
-        await node.ingestion.accept(name, uploads, chunking_of(body.chunking_strategy), unpack=False)
+        await node.documents.ingest(name, uploads, chunking_of(body.chunking_strategy), unpack=False)
     return await _with_totals(node, collection)
 
 
@@ -102,7 +102,7 @@ async def list_vector_stores(
     else:
         first = 0 if after is None else places[after] + 1
         page, more = every[first : first + limit], len(every) > first + limit
-    totals = await node.components.catalog.totals([each.name for each in page])
+    totals = await node.collections.totals([each.name for each in page])
     data = [StoreOut.of(each, totals.get(each.name, Totals())) for each in page]
     return StoresOut.of(data, has_more=more)
 
@@ -192,7 +192,7 @@ async def search_vector_store(
     )
 
 
-async def store_named(node: Node, id_: str) -> Collection:
+async def store_named(node: NodeView, id_: str) -> Collection:
     """Raises CollectionNotFound."""
     return await node.collections.get(_name_of(id_))
 
@@ -217,8 +217,8 @@ def _collection_name(requested: str | None, taken: set[str]) -> str:
     return f"{name}_{uuid4().hex[:8]}" if name in taken or not words else name
 
 
-async def _with_totals(node: Node, collection: Collection) -> StoreOut:
-    totals = await node.components.catalog.totals([collection.name])
+async def _with_totals(node: NodeView, collection: Collection) -> StoreOut:
+    totals = await node.collections.totals([collection.name])
     return StoreOut.of(collection, totals.get(collection.name, Totals()))
 
 

@@ -1,0 +1,59 @@
+"""Who makes a request, and what that caller may do."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import lru_cache
+from typing import Final
+
+from app.errors import Forbidden
+from ingestion.keys import EVERY_COLLECTION, SCOPES, Scope, StoredKey
+
+INTERNAL: Final = "internal"
+"""Id of the key that the node's own worker processes have."""
+COMPILED: Final = 10_000
+"""Lists of names and globs whose compiled form is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a request. Without arguments but the id: one that may do everything."""
+
+    key_id: str | None
+    """Of a stored key its id; of a key of the settings the first 12 hexadecimal digits of its SHA-256; INTERNAL. None:
+    this node has no keys."""
+    scopes: frozenset[Scope] = frozenset(SCOPES)
+    collections: tuple[str, ...] = EVERY_COLLECTION
+    """Names and globs."""
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether every collection, and everything in it, is this caller's to see."""
+        return self.collections == EVERY_COLLECTION
+
+    def sees(self, collection: str) -> bool:
+        """Whether a collection of that name exists for this caller, if there is one."""
+        return self.unlimited or _pattern(self.collections).fullmatch(collection) is not None
+
+    def has(self, *any_of: Scope) -> bool:
+        return "admin" in self.scopes or not self.scopes.isdisjoint(any_of)
+
+    def require(self, *any_of: Scope) -> None:
+        """Raises Forbidden for a key with none of the scopes."""
+        if not self.has(*any_of):
+            wanted = " or ".join(any_of)
+            raise Forbidden(
+                f"This API key has the scopes {', '.join(sorted(self.scopes))}; {wanted} is needed here. Ask for a key "
+                "with that scope.",
+                scopes=list(any_of),
+            )
+
+
+def caller_of(key: StoredKey) -> Caller:
+    return Caller(key.id, frozenset(key.scopes), key.collections)
+
+
+@lru_cache(COMPILED)
+def _pattern(names: Sequence[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, names)))

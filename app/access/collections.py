@@ -1,0 +1,117 @@
+"""Collections, as one caller sees them."""
+
+from collections.abc import Mapping, Sequence
+
+from app.access.caller import Caller
+from app.access.trail import Trail
+from app.errors import Forbidden
+from app.node.node import Node
+from ingestion.reembedding import Plan, Status
+from ingestion.types import Chunking, Collection, Duplicates, GoldenQuery, Totals
+from retrieval.filters.tree import KeyType
+from retrieval.ports import Embedder
+from retrieval.types import Fingerprint, Language
+
+
+class CollectionsView:
+    def __init__(self, node: Node, caller: Caller, trail: Trail) -> None:
+        self._node = node
+        self._caller = caller
+        self._trail = trail
+
+    async def get(self, name: str) -> Collection:
+        """Raises CollectionNotFound."""
+        self._trail.require(collection=name)
+        return await self._node.collections.get(name)
+
+    async def recent(self, name: str) -> Collection:
+        """See CollectionService.get_recent."""
+        self._trail.require(collection=name)
+        return await self._node.collections.get_recent(name)
+
+    async def list(self) -> Sequence[Collection]:
+        return [each for each in await self._node.collections.list() if self._caller.sees(each.name)]
+
+    async def count(self, name: str) -> int:
+        """Chunks that a search can find. Raises CollectionNotFound."""
+        self._trail.require(collection=name)
+        return await self._node.collections.count(name)
+
+    async def totals(self, names: Sequence[str]) -> Mapping[str, Totals]:
+        """Of those of `names` that hold documents."""
+        seen = [name for name in names if self._caller.sees(name)]
+        return await self._node.components.catalog.totals(seen)
+
+    async def create(
+        self,
+        name: str,
+        fingerprint: Fingerprint,
+        *,
+        language: Language = "mixed",
+        chunking: Chunking | None = None,
+        duplicates: Duplicates = "store",
+        metadata_keys: Mapping[str, KeyType] | None = None,
+        query_instruction: str | None = None,
+        rerank_instruction: str | None = None,
+        document_instruction: str | None = None,
+    ) -> Collection:
+        """See CollectionService.create. Raises Forbidden, also for a name that this caller would not see."""
+        async with self._trail.action("collection.create", name):
+            self._trail.require("manage")
+            if not self._caller.sees(name):
+                self._trail.refused(Forbidden.code, name)
+                allowed = ", ".join(self._caller.collections[:5])
+                raise Forbidden(
+                    f"Collection {name!r} is outside of what this API key may use ({allowed}): choose a name within.",
+                    collection=name,
+                )
+            return await self._node.collections.create(
+                name,
+                fingerprint,
+                language=language,
+                chunking=chunking,
+                duplicates=duplicates,
+                metadata_keys=metadata_keys,
+                query_instruction=query_instruction,
+                rerank_instruction=rerank_instruction,
+                document_instruction=document_instruction,
+            )
+
+    async def delete(self, name: str) -> None:
+        """Raises Forbidden, CollectionNotFound."""
+        async with self._trail.action("collection.delete", name):
+            self._trail.require("manage", collection=name)
+            await self._node.collections.delete(name)
+
+    async def golden_queries(self, name: str) -> Sequence[GoldenQuery]:
+        """Raises Forbidden, CollectionNotFound."""
+        self._trail.require("manage", collection=name)
+        return await self._node.components.catalog.golden_queries(name)
+
+    async def set_golden_queries(self, name: str, queries: Sequence[GoldenQuery]) -> None:
+        """Raises Forbidden, CollectionNotFound."""
+        async with self._trail.action("collection.golden", name):
+            self._trail.require("manage", collection=name)
+            await self._node.components.catalog.set_golden_queries(name, queries)
+
+    async def embedder_for(self, name: str, models: str | None) -> Embedder:
+        """Of a re-embedding; see Node.embedder_for. Raises Forbidden, CollectionNotFound."""
+        self._trail.require("manage", collection=name)
+        return await self._node.embedder_for(models)
+
+    async def reembed(self, name: str, plan: Plan) -> Status:
+        """See Reembedding.start. Raises Forbidden, CollectionNotFound."""
+        async with self._trail.action("collection.reembed", name):
+            self._trail.require("manage", collection=name)
+            return await self._node.reembedding.start(name, plan)
+
+    def reembedding(self, name: str) -> Status | None:
+        """See Reembedding.status; None also for a collection that this caller does not see. Raises Forbidden."""
+        self._trail.require("manage")
+        return self._node.reembedding.status(name) if self._caller.sees(name) else None
+
+    async def rollback(self, name: str) -> Status:
+        """See Reembedding.rollback. Raises Forbidden, CollectionNotFound."""
+        async with self._trail.action("collection.rollback", name):
+            self._trail.require("manage", collection=name)
+            return await self._node.reembedding.rollback(name)

@@ -1,0 +1,241 @@
+"""Documents, files and jobs, as one caller sees them."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Collection as Several
+from contextlib import aclosing
+
+from app.access.caller import Caller
+from app.access.trail import Trail
+from app.node.node import Node
+from ingestion.contents import ChunkPage, TextPage
+from ingestion.errors import JobNotFound
+from ingestion.keys import Scope
+from ingestion.types import (
+    Chunking,
+    Document,
+    DocumentRecord,
+    Job,
+    JobId,
+    OcrMode,
+    Receipt,
+    Upload,
+)
+from ingestion.uploads import StoredFile
+from retrieval.types import DocumentId
+
+READING: tuple[Scope, ...] = ("search", "ingest", "manage")
+"""Any of these may read what the catalog says of documents."""
+
+
+class DocumentsView:
+    def __init__(self, node: Node, trail: Trail) -> None:
+        self._node = node
+        self._trail = trail
+
+    async def get(self, collection: str, document_id: DocumentId) -> DocumentRecord:
+        """Raises Forbidden, DocumentNotFound, CollectionNotFound."""
+        self._trail.require(*READING, collection=collection)
+        return await self._node.components.catalog.document(collection, document_id)
+
+    async def page(
+        self, collection: str, *, after: DocumentId | None = None, limit: int = 100
+    ) -> Sequence[DocumentRecord]:
+        """Ordered by id, those after `after`. Raises Forbidden, CollectionNotFound."""
+        self._trail.require(*READING, collection=collection)
+        return await self._node.components.catalog.documents(collection, after=after, limit=limit)
+
+    async def named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
+        """Those of `ids` that exist. Raises Forbidden, CollectionNotFound."""
+        self._trail.require(*READING, collection=collection)
+        return await self._node.components.catalog.documents_named(collection, ids)
+
+    async def chunks(
+        self, collection: str, document_id: DocumentId, *, limit: int, cursor: str | None = None, first: int = 0
+    ) -> ChunkPage:
+        """See DocumentContents.chunks. The first page is recorded as an export. Raises Forbidden."""
+        self._trail.require("search", collection=collection)
+        page = await self._node.contents.chunks(collection, document_id, limit=limit, cursor=cursor, first=first)
+        if cursor is None and first == 0:
+            await self._trail.export("document.export", collection, document_id)
+        return page
+
+    async def text(self, collection: str, document_id: DocumentId, *, cursor: str | None = None) -> TextPage:
+        """See DocumentContents.text. The first page is recorded as an export. Raises Forbidden."""
+        self._trail.require("search", collection=collection)
+        page = await self._node.contents.text(collection, document_id, cursor=cursor)
+        if cursor is None:
+            await self._trail.export("document.export", collection, document_id)
+        return page
+
+    async def whole_texts(self, collection: str, ids: Sequence[DocumentId]) -> Sequence[str]:
+        """Of documents of a collection, which is recorded as one export. Raises Forbidden, and what DocumentContents
+        raises."""
+        self._trail.require("search", collection=collection)
+        await self._trail.export("collection.export", collection, None)
+        return [await self._node.contents.whole_text(collection, id_) for id_ in ids]
+
+    async def original(self, collection: str, document_id: DocumentId) -> tuple[Document, bytes]:
+        """See IngestionService.original. Raises Forbidden."""
+        self._trail.require("search", collection=collection)
+        found = await self._node.ingestion.original(collection, document_id)
+        await self._trail.export("document.export", collection, document_id)
+        return found
+
+    async def ingest(
+        self,
+        collection: str,
+        uploads: Sequence[Upload],
+        chunking: Chunking | None = None,
+        *,
+        ocr: OcrMode | None = None,
+        split_lines: bool = False,
+        unpack: bool = True,
+        idempotency_key: str | None = None,
+    ) -> tuple[JobId, Sequence[Receipt]]:
+        """See IngestionService.accept. Raises Forbidden."""
+        async with self._trail.action("documents.ingest", collection) as recorded:
+            recorded.count = len(uploads)
+            self._trail.require("ingest", collection=collection)
+            job_id, receipts = await self._node.ingestion.accept(
+                collection,
+                uploads,
+                chunking,
+                ocr=ocr,
+                split_lines=split_lines,
+                unpack=unpack,
+                idempotency_key=idempotency_key,
+            )
+            recorded.subject, recorded.count = job_id, len(receipts)
+            return job_id, receipts
+
+    async def ingest_again(self, collection: str, ids: Sequence[DocumentId]) -> JobId:
+        """From the originals, which stay where they are. Raises Forbidden, DocumentNotFound, BlobMissing."""
+        self._trail.require("ingest", collection=collection)
+        uploads = []
+        for id_ in ids:
+            document, data = await self._node.ingestion.original(collection, id_)
+            uploads.append(
+                Upload(
+                    data,
+                    document.id,
+                    None,
+                    document.media_type,
+                    document.title,
+                    document.partition,
+                    document.metadata,
+                )
+            )
+        job_id, _ = await self.ingest(collection, uploads)
+        return job_id
+
+    async def delete(self, collection: str, document_id: DocumentId) -> None:
+        """See IngestionService.delete. Raises Forbidden."""
+        async with self._trail.action("document.delete", collection, document_id):
+            self._trail.require("ingest", collection=collection)
+            await self._node.ingestion.delete(collection, document_id)
+
+
+class FilesView:
+    """Uploads are their uploader's alone until they are in a collection."""
+
+    def __init__(self, node: Node, caller: Caller, trail: Trail) -> None:
+        self._files = node.files if caller.unlimited else node.files.of(caller.key_id or "", caller.sees)
+        self._trail = trail
+
+    async def keep(self, filename: str, data: bytes, media_type: str | None) -> StoredFile:
+        """See FileService.keep. Raises Forbidden."""
+        async with self._trail.action("file.upload") as recorded:
+            self._trail.require("ingest")
+            kept = await self._files.keep(filename, data, media_type)
+            recorded.subject = kept.id
+            return kept
+
+    async def find(self, id_: str) -> StoredFile:
+        """Raises Forbidden, DocumentNotFound."""
+        self._trail.require(*READING)
+        return await self._files.find(id_)
+
+    async def read(self, id_: str) -> tuple[StoredFile, bytes]:
+        """See FileService.read. Raises Forbidden."""
+        self._trail.require("search")
+        found = await self._files.read(id_)
+        await self._trail.export("document.export", None, id_)
+        return found
+
+    async def uploads(self, collection: str | None, wanted: Mapping[str, Mapping[str, object]]) -> Sequence[Upload]:
+        """See FileService.uploads. Raises Forbidden."""
+        self._trail.require("ingest")
+        return await self._files.uploads(collection, wanted)
+
+    async def delete(self, id_: str) -> None:
+        """See FileService.delete. Raises Forbidden."""
+        async with self._trail.action("file.delete", subject=id_):
+            self._trail.require("ingest")
+            await self._files.delete(id_)
+
+    async def page(self, after: str | None, limit: int) -> Sequence[StoredFile]:
+        """See FileService.page. Raises Forbidden."""
+        self._trail.require(*READING)
+        return await self._files.page(after, limit)
+
+
+class JobsView:
+    def __init__(self, node: Node, caller: Caller, trail: Trail) -> None:
+        self._node = node
+        self._caller = caller
+        self._trail = trail
+
+    async def get(self, job_id: JobId) -> Job:
+        """Raises Forbidden, JobNotFound."""
+        self._trail.require("ingest", "manage")
+        return self._seen(await self._node.components.catalog.job(job_id))
+
+    async def latest(self, *, limit: int) -> Sequence[Job]:
+        """The last accepted first. Raises Forbidden."""
+        self._trail.require("ingest", "manage")
+        return await self._node.components.catalog.latest_jobs(
+            limit=limit, collections=None if self._caller.unlimited else await self._collections()
+        )
+
+    async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
+        """See Catalog.receipts. Raises Forbidden, JobNotFound."""
+        self._trail.require("ingest", "manage")
+        if not self._caller.unlimited:
+            await self.get(job_id)
+        return await self._node.components.catalog.receipts(job_id, after=after, limit=limit)
+
+    async def failed(self, job_id: JobId) -> tuple[Job, Sequence[DocumentId]]:
+        """The job, and its documents that failed and are still there, to be ingested again. Raises Forbidden,
+        JobNotFound."""
+        self._trail.require("ingest")
+        job, catalog = await self.get(job_id), self._node.components.catalog
+        receipts = await catalog.receipts(job_id, limit=job.progress.documents)
+        ids = [receipt.document_id for receipt in receipts if receipt.status == "failed"]
+        return job, list(await catalog.documents_named(job.collection, ids))
+
+    async def wait(self, job_id: JobId, *, timeout_seconds: float) -> Job:
+        """See IngestionService.wait. Raises Forbidden."""
+        await self.get(job_id)
+        return await self._node.ingestion.wait(job_id, timeout_seconds=timeout_seconds)
+
+    async def watch(self, job_id: JobId, *, leaving: Callable[[], bool]) -> AsyncGenerator[Job, None]:
+        """See IngestionService.watch. Raises Forbidden."""
+        await self.get(job_id)
+        async with aclosing(self._node.ingestion.watch(job_id, leaving=leaving)) as jobs:
+            async for job in jobs:
+                yield job
+
+    async def cancel(self, job_id: JobId) -> Job:
+        """See IngestionService.cancel. Raises Forbidden."""
+        async with self._trail.action("job.cancel", subject=job_id):
+            self._trail.require("ingest")
+            self._seen(await self._node.components.catalog.job(job_id))
+            return await self._node.ingestion.cancel(job_id)
+
+    async def _collections(self) -> list[str]:
+        return [each.name for each in await self._node.collections.list() if self._caller.sees(each.name)]
+
+    def _seen(self, job: Job) -> Job:
+        if not self._caller.sees(job.collection):
+            raise JobNotFound(f"There is no job {job.id!r}.", job_id=job.id)
+        return job

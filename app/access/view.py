@@ -1,0 +1,124 @@
+"""A node as one caller may use it. Faces get a view and never the node: it is the one place where scopes and
+collections are enforced, and where what changes or exports data is recorded.
+
+What a caller may not see does not exist for it: it is answered as what nobody ever made, and left out of lists and
+counts. What its key may not do is refused before anything is looked up, so that the refusal says nothing of what there
+is.
+"""
+
+from collections.abc import Mapping
+
+from app.access.caller import Caller
+from app.access.collections import CollectionsView
+from app.access.documents import DocumentsView, FilesView, JobsView
+from app.access.keys import KeysView
+from app.access.trail import Trail
+from app.http.schemas.cursor import Cursors
+from app.node.node import Node
+from ingestion.audit.report import AuditReport
+from ingestion.types import Collection
+from retrieval.device.devices import Devices
+from retrieval.embedders import Embedders
+from retrieval.pace import Pace
+from retrieval.ports import Embedder, Lifecycle, Reranker
+from retrieval.search.query import SearchQuery, SearchResult
+from retrieval.types import SelfTestReport, StoreCapabilities
+
+
+class NodeView:
+    def __init__(self, node: Node, caller: Caller, trail: Trail) -> None:
+        self.caller = caller
+        self._node = node
+        self._trail = trail
+        self.collections = CollectionsView(node, caller, trail)
+        self.documents = DocumentsView(node, trail)
+        self.files = FilesView(node, caller, trail)
+        self.jobs = JobsView(node, caller, trail)
+        self.keys = KeysView(node.components.catalog, caller, trail)
+
+    # What is the same for all callers: the models, and how fast and how far they are.
+
+    @property
+    def embedder(self) -> Embedder:
+        return self._node.components.embedder
+
+    @property
+    def embedders(self) -> Embedders:
+        return self._node.embedders
+
+    @property
+    def reranker(self) -> Reranker:
+        return self._node.reranker
+
+    @property
+    def embed_pace(self) -> Pace:
+        return self._node.embed_pace
+
+    @property
+    def rerank_pace(self) -> Pace:
+        return self._node.rerank_pace
+
+    @property
+    def search_deadline_seconds(self) -> float:
+        return self._node.search_deadline_seconds
+
+    @property
+    def cursors(self) -> Cursors:
+        return self._node.cursors
+
+    def require_models(self) -> None:
+        """Of whoever computes with the models, without data of the node. Raises Forbidden."""
+        self._trail.require("search", "ingest")
+
+    async def secret(self, name: str) -> bytes:
+        """See Catalog.secret."""
+        return await self._node.components.catalog.secret(name)
+
+    # Searches
+
+    async def collection_to_search(self, name: str) -> Collection:
+        """At most a few seconds old. Raises Forbidden, CollectionNotFound."""
+        self._trail.require("search")
+        return await self.collections.recent(name)
+
+    async def search(self, collection: Collection, embedder: Embedder, query: SearchQuery) -> SearchResult:
+        """`collection` as `collection_to_search` gave it."""
+        self._trail.require("search")
+        return await self._node.search.search(collection.store_name, embedder, query)
+
+    def search_seconds(self, query: SearchQuery) -> float:
+        return self._node.search.seconds(query)
+
+    # The node itself
+
+    async def audit(self, collection: str | None, *, repair: bool) -> AuditReport:
+        """See Auditor.run. Everything is for keys that see everything. Raises Forbidden."""
+        async with self._trail.action("collection.audit", collection):
+            if collection is None:
+                self._trail.require("admin")
+            else:
+                self._trail.require("manage", collection=collection)
+            return await self._node.auditor.run(collection=collection, repair=repair)
+
+    @property
+    def parts(self) -> Mapping[str, Lifecycle]:
+        """Raises Forbidden."""
+        self._trail.require("admin")
+        return self._node.parts
+
+    @property
+    def selftest(self) -> SelfTestReport | None:
+        return self._node.selftest
+
+    @property
+    def capabilities(self) -> StoreCapabilities | None:
+        return self._node.capabilities
+
+    @property
+    def devices(self) -> Devices | None:
+        return self._node.components.devices
+
+    async def queue_depth(self) -> int:
+        """Raises Forbidden, CatalogUnavailable."""
+        self._trail.require("admin")
+        return await self._node.components.catalog.queue_depth()

@@ -1,0 +1,72 @@
+"""Requests and answers about API keys and the audit log."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from app.http.schemas.wire import FilledText, Moment, Wire, WireRequest
+from ingestion.keys import Scope
+
+MAX_COLLECTIONS = 100
+COLLECTION_GLOB = r"^[A-Za-z*?][A-Za-z0-9_*?]{0,99}$"
+
+CollectionGlob = Annotated[str, StringConstraints(pattern=COLLECTION_GLOB, max_length=100)]
+
+
+class KeyIn(WireRequest):
+    name: Annotated[FilledText, Field(max_length=100)] = Field(description="Name for people; need not be unique.")
+    scopes: list[Scope] = Field(
+        min_length=1,
+        max_length=4,
+        description="What the key may do. search: search, and read documents; ingest: write and delete documents; "
+        "manage: create, delete and re-embed collections; admin: everything, keys and the audit log included.",
+    )
+    collections: list[CollectionGlob] = Field(
+        ["*"],
+        min_length=1,
+        max_length=MAX_COLLECTIONS,
+        description="Collections that exist for the key: names, and globs with `*` and `?`. `admin` needs `*`.",
+    )
+    expires_at: Moment | None = Field(None, description="Time from which the key counts no more. Default: never.")
+
+
+class KeyOut(Wire):
+    id: str = Field(description="Id of the key, which logs and the audit log name it by.")
+    name: str = Field(description="Name for people.")
+    scopes: list[Scope] = Field(description="What the key may do.")
+    collections: list[str] = Field(description="Collections that exist for the key: names and globs.")
+    created_at: datetime = Field(description="Time of creation.")
+    created_by: str | None = Field(description="Id of the key that made it.")
+    expires_at: datetime | None = Field(description="Time from which the key counts no more; null: never.")
+    last_used_at: datetime | None = Field(description="Time of the last request with it, to the minute; null: none.")
+    revoked_at: datetime | None = Field(description="Time of its revocation; null: it was not revoked.")
+
+
+class NewKeyOut(KeyOut):
+    key: str = Field(description="The key. It is shown this once: the node stores its SHA-256 only.")
+
+
+class KeysOut(Wire):
+    keys: list[KeyOut] = Field(description="Keys, ordered by id; revoked and expired ones too.")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last one.")
+
+
+class AuditEntryOut(Wire):
+    id: int = Field(description="Grows with every entry.")
+    at: datetime = Field(description="Time of the end of the action.")
+    key_id: str | None = Field(description="Id of the key; null: the node has no keys, or the request brought none.")
+    address: str | None = Field(description="Address that the request came from.")
+    action: str = Field(description="What was done; `request`: it was refused before that was known.")
+    outcome: str = Field(description="`ok`, or the code of the error that the caller got.")
+    collection: str | None = Field(description="Collection that the action concerned.")
+    document_id: str | None = Field(description="Document that the action concerned.")
+    subject: str | None = Field(
+        description="Id of the job, file or key; method and path of a request that was refused."
+    )
+    count: int = Field(description="Documents of a request that ingests; refusals that the entry stands for.")
+
+
+class AuditLogOut(Wire):
+    entries: list[AuditEntryOut] = Field(description="Entries, the latest first.")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last one.")

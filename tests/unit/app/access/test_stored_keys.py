@@ -1,0 +1,168 @@
+"""Keys that the catalog stores: who holds one, until when, and what of it can be read."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from app.access.caller import Caller
+from app.errors import Forbidden, Unauthorized
+from app.http.security.api_keys import ApiKeys
+from app.http.security.callers import FRESH_SECONDS, Callers
+from ingestion.catalog.catalog import SqlCatalog
+from ingestion.errors import CatalogUnavailable, KeyNotFound
+from ingestion.keys import KeyService, StoredKey
+from retrieval.errors import InvalidRequest
+
+FIXED = "a-key-of-the-settings"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Counted:
+    """A catalog that counts how often it is asked for a key."""
+
+    def __init__(self, catalog: SqlCatalog) -> None:
+        self._catalog = catalog
+        self.looks = 0
+        self.away = False
+
+    async def key_with(self, digest: str) -> StoredKey | None:
+        self.looks += 1
+        if self.away:
+            raise CatalogUnavailable("The database does not answer.")
+        return await self._catalog.key_with(digest)
+
+    async def touch_key(self, id_: str, at: datetime) -> None:
+        await self._catalog.touch_key(id_, at)
+
+
+@pytest.fixture
+async def catalog(empty_sqlite_url: str) -> AsyncIterator[SqlCatalog]:
+    made = SqlCatalog(empty_sqlite_url)
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def callers_of(catalog: Counted, clock: Clock) -> Callers:
+    return Callers(ApiKeys([SecretStr(FIXED)]), lambda: catalog, clock)  # type: ignore[arg-type,return-value]
+
+
+async def made(catalog: SqlCatalog, **settings: object) -> tuple[StoredKey, str]:
+    given = {"scopes": ("search",), "collections": ("kiln_*",), "created_by": "admin", **settings}
+    return await KeyService(catalog).create("of a test", **given)  # type: ignore[arg-type]
+
+
+async def test_a_stored_key_has_its_scopes_and_collections(catalog: SqlCatalog, clock: Clock) -> None:
+    key, secret = await made(catalog, scopes=("ingest", "search"), collections=("kiln_*", "glazes"))
+    caller = await callers_of(Counted(catalog), clock).caller(f"Bearer {secret}")
+    assert caller == Caller(key.id, frozenset({"search", "ingest"}), ("kiln_*", "glazes"))
+    assert [name for name in ("kiln_logs", "glazes", "glazes2", "kiln", "docs") if caller.sees(name)] == [
+        "kiln_logs",
+        "glazes",
+    ]
+    caller.require("manage", "ingest")
+    with pytest.raises(Forbidden, match="manage is needed"):
+        caller.require("manage")
+
+
+async def test_admin_may_do_everything_and_has_all_collections(catalog: SqlCatalog, clock: Clock) -> None:
+    _, secret = await made(catalog, scopes=("admin",), collections=("*",))
+    caller = await callers_of(Counted(catalog), clock).caller(f"Bearer {secret}")
+    caller.require("manage")
+    assert caller.unlimited
+    with pytest.raises(InvalidRequest, match="admin concerns the whole node"):
+        await made(catalog, scopes=("admin",), collections=("docs",))
+
+
+async def test_the_database_holds_no_key(catalog: SqlCatalog, empty_sqlite_url: str) -> None:
+    key, secret = await made(catalog)
+    assert secret not in repr(key)
+    database = Path(empty_sqlite_url.removeprefix("sqlite:///"))
+    with sqlite3.connect(database) as connection:
+        assert secret not in "\n".join(connection.iterdump())
+    assert len(secret) >= len("tandem_") + 43  # 256 bits
+
+
+async def test_a_revoked_key_stops_when_what_is_known_of_it_is_old(catalog: SqlCatalog, clock: Clock) -> None:
+    key, secret = await made(catalog)
+    callers = callers_of(Counted(catalog), clock)
+    assert (await callers.caller(f"Bearer {secret}")).key_id == key.id
+    await KeyService(catalog).revoke(key.id)
+    clock.now += FRESH_SECONDS + 0.01
+    with pytest.raises(Unauthorized, match="was revoked"):
+        await callers.caller(f"Bearer {secret}")
+    with pytest.raises(KeyNotFound):
+        await KeyService(catalog).rotate(key.id)
+    assert FRESH_SECONDS < 1
+
+
+async def test_a_rotated_key_has_a_new_secret_and_the_same_rights(catalog: SqlCatalog, clock: Clock) -> None:
+    key, before = await made(catalog)
+    rotated, after = await KeyService(catalog).rotate(key.id)
+    callers = callers_of(Counted(catalog), clock)
+    assert (rotated.id, rotated.scopes) == (key.id, key.scopes)
+    assert (await callers.caller(f"Bearer {after}")).key_id == key.id
+    with pytest.raises(Unauthorized):
+        await callers.caller(f"Bearer {before}")
+
+
+async def test_an_expired_key_counts_no_more(catalog: SqlCatalog, clock: Clock) -> None:
+    key, secret = await made(catalog, expires_at=datetime.now(UTC) + timedelta(days=1))
+    assert key.ended(datetime.now(UTC)) is None
+    with pytest.raises(InvalidRequest, match="has passed"):
+        await made(catalog, expires_at=datetime.now(UTC))
+    with sqlite3.connect(catalog._database._url.database) as connection:  # type: ignore[arg-type]
+        connection.execute("UPDATE api_keys SET expires_at = '2020-01-01 00:00:00.000000'")
+    with pytest.raises(Unauthorized, match="expired at 2020-01-01"):
+        await callers_of(Counted(catalog), clock).caller(f"Bearer {secret}")
+
+
+async def test_many_requests_at_once_ask_the_database_once(catalog: SqlCatalog, clock: Clock) -> None:
+    _, secret = await made(catalog)
+    counted = Counted(catalog)
+    callers = callers_of(counted, clock)
+    await asyncio.gather(*(callers.caller(f"Bearer {secret}") for _ in range(50)))
+    assert counted.looks == 1
+    # What is no stored key is not looked for, and neither are keys of the settings.
+    for key in ("wrong", FIXED):
+        await asyncio.gather(callers.caller(f"Bearer {key}"), return_exceptions=True)
+    assert counted.looks == 1
+
+
+async def test_without_the_database_a_stored_key_is_not_let_in_and_not_refused_for_ever(
+    catalog: SqlCatalog, clock: Clock
+) -> None:
+    _, secret = await made(catalog)
+    counted = Counted(catalog)
+    callers = callers_of(counted, clock)
+    counted.away = True
+    with pytest.raises(CatalogUnavailable):
+        await callers.caller(f"Bearer {secret}")
+    assert (await callers.caller(f"Bearer {FIXED}")).unlimited
+    counted.away = False
+    assert await callers.caller(f"Bearer {secret}")
+
+
+async def test_the_last_use_is_kept(catalog: SqlCatalog, clock: Clock) -> None:
+    key, secret = await made(catalog)
+    callers = callers_of(Counted(catalog), clock)
+    await callers.caller(f"Bearer {secret}")
+    await asyncio.gather(*callers._touching)
+    assert (await catalog.key(key.id)).last_used_at is not None
