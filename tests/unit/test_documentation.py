@@ -239,7 +239,7 @@ def test_routes_exist(texts: Mapping[str, str]) -> None:
     used = {
         (page, method, re.sub(r"\{[^}]*\}", "{}", path))
         for page, text in texts.items()
-        for method, path in re.findall(r"\b(GET|POST|DELETE) (/[a-z0-9_/{}]*[a-z}])", text)
+        for method, path in re.findall(r"\b(GET|POST|DELETE) (/[a-z0-9_/{}-]*[a-z}])", text)
     }
     assert len(used) > 20
     assert {each for each in used if each[1:] not in known} == set()
