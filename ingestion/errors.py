@@ -38,6 +38,11 @@ class EncryptedDocument(ParseFailed):
 
     code = "encrypted_document"
 
+    def __init__(
+        self, message: str = "The document is protected by a password. Remove the password and send it again."
+    ) -> None:
+        super().__init__(message)
+
 
 class ParseLimit(ParseFailed):
     """Reading the document would take more time, memory or output than allowed."""

@@ -6,8 +6,8 @@ from email.message import EmailMessage
 
 from ingestion.intake.archives import Member
 from ingestion.intake.budget import Budget
-from ingestion.parsers import outlook
-from ingestion.parsers.mail import DAMAGE, MAX_DEPTH, attachment_name, attachments, parse_message
+from ingestion.parsers.mail import outlook
+from ingestion.parsers.mail.eml import DAMAGE, MAX_DEPTH, attachment_name, attachments, parse_message
 
 _MAX_ADDRESSES = 100
 _MAX_ADDRESS = 320

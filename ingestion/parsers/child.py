@@ -28,9 +28,9 @@ from tokenizers import Tokenizer
 from ingestion.errors import ParseFailed, ParseLimit
 from ingestion.parsers.child_process import CLOCK_FACTOR
 from ingestion.parsers.detect import HTML
-from ingestion.parsers.ocr import Ocr
-from ingestion.parsers.ocr_state import OcrLimits
-from ingestion.parsers.pages import OcrNeeded, PageReader
+from ingestion.parsers.pages.ocr import Ocr
+from ingestion.parsers.pages.ocr_state import OcrLimits
+from ingestion.parsers.pages.reader import OcrNeeded, PageReader
 from ingestion.parsers.registry import Reader, ReadOptions, readers
 from ingestion.parsers.sandbox import restrict
 from ingestion.parsers.xberg import configuration

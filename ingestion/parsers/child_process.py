@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
-from ingestion.parsers.ocr_state import OcrState
+from ingestion.parsers.pages.ocr_state import OcrState
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import ChunkLayout, ChunkSpan, OcrMode, Page, ParsedDocument, ReadingReport
 

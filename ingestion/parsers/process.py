@@ -16,7 +16,7 @@ from ingestion.errors import NoText, ParseFailed, ParseLimit, ParserBusy, Parser
 from ingestion.parsers.child_process import Answer, Child, Garbage, ParserLimits, Request, spawn
 from ingestion.parsers.detect import PDF, PICTURES
 from ingestion.parsers.inline import is_short, read_short
-from ingestion.parsers.ocr_state import OcrState, is_installed
+from ingestion.parsers.pages.ocr_state import OcrState, is_installed
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import OcrMode, ParsedDocument
 from retrieval.gather_or_cancel import gather_or_cancel

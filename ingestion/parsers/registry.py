@@ -27,16 +27,16 @@ from ingestion.parsers.detect import (
     XLS,
     XLSX,
 )
-from ingestion.parsers.mail import read_mail
-from ingestion.parsers.ocr_state import OcrState
+from ingestion.parsers.mail.eml import read_mail
+from ingestion.parsers.mail.outlook import read_outlook
 from ingestion.parsers.office.old_slides import read_old_slides
 from ingestion.parsers.office.old_workbook import read_old_workbook
 from ingestion.parsers.office.opendocument import read_opendocument
 from ingestion.parsers.office.slides import read_slides
 from ingestion.parsers.office.word import read_word
 from ingestion.parsers.office.workbook import read_workbook
-from ingestion.parsers.outlook import read_outlook
-from ingestion.parsers.pages import PageReader
+from ingestion.parsers.pages.ocr_state import OcrState
+from ingestion.parsers.pages.reader import PageReader
 from ingestion.parsers.subtitles import read_subtitles
 from ingestion.parsers.values import read_json, read_json_lines
 from ingestion.types import OcrMode

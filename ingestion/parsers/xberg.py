@@ -14,7 +14,7 @@ from ingestion.parsers.assembly import Extraction, assemble, real_title
 from ingestion.parsers.detect import DOC, EPUB, HTML, PLAIN, RTF, TEXT, XML
 from ingestion.parsers.markup import prepared
 from ingestion.parsers.office import rtf
-from ingestion.parsers.office.package import PASSWORD, Package, is_encrypted_package
+from ingestion.parsers.office.package import Package, is_encrypted_package
 from ingestion.parsers.text import decode, decode_unicode
 
 _MARKUP = frozenset({HTML, XML})
@@ -82,7 +82,7 @@ async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) 
         # Where xberg has to compose characters itself it drops all structure.
         data = unicodedata.normalize("NFC", source).encode(errors="replace")
     elif is_encrypted_package(data) or (media_type == DOC and _is_protected_doc(data)):
-        raise EncryptedDocument(PASSWORD)
+        raise EncryptedDocument()
     elif media_type == EPUB:
         data = _prepared_book(data)
     elif media_type == RTF:
@@ -111,7 +111,7 @@ async def _call(
 def _translated(message: str) -> ParseFailed:
     lowered = message.lower()
     if "encrypted" in lowered or "password" in lowered:
-        return EncryptedDocument(PASSWORD)
+        return EncryptedDocument()
     if any(word in lowered for word in ("limit", "timed out", "timeout", "too large", "exceed", "bomb")):
         return ParseLimit(f"Reading the document takes more than allowed: {message[:200]}")
     return ParseFailed(f"The document is damaged: {message[:200]}")

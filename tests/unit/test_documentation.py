@@ -28,8 +28,8 @@ from app.http.telemetry import Metrics
 from app.settings import INTERNAL, PREFIX, Settings
 from ingestion.intake.expansion import PART_OF
 from ingestion.parsers.detect import detect
-from ingestion.parsers.ocr_state import OcrLimits
-from ingestion.parsers.pages import PageReader
+from ingestion.parsers.pages.ocr_state import OcrLimits
+from ingestion.parsers.pages.reader import PageReader
 from ingestion.parsers.registry import ReadOptions, readers
 from ingestion.parsers.xberg import configuration
 from retrieval.device.devices import Device, Devices
@@ -50,7 +50,7 @@ OTHER_NAMES = {
     *("not_requested", "model_language", "no_candidates"),  # reasons of an answer without reranking
     *("cacm_en", "cmrc_dev_zh", "xquad_zh2en", "squad_dev_en"),  # judged collections
     *("x86_64", "torch_npu", "local_dir", "avx512_bf16", "classifier_from_token", "is_original_qwen3_reranker"),
-    *("infinity_emb", "no_new_privs"),
+    *("infinity_emb", "no_new_privs", "document_text", "document_chunks"),
 }
 """Words with an underscore that are no code, no field and no metric of ours."""
 OTHER_PRODUCTS = ("ascend", "dify", "jupyter", "mcp", "n8n", "open-webui", "openai-and-rerank")

@@ -1,8 +1,9 @@
 """Blocks, tables and raised characters as text (pure)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from xml.etree.ElementTree import Element
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LINES = re.compile(r"\s*\n\s*")
@@ -32,6 +33,19 @@ def raised(text: str) -> str:
     """Superscript: `10^6`, `m^2`, but `1st`, and no mark on blanks."""
     body = text.strip()
     return text if not body or _WORD.fullmatch(body) or body[0] in "[^®™©" else text.replace(body, f"^{body}", 1)
+
+
+def with_edges(blocks: Sequence[Block], edges: Iterable[str]) -> str:
+    """The text of a document with its headers and footers at the end, each once. Those without a letter are numbers of
+    pages."""
+    once = dict.fromkeys(edge for edge in edges if any(char.isalpha() for char in edge))
+    return joined([*blocks, *map(Block, once)])
+
+
+def ruby(base: Element | None, reading: Element | None, inline: Callable[[Element], str]) -> str:
+    """Characters with their reading above: `漢字(かんじ)`."""
+    text = "" if base is None else inline(base)
+    return text if reading is None else f"{text}({inline(reading)})"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -13,8 +13,7 @@ import olefile
 
 from ingestion.errors import EncryptedDocument, ParseFailed
 from ingestion.parsers.assembly import Extraction, assemble
-from ingestion.parsers.office.package import PASSWORD
-from ingestion.parsers.outlook import DAMAGE, opened
+from ingestion.parsers.mail.outlook import DAMAGE, opened
 
 _DOCUMENT, _SLIDE, _NOTES, _NOTES_ATOM, _LIST, _PERSIST = 0x03E8, 0x03EE, 0x03F0, 0x03F1, 0x0FF0, 0x03F3
 _EDIT, _DIRECTORY, _HEADER, _CHARS, _BYTES = 0x0FF5, 0x1772, 0x0F9F, 0x0FA0, 0x0FA8
@@ -49,7 +48,7 @@ def read_old_slides(data: bytes) -> Extraction:
     try:
         with opened(data) as ole:
             if ole.exists("Current User") and _ENCRYPTED in ole.openstream("Current User").read(64):
-                raise EncryptedDocument(PASSWORD)
+                raise EncryptedDocument()
             stream = ole.openstream("PowerPoint Document").read()
             title = _title(ole)
         texts = _Presentation(stream).slides()

@@ -11,7 +11,6 @@ from xlrd.compdoc import CompDocError
 from ingestion.errors import EncryptedDocument, ParseFailed
 from ingestion.parsers.assembly import Extraction
 from ingestion.parsers.office.number_formats import GENERAL, shown, shown_text
-from ingestion.parsers.office.package import PASSWORD
 from ingestion.parsers.office.sheets import CellBudget, Sheet, assemble_sheets, column_name
 
 # Looked up here because the child cannot open files later, not even those of Python's codecs.
@@ -33,7 +32,7 @@ def read_old_workbook(data: bytes) -> Extraction:
     except _DAMAGE as error:
         message = str(error)[:200]
         if "encrypted" in message.lower() or "password" in message.lower():
-            raise EncryptedDocument(PASSWORD) from error
+            raise EncryptedDocument() from error
         raise ParseFailed(f"The document is damaged: {message}") from error
     return assemble_sheets(sheets, "")
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from ingestion.errors import EncryptedDocument, ParseFailed
 from ingestion.parsers.assembly import Extraction, assemble, real_title
-from ingestion.parsers.office.markdown import Block, joined, table
-from ingestion.parsers.office.package import PASSWORD, Element, Package, small_number
+from ingestion.parsers.office.markdown import Block, joined, ruby, table, with_edges
+from ingestion.parsers.office.package import Element, Package, small_number
 
 _GONE = frozenset({"tracked-changes", "sequence-decls", "variable-decls", "forms", "note-citation", "object"})
+_EDGES = frozenset({"header", "footer", "header-first", "footer-first", "header-left", "footer-left"})
 _MAX_REPEAT = 100
 _MAX_BLANKS = 1000
 
@@ -17,7 +18,7 @@ def read_opendocument(data: bytes) -> Extraction:
     package = Package(data)
     manifest = package.xml("META-INF/manifest.xml")
     if manifest is not None and next(manifest.iter("encryption-data"), None) is not None:
-        raise EncryptedDocument(PASSWORD)
+        raise EncryptedDocument()
     root = package.xml("content.xml")
     body = None if root is None else root.find("body/text")
     if body is None:
@@ -25,16 +26,13 @@ def read_opendocument(data: bytes) -> Extraction:
     reader = _Reader()
     blocks = list(reader.blocks(body))
     styles = package.xml("styles.xml")
-    edges: dict[str, None] = {}
-    for edge in styles.iter() if styles is not None else ():
-        if edge.tag in ("header", "footer", "header-first", "footer-first", "header-left", "footer-left"):
-            text = joined(list(reader.blocks(edge)))
-            if any(char.isalpha() for char in text):  # else it is a page number
-                edges[text] = None
+    edges = [
+        joined(list(reader.blocks(edge))) for edge in (() if styles is None else styles.iter()) if edge.tag in _EDGES
+    ]
     meta = package.xml("meta.xml")
     title = None if meta is None else meta.find("meta/title")
     found = "" if title is None else title.text or ""
-    return assemble([joined([*blocks, *map(Block, edges)])], real_title(found))
+    return assemble([with_edges(blocks, edges)], real_title(found))
 
 
 class _Reader:
@@ -103,9 +101,7 @@ class _Reader:
                 self._after = [*outer, *self._after, *inner]
                 return ""
             case "ruby":
-                base, reading = child.find("ruby-base"), child.find("ruby-text")
-                text = "" if base is None else self._inline(base)
-                return text if reading is None else f"{text}({self._inline(reading)})"
+                return ruby(child.find("ruby-base"), child.find("ruby-text"), self._inline)
             case tag if tag in _GONE:
                 return ""
             case _:

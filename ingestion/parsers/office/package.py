@@ -21,8 +21,6 @@ MAX_BYTES = 256 * 2**20
 for _name in ("cp437", "utf-16", "utf-16-le", "utf-16-be"):
     codecs.lookup(_name)
 _RELATIONS = re.compile(r"\{[^}]*officeDocument/(?:2006/)?relationships\}")
-PASSWORD = "The document is protected by a password. Remove the password and send it again."  # noqa: S105
-
 
 _OLE = b"\xd0\xcf\x11\xe0"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
@@ -53,14 +51,14 @@ class Package:
 
     def __init__(self, data: bytes) -> None:
         if is_encrypted_package(data):
-            raise EncryptedDocument(PASSWORD)
+            raise EncryptedDocument()
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
             raise ParseFailed(f"The document is damaged: {str(error)[:200]}") from error
         self._members = {member.filename: member for member in self._archive.infolist()}
         if any(member.flag_bits & 1 for member in self._members.values()):
-            raise EncryptedDocument(PASSWORD)
+            raise EncryptedDocument()
         self._left = MAX_BYTES
 
     @property

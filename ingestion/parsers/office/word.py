@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from ingestion.errors import ParseFailed
 from ingestion.parsers.assembly import Extraction, assemble, real_title
-from ingestion.parsers.office.markdown import Block, joined, raised, table
+from ingestion.parsers.office.markdown import Block, joined, raised, ruby, table, with_edges
 from ingestion.parsers.office.math import formula
 from ingestion.parsers.office.numbering import Numbering
-from ingestion.parsers.office.package import Element, Package, small_number
+from ingestion.parsers.office.package import Element, Package, Relation, small_number
 
 _GONE = frozenset({"del", "moveFrom", "delText", "instrText", "delInstrText", "rPr", "pPr", "sdtPr", "Fallback"})
 _MAX_HEADING = 6
@@ -41,17 +41,17 @@ class _Reader:
 
     def read(self, body: Element) -> Extraction:
         blocks = list(self._blocks(body))
-        edges: dict[str, None] = {}
-        for reference in (each for each in body.iter() if each.tag in ("headerReference", "footerReference")):
-            relation = self._relations.get(reference.get("r:id", ""))
-            root = self._package.xml(relation.target) if relation else None
-            text = "" if root is None or relation is None else self._of_part(root, relation.target)
-            if any(char.isalpha() for char in text):  # else it is a page number
-                edges[text] = None
-        text = joined([*blocks, *map(Block, edges)])
-        return assemble([text], real_title(self._package.title()))
+        references = (each for each in body.iter() if each.tag in ("headerReference", "footerReference"))
+        edges = [self._of_part(relation.target) for each in references if (relation := self._relation(each))]
+        return assemble([with_edges(blocks, edges)], real_title(self._package.title()))
 
-    def _of_part(self, root: Element, name: str) -> str:
+    def _relation(self, element: Element) -> Relation | None:
+        return self._relations.get(element.get("r:id", ""))
+
+    def _of_part(self, name: str) -> str:
+        root = self._package.xml(name)
+        if root is None:
+            return ""
         own, self._relations = self._relations, self._package.relations(name)
         try:
             return joined(list(self._blocks(root)))
@@ -126,9 +126,7 @@ class _Reader:
                 self._box(child)
                 return ""
             case "ruby":
-                base, reading = child.find("rubyBase"), child.find("rt")
-                text = "" if base is None else self._inline(base)
-                return text if reading is None else f"{text}({self._inline(reading)})"
+                return ruby(child.find("rubyBase"), child.find("rt"), self._inline)
             case tag if tag in _GONE:
                 return ""
             case _:
@@ -141,7 +139,7 @@ class _Reader:
 
     def _link(self, element: Element) -> str:
         text = self._inline(element)
-        relation = self._relations.get(element.get("r:id", ""))
+        relation = self._relation(element)
         if not relation or not relation.external or not text.strip() or relation.target in text:
             return text
         return f"[{text}]({relation.target})" if relation.target.startswith(("http:", "https:")) else text

@@ -88,7 +88,7 @@ def _opened(data: bytes) -> Iterator[tuple[pdfium_c.FPDF_DOCUMENT, pdfium_c.FPDF
     document = pdfium_c.FPDF_LoadMemDocument64(buffer, len(data), None)
     if not document:
         if pdfium_c.FPDF_GetLastError() in (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY):
-            raise EncryptedDocument("The document is protected by a password. Remove the password and send it again.")
+            raise EncryptedDocument()
         raise ParseFailed("The document is damaged: it cannot be opened as a PDF.")
     form = None
     try:

@@ -12,7 +12,7 @@ from ingestion.errors import ParseFailed, ParseLimit, ParserBusy, ParserUnavaila
 from ingestion.parsers import process
 from ingestion.parsers.child_process import Answer, Garbage, ParserLimits, Request
 from ingestion.parsers.detect import PDF
-from ingestion.parsers.ocr_state import OcrState
+from ingestion.parsers.pages.ocr_state import OcrState
 from ingestion.parsers.process import ProcessParser
 from ingestion.types import OcrMode, ParsedDocument
 

@@ -1,8 +1,8 @@
 """The readers of all accepted types."""
 
 from ingestion.parsers.detect import ACCEPTED
-from ingestion.parsers.ocr_state import OcrLimits
-from ingestion.parsers.pages import PageReader
+from ingestion.parsers.pages.ocr_state import OcrLimits
+from ingestion.parsers.pages.reader import PageReader
 from ingestion.parsers.registry import readers
 from ingestion.parsers.xberg import configuration
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ingestion.errors import ParseFailed, ParseLimit
-from ingestion.parsers.ocr_state import OcrLimits
+from ingestion.parsers.pages.ocr_state import OcrLimits
 from ingestion.parsers.pdf.document import PdfPage, Picture
 from ingestion.parsers.pdf.layout import arrange
 from ingestion.parsers.pdf.lines import Segment

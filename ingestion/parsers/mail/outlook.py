@@ -17,7 +17,7 @@ import olefile
 
 from ingestion.errors import ParseFailed, ParseLimit
 from ingestion.parsers.assembly import Extraction, assemble
-from ingestion.parsers.mail import MAX_DEPTH, HtmlReader
+from ingestion.parsers.mail.eml import MAX_DEPTH, HtmlReader
 from ingestion.parsers.text import decode
 from ingestion.types import ReadingReport
 

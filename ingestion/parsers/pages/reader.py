@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ingestion.errors import NoText
 from ingestion.parsers.assembly import Extraction, assemble, real_title
-from ingestion.parsers.ocr import Budget, Ocr, read_by_ocr, read_picture
-from ingestion.parsers.ocr_state import OcrLimits, OcrState
+from ingestion.parsers.pages.ocr import Budget, Ocr, read_by_ocr, read_picture
+from ingestion.parsers.pages.ocr_state import OcrLimits, OcrState
 from ingestion.parsers.pdf.document import PdfPage, Picture, page_texts, read_pdf
 from ingestion.types import OcrMode, ReadingReport
 

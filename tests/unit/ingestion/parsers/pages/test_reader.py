@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ingestion.errors import NoText
-from ingestion.parsers.ocr import Ocr
-from ingestion.parsers.ocr_state import OcrLimits, OcrState
-from ingestion.parsers.pages import OcrNeeded, PageReader
+from ingestion.parsers.pages.ocr import Ocr
+from ingestion.parsers.pages.ocr_state import OcrLimits, OcrState
+from ingestion.parsers.pages.reader import OcrNeeded, PageReader
 from ingestion.parsers.pdf.lines import Segment
 from ingestion.types import OcrMode, ReadingReport
 from tests.support.pdfs import pdf, text

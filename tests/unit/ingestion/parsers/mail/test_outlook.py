@@ -6,7 +6,7 @@ from ingestion.errors import ParseFailed
 from ingestion.intake.budget import Budget, IntakeLimits
 from ingestion.intake.mail import read_outlook_parts
 from ingestion.parsers.detect import MSG, detect
-from ingestion.parsers.outlook import read_outlook
+from ingestion.parsers.mail.outlook import read_outlook
 from tests.support.ole import attachment, forwarded, message, ole, recipient
 
 DAYS = 154_618

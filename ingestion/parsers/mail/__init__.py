@@ -1,0 +1,1 @@
+"""Mail: messages as the net carries them (EML), and as Outlook keeps them (MSG)."""
