@@ -8,13 +8,14 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from helm_python import Chart
+from helm_python import Chart, lint
 
 from app.cli.node.worker import require_shared_parts
 from app.settings import PREFIX, Settings, load_settings
 from tests.unit.deploy.conftest import CHART, Manifest, value_set
 
-VERSION = "1.31"
+VERSIONS = ("1.27", "1.31")
+"""The oldest that Chart.yaml allows, and a newer one."""
 SETS = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
 OTHERS = {"ServiceMonitor": "monitoring.coreos.com/v1", "ScaledObject": "keda.sh/v1alpha1"}
 """Kinds of the Prometheus operator and of KEDA, whose schemas are not Kubernetes's."""
@@ -52,7 +53,14 @@ def test_manifests_are_valid(name: str, rendered: Mapping[str, list[Manifest]]) 
         if manifest["kind"] in OTHERS:
             assert manifest["apiVersion"] == OTHERS[manifest["kind"]]
         else:
-            kubernetes_validate.validate(manifest, VERSION, strict=True)
+            for version in VERSIONS:
+                kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_the_chart_has_no_faults_that_helm_lint_finds() -> None:
+    assert f">={VERSIONS[0]}." in (CHART / "Chart.yaml").read_text()
+    for name in SETS:
+        assert lint(CHART, values=value_set(name), strict=True)["errors"] == []
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -238,6 +246,26 @@ def test_wrong_and_contradictory_values_are_refused(
 
 def test_shared_values_are_enough_for_several_nodes(chart: Chart, generate: ModuleType) -> None:
     assert of_kind(render(chart, generate, {**SHARED, "workers": {"enabled": True}}), "Deployment")
+
+
+@pytest.mark.parametrize(
+    ("settings", "pulled"),
+    [
+        ({"MODELS": "qwen3-4b"}, ["qwen3-4b"]),
+        ({"EMBED_MODEL": "Qwen/A", "RERANK_MODEL": "Qwen/B"}, ["Qwen/A", "Qwen/B"]),
+        ({"MODELS": "qwen3-4b", "RERANK_MODEL": "Qwen/B"}, ["qwen3-4b", "Qwen/B"]),
+        ({"EMBED_MODEL": "/models/a", "RERANK_MODEL": "/models/b"}, []),
+    ],
+)
+def test_what_is_pulled_is_what_is_served(
+    settings: Mapping[str, str], pulled: list[str], chart: Chart, generate: ModuleType
+) -> None:
+    values: Manifest = {"settings": {"MODELS": None, **settings}}
+    (node,) = of_kind(render(chart, generate, values | {"models": {"pull": "init"}}), "StatefulSet")
+    starting = node["spec"]["template"]["spec"].get("initContainers", [])
+    assert [container["args"] for container in starting] == [["models", "pull", name] for name in pulled]
+    jobs = of_kind(render(chart, generate, values | {"models": {"claim": "shared", "pull": "job"}}), "Job")
+    assert [each["args"][2] for job in jobs for each in job["spec"]["template"]["spec"]["containers"]] == pulled
 
 
 def test_numbers_are_written_as_settings_read_them(rendered: Mapping[str, list[Manifest]]) -> None:

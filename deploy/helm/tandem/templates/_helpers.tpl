@@ -230,16 +230,35 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* Names of what has to be downloaded, comma separated: a pair, or single models; a folder needs no download. */}}
+{{- define "tandem.downloads" -}}
+{{- $settings := .Values.settings }}
+{{- $names := list }}
+{{- if not (and $settings.EMBED_MODEL $settings.RERANK_MODEL) }}
+  {{- $names = append $names ($settings.MODELS | default (eq .Values.accelerator.kind "none" | ternary "e5" "qwen3-0.6b")) }}
+{{- end }}
+{{- range $name := compact (list $settings.EMBED_MODEL $settings.RERANK_MODEL) }}
+  {{- if not (hasPrefix "/" $name) }}{{ $names = append $names $name }}{{ end }}
+{{- end }}
+{{- join "," ($names | uniq) }}
+{{- end }}
+
+{{/* A container for each of them. */}}
+{{- define "tandem.pulls" -}}
+{{- range $index, $name := splitList "," (include "tandem.downloads" .) }}
+- name: models-{{ $index }}
+  image: {{ include "tandem.image" $ }}
+  imagePullPolicy: {{ $.Values.image.pullPolicy }}
+  args: [models, pull, {{ $name | quote }}]
+  env: {{- include "tandem.environment" (dict "root" $) | trim | nindent 4 }}
+  securityContext: {{- include "tandem.security" $ | nindent 4 }}
+  volumeMounts: {{- include "tandem.mounts" $ | nindent 4 }}
+{{- end }}
+{{- end }}
+
 {{- define "tandem.pullInit" -}}
-{{- if eq .Values.models.pull "init" }}
-initContainers:
-  - name: models
-    image: {{ include "tandem.image" . }}
-    imagePullPolicy: {{ .Values.image.pullPolicy }}
-    args: [models, pull, {{ .Values.settings.MODELS | default "qwen3-0.6b" | quote }}]
-    env: {{- include "tandem.environment" (dict "root" .) | trim | nindent 6 }}
-    securityContext: {{- include "tandem.security" . | nindent 6 }}
-    volumeMounts: {{- include "tandem.mounts" . | nindent 6 }}
+{{- if and (eq .Values.models.pull "init") (include "tandem.downloads" .) }}
+initContainers: {{- include "tandem.pulls" . | trim | nindent 2 }}
 {{- end }}
 {{- end }}
 
