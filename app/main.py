@@ -110,7 +110,7 @@ def create_app(
     app.state.callers = callers = Callers(keys, catalog)
     app.state.recorder = recorder = Recorder(catalog)
     app.add_middleware(Access, callers=callers, recorder=recorder, public=public_paths(settings))
-    # The name it listens on is one of its names; with keys, none is checked unless names were given.
+    # The address it listens on is one of its names; with keys, names are checked only if some are set.
     names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.requires_keys else ()
     app.add_middleware(InFlightMiddleware, in_flight=app.state.in_flight)
     app.add_middleware(OriginCheck, allowed_hosts=names, keyless=not settings.requires_keys)

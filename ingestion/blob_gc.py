@@ -22,7 +22,7 @@ class BlobCollector:
             some = unused[first : first + AT_ONCE]
             kept = await self._blobs.get(some)
             deleted = await asyncio.gather(*map(self._blobs.delete, some), return_exceptions=True)
-            # Documents with the same bytes may have been accepted in between; then they must come back.
+            # If documents with the same bytes were accepted in between, the blobs are restored.
             back = await self._catalog.blobs_in_use(some)
             await self._blobs.put({digest: data for digest, data in kept.items() if digest in back})
             for error in deleted:

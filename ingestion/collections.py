@@ -71,7 +71,7 @@ class CollectionService:
             collection.store_name,
             CollectionSpec(collection.fingerprint.dimension, collection.metadata_keys),
         )
-        # It may belong to another catalog: neither to be dropped nor to be searched as ours.
+        # It may belong to another catalog: it must be neither dropped nor searched as ours.
         foreign = await self._store.count(collection.store_name)
         if foreign:
             raise CollectionExists(

@@ -68,7 +68,7 @@ class DiskReserve:
         try:
             space = self._look(path)
         except OSError:
-            return None  # whoever writes there finds out what is wrong
+            return None  # the next write reports the problem
         wanted = min(self._reserve, int(space.total * SHARE))
         if space.free >= wanted:
             return None

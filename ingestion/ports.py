@@ -230,7 +230,7 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         """Returns the number of documents that are queued or being processed."""
         ...
 
-    # Leased work. A lease that ran out is lost only when somebody else claims the document.
+    # Leased work. An expired lease is lost only when another worker claims the document.
     async def claim(
         self,
         worker: WorkerId,

@@ -247,7 +247,7 @@ class Reembedding:
                     try:
                         await self._ingestion.delete(shadow_of(name), id_)
                     except (DocumentBusy, DocumentNotFound):
-                        continue  # in work: the next round finds it again
+                        continue  # in process: the next round finds it again
 
     async def _lost(self, name: str, job_id: JobId) -> list[str]:
         receipts = await self._catalog.receipts(job_id, limit=PAGE)

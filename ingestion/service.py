@@ -158,7 +158,7 @@ class IngestionService:
             if idempotency_key is not None:
                 body_digest = await asyncio.to_thread(request_digest, documents, chunking, ocr)
                 key = IdempotencyKey(idempotency_key, body_digest)
-            # Of a document named twice the catalog keeps the last.
+            # If a document is named twice, the catalog keeps the last.
             kept = {
                 document.id: (document.sha256, upload.data) for document, upload in zip(documents, uploads, strict=True)
             }
@@ -172,7 +172,7 @@ class IngestionService:
                 await self._collector.retire(blobs)
                 raise
         if receipts[0].job_id != job_id:
-            # The earlier request brought its originals; since then documents may have been replaced or deleted.
+            # The earlier request stored its originals; since then documents may have been replaced or deleted.
             await self._collector.retire(blobs)
             return receipts[0].job_id, receipts
         # A delete of the last other owner may have retired a blob between the first write and the commit.
@@ -189,7 +189,7 @@ class IngestionService:
         """Stops the unfinished work of the job, and returns the job afterwards. Raises JobNotFound."""
         job = await self._catalog.cancel_job(job_id)
         self._notifications.announce()
-        self._work_arrived.announce()  # what the store holds a part of, a worker takes back
+        self._work_arrived.announce()  # a worker removes the parts that the store holds
         return job
 
     def wake(self) -> None:
@@ -244,16 +244,16 @@ class IngestionService:
                 collection_name, document_id, self._worker, lease=timedelta(seconds=60), now=datetime.now(UTC)
             )
         except DocumentNotFound:
-            await self._catalog.collection(collection_name)  # where that is what is missing, it is what is said
+            await self._catalog.collection(collection_name)  # if the document is missing, this is the error to report
             raise
         try:
-            # Only now: under a lease the name is not given to other vectors.
+            # Only now: under a lease the collection cannot be exchanged.
             collection = await self._catalog.collection(collection_name)
             await self._store.prune(collection.store_name, {document_id: ()})
             left = await self._store.count(collection.store_name, document_id)
             removed = not left and await self._catalog.remove_document(claim)
         except TandemError as error:
-            # Some of its chunks may be gone: the document is still there, so it has to be whole again.
+            # Some of its chunks may be gone: the document still exists, so it has to be restored.
             why, now = DocumentError(error.code, error.message), datetime.now(UTC)
             again = Outcome(claim, error=why, retry_at=now, written=True, counted=False)
             await self._catalog.complete([again])

@@ -243,7 +243,7 @@ def read_id(id_: str) -> KnownUpload | None:
         known = KnownUpload(digest.hex(), name.decode(), uploaded_at, mac)
     except ValueError:
         return None
-    # Only what `file_id` makes: other spellings of the same bytes would be other documents.
+    # Only ids that `file_id` makes: other spellings of the same bytes would be other documents.
     whole = len(digest) == HASH_BYTES and known.filename
     return known if whole and file_id(known) == id_ else None
 

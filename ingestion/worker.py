@@ -113,7 +113,7 @@ class Worker:
                 busy = await self._work_once()
                 pause = self._options.backoff
             except TandemError as error:
-                # The database is away, most likely. Leases run out by themselves; ask again, less and less often.
+                # The database is probably unavailable. Leases expire by themselves; retry with growing pauses.
                 log.warning("worker cannot reach the catalog", worker=self._id, code=error.code, reason=error.message)
                 await self._rest(pause, arrival)
                 pause = min(pause * 2, self._options.backoff_limit)
@@ -127,7 +127,7 @@ class Worker:
 
     async def _work_once(self) -> bool:
         if self._pipeline.failure or self._reserve.failure:
-            # Documents would only use up their attempts on what is not their fault.
+            # Documents would use up their attempts because of errors that they do not cause.
             return False
         collections = await self._collections()
         if collections == []:
@@ -143,7 +143,8 @@ class Worker:
             await self._catalog.release(list(held.values()), begun=True)
             raise
         else:
-            # What the batch had no time for, and what others have taken over, which this does not touch.
+            # Documents that the batch had no time for, and those that other workers have taken over, which this does
+            # not change.
             await self._catalog.release(list(held.values()))
         finally:
             heartbeat.cancel()

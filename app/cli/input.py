@@ -73,7 +73,7 @@ def _parsed(lines: Iterable[bytes], name: str, metadata: Mapping[str, Any]) -> I
 
 
 def _value(text: str) -> Any:
-    def no_number(name: str) -> str:  # NaN, Infinity: JSON has no such values
+    def no_number(name: str) -> str:  # NaN and Infinity are not JSON
         raise ValueError(name)
 
     try:

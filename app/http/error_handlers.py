@@ -35,7 +35,7 @@ def install(app: FastAPI) -> None:
             code = "route_not_found"
         elif error.status_code == 405:
             code = "method_not_allowed"
-            # Starlette names the methods of the first route with this path alone.
+            # Starlette lists only the methods of the first route with this path.
             headers = {"Allow": ", ".join(sorted(_methods_at(app, request.scope)))}
         return JSONResponse(error_body(code, str(error.detail), {}), error.status_code, headers)
 

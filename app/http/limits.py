@@ -56,7 +56,7 @@ class Admission:
             yield
         finally:
             self._used -= count
-            # Differences of sums leave rests; an idle node has none.
+            # Differences of sums leave rounding errors; an idle node has none.
             self._seconds = self._seconds - seconds if self._used else 0.0
 
 

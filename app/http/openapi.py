@@ -97,7 +97,7 @@ def create_api(**options: Any) -> Api:
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/", "description": "This node"}],
         openapi_tags=[{"name": tag.name, "description": tag.description} for tag in TAGS],
-        redirect_slashes=False,  # it would send callers to wherever their Host says
+        redirect_slashes=False,  # it would redirect callers to the host of their Host field
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # app.http.routes.docs_page
         redoc_url=None,
@@ -119,7 +119,7 @@ def _complete(operation: Json, error_format: ErrorFormat, *, needs_node: bool) -
     codes: list[str] = []
     for status, response in list(responses.items()):
         found = response.pop(CODES, None)
-        if found or status == "422":  # FastAPI's own, of another shape
+        if found or status == "422":  # FastAPI's own error, in another format
             del responses[status]
         codes += found or ()
     by_status: dict[int, list[str]] = {}

@@ -30,7 +30,8 @@ async def run_queries(
     embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
     passages = sum(passages_of(query) for query in queries)
     seconds = sum(node.search_seconds(query) for query in queries)
-    # One search ends with what was reranked in time. Several at once would all end so, if an old measurement is right.
+    # One search ends with the candidates reranked in time. Several at once would all end incomplete, if an old
+    # measurement is right.
     any_size = len(queries) == 1 or node.rerank_pace.is_older_than(node.search_deadline_seconds)
     async with admission.admit(passages, seconds, any_size_when_idle=any_size):
         results = await gather_or_cancel(node.search(collection, embedder, query) for query in queries)

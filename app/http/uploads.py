@@ -30,7 +30,7 @@ class UploadRoute(APIRoute):
             try:
                 return await handle(uploading)
             except HTTPException:
-                # FastAPI knows one answer to whatever happens while it reads a body.
+                # FastAPI has one answer to every error while it reads a body.
                 if uploading.failure:
                     raise uploading.failure from None
                 raise
@@ -88,7 +88,7 @@ class _Parser(MultiPartParser):
         if upload is not None:
             self._files_to_close_on_error.pop().close()
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Without a name, where the system can: nothing is left of it, whatever ends this process.
+            # Without a name, if the system supports it: nothing remains, however this process ends.
             file = SpooledTemporaryFile(self.spool_max_size, dir=str(self.folder))  # noqa: SIM115  # closed with the form
             self._files_to_close_on_error.append(file)
             upload.file = file  # type: ignore[assignment]  # as Starlette does

@@ -32,7 +32,7 @@ def _object(value: object) -> object:
     return value
 
 
-# The node checks what is in them. The schema of JSON would refer to itself, which not every client resolves.
+# The node checks their content. The schema of JSON would refer to itself, which not every client resolves.
 FilterArgument = Annotated[dict[str, Any], FilterBounds, BeforeValidator(_object)]
 MetadataArgument = Annotated[dict[str, Any], MetadataBounds, BeforeValidator(_object)]
 

@@ -57,7 +57,7 @@ class McpEndpoint:
             server,
             json_response=True,
             stateless=True,
-            # Names and origins were checked at the door of all routes (app.http.security.origins).
+            # Names and origins were checked before routing (app.http.security.origins).
             security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
             max_request_body_size=max_body_bytes,
         )
@@ -96,7 +96,7 @@ class McpEndpoint:
 
         async def receive() -> Message:
             if not unread:
-                await asyncio.Event().wait()  # whoever waits for the caller to hang up is cancelled in time
+                await asyncio.Event().wait()  # the task that waits for a disconnect is cancelled in time
             return unread.pop()
 
         async def send(message: Message) -> None:

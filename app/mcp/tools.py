@@ -113,7 +113,7 @@ class Tools:
             result, outcome = await self._outcome(definition, name, arguments)
             return result
         finally:
-            # A name that is none of a tool is the caller's own text.
+            # A name that is not a tool's is the caller's own text.
             tool, seconds = name if definition else UNKNOWN, perf_counter() - started
             log.info("tool call", tool=tool, outcome=outcome, ms=round(1000 * seconds))
             if self._on_call:
@@ -135,7 +135,7 @@ class Tools:
             return _failed(error.message), error.code
         except TandemClientError as error:
             return _failed(error.message), getattr(error, "code", "unreachable")
-        except Exception as error:  # the protocol's edge, as the HTTP edge is one
+        except Exception as error:  # the edge of the protocol, like that of HTTP
             log.error("defect in a tool", tool=name, exc_info=error)
             return _failed("A defect of the service; its log has the details."), "internal"
         return result, "document_failed" if result.is_error else "ok"

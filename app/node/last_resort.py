@@ -31,7 +31,7 @@ def descendants(pid: int) -> list[int]:
     for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children = [int(each) for each in tasks.read_text().split()]
-        except OSError:  # a thread that has ended meanwhile
+        except OSError:  # the thread has ended meanwhile
             continue
         for child in children:
             found += [child, *descendants(child)]

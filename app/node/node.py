@@ -132,7 +132,8 @@ class Node:
         self.auditor = Auditor(
             parts.catalog, parts.blobs, collector, parts.store, self.embedders, work_arrived=work_arrived
         )
-        # Processes know one model. What goes into collections of another one, to which they may be on their way, stays.
+        # Worker processes know one model. Documents of collections with another one, to which a collection may be
+        # moving, stay.
         main_only = Embedders(parts.embedder)
         ingests_in_processes = options.workers == 0 or parts.worker_processes is not None
         self._workers = Workers(
@@ -302,7 +303,7 @@ class Node:
             if set(was_failing) - set(failing):
                 try:
                     await self._test_models()
-                except TandemError:  # it failed again; whatever it says, the next look may find it well
+                except TandemError:  # it failed again; the next check may succeed
                     continue
             was_failing = failing
 

@@ -59,7 +59,7 @@ class Runner:
         """Returns the node. Raises NotReady while it starts or stops, or if a model failed its self-test: wrong answers
         are worse than none. A part that is temporarily unavailable raises its own error when it is used.
         """
-        # While it drains, what is under way still asks for it.
+        # While it drains, requests in flight still use it.
         problems = self.node.problems() if self.node and self.phase == "draining" else self.problems()
         blocking = next((name for name in ("node", "self_test") if name in problems), None)
         if blocking or not self.node:
@@ -77,7 +77,8 @@ class Runner:
             if self._on_failure:
                 self._on_failure(error)
             return
-        # Everything imported and built so far stays: without it a full collection no longer halts requests for long.
+        # Everything imported and built so far stays: excluding it shortens full garbage collections, which halt
+        # requests.
         gc.collect()
         gc.freeze()
         self.phase = "serving"

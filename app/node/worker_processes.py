@@ -120,7 +120,7 @@ class WorkerProcesses:
                 stdin=child_end.fileno(),
                 cwd=ROOT,
                 env={**worker_inheritance(), **self._environment},
-                # A Ctrl-C in the terminal is the node's to handle: it lets them drain before it ends itself.
+                # The node handles Ctrl-C in the terminal: it lets them drain before it ends itself.
                 start_new_session=True,
             )
             unless_started.pop_all()

@@ -29,7 +29,7 @@ async def jobs_page(request: Request, node: PageNode) -> Response:
 async def job_page(request: Request, job_id: JobPath, node: PageNode) -> Response:
     job = await node.jobs.get(JobId(job_id))
     receipts = await node.jobs.receipts(job.id, limit=RECEIPTS_SHOWN)
-    # The worst first: who opens the page wants to know what to do.
+    # Failures first: they need an action.
     ordered = sorted(receipts, key=lambda receipt: receipt.status != "failed")
     return render(request, "job.html", job=job, receipts=ordered, shown=RECEIPTS_SHOWN)
 

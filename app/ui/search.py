@@ -69,7 +69,7 @@ async def compare_page(request: Request, node: PageNode, admission: SearchAdmiss
     columns = []
     moves: dict[str, tuple[int | None, int | None]] = {}
     if first.query:
-        # One after the other: each with its own time on the accelerator, so that their times can be compared.
+        # Sequentially, so that each has the accelerator to itself and their times can be compared.
         for form in (first, second):
             shown = await cancel_on_disconnect(request, _search(form, request, node, admission, metrics))
             columns.append({"form": form, "shown": shown, **_drawn(shown, _node_url(request))})

@@ -110,7 +110,7 @@ class Auditor:
         try:
             await chunks.run(collection)
         except CollectionNotFound:
-            # Deleted or exchanged meanwhile, or its vectors are lost.
+            # It was deleted or exchanged meanwhile, or its vectors are lost.
             await asyncio.sleep(self._options.settle.total_seconds())
             with suppress(CollectionNotFound):
                 now = await self._catalog.collection(collection.name)

@@ -174,7 +174,7 @@ class ChunkAudit:
         if not held or await self._catalog.documents_named(name, [document_id]):
             return
         if (await self._catalog.collection(name)).store_name != collection.store_name:
-            return  # its documents have moved to other vectors meanwhile
+            return  # its documents were moved to another version meanwhile
         gone = await self._repairer.delete(collection, document_id, held) if self._repairer else 0
         self._builder.found("chunks_without_document", document_id, collection=name, count=len(held), repaired=gone)
 
@@ -193,5 +193,5 @@ def _number(chunk_id: ChunkId) -> int:
     try:
         return int(chunk_id, 16)
     except ValueError:
-        # Written by somebody else: any number will do that makes the sum differ.
+        # Written by another process: any number that changes the sum will do.
         return int.from_bytes(sha256(chunk_id.encode()).digest()[:16])

@@ -37,11 +37,11 @@ class OriginalsAudit:
             self._builder.log_progress("blobs")
             latest = datetime.now(UTC) - age
             old = [digest for digest, written in page.items() if written < latest]
-            for _ in range(2):  # an owner may have come between two looks
+            for _ in range(2):  # a document may have been accepted between the two checks
                 old = sorted(set(old) - await self._catalog.blobs_in_use(old)) if old else old
             for digest in old:
                 if collector:
-                    # To its end, also where the audit is cancelled: between its steps a blob may be away for a moment.
+                    # Completed even if the audit is cancelled: between its steps a blob may be missing for a moment.
                     await asyncio.shield(collector.retire([digest]))
                 self._builder.found("blobs_without_owner", digest, repaired=int(collector is not None))
 

@@ -69,7 +69,7 @@ class Repairer:
         try:
             if claim.record.version != record.version or claim.record.searchable_at is not None:
                 return False
-            # The name may have been given to other vectors before the lease was taken.
+            # The collection may have been exchanged before the lease was taken.
             collection = await self._catalog.collection(collection.name)
             await self._store.prune(collection.store_name, {document_id: ()})
             return not await self._store.count(collection.store_name, document_id)

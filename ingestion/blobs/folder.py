@@ -35,7 +35,7 @@ class FolderBlobStore:
         self._root = root
         self._recent_failure = RecentFailure()
         self._process = WriterProcess()
-        # Of their own: on a slow disk writes would hold all those threads that searches need, too.
+        # A separate pool: on a slow disk writes would occupy all the threads that searches need.
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="originals")
 
     @property
@@ -59,7 +59,7 @@ class FolderBlobStore:
         with self._translated("written"):
             if len(blobs) >= SEPARATE_PROCESS_BLOBS and await self._process.write(self._root, blobs):
                 return
-            # A thread cannot be stopped: all of them have ended, whatever one of them met, before this returns.
+            # A thread cannot be stopped: all of them have to end before this returns, even if one fails.
             loop = asyncio.get_running_loop()
             writes = (loop.run_in_executor(self._writers, write, self._root, part) for part in parts(blobs))
             ended = await asyncio.gather(*writes, return_exceptions=True)
@@ -90,7 +90,7 @@ class FolderBlobStore:
             partial = made_partial(self._root)
             with os.scandir(partial) as entries:
                 for entry in entries:
-                    with suppress(FileNotFoundError):  # another process tidies up too
+                    with suppress(FileNotFoundError):  # another process removes them too
                         if entry.stat().st_mtime < time() - ABANDONED_SECONDS:
                             Path(entry).unlink()
             with tempfile.TemporaryFile(dir=partial):

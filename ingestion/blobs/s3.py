@@ -135,7 +135,7 @@ class S3BlobStore:
             await asyncio.to_thread(check, path[-64:], data)
             with self._translated("written"):
                 if not await self._holds(path, data):
-                    # In one piece: an upload in parts that is broken off leaves parts behind, which nobody sees.
+                    # As one request: an interrupted multipart upload leaves invisible parts behind.
                     await self._bucket.put_async(path, data, use_multipart=False)
 
     async def _holds(self, path: str, data: bytes) -> bool:
@@ -186,7 +186,7 @@ class S3BlobStore:
             refusal = explain(error)
             message = f"The blob store {self.place} cannot be {done}: {refusal.reason}; {refusal.remedy}."
             self._recent_failure.note(message)
-            # The library's own words may hold a session token: they go no further.
+            # The library's message may contain a session token, so it is dropped.
             if starting and refusal.lasting:
                 raise ConfigurationError(message, setting="TANDEM_BLOBS") from None
             raise BlobStoreUnavailable(message) from None
@@ -197,14 +197,14 @@ def open_bucket(options: S3Options) -> S3Store:
     config: S3Config = {
         "bucket": options.bucket,
         "virtual_hosted_style_request": options.style == "virtual",
-        # Its bulk form is what services other than Amazon's often lack.
+        # Services other than Amazon's often lack bulk deletion.
         "disable_bulk_delete": True,
     }
     if options.region:
         config["region"] = options.region
     if options.endpoint:
         scheme, _, host = options.endpoint.rstrip("/").partition("://")
-        # The library takes the URL as it is, and this one before any that the environment names.
+        # The library uses this URL unchanged, and prefers it to those of the environment.
         config["aws_endpoint_url_s3"] = (
             f"{scheme}://{options.bucket}.{host}" if options.style == "virtual" else f"{scheme}://{host}"
         )
@@ -222,7 +222,7 @@ def open_bucket(options: S3Options) -> S3Store:
             "retry_timeout": options.retry_within,
             "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
         },
-        # Not by the library's settings: it would send a session token of the environment along with these keys.
+        # Not through the library's settings: it would add a session token of the environment to these keys.
         credential_provider=(lambda: keys) if keys else None,
     )
 

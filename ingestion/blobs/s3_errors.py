@@ -38,7 +38,7 @@ LASTING: Mapping[str, tuple[str, str]] = {
     "PermanentRedirect": ("the bucket is in another region", REGION),
     "AuthorizationHeaderMalformed": ("the bucket is in another region", REGION),
     "IllegalLocationConstraintException": ("the bucket is in another region", REGION),
-    # What Aliyun OSS and Huawei OBS say to a path-style request.
+    # Codes of Aliyun OSS and Huawei OBS for a path-style request.
     "SecondLevelDomainForbidden": ("the service wants the bucket in the host name", STYLE),
     "VirtualHostDomainRequired": ("the service wants the bucket in the host name", STYLE),
 }

@@ -37,11 +37,11 @@ class WriterProcess:
         """
         pool = self._pool
         if pool is None:
-            # Spawned, for a process that runs threads and holds devices cannot be forked.
+            # Spawned, since a process that runs threads and holds devices cannot be forked.
             pool = self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
         try:
             writing = pool.submit(_write, root, blobs)
-        except (BrokenProcessPool, OSError, RuntimeError) as error:  # the system gave no process, or no thread
+        except (BrokenProcessPool, OSError, RuntimeError) as error:  # the system could not start a process or a thread
             self._do_without(pool, error)
             return False
         try:
@@ -72,12 +72,12 @@ class WriterProcess:
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:
-    for process in list((pool._processes or {}).values()):  # before Python 3.14 nothing else knows them
+    for process in list((pool._processes or {}).values()):  # before Python 3.14 there is no other access to them
         process.kill()
 
 
 def _begin() -> None:
-    # Ctrl-C and systemd's SIGTERM go to every process of the service, and the node still drains.
+    # Ctrl-C and systemd's SIGTERM reach every process of the service, and the node has to drain first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -93,6 +93,6 @@ def _end_with_parent() -> None:
 def _write(root: Path, blobs: Mapping[str, bytes]) -> None:
     with ThreadPoolExecutor(WRITERS) as writers:
         writes = [writers.submit(write, root, part) for part in parts(blobs)]
-        wait(writes)  # whatever one of them met
+        wait(writes)  # even if one of them failed
     for ended in writes:
         ended.result()

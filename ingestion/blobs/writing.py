@@ -34,7 +34,7 @@ def write(root: Path, blobs: Blobs) -> None:
         if _read(path) is None:
             _replace(path, data, partial)
         folders.add(path.parent)
-    # Also where every blob was there: whoever wrote it may not have come this far yet.
+    # Also if every blob existed: their writer may not have come this far yet.
     for folder in folders:
         _sync_folder(folder)
 

@@ -40,7 +40,7 @@ async def remove(connection: AsyncConnection, name: str) -> None:
         await alone(connection, name)
     except CollectionNotFound:
         return
-    # Locked in order before the cascade, which follows none.
+    # Locked in order before the cascade, which has no defined order.
     rows = select(documents.c.id).where(documents.c.collection == name).order_by(documents.c.id).with_for_update()
     await connection.execute(select(func.count()).select_from(rows.subquery()))
     await connection.execute(collections.delete().where(collections.c.name == name))

@@ -53,7 +53,7 @@ async def cancel(connection: AsyncConnection, job_id: JobId, collection: str, id
         .where(queued, receipts.c.job_id == job_id)
         .values(status="failed", **records.error_values(CANCELLED))
     )
-    # What is still queued is of versions before.
+    # Receipts that are still queued belong to earlier versions.
     await connection.execute(update(receipts).where(queued).values(status="failed", **records.error_values(SUPERSEDED)))
 
 
@@ -97,7 +97,7 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
         "error_message": row.error_message,
         "cancelled": row.cancelled,
         "rollback_ids": row.rollback_ids,
-        # A newer version counts its attempts from nought.
+        # A newer version counts its attempts from zero.
         "attempts": row.attempts if outcome.counted or row.version > row.lease_version else row.attempts - 1,
     }
     if outcome.error is None or outcome.retry_at is None:
@@ -122,7 +122,7 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
         return values | {"state": "ready", "due_at": None, "cancelled": False}
     if outcome.retry_at is None:
         return values | {"state": "failed", "due_at": None}
-    # Where it is cancelled there is nothing to wait for.
+    # There is nothing to wait for if it is cancelled.
     again = row.available_at if row.cancelled else outcome.retry_at
     return values | {"state": "queued", "available_at": again, "due_at": again}
 
@@ -130,7 +130,7 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
 def ended_receipts(row: Row[Any], outcome: Outcome) -> Values:
     """Returns the final receipt fields of the version under the lease, as input of `end`."""
     success = "ready" if row.searchable_at is None else "replaced"
-    # One that would be tried again did not fail: only the newer version keeps it from being tried.
+    # A document that would be retried has not failed: only the newer version prevents the retry.
     error = outcome.error if outcome.retry_at is None else SUPERSEDED
     return {
         "c": row.collection,

@@ -62,7 +62,7 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        # The message of the error would hold the password.
+        # The error's message would contain the password.
         raise ConfigurationError("The database URL cannot be read: use sqlite:///file or postgresql://…") from error
     if parsed.drivername not in DRIVERS:
         raise ConfigurationError(
@@ -84,12 +84,12 @@ class Database:
             pool_size=POOL_SIZE,
             max_overflow=0,
             pool_timeout=WAIT_SECONDS,
-            # A connection that the server dropped is replaced instead of failing the first who uses it.
+            # A connection that the server dropped is replaced instead of failing its next use.
             pool_pre_ping=not self.is_sqlite,
             connect_args=_connect_args(self._url),
         )
         _prepare(self._engine.sync_engine)
-        # The same pool; only SQLite makes a difference.
+        # Both use the same pool, except with SQLite.
         self._writer = self._engine.execution_options(begin="IMMEDIATE")
         # SQLite has one writer at a time. Waiting here is fair and wakes at once; its own waiting polls.
         self._writing = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
@@ -179,7 +179,7 @@ class Database:
         self._transactions.discard(task)
         self._given_up.discard(task)
         if not task.cancelled():
-            # Looked at, so that asyncio does not report what nobody waits for any more.
+            # Read, so that asyncio does not report an exception that was never retrieved.
             task.exception()
 
     @asynccontextmanager
@@ -195,7 +195,7 @@ class Database:
             if _is_full(error):
                 self.failure = f"The disk of the database is full ({_reason(error)}): free space."
                 raise StoreFull(self.failure) from error
-            # TimeoutError is an OSError. Whatever else a driver raises tells of the server, the line or the file.
+            # TimeoutError is an OSError. Other exceptions of a driver concern the server, the connection or the file.
             self.failure = f"The database does not answer ({_reason(error)})."
             raise CatalogUnavailable(self.failure) from error
         except SQLAlchemyError as error:
@@ -257,7 +257,7 @@ def _connect_args(url: URL) -> dict[str, object]:
         return {
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "tandem",
-            # A server that vanished without a word is noticed within half a minute.
+            # A server that vanished silently is noticed within half a minute.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 4,
@@ -275,7 +275,7 @@ def _prepare(engine: Engine) -> None:
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
-    # With NORMAL, a power cut takes back the last commits; a document that was accepted with 202 must not vanish.
+    # With NORMAL, a power failure loses the last commits; a document that was accepted with 202 must not vanish.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()

@@ -15,7 +15,7 @@ async def secret(connection: AsyncConnection, name: str) -> bytes:
     """Implements Catalog.secret."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     made = insert(secrets).values(name=name, value=token_bytes(_BYTES))
-    # Of several that make one at a time the first stays, and all read it.
+    # If several processes create one at the same time, the first one wins, and all read it.
     await connection.execute(made.on_conflict_do_nothing())
     found: bytes = (await connection.execute(select(secrets.c.value).where(secrets.c.name == name))).scalar_one()
     return found

@@ -12,7 +12,7 @@ from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import JobNotFound
 from ingestion.types import Job, JobId, JobState, Progress, Receipt, SkippedPart
 
-# The document is at the version that the receipt tells of, and that has not ended.
+# The document has the version of the receipt, and work on it has not ended.
 _IN_PROGRESS = and_(
     receipts.c.status == "queued",
     documents.c.collection == receipts.c.collection,

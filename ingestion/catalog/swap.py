@@ -24,7 +24,7 @@ async def swap(connection: AsyncConnection, name: str, other: str) -> bool:
     both = sorted({name, other})
     for each in both:
         await named.alone(connection, each)
-    # Locked in order, before they are looked at.
+    # Locked in order, before they are read.
     rows = (
         select(documents.c.id)
         .where(documents.c.collection.in_(both))
@@ -59,7 +59,7 @@ async def _is_complete(connection: AsyncConnection, name: str, other: str) -> bo
         .join(theirs, and_(theirs.c.collection == other, theirs.c.id == documents.c.id))
         .where(
             documents.c.collection == name,
-            # Its digest is the same however a document is cut.
+            # Its digest does not depend on the chunking.
             documents.c.digest == theirs.c.digest,
             (documents.c.state != "ready") | (theirs.c.state == "ready"),
         )

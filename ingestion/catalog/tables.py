@@ -74,7 +74,7 @@ golden_queries = Table(
     Column("relevant", Json, nullable=False),
 )
 
-# Keys of the installation's own, such as that of cursors. Whoever reads the database could write into it as well.
+# Keys of the installation, such as that of cursors. A reader of the database could write to it as well.
 secrets = Table(
     "secrets", metadata, Column("name", Key, primary_key=True), Column("value", LargeBinary, nullable=False)
 )
@@ -129,12 +129,12 @@ documents = Table(
     Column("metadata", Json, nullable=False),
     Column("max_tokens", Integer, nullable=False),
     Column("overlap", Integer, nullable=False),
-    # Over all that makes a version differ from the one before, except how it is cut.
+    # Over everything that distinguishes versions, except the chunking.
     Column("digest", String(64), nullable=False),
     Column("version", Integer, nullable=False),
     Column("ocr", String, nullable=False),
     Column("ingested_at", UtcDateTime, nullable=False),
-    # What became of it. `queued`, `ready` or `failed`: that it is being processed follows from the lease.
+    # The state: `queued`, `ready` or `failed`. Whether it is being processed follows from the lease.
     Column("state", String, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("chunks", Integer, nullable=False),
@@ -142,11 +142,11 @@ documents = Table(
     Column("truncated_tokens", BigInteger, nullable=False),
     Column("searchable_at", UtcDateTime),
     Column("chunk_digest", String(32), nullable=False),
-    # The fields of a ReadingReport; nothing where there is nothing to say.
+    # The fields of a ReadingReport; empty without remarks.
     Column("report", Json),
     Column("error_code", String),
     Column("error_message", Text),
-    # Of the current version, whichever version is under a lease.
+    # Belongs to the current version, whichever version is under a lease.
     Column("cancelled", Boolean, nullable=False),
     # A list of chunk ids; see DocumentRecord.
     Column("rollback_ids", Json),
@@ -161,7 +161,7 @@ documents = Table(
     Column("lease_token", String),
     Column("lease_worker", String),
     Column("lease_version", Integer),
-    # Only of what is queued or leased: a claim never walks past the documents that are done.
+    # Partial, for queued or leased documents: a claim never scans finished ones.
     Index("documents_due", "background", "turn", "due_at", sqlite_where=IN_QUEUE, postgresql_where=IN_QUEUE),
     Index("documents_lease", "lease_token", unique=True),
     Index("documents_sha256", "sha256", "collection", "id"),
@@ -183,12 +183,12 @@ jobs = Table(
     Column("collection", Key, ForeignKey(collections.c.name, ondelete="CASCADE"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("cancelled", Boolean, nullable=False),
-    # Named by the client; of its request.
+    # The key is chosen by the client, the digest is that of its request.
     Column("key", String),
     Column("body_digest", String(64)),
     # [{"name", "reason"}], of archives and mail.
     Column("skipped", Json),
-    # Jobs without a key are all different from one another.
+    # Jobs without a key are all distinct.
     Index("jobs_key", "collection", "key", unique=True),
     Index("jobs_created_at", "created_at"),
 )

@@ -74,7 +74,8 @@ class ChunkEmbedder:
         if not texts:
             return []
         if self._embedder.failure:
-            # Of an engine that is known to be away nothing is asked: its death is not put down to these documents.
+            # An engine that is known to be down gets no request, so that its failure is not attributed to these
+            # documents.
             raise NotReady(self._embedder.failure)
         try:
             embeddings = await self._embedder.embed(

@@ -72,7 +72,7 @@ class Pipeline:
         for name, claims in _by_collection([outcome.claim for outcome in touched.values()]).items():
             some = [touched[claim.token] for claim in claims]
             try:
-                # Under leases: nobody exchanges it meanwhile.
+                # Under leases, the collection cannot be exchanged meanwhile.
                 done += await self._roll_back(await self._catalog.collection(name), some)
             except TandemError as error:
                 log.warning("a failed document is not withdrawn yet", collection=name, code=error.code)
@@ -85,7 +85,7 @@ class Pipeline:
         held = [outcome for outcome in outcomes if outcome.claim.token in records]
         keep = {outcome.claim.record.document.id: records[outcome.claim.token] for outcome in held}
         present = await self._store.present(collection.store_name, [id_ for ids in keep.values() for id_ in ids])
-        # Some were deleted already: no version is whole.
+        # Some were deleted already, so no version is complete.
         lost = {document_id for document_id, ids in keep.items() if not ids <= present}
         await self._store.prune(collection.store_name, {id_: () if id_ in lost else ids for id_, ids in keep.items()})
         still = await self._catalog.held([outcome.claim for outcome in held])

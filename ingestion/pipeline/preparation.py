@@ -105,7 +105,7 @@ class Preparation:
         parsed = await asyncio.gather(*(self._parse(claim, blobs, None) for claim in claims))
         stop = Event()
         try:
-            # In one thread for all: a switch for each of many short documents would cost more than the work.
+            # One thread for all: a switch for each of many short documents would cost more than the work.
             return await asyncio.to_thread(_chunk, embedder, claims, parsed, stop)
         finally:
             stop.set()
@@ -136,7 +136,8 @@ class Preparation:
         except TandemError as error:
             log.warning("not known whether documents were cancelled", code=error.code, reason=error.message)
             return []
-        # Of those that broke off while they replaced a version, whoever writes them knows whether that is still whole.
+        # For work that was interrupted while replacing a version, the writer knows whether that version is still
+        # complete.
         stopped = {
             task: claim for task, claim in running.items() if claim.token in tokens and not claim.record.rollback_ids
         }

@@ -39,7 +39,7 @@ class StaleWriteRepair:
         """
         document_id = late.record.document.id
         for _ in range(LOOKS):
-            # Names may have been exchanged since; where there is none, the vectors are gone as a whole.
+            # Names may have been exchanged since; without a name, the vectors are gone as a whole.
             name = await self._name_of(store_name)
             if name is None:
                 return
@@ -63,7 +63,7 @@ class StaleWriteRepair:
     ) -> bool:
         """Returns whether the store agrees with the catalog, or the document is queued for repair."""
         if current is None:
-            # A document that is accepted at this very moment may lose chunks: it is looked at again.
+            # A document that is accepted at this moment may lose chunks, so it is checked again.
             await self._store.prune(store_name, {document_id: ()})
             return not await self._catalog.documents_named(name, [document_id])
         try:
@@ -78,7 +78,7 @@ class StaleWriteRepair:
                 return False
             held = {stored.id async for page in self._store.texts(store_name, document_id) for stored in page}
             if record.rollback_ids or _agrees(record, held):
-                return True  # what is unfinished, the next worker goes back from
+                return True  # the next worker restores unfinished work
             if record.searchable_at is None:
                 await self._store.prune(store_name, {document_id: ()})
                 return await self._is_held(claim)

@@ -147,7 +147,7 @@ class Writer:
             await self._store.prune(collection.store_name, keep)
         found = await self._store.present(collection.store_name, [id_ for work in works for id_ in work.ids])
         now = datetime.now(UTC)
-        # Only now is it certain that all of it was written under the lease.
+        # Only now it is certain that everything was written under the lease.
         lost = await self._catalog.cancelled([work.claim for work in works])
         for work in works:
             if work.claim.token in lost and not await self._is_cancelled(work):
@@ -214,7 +214,8 @@ async def _embed(
     for work in _works(window):
         if work.known is None:
             work.known = NOTHING_REUSABLE if work.is_fresh else await vectors.known(work.record.document.id)
-            # Where the work broke off when it had begun to delete the version before, only the new one can be whole.
+            # If the work was interrupted after it had begun to delete the previous version, only the new one can be
+            # complete.
             work.may_stop = work.known.ids >= (work.record.rollback_ids or frozenset())
     asked = [(work.document.title, chunk, work.known or NOTHING_REUSABLE) for work, chunk in window]
     made = await vectors.make(asked)

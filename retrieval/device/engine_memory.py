@@ -131,7 +131,7 @@ def plan_engine(demand: EngineDemand, limits: Limits, total_bytes: int, devices:
     cached = max(window, demand.cached_steps * step) if limits.roomy else window
     cache = (ceil(cached / BLOCK_TOKENS) + 1) * block_bytes
     if demand.drops_head and block_bytes:
-        # While the model is loaded, the head lies where the cache comes to lie later.
+        # While the model is loaded, the head uses memory that the cache uses later.
         cache = max(cache, ceil(shape.head_bytes / block_bytes) * block_bytes)
     share, fits_share = ceil((weights + cache + activations + graphs) / total_bytes * 1e4) / 1e4, True
     if demand.share is not None:

@@ -166,7 +166,7 @@ class Gate:
             self._interactive -= 1
             self._last_interactive = ended
             took = ended - began
-            self._interactive_seconds.add(took * took, took)  # long calls count by their length
+            self._interactive_seconds.add(took * took, took)  # long calls have a weight by their length
             self._last_end = max(self._last_end, ended)
             self._expect(ended)
             self._release()
@@ -265,7 +265,7 @@ class Gate:
         self._met = None
         wanted = self.options.tolerance * self._interactive_seconds.value
         if not wanted or not self._bound_busy / 2 <= tokens <= 2 * self._bound_busy:
-            return  # not what the bound allowed: too little to tell, or let through while no search was about
+            return  # not the work that the bound allowed: too little to measure, or admitted while there was no search
         step = min(max(wanted / max(seconds, wanted / 100), _STEPS[0]), _STEPS[1])
         most = 2 * self.options.slots * self.options.slice_tokens
         least = max(1, self.options.slots * self.options.slice_tokens // _MIN_PART)
@@ -299,7 +299,7 @@ class Gate:
             bound = self._bound(now)
             prompts, tokens = self._slice(self._queue[0].lengths, bound, calm=self._calm(now))
             if self._tokens and self._tokens + tokens > bound:
-                return  # whoever ends looks again
+                return  # the end of a turn releases again
             if self._closed(now):
                 if self._tokens:
                     return

@@ -49,7 +49,7 @@ async def encode_in_slices(
 ) -> Sequence[Vector]:
     """`take_turn` is given the lengths of the inputs that are left, `encode` those that its turn is for; the turn ends
     with it. One output per input, in order. A slice that fails cancels the others, and its error is raised."""
-    # In a task of its own, which ends with it: see gather_or_cancel on what a group that fails leaves behind.
+    # In a separate task: gather_or_cancel explains what a failed group does to its caller's task.
     return await asyncio.create_task(_in_slices(inputs, take_turn, encode))
 
 
@@ -69,7 +69,7 @@ async def _in_slices(
             while begun < len(inputs):
                 turn = await take_turn(lengths[begun:])
                 computing = group.create_task(encode(turn, inputs[begun : begun + turn.prompts]))
-                # Not in the task itself: one that is cancelled before it begins would never end its turn.
+                # Not in the task itself: if it is cancelled before it begins, it would never end its turn.
                 computing.add_done_callback(partial(end, turn))
                 slices.append(computing)
                 begun += turn.prompts

@@ -67,7 +67,7 @@ def read_npus(visible: Sequence[int] | None = None, *, program: str = "npu-smi")
     try:
         done = subprocess.run(  # noqa: S603  # the driver's own program, with fixed arguments
             [path, "info"],
-            env={**os.environ, "LC_ALL": "C"},  # some of its headings are translated otherwise
+            env={**os.environ, "LC_ALL": "C"},  # some of its headings are translated differently
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_TIMEOUT_SECONDS,

@@ -48,5 +48,5 @@ class CrossEncoderReranker(TokenReranker[VllmEngine | OverDevices]):
     @classmethod
     def for_model(cls, model: Model, options: EngineOptions, *, devices: Sequence[Device] = ()) -> Self:
         """Returns the second stage of `model`, which `options` serve. Raises as the constructor does."""
-        del model  # part of what every kind of second stage offers
+        del model  # part of the interface of every second stage
         return cls(options, devices=devices)

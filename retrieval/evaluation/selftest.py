@@ -50,7 +50,7 @@ class GoldenPair:
     irrelevant: str
 
 
-# The irrelevant passages share a word or the subject with their query: an order by length or by luck does not pass.
+# The irrelevant passages share a word or the subject with their query, so that an order by length or by chance fails.
 GOLDEN_PAIRS = (
     GoldenPair(
         "en",
@@ -153,7 +153,7 @@ async def _check_embedder(
     check_distinct: bool,
 ) -> None:
     async def embed(kind: TextKind, *texts: str) -> Vectors:
-        # As they come later: queries and documents may have engines of their own.
+        # As in operation: queries and documents may have separate engines.
         lane = Lane.INTERACTIVE if kind == "query" else Lane.BULK
         with pace.measuring() as call:
             found = await embedder.embed(texts, kind=kind, lane=lane)
@@ -170,7 +170,7 @@ async def _check_embedder(
     sound = all(batch[kind].shape == shapes[kind] for kind in texts)
     checks.append(SelfTestCheck("embed.dimension", sound, f"shapes {measured}"))
     if not sound:
-        return  # no number below would mean anything
+        return  # the numbers below would be meaningless
     components = np.concatenate([batch[kind].ravel() for kind in texts])
     spoilt = int(np.count_nonzero(~np.isfinite(components)))
     checks.append(SelfTestCheck("embed.finite", spoilt == 0, f"{spoilt} components are not finite, 0 allowed"))

@@ -19,7 +19,7 @@ def randomisation_p(differences: Sequence[float]) -> float:
     normal differences nor a random sample. Up to 13 queries that differ it is exact. Above that, RESAMPLES assignments
     are drawn with a fixed seed, and the smallest possible p-value is 0.0002.
     """
-    # A difference of 0 has no sign to exchange: left out, it changes nothing but the time that this takes.
+    # A difference of 0 has no sign to exchange: leaving it out only saves time.
     moved = np.array([each for each in differences if each], dtype=np.float64)
     if len(moved) < 2:
         return 1.0

@@ -24,7 +24,7 @@ REPLACEMENTS = {
     "aiter_bytes": "iter_bytes",
     "aread": "read",
     "aread_files": "read_files",
-    "asyncio": "time",  # which module `sleep` comes from
+    "asyncio": "time",  # the module of `sleep`
 }
 IN_TEXT = {
     "The client for programs that run in an event loop.": "The client for programs that wait for each answer.",

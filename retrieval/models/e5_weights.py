@@ -106,7 +106,7 @@ def _parse(raw: bytes) -> _Packed:
     if raw[:4] != b"E5S1":
         raise ModelUnavailable("The model's file does not begin with E5S1.")
     hidden, layers, heads, intermediate, rows, positions, types = struct.unpack_from("<7i", raw, 8)
-    at = 44  # behind the epsilon and the size of a block
+    at = 44  # after the epsilon and the block size
     pieces, bos, eos, pad, unknown, text_bytes = struct.unpack_from("<5iQ", raw, at)
     at += 28
     offsets = np.frombuffer(raw, "<u4", pieces + 1, at)
@@ -194,7 +194,7 @@ def _tokenizer(packed: _Packed) -> Tokenizer:
     space and invisible characters as a space; a full-width tilde stays.
     """
     tokenizer = Tokenizer(Unigram(packed.vocabulary, unk_id=packed.unknown, byte_fallback=False))
-    kept = "\ue000"  # of private use: stands for the tilde while NFKC is applied
+    kept = "\ue000"  # a private-use character that stands for the tilde while NFKC is applied
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Replace(Regex("[\\x01-\\x08\\x0b\\x0e-\\x1f\\x7f\\u008f\\u009f]"), ""),

@@ -122,7 +122,7 @@ def require_cross_encoder(model: Path, *, server: str) -> None:
             f"{model.name} ranks at random without its prompt, and {server} cannot be given it whole: serve the model "
             "with vllm or sglang (TANDEM_RERANK_DIALECT), or take a cross-encoder of BERT's family"
         )
-    labels = config.get("id2label")  # left out where there are two, Transformers' default
+    labels = config.get("id2label")  # omitted if there are two, Transformers' default
     classifier = "ForSequenceClassification" in str(config.get("architectures"))
     if not classifier or not isinstance(labels, dict) or len(labels) != 1:
         raise ConfigurationError(

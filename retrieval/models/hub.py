@@ -178,7 +178,7 @@ class ModelHub:
             missing = missing_files(partial)
             if missing:
                 raise NotOffered(f"its repository lacks {', '.join(missing)}")
-            rmtree(partial / ".cache", ignore_errors=True)  # a library's records of the download
+            rmtree(partial / ".cache", ignore_errors=True)  # the library's records of the download
             partial.rename(folder)
 
     def _complete(self, folder: Path, name: str) -> Path:

@@ -151,7 +151,7 @@ def model(id_or_folder: str) -> Model:
 
 def is_folder(id_or_folder: str) -> bool:
     """Returns whether the text is a path: `/…`, `./…`, `../…`, `~…`, or an existing folder."""
-    # Unlike Path.is_dir, this takes a name that is too long for the system for what it is: no folder.
+    # Unlike Path.is_dir, this treats a name that is too long for the system as no folder.
     return id_or_folder.startswith(("/", "./", "../", "~")) or os.path.isdir(id_or_folder)  # noqa: PTH112
 
 

@@ -73,7 +73,7 @@ class ModelScope:
     def __init__(self, endpoint: str | None, lock_dir: Path) -> None:
         """`endpoint` None: the library's own default or setting. `lock_dir`: where it keeps its file locks."""
         self._config = modelscope_hub.HubConfig(endpoint=endpoint, cache_dir=lock_dir)
-        # The library draws bars beside its callbacks and logs each file; it has no argument against either.
+        # The library draws bars in addition to its callbacks and logs each file; no argument disables either.
         vars(_download)["tqdm"] = _NoBar
         logging.getLogger("modelscope_hub").setLevel(logging.ERROR)
 
@@ -106,7 +106,7 @@ class ModelScope:
         except FileDownloadError as error:
             file, cause = next(iter(error.failed_files.items()))
             raise Broken(f"{file}: {_line(cause)}") from error
-        except (HubError, OSError) as error:  # what requests raises is an OSError
+        except (HubError, OSError) as error:  # exceptions of requests are OSErrors
             raise Broken(_line(error)) from error
 
 

@@ -71,7 +71,7 @@ class Recall:
         if mode == "sparse":
             hits = alone("sparse", await by_words)
             return Recalled(hits, RecallReport(mode, len(hits), reason))
-        # Where words can answer alone, vectors may not take the time that is left for reranking.
+        # If words can answer alone, vectors must not use up the time for reranking.
         for_vectors = deadline if query.mode else deadline.share(VECTORS_SHARE)
         near, sparse = await asyncio.gather(
             self._dense(collection, embedder, query, for_vectors), by_words, return_exceptions=True

@@ -103,7 +103,7 @@ class SecondStage:
         query.
         """
         passages = [passage(hit.candidate.title, hit.candidate.chunk.text) for hit in hits]
-        # Without a budget there is time for all, unless it is measured otherwise; one call is the cheapest.
+        # Without a budget there is time for all, unless measurements show otherwise; one call is the cheapest.
         at_once = deadline.reason == "deadline" and self._reranker.seconds(len(passages)) <= AT_ONCE * deadline.left
         size = len(passages) if at_once else WAVE
         # All at once, the best ones first: the engine takes them in this order and fills its steps across waves.
@@ -114,7 +114,7 @@ class SecondStage:
         finally:
             for wave in waves:
                 wave.cancel()
-            # A wave that does not heed it is not waited for.
+            # Waves that ignore the cancellation are not awaited.
             await asyncio.wait(waves, timeout=GRACE_SECONDS)
         found: list[_Score | None] = []
         query_cut = 0

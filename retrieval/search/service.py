@@ -70,7 +70,7 @@ class SearchService:
             if query.diversity:
                 ids = [hit.candidate.chunk.id for hit in hits]
                 vectors = await deadline.run(self._store.vectors(collection, ids), STORE, grace=GRACE_SECONDS)
-                # In a thread: a thousand vectors are compared a hundred times.
+                # Runs in a thread: a thousand vectors are compared a hundred times.
                 hits = await asyncio.to_thread(diversified, hits, vectors, query.diversity, end + 1)
                 score_name = DIVERSE
             if query.min_score is not None:

@@ -98,7 +98,7 @@ class EmbeddingPrompts:
         self._tokenizer = tokenizer
         self._prefixes: Mapping[TextKind, str] = prefixes or {}
         self._prefix_tokens = {kind: _tokens_before(tokenizer, prefix) for kind, prefix in self._prefixes.items()}
-        # Documents are counted, then embedded; candidates come up again and again.
+        # Documents are counted, then embedded; candidates recur in many searches.
         self._known = TokenMemory(tokenizer)
         self._head, self._tail = _special_tokens(tokenizer)
         self.query_format: QueryFormat = query_format

@@ -106,7 +106,7 @@ class Follower:
         except (OSError, Refused) as error:
             if isinstance(error, Refused) and error.status not in (413, 415, 422):
                 raise
-            if len(batch) > 1:  # a request is taken whole or not at all: find the one
+            if len(batch) > 1:  # a request is accepted as a whole or not at all: find the refused file
                 for id_ in batch:
                     self._send({id_: batch[id_]}, done)
                 return
@@ -157,7 +157,7 @@ def follow(follower: Follower, folders: Sequence[Path], show: Callable[[Round], 
     """Runs until interrupted; calls `show` for every round with changes."""
     behind, scanned_at = True, 0.0
     for number, changes in enumerate(_rounds(folders)):
-        # The second round too: what changed after the first one and before the watch began was not told.
+        # The second round too: changes after the first one and before the watch began were not notified.
         if number < 2 or changes or behind or monotonic() - scanned_at > RESCAN_SECONDS:
             scanned_at = monotonic()
             done = follower.sync()

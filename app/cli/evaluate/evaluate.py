@@ -61,7 +61,7 @@ def check_results(json_file: Path | None, plot: Path | None) -> None:
 def scratch(client: Client, dataset: Dataset) -> Iterator[dict[str, Any]]:
     """Yields a new collection, as the node describes it, and deletes it afterwards."""
     safe = "".join(each if each.isascii() and each.isalnum() else "_" for each in dataset.name)
-    # No name that can be foreseen: one that is there already is somebody's.
+    # An unpredictable name: an existing collection belongs to a user.
     collection = client.create_collection(f"eval_{safe[:80]}_{uuid4().hex[:8]}", language=dataset.language)
     try:
         yield collection
@@ -107,7 +107,7 @@ def search(
     title = f"{NAMES[mode]}, {pool} candidates reranked" if pool else NAMES[mode]
     for query_id, text in counted(dataset.queries.items(), title, console):
         started = perf_counter()
-        # Several chunks of one document count as one answer, so all are asked for.
+        # Several chunks of one document count as one answer, so all are requested.
         answer = client.search(
             text, collection=name, mode=mode, rerank=pool is not None, top_k=depth, candidates=pool or depth
         )
@@ -201,7 +201,7 @@ def evaluate_folders(
     """Evaluates the node at `url`, or one of its own: prints a table for each folder, writes the run to `output` and
     the figure to `plot`, and compares with the run in `baseline`. Returns False if a row has become worse.
     """
-    # What can be wrong is found out before hours of work, not after them.
+    # Errors are found before hours of work, not after them.
     earlier = load(baseline) if baseline else None
     check_results(output, plot)
     with console.status("Reading the collections"):

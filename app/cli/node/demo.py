@@ -31,7 +31,8 @@ def demo(settings: Settings, console: Console) -> int:
     console.print(f"Starting a node with the models [bold]{models}[/bold]: two engines.")
     environment = {"TANDEM_MODELS": models}
     if find_device() == "cpu":
-        # Compiled they are 7 % faster (two cores, all-MiniLM-L6-v2), and there half a minute later the first time.
+        # Compiled engines are 7 % faster (two cores, all-MiniLM-L6-v2), but their first start takes half a minute
+        # longer.
         environment["TANDEM_ENFORCE_EAGER"] = "true"
     with (
         console.status("Starting") as status,

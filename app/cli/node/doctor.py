@@ -210,7 +210,7 @@ def _memory(settings: Settings) -> list[Finding]:
     if found.fits:
         return [Finding("ok", "memory", found.message)]
     alone = replace(found.device, used_bytes=0)
-    others = not found.devices_missing and found.needed_bytes <= alone.usable_bytes  # perhaps a node that runs already
+    others = not found.devices_missing and found.needed_bytes <= alone.usable_bytes  # possibly a running node
     return [Finding("note" if others else "fail", "memory", f"{found.message} See: tandem plan")]
 
 

@@ -209,7 +209,7 @@ async def send_heartbeats(node: int) -> None:
         try:
             os.write(node, b".")
         except BlockingIOError:
-            pass  # the node is busy, and has enough of them to read
+            pass  # the node is busy, and has unread heartbeats
         except OSError:
             return  # there is no node any more
         await asyncio.sleep(TICK_SECONDS)

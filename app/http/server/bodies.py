@@ -180,11 +180,11 @@ class _Body:
                     self._share.grow_to(self._received)
                 if self._scan:
                     self._scan.feed(part)
-                    await asyncio.sleep(0)  # others get their turn though the next part is there already
+                    await asyncio.sleep(0)  # other tasks run even if the next part has arrived already
         return message
 
     async def send(self, message: Message) -> None:
-        # Whatever the application makes of a body that broke off, the answer says why it did.
+        # Whatever the application does with an interrupted body, the answer gives the reason.
         if self.problem and not self.answered:
             return
         if message["type"] == "http.response.start":

@@ -90,7 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._unread > self._bounds.line_bytes:
                 self._refuse(self._too_large(f"a line has more than {self._bounds.line_bytes:,} bytes"))
         if self._head_since is None and self._body_since is None and not (self._ended or self._is_answering()):
-            # Something came that began no request, and no timer of uvicorn's runs any more.
+            # Input arrived that began no request, and no timer of uvicorn runs any more.
             self._head_since = self.loop.time()
 
     def pause_writing(self) -> None:
@@ -175,7 +175,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._head_since is not None:  # of the next request, whose turn only comes now
+        if self._head_since is not None:  # of the next request, which is handled only now
             self._head_since = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # as uvicorn calls it

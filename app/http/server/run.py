@@ -34,7 +34,7 @@ def server_config(app: ASGIApp, settings: Settings, connections: Connections, *,
         app,
         http=partial(BoundedProtocol, connections),  # type: ignore[arg-type]  # called as the type would be
         ws="none",
-        log_level="error",  # its warnings are about what callers send, and would fill the log with it
+        log_level="error",  # its warnings quote callers' input, and would fill the log
         access_log=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
@@ -56,6 +56,6 @@ class Server(uvicorn.Server):
         self._drain_seconds = drain_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Still listening: who comes now is told to go elsewhere, and the node's worker processes embed until they end.
+        # Still listening: new callers get a refusal, and the node's worker processes embed until they end.
         await gather_or_cancel([self._in_flight.finish(self._drain_seconds), self._drain()])
         await super().shutdown(sockets)

@@ -33,7 +33,7 @@ def upgrade(connection: Connection, revision: str = "head") -> Migration:
         connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT}'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
     config = Config()
-    # The parser of the configuration takes % for a placeholder.
+    # The parser of the configuration interprets % as a placeholder.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection

@@ -71,7 +71,7 @@ class HttpConnection:
             timeout=httpx.Timeout(self._timeout_seconds, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=self._connections, keepalive_expiry=KEEP_ALIVE_SECONDS),
             transport=self._transport,
-            trust_env=False,  # settings are the only reader of the environment, and proxies are for other hosts
+            trust_env=False,  # settings.py is the only reader of the environment, and proxies are for other hosts
         )
 
     def watch(self) -> None:
@@ -108,7 +108,7 @@ class HttpConnection:
         self._require_answers()
         async with self._slots[lane]:
             if client is not self._client:
-                raise EngineDead(str(self._failure))  # closed while this waited for its slot
+                raise EngineDead(str(self._failure))  # closed while this call waited for its slot
             self._require_answers()
             return await self._send(client, "POST", path, body)
 
@@ -128,7 +128,7 @@ class HttpConnection:
     async def _send(self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None) -> httpx.Response:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
-            # One bound for all: httpx's is for each piece of an answer, and there may be any number of pieces.
+            # One timeout for the whole answer: httpx's applies to each piece, and their number is unlimited.
             async with asyncio.timeout(self._timeout_seconds):
                 response = await client.request(method, path, content=body, headers=headers)
         except (httpx.TimeoutException, TimeoutError) as error:

@@ -158,7 +158,7 @@ class HttpEngine(Generic[InputT]):
         return EngineFailed(said, status=status)
 
     def _check_response(self, response: httpx.Response) -> str | None:
-        # A server without this path still lives; its model is tried by the self-test.
+        # A server without this path is alive all the same; the self-test checks its model.
         failed = response.status_code >= 500
         return f"{self.options.url}/health answered {response.status_code}" if failed else None
 

@@ -68,7 +68,7 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
             kept, lost = text, 0
             if prompt.truncated_tokens:
                 kept, tokens = truncate_text(self._tokenizer, text, self.max_tokens)
-                lost = self.max_tokens - tokens  # where the last character would not fit whole
+                lost = self.max_tokens - tokens  # if the last character does not fit as a whole
             inputs.append(Text(kept, len(prompt.ids) - lost))
             truncated.append(prompt.truncated_tokens + lost)
         return inputs, tuple(truncated)

@@ -191,7 +191,7 @@ class NodeEmbedder:
             error = error_of(self._node.url, response)
             overloaded = response.status_code == httpx.codes.TOO_MANY_REQUESTS
             if isinstance(error, Unavailable) and not overloaded:
-                self._connection.found(error.message)  # until a probe or a request finds it well
+                self._connection.found(error.message)  # until a probe or a request succeeds
             pause = _pause(response)
             if not overloaded or monotonic() + pause > until:
                 raise error

@@ -87,7 +87,7 @@ def error_of(url: str, response: httpx.Response) -> TandemError:
         said = orjson.loads(response.content)["error"]
         message, code, detail = str(said["message"]), str(said["code"]), dict(said["detail"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        pass  # not a node's own words: a proxy's, perhaps
+        pass  # not a node's answer, possibly a proxy's
     retryable = status in {401, 403, 408, 429} or status >= 500
     kind = _ERRORS.get(code, Unavailable if retryable else EngineFailed)
     error = kind(f"The node at {url} answered {status}: {' '.join(message.split())[:MESSAGE_CHARACTERS]}")

@@ -164,7 +164,7 @@ class EngineHost:
             number, _, position = output.request_id.partition("-")
             call = self._calls.get(int(number))
             if call is None:
-                continue  # dropped while the batch was computed
+                continue  # dropped while the batch was being computed
             values: Output = output.outputs.data.float().numpy()
             if values.size == 0 or not np.isfinite(values).all():
                 self._fail(int(number), "The engine returned an output that is empty or not finite")
@@ -213,7 +213,7 @@ class EngineHost:
         if not self._block_tokens or len(prompts) < 2:
             return 0
         first, last = min(prompts), max(prompts)
-        # Of each prompt the last token is computed, also where it is in the cache.
+        # The last token of each prompt is computed even if it is in the cache.
         alike = takewhile(lambda ids: ids[0] == ids[1], zip(first[:-1], last, strict=False))
         common = sum(1 for _ in alike)
         return common // self._block_tokens * self._block_tokens
@@ -238,7 +238,7 @@ def main() -> None:
     """Runs the host. The first argument is the socket's file descriptor; the first message on it is the
     EngineOptions.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to every process, and the node still drains
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to every process, and the node has to drain first
     connection = socket.socket(fileno=int(sys.argv[1]))
     options = receive(connection)
     assert isinstance(options, EngineOptions)
@@ -280,7 +280,7 @@ def take_turn(host: EngineHost, inbox: "queue.SimpleQueue[object]") -> None:
     if host.idle:
         host.pulse.working = False
         message = inbox.get()
-        host.pulse.progress += 1  # what was there before is done with
+        host.pulse.progress += 1  # earlier work is complete
         host.pulse.working = True
         host.take(message)
     elif host.ahead:
@@ -301,7 +301,7 @@ def _loaded(options: EngineOptions) -> "VllmConfig":
     """Loads vLLM's programs and its configuration. This takes as long as the rest of the start, and can run while
     another engine starts.
     """
-    logging.getLogger("vllm").setLevel(logging.ERROR)  # what it says before it reads VLLM_LOGGING_LEVEL
+    logging.getLogger("vllm").setLevel(logging.ERROR)  # messages logged before it reads VLLM_LOGGING_LEVEL
     import vllm.v1.engine.llm_engine  # noqa: F401
 
     return engine_config(options)
@@ -312,8 +312,8 @@ def _started(config: "VllmConfig") -> "LLMEngine":
     from vllm.v1.engine.llm_engine import LLMEngine
 
     if current_platform.is_cpu():
-        # The engine's threads want every core all of the time. A little less of a claim than everybody else's lets the
-        # node's event loop and the store answer at once, and costs the engine only what those really use.
+        # The engine's threads use every core all of the time. A slightly lower priority than all others lets the
+        # node's event loop and the store answer at once, and costs the engine only the time that these use.
         os.nice(ENGINE_NICENESS)
     engine = LLMEngine.from_vllm_config(config, disable_log_stats=True)
     if config.parallel_config.world_size > 1:
@@ -327,7 +327,7 @@ def _device_mark(config: "VllmConfig") -> DeviceMark | None:
     import torch
     from vllm.platforms import current_platform
 
-    # A model that is split computes in processes of its own, and this one takes nothing of a device.
+    # A split model computes in separate processes, and this one uses no device memory.
     computes_here = current_platform.is_cuda() and config.parallel_config.world_size == 1
     return torch.cuda.Event() if computes_here else None  # type: ignore[no-untyped-call]
 
@@ -346,7 +346,7 @@ def _read(
             else:
                 inbox.put(message)
     except (EOFError, OSError):
-        os._exit(0)  # the node closed the engine, or is gone: nothing here is worth keeping
+        os._exit(0)  # the node closed the engine, or is gone: there is nothing to keep
 
 
 def _write(connection: socket.socket, replies: "queue.SimpleQueue[bytes]") -> None:

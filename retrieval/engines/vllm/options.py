@@ -92,7 +92,7 @@ def engine_environment(options: EngineOptions) -> dict[str, str]:
     return {
         **process_environment(names=_NAMES, prefixes=_PREFIXES),
         **({"GLOO_SOCKET_IFNAME": "lo"} if Path("/sys/class/net/lo").exists() else {}),
-        "VLLM_HOST_IP": "127.0.0.1",  # also a split model is on one machine
+        "VLLM_HOST_IP": "127.0.0.1",  # a split model is on one machine too
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -101,13 +101,13 @@ def engine_environment(options: EngineOptions) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine has a process of its own, ours
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # our own process runs the engine
         "VLLM_CPU_OMP_THREADS_BIND": options.cpu_cores or _own_cores(options.tensor_parallel),
         # Threads of two engines on the same cores that wait for one another by spinning: a rerank of 113 ms beside an
         # embedding of 18 ms took 765 ms, and that 417. Sleeping instead: 142 and 28 ms (two cores, all-MiniLM-L6-v2).
         "OMP_WAIT_POLICY": "PASSIVE",
-        # What vLLM and torch deprecate of each other is for their developers. Workers of a split model end with their
-        # host and not before it; what they shared is taken away all the same.
+        # Deprecation warnings of vLLM and torch are for their developers. Workers of a split model end with their
+        # host and not before it; their shared resources are removed all the same.
         "PYTHONWARNINGS": "ignore::FutureWarning,ignore:resource_tracker",
         **options.environment,
     }
@@ -154,8 +154,8 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     token_wise = options.task == "token_embed"
-    # It is given token ids. Turning Qwen3-Reranker into a classifier looks two words up; else the tokenizer would only
-    # take memory (1.2 GB with a vocabulary of 250,000).
+    # Its input is token ids. Only the conversion of Qwen3-Reranker to a classifier looks two words up; otherwise the
+    # tokenizer would only take memory (1.2 GB with a vocabulary of 250,000).
     needs_tokenizer = options.task == "classify"
     return AsyncEngineArgs(
         model=str(options.model),
@@ -168,8 +168,8 @@ def engine_arguments(options: EngineOptions) -> "AsyncEngineArgs":
         max_num_seqs=options.max_num_seqs,
         gpu_memory_utilization=options.memory_share,
         kv_cache_memory_bytes=options.kv_cache_bytes,
-        tensor_parallel_size=options.tensor_parallel,  # above 1 vLLM computes in a process for each device
-        # None leaves it to vLLM, which caches for causal models that pool the last token and for no other.
+        tensor_parallel_size=options.tensor_parallel,  # above 1, vLLM computes in one process per device
+        # None: vLLM decides, which caches only for causal models that pool the last token.
         enable_prefix_caching=None if options.prefix_caching and not token_wise else False,
         scheduling_policy="priority",
         async_scheduling=options.portion_tokens is not None,
@@ -193,7 +193,7 @@ def engine_config(options: EngineOptions) -> "VllmConfig":
 
     config = engine_arguments(options).create_engine_config(UsageContext.ENGINE_CONTEXT)
     if options.whole_graphs:
-        from vllm.v1.attention.backends.fa_utils import get_flash_attn_version  # of CUDA, not of every platform's vLLM
+        from vllm.v1.attention.backends.fa_utils import get_flash_attn_version  # exists on CUDA, not on every platform
 
         capture_whole_steps(config, get_flash_attn_version())
     return config
@@ -209,7 +209,7 @@ def capture_whole_steps(config: "VllmConfig", flash_attention: int | None) -> No
     by_pieces = graphs.cudagraph_mode is CUDAGraphMode.PIECEWISE
     if by_pieces and flash_attention == 3 and config.model_config.attn_type == "decoder":
         graphs.cudagraph_mode = CUDAGraphMode.FULL
-        # More would reserve buffers of that many times a step's outputs, for the good of a few long texts.
+        # More would reserve buffers for that many times a step's outputs, for the benefit of a few long texts.
         config.attention_config.flash_attn_max_num_splits_for_cuda_graph = 1
 
 
@@ -220,4 +220,4 @@ def _dtype() -> Literal["bfloat16", "float32"]:
         return "bfloat16"
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
-    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"  # the last one is ARM's name
+    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"  # the last one is the name on ARM

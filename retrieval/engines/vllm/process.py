@@ -229,7 +229,7 @@ class EngineLaunch:
                 self._send(process, connection, Begin())
                 return EngineProcess(process, connection, self._options)
             except BaseException:
-                # Before the next one's turn: what this one held of the device is free by then.
+                # Before the next one starts: the device memory of this one is free by then.
                 connection.close()
                 _end_host(process)
                 raise
@@ -244,7 +244,7 @@ class EngineLaunch:
                 env=engine_environment(self._options),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # a Ctrl-C in the terminal is the node's to handle: it drains first
+                start_new_session=True,  # the node handles Ctrl-C in the terminal: it drains first
             )
             unless_started.pop_all()
         self._process = process
@@ -318,7 +318,7 @@ class EngineLaunch:
 def _end_host(process: "subprocess.Popen[bytes]") -> None:
     """Ends the host, if it has not ended yet, and all processes that it has started."""
     _kill(process)
-    _end(_session(process.pid))  # listed when it can start no more of them
+    _end(_session(process.pid))  # so that it can start no further ones
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

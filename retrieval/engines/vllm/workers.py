@@ -24,18 +24,18 @@ def tie_workers(engine: "LLMEngine") -> None:
     thread is the workers' parent.
     """
     engine.collective_rpc(partial(_end_with, host=os.getpid()))
-    # Without it the host would learn of a dead worker from the next request only, and fail that.
+    # Without it the host would notice a dead worker only at the next request, which would fail.
     engine.model_executor.register_failure_callback(lambda: os._exit(1))
 
 
 def _end_with(_: "WorkerBase", host: int) -> None:
     """Runs in each worker."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as in the host: the node still drains
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as in the host: the node has to drain first
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != host:  # it ended before the line above
+    if os.getppid() != host:  # it ended before the call above
         os.kill(os.getpid(), signal.SIGKILL)
-    # On a CPU workers exchange their results in shared memory. All have it by now; without its name it goes with the
-    # last of them, however that ends.
+    # On a CPU workers exchange their results in shared memory. All have opened it by now; without its name it is
+    # removed with the last of them, however it ends.
     if name := os.environ.get("VLLM_DIST_IDENT"):
         for file in Path("/dev/shm").glob(f"{name}-*"):  # noqa: S108  # where the kernel has it
             file.unlink(missing_ok=True)

@@ -38,7 +38,7 @@ class MilvusConnection:
         self._token = token
         self._client: MilvusClient | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="milvus")
-        # Its own thread, so that a probe never waits behind the calls whose fate it decides.
+        # A separate thread, so that a probe never waits behind the calls that depend on it.
         self._probe_thread = ThreadPoolExecutor(1, thread_name_prefix="milvus-probe")
         self._probing: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Future[Any]] = set()
@@ -52,7 +52,7 @@ class MilvusConnection:
         """Opens the connection. An unreachable server is not an error here: `failure` reports it until a probe
         succeeds. Raises ConfigurationError for an invalid URI, StoreFailed if the server rejects the client.
         """
-        # It logs each refusal with a traceback and with what the server said of the request; errors are told here.
+        # It logs each refusal with a traceback and the server's message about the request; errors are reported here.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         try:
             await self._probe()
@@ -117,7 +117,7 @@ class MilvusConnection:
         running = threads.submit(function)
         began(running)
         waiting = asyncio.wrap_future(running)
-        # The probe finds a lost server again: it is not for `lose` to end.
+        # The probe detects the server again, so `lose` does not stop it.
         if threads is self._threads:
             self._waiting.add(waiting)
         try:

@@ -9,7 +9,7 @@ Scalar = str | int | float | bool
 Value = Scalar | Sequence[Scalar]
 
 # The escapes that the grammars of Milvus and Milvus Lite share. Every other character, control characters and those
-# beyond the basic plane included, stands for itself in both.
+# beyond the basic plane included, is literal in both.
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -45,7 +45,7 @@ def condition(template: str, values: Mapping[str, Value], *, templates: bool) ->
     """
     if not templates:
         return {"filter": render(template, values)}
-    # Only what the template names: a server refuses values that it has no use for. Sequences other than lists too.
+    # Only values that the template names: a server refuses others. Sequences become lists.
     named = {name: values[name] for name in _PLACEHOLDER.findall(template)}
     params = {name: list(value) if isinstance(value, list | tuple) else value for name, value in named.items()}
     return {"filter": template, "filter_params": params}

@@ -47,7 +47,7 @@ class _Compiler:
                 return _both(_present(field), self._in(field, [_scalar(value) for value in values]))
             case Contains(field=field, value=value):
                 self._check(field, known=False)
-                # For lists, since Milvus Lite takes no negative number alone.
+                # As a list, since Milvus Lite rejects a single negative number.
                 forms = [f"json_contains_any({_name(field)}, {self._value([form])})" for form in _forms(_scalar(value))]
                 return _both(_present(field), _any(forms))
             case Exists(field=field):
@@ -65,7 +65,7 @@ class _Compiler:
             return f"{_name(field)} in {self._value(values)}"
         if not self._traits.typed_json:
             return _any([f"{_name(field)} == {self._value(value)}" for value in values])
-        # Milvus takes the type of the first value for the type of all.
+        # Milvus assumes the type of the first value for all.
         kinds: dict[type, list[Scalar]] = {}
         for value in values:
             kinds.setdefault(type(value), []).append(value)

@@ -101,7 +101,7 @@ class MilvusStore:
                     f"{dict(spec.metadata_keys)}.",
                     collection=name,
                 )
-            # Each step by itself, so that a creation that was cut off is completed by the next one.
+            # Each step is separate, so that an interrupted creation is completed by the next one.
             present = await session.write("list_indexes", name)
             for index, params in indexes(spec, traits).items():
                 if index not in present:
@@ -126,7 +126,7 @@ class MilvusStore:
             try:
                 await self._session.write("alter_alias", name, alias)
             except (CollectionNotFound, StoreFailed):
-                # No such alias yet, in the words of one server or the other; any other reason stops this call too.
+                # There is no such alias yet, as the two servers report it; any other reason also fails this call.
                 await self._session.write("create_alias", name, alias)
 
     async def drop_alias(self, alias: str) -> None:
@@ -207,7 +207,7 @@ class MilvusStore:
     ) -> Sequence[Candidate]:
         params = {"metric_type": "COSINE", "params": {"ef": max(limit, _MIN_EF)}}
         hits = await self._search(name, DENSE, vector, params, limit, await self._which(partition, filter))
-        # Rounding in float32 can carry the cosine of equal vectors just past 1.
+        # Rounding in float32 can make the cosine of equal vectors slightly larger than 1.
         return [to_candidate(hit["entity"], max(-1.0, min(1.0, float(hit["distance"])))) for hit in hits]
 
     async def search_text(

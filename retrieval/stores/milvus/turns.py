@@ -42,7 +42,7 @@ class Turns:
                 self._lock.release()
 
         def call_ended(_: object) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits for a turn
+            with suppress(RuntimeError):  # the loop is closed: no call waits for a turn
                 loop.call_soon_threadsafe(ended)
 
         for call in calls:

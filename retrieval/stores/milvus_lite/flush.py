@@ -41,7 +41,7 @@ class QuietFlush:
         pause = _QUIET_S
         while True:
             await asyncio.sleep(pause)
-            # From here on a new write does not interrupt, it only waits for its turn.
+            # From here on a new write no longer interrupts the flush, but waits for its turn.
             task = self._waiting.pop(name)
             try:
                 await self._flush(name)
@@ -51,7 +51,7 @@ class QuietFlush:
                     return
             else:
                 return
-            if name in self._waiting:  # written to meanwhile, and with a wait of its own
+            if name in self._waiting:  # was written to meanwhile, and has a new wait
                 return
             self._waiting[name] = task
             pause = min(2 * pause, _LONGEST_PAUSE_S)

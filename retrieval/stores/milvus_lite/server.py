@@ -27,12 +27,12 @@ VERSION = "3.2.2"
 """The release of milvus-lite whose private functions the child replaces. pyproject.toml pins the same."""
 _PROGRAM = "retrieval.stores.milvus_lite.child.main"
 _ENVIRONMENT = {
-    # Rows in memory are searched slowly: a long ingestion moves them on earlier than Lite's 128 MB.
+    # Searching rows in memory is slow: a long ingestion flushes them earlier than Lite's 128 MB.
     "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": str(16 * 1024 * 1024),
     # A thousand vectors are compared in under a millisecond; threads that wait for one another on cores that others
     # use, as they are while models run on them, make that ten.
     "OPENBLAS_NUM_THREADS": "1",
-    # Indexes are built by several threads, and those that have nothing to do are not to wait by running in circles.
+    # Several threads build indexes, and idle ones must not spin.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 """Environment of the child."""
@@ -239,7 +239,7 @@ class MilvusLiteServer:
                 stdout=PIPE,
                 stderr=stderr,
                 env=process_environment(prefixes=_TUNING) | _ENVIRONMENT | {"TMPDIR": str(temporary)},
-                # A Ctrl-C in the terminal is the node's to handle: it drains before it ends the store.
+                # The node handles Ctrl-C in the terminal: it drains before it ends the store.
                 start_new_session=True,
             )
 
@@ -278,7 +278,7 @@ class MilvusLiteServer:
                 patience = _HUNG_S
             except TimeoutError:
                 if patience == _HUNG_S:
-                    # Where this process was stopped or busy itself, what was said meanwhile is still to be read.
+                    # If this process was stopped or busy itself, heartbeats may still be waiting to be read.
                     patience = _SECOND_LOOK_S
                     continue
                 _log.error("milvus_lite_hung", silent_s=_HUNG_S)

@@ -13,7 +13,7 @@ IN_QUEUE = sa.text("due_at IS NOT NULL")
 
 def upgrade() -> None:
     op.add_column("documents", sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"))
-    # What is queued takes turns from the first document of each job.
+    # Queued documents take turns from the first document of each job.
     documents = sa.table("documents", *(sa.column(name) for name in ("turn", "position", "due_at")))
     op.execute(sa.update(documents).where(documents.c.due_at.is_not(None)).values(turn=documents.c.position))
     op.drop_index("documents_due", "documents")

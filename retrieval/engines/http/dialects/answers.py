@@ -75,7 +75,7 @@ def _decoded(embedding: object) -> Vector:
     try:
         if isinstance(embedding, str):
             vector: Vector = np.frombuffer(b64decode(embedding, validate=True), dtype="<f4").astype(np.float32)
-        else:  # a server that does not know base64
+        else:  # a server without base64
             vector = np.array(embedding, dtype=np.float32)
     except (ValueError, TypeError) as error:
         raise EngineFailed("The server answered an embedding that is neither base64 nor numbers") from error
@@ -90,4 +90,4 @@ def _checked(found: Sequence[Vector]) -> list[Vector]:
             raise EngineFailed("The server answered a value that is not finite")
     if len({vector.shape for vector in found}) > 1:
         raise EngineFailed("The server answered vectors of different dimensions")
-    return [vector / np.linalg.norm(vector) for vector in found]  # some servers leave that to the caller
+    return [vector / np.linalg.norm(vector) for vector in found]  # some servers do not normalise

@@ -44,7 +44,7 @@ def sglang_rerank(tokenizer: Tokenizer) -> Dialect[TokenIds]:
         raise ConfigurationError("The reranker's tokenizer has no tokens `yes` and `no`: it is no Qwen3-Reranker")
 
     def body(request: Request[TokenIds]) -> Mapping[str, object]:
-        # The query is put before each item; the items are whole prompts.
+        # The server puts the query before each item; the items are whole prompts.
         items = [list(ids) for ids in request.inputs]
         return {"model": request.model, "query": [], "items": items, "label_token_ids": labels, "apply_softmax": True}
 

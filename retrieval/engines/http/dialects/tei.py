@@ -18,7 +18,7 @@ from retrieval.types import Vector
 
 
 def _embed(request: Request[Text]) -> Mapping[str, object]:
-    # It refuses an empty text. A blank one is as near as it gets.
+    # It refuses an empty text. A blank one is the closest text that it accepts.
     return {"inputs": [each.text or " " for each in request.inputs], "truncate": False, "normalize": True}
 
 

@@ -41,7 +41,7 @@ class Clients:
     def asynchronous(self, url: str, api_key: SecretStr | None, **options: Any) -> AsyncTandemClient:
         loop = asyncio.get_running_loop()
         with self._lock:
-            # The connections of a loop that has ended went with it.
+            # The connections of an ended loop ended with it.
             for ended in [each for each in self._asynchronous if each.is_closed()]:
                 del self._asynchronous[ended]
             if loop not in self._asynchronous:

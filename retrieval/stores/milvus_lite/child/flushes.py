@@ -111,7 +111,7 @@ def _flush(self: Any) -> None:
                     if rows is not None and rows.num_rows:
                         name = _write(rows, folder, "data", DATA_FILE_TEMPLATE, written)
                         manifest.add_data_file(partition, name)
-                        # Read back before anything is given up for it.
+                        # Read back before memory and log are dropped.
                         segments[partition, name] = Segment.load(
                             str(folder / name), partition, self._pk_name, self._vector_name
                         )

@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
 
     os.umask(0o077)
-    # Standard output is the heartbeat's; whatever else prints goes where errors go.
+    # Standard output is reserved for the heartbeat; other output goes to standard error.
     heart = Heart(os.dup(1))
     os.dup2(2, 1)
     heart.start()
@@ -85,7 +85,7 @@ def _serve(data_dir: str, address: str, heart: Heart) -> None:
         # Before any request: two first requests at once would open the same collection twice, with two writers.
         for name in database.list_collections():
             collection = database.get_collection(name)
-            # On a full disk the rows stay in memory and in the log, and are found all the same.
+            # On a full disk the rows stay in memory and in the log, and searches find them.
             with suppress(Exception):
                 collection.flush()
             collection.load()

@@ -59,7 +59,7 @@ def _load(cls: Any, data_dir: str) -> Any:
     """Replaces Manifest.load. Raises DamagedFile, also if a file that the manifest names is missing."""
     path = Path(data_dir) / MANIFEST_FILENAME
     if not path.exists():
-        # Lite would take the collection for an empty one and remove its files.
+        # Lite would treat the collection as empty and remove its files.
         if path.with_name(MANIFEST_PREV_FILENAME).exists() or any(path.parent.glob("partitions/*/data/*.parquet")):
             raise DamagedFile(f"{path} is missing")
         return cls(data_dir)
@@ -96,7 +96,7 @@ def _compact(
         with undone_on_failure(manifest):
             _compact_unguarded(self, partition, partition_dir, files_to_compact, manifest, delta_index)
     except Exception:
-        # A flush waits for the lock that a compaction holds: nobody else is writing here.
+        # A flush waits for the lock that a compaction holds: there is no concurrent writer.
         named = {Path(name).name for name in manifest.get_data_files(partition)}
         for path in (Path(partition_dir) / "data").iterdir():
             if path.name not in named:

@@ -32,7 +32,7 @@ class Turns(grpc.ServerInterceptor):  # type: ignore[misc]
                 context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Another call took all the time.")
             try:
                 if not context.is_active():
-                    # Nobody waits any longer: the caller counts this as not done.
+                    # The caller has gone, and counts this call as not done.
                     context.abort(grpc.StatusCode.CANCELLED, "The caller has gone.")
                 return handler.unary_unary(request, context)
             finally:

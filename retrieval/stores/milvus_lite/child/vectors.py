@@ -88,7 +88,7 @@ def _search_graph(
     valid = np.arange(self.num_vectors) if valid_mask is None else np.flatnonzero(valid_mask)
     if valid.size > _FEW and (valid.size > _MANY or valid.size > _NARROW * self.num_vectors):
         return _walk(self, queries, top_k, valid_mask, {**params, "ef": steps * self.num_vectors // valid.size})
-    # By one thread, as in server.py; indexes are built by all.
+    # Searched by one thread, as in server.py; all threads build indexes.
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     vectors = self._index.reconstruct_batch(valid)

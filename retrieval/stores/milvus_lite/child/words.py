@@ -27,7 +27,7 @@ from retrieval.text.words import ENGLISH_STOP_WORDS, of_query, of_text
 
 _PAIRS = np.dtype([("term", "<u4"), ("count", "<f4")])
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-# What is longer than any word is indexed in pieces.
+# Tokens that are longer than any word are indexed in pieces.
 _RUNS = re.compile(rf"[{_HAN}]+|[^\W{_HAN}]{{1,64}}")
 _WORDS = re.compile(r"\w{1,64}")
 _IS_HAN = re.compile(rf"[{_HAN}]")

@@ -75,7 +75,7 @@ async def list_models(node: ServingNode) -> ModelsListOut:
     return ModelsListOut(data=_models(node))
 
 
-# Ids hold slashes: those of hubs do.
+# Ids of hubs contain slashes.
 @router.get(
     "/models/{model:path}",
     summary="Get a model",

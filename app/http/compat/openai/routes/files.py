@@ -56,12 +56,12 @@ async def list_files(
     order: Annotated[Literal["asc"], Query(description="Files are ordered by id.")] = "asc",
 ) -> FilesOut:
     """The files of all vector stores, ordered by id. Files that are in no store are not listed."""
-    del order  # says that the only one is meant
+    del order  # names the only one
     found = await node.files.page(after, limit + 1) if purpose in (None, "assistants") else []
     return FilesOut.of([FileOut.of(each) for each in found[:limit]], has_more=len(found) > limit)
 
 
-# Ids may hold slashes: those of documents that came otherwise do.
+# Ids may contain slashes: those of documents that were ingested otherwise do.
 @router.get(
     "/{file_id:path}/content",
     summary="Get the content of a file",

@@ -77,7 +77,7 @@ async def list_store_files(
     status: StatusFilter = None,
 ) -> StoreFilesOut:
     """The documents of the collection, ordered by id."""
-    del order, before  # say that there is one way only
+    del order, before  # name the only one
     collection = await store_named(node, vector_store_id)
     found: list[StoreFileOut] = []
     last = after
@@ -92,7 +92,7 @@ async def list_store_files(
     return StoreFilesOut.of(found[:limit], has_more=len(found) > limit)
 
 
-# Ids may hold slashes: those of documents that came otherwise do.
+# Ids may contain slashes: those of documents that were ingested otherwise do.
 @router.get(
     "/files/{file_id:path}",
     summary="Get a file of a vector store",

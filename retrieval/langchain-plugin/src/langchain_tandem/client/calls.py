@@ -61,7 +61,7 @@ def to_request(http: httpx.Client | httpx.AsyncClient, call: Call[Any]) -> httpx
         headers["Content-Type"] = "application/json"
         try:
             content = json.dumps(call.body, ensure_ascii=False, allow_nan=False).encode()
-        except UnicodeEncodeError:  # lone surrogates: it is for the node to say which field holds them
+        except UnicodeEncodeError:  # lone surrogates: the node reports which field holds them
             content = json.dumps(call.body, allow_nan=False).encode()
     return http.build_request(
         call.method,
