@@ -344,7 +344,7 @@ class Settings(BaseSettings):
                 names = " and ".join(PREFIX + name.upper() for name in missing)
                 raise ValueError(f"TANDEM_ENGINE=http needs {names}")
             if self.engine_priority and self.embed_dialect in WITHOUT_PRIORITY:
-                raise ValueError(f"TANDEM_ENGINE_PRIORITY: {self.embed_dialect} knows no priorities")
+                raise ValueError(f"TANDEM_ENGINE_PRIORITY: {self.embed_dialect} has no priorities")
         if self.engine == "node" and self.node_url is None:
             raise ValueError("TANDEM_ENGINE=node needs TANDEM_NODE_URL")
         if self.engine != "vllm" and self.load_format == "dummy":

@@ -83,7 +83,7 @@ class Quality:
             )
             result = await self._search.search(store_name, embedder, query)
             if rerank and result.hits and not result.rerank.applied:
-                raise Unavailable(f"The reranker is away ({result.rerank.reason}): the comparison has to wait.")
+                raise Unavailable(f"The reranker is unavailable ({result.rerank.reason}): the comparison has to wait.")
             found = dict.fromkeys(str(hit.candidate.chunk.document_id) for hit in result.hits)
             rankings[str(number)] = list(found)[:DEPTH]
             relevant[str(number)] = question.relevant

@@ -166,7 +166,7 @@ class Reembedding:
                 name,
                 phase="refused",
                 failed=len(lost),
-                message=f"{len(lost)} documents that search finds now could not be made anew, among them {shown}.",
+                message=f"{len(lost)} searchable documents could not be processed again, among them {shown}.",
             )
             return True
         if plan.gate and not await self._passes(name, plan):

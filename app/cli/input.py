@@ -53,7 +53,7 @@ def read_questions() -> list[str]:
     lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
     questions = [line.strip() for line in lines if line.strip()]
     if not questions:
-        raise InvalidRequest("There is no question on standard input: give one a line.")
+        raise InvalidRequest("Standard input contains no query: write one per line.")
     return questions
 
 

@@ -38,7 +38,7 @@ class Admission:
         if self._used and self._used + count > self._capacity:
             excess = self._used + count - self._capacity
             raise Overloaded(
-                f"{self._used} {self._unit} are under way; {count} more would pass the bound of {self._capacity}. "
+                f"{self._used} {self._unit} are in flight; {count} more would exceed the limit of {self._capacity}. "
                 f"Try again later, or with fewer {self._unit}.",
                 retry_after_s=_retry_after(self._seconds * excess / self._used),
             )
@@ -46,7 +46,7 @@ class Admission:
         limit = self._deadline * MAX_DEADLINE_SHARE if self._used else self._deadline
         if expected > limit and (self._used or not any_size_when_idle):
             raise Overloaded(
-                f"This would take about {seconds:.3g} s, after {self._seconds:.3g} s of work under way: too much for "
+                f"This would take about {seconds:.3g} s, after {self._seconds:.3g} s of work in flight: too much for "
                 f"{self._deadline:g} s (TANDEM_SEARCH_DEADLINE_SECONDS). Try again later, or with fewer {self._unit}.",
                 retry_after_s=_retry_after(expected - limit),
             )

@@ -193,7 +193,7 @@ class IngestAnswer(BaseModel):
 class CollectionAnswer(BaseModel):
     name: str
     language: str
-    metadata_keys: dict[str, str] = Field(description="Keys that filters can ask for cheaply, and their types.")
+    metadata_keys: dict[str, str] = Field(description="Keys that filters can evaluate efficiently, and their types.")
     embedding_model: str
 
 

@@ -121,7 +121,7 @@ async def save_judgements(request: Request, node: PageNode) -> Response:
     gone = sorted({each.document_id for each in judged.judgements} - known)
     if gone:
         raise InvalidRequest(
-            f"Document {gone[0]!r} was judged and is not in collection {collection.name!r} any more: judge anew."
+            f"Document {gone[0]!r} was judged but is no longer in collection {collection.name!r}: judge again."
         )
     content = await asyncio.to_thread(_archive, corpus, judged.judgements)
     headers = {"Content-Disposition": f'attachment; filename="{collection.name}-judged.zip"'}

@@ -73,7 +73,7 @@ class Auditor:
         Raises AuditRunning, CollectionNotFound, and the errors of parts that are unavailable.
         """
         if self._running:
-            raise AuditRunning("An audit is running on this node; ask again when it has ended.")
+            raise AuditRunning("An audit is running on this node; retry when it has ended.")
         self._running = True
         try:
             return await self._run(collection, repair=repair)

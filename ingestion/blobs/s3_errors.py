@@ -39,8 +39,8 @@ LASTING: Mapping[str, tuple[str, str]] = {
     "AuthorizationHeaderMalformed": ("the bucket is in another region", REGION),
     "IllegalLocationConstraintException": ("the bucket is in another region", REGION),
     # Codes of Aliyun OSS and Huawei OBS for a path-style request.
-    "SecondLevelDomainForbidden": ("the service wants the bucket in the host name", STYLE),
-    "VirtualHostDomainRequired": ("the service wants the bucket in the host name", STYLE),
+    "SecondLevelDomainForbidden": ("the service requires the bucket in the host name", STYLE),
+    "VirtualHostDomainRequired": ("the service requires the bucket in the host name", STYLE),
 }
 STATUSES: Mapping[str, str] = {
     "status 301": "PermanentRedirect",

@@ -92,7 +92,7 @@ class StaleWriteRepair:
             log.warning("document is done again: a worker wrote to it after its lease had ended")
         elif current.state == "failed":
             log.warning(
-                "a worker without a lease may have spoilt a document that cannot be done again", collection=name
+                "a worker without a lease may have damaged a document that cannot be processed again", collection=name
             )
         return requeued > 0 or current.state == "failed"
 

@@ -63,7 +63,7 @@ def read_npus(visible: Sequence[int] | None = None, *, program: str = "npu-smi")
     """
     path = which(program) or which(program, path=_FOLDERS)
     if path is None:
-        raise DeviceUnknown(f"{program} is not here; it comes with Ascend's driver, and a container has it mounted")
+        raise DeviceUnknown(f"{program} was not found. It is part of Ascend's driver; mount it into the container")
     try:
         done = subprocess.run(  # noqa: S603  # the driver's own program, with fixed arguments
             [path, "info"],
@@ -129,7 +129,7 @@ def _npu(first: list[str], second: list[str] | None, *, device: int) -> Npu:
     measured = first[2].split()
     if named is None or chip is None or load is None or len(measured) < 2:
         line = " | ".join(first if named is None or len(measured) < 2 else cells)
-        raise DeviceUnknown(f"npu-smi info printed what Tandem does not know, at chip {device}: {line!r}")
+        raise DeviceUnknown(f"npu-smi info printed an unknown format at chip {device}: {line!r}")
     kind = "hbm" if load["hbm_total"] and int(load["hbm_total"]) else "memory"
     return Npu(
         id=int(named["id"]),

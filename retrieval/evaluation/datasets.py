@@ -98,7 +98,7 @@ def _read_texts(path: Path, *, blank: bool) -> Iterator[Passage]:
             raise InvalidRequest(f"{path}, line {number}: needs '_id' and 'text'.")
         id_, title, text = str(row["_id"]), str(row.get("title") or ""), str(row["text"] or "")
         if first.setdefault(id_, number) != number:
-            raise InvalidRequest(f"{path}, line {number}: the id {id_!r} stands in line {first[id_]} already.")
+            raise InvalidRequest(f"{path}, line {number}: the id {id_!r} is already in line {first[id_]}.")
         passage = Passage(id_, title, text) if text.strip() else Passage(id_, "", title.strip())
         if not passage.text and not blank:
             raise InvalidRequest(f"{path}, line {number}: {id_!r} has no text.")
@@ -116,7 +116,7 @@ def _read_qrels(path: Path, *, known: Container[str], selected: Container[str]) 
             if number == 1 and line.count("\t") == 2:
                 continue  # the header
             raise InvalidRequest(
-                f"{path}, line {number}: wants query id, document id and a whole number as grade, tab separated."
+                f"{path}, line {number}: expected query id, document id and an integer grade, tab separated."
             ) from error
         if query_id not in selected:
             continue
@@ -124,7 +124,7 @@ def _read_qrels(path: Path, *, known: Container[str], selected: Container[str]) 
             raise InvalidRequest(f"{path}, line {number}: the corpus has no document {document_id!r}.")
         if first.setdefault((query_id, document_id), number) != number:
             earlier = first[query_id, document_id]
-            raise InvalidRequest(f"{path}, line {number}: the same query and document stand in line {earlier} already.")
+            raise InvalidRequest(f"{path}, line {number}: the same query and document are already in line {earlier}.")
         yield qrel
 
 

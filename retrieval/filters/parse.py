@@ -132,14 +132,14 @@ class _Parser:
                 return BUILT_IN[key]
             raise _wrong(
                 place,
-                f"there is no field {_shown(key)}; the fields are {', '.join(BUILT_IN)}, and metadata is asked for as "
-                f"'{METADATA}' with the key behind it",
+                f"there is no field {_shown(key)}; the fields are {', '.join(BUILT_IN)}, and metadata keys follow "
+                f"'{METADATA}'",
             )
         name = key.removeprefix(METADATA)
         if len(name) > MAX_KEY_CHARACTERS or not _KEY.fullmatch(name):
             raise _wrong(
                 place,
-                f"{_shown(name)} is no key that filters can ask for: 1 to {MAX_KEY_CHARACTERS} letters, digits, spaces "
+                f"{_shown(name)} is not a valid metadata key: 1 to {MAX_KEY_CHARACTERS} letters, digits, spaces "
                 "and signs of _ $ . : / @ # + -",
             )
         return Field(name, self._declared.get(name), metadata=True)

@@ -74,7 +74,7 @@ async def _measure(catalog: Catalog, settings: Settings, documents: int, console
                 receipts = await catalog.receipts(job)
                 spent["receipts"] += perf_counter() - started
                 if any(receipt.status != "ready" for receipt in receipts):
-                    raise ConfigurationError("TANDEM_DATABASE_URL: somebody else works on this database.")
+                    raise ConfigurationError("TANDEM_DATABASE_URL: another process uses this database.")
         finally:
             await catalog.remove_collection(name)
     finally:
@@ -91,7 +91,7 @@ async def _work(catalog: Catalog, settings: Settings, documents: int, spent: dic
         claims = await catalog.claim(WorkerId("bench"), limit=settings.worker_batch, lease=lease, now=now)
         claimed = perf_counter()
         if not claims:
-            raise ConfigurationError("TANDEM_DATABASE_URL: somebody else works on this database.")
+            raise ConfigurationError("TANDEM_DATABASE_URL: another process uses this database.")
         outcome = Outcome(claims[0], 3, 600, chunk_digest="0" * 32, searchable_at=now)
         await catalog.complete([replace(outcome, claim=claim) for claim in claims])
         spent["claim"] += claimed - started

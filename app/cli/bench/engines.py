@@ -81,7 +81,7 @@ async def _measure(
         report = step_reporter(console, status)
         embedder, reranker, devices = await build_models(settings, report)
         if not isinstance(embedder, VllmEmbedder) or not isinstance(reranker, SecondStageReranker):
-            raise ConfigurationError("TANDEM_ENGINE: this machine's own engines are measured; leave it out.")
+            raise ConfigurationError("TANDEM_ENGINE: this benchmark measures the engines of this machine; unset it.")
         try:
             report("starting both engines")
             await gather_or_cancel([embedder.start(), reranker.start()])
@@ -185,7 +185,7 @@ def show_engines(bench: EngineBench, load: EngineLoad, console: Console) -> None
     console.print(table)
     console.print(
         f"{load.rate:g} searches a second, {load.candidates} candidates: p50 {bench.alone.p50:.0f}, p99 "
-        f"{bench.alone.p99:.0f} ms; beside ingestion {bench.beside.p50:.0f} and {bench.beside.p99:.0f} ms at "
+        f"{bench.alone.p99:.0f} ms; during ingestion {bench.beside.p50:.0f} and {bench.beside.p99:.0f} ms at "
         f"{bench.texts_beside:,.0f} texts/s",
         markup=False,
     )

@@ -173,9 +173,7 @@ def _prompts(embedder: VllmEmbedder, max_model_len: int, corpus: Corpus, first: 
 def _langchain(settings: Settings, corpus: Corpus, first: int, texts: int, console: Console) -> dict[str, float]:
     """Measures LangChain in a separate process, so that the threads and imports of neither side affect the other."""
     if find_spec("langchain_milvus") is None:
-        raise ConfigurationError(
-            "LangChain is not installed here: use the development set-up, or leave --langchain out."
-        )
+        raise ConfigurationError("LangChain is not installed: use the development set-up, or omit --langchain.")
     console.print("LangChain's usual way with the same model")
     folder = asyncio.run(model_hub(settings).resolve(build_profile(settings).embed.id))
     documents = [corpus.document(number) for number in range(first, first + texts)]

@@ -119,7 +119,7 @@ def measured_node(choice: NodeChoice, console: Console, **overrides: object) -> 
     """
     if choice.url:
         if choice.dummy_weights:
-            raise InvalidRequest("--dummy-weights goes with a node of its own, not with --url.")
+            raise InvalidRequest("--dummy-weights cannot be combined with --url.")
         with Client(choice.url, choice.api_key) as client:
             node = MeasuredNode(client, choice.api_key, None)
             try:

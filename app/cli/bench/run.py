@@ -128,7 +128,7 @@ def bench_ingest(
 ) -> None:
     bare = bare and choice.url is None
     if langchain and choice.dummy_weights:
-        raise InvalidRequest("--langchain wants models with weights: leave --dummy-weights out.")
+        raise InvalidRequest("--langchain requires models with weights: omit --dummy-weights.")
     with measured_node(choice, console, **(_room_for_one_more() if bare else {})) as node:
         corpus = choose_corpus(data, tokens, node)
         texts = corpus.size or texts
@@ -165,7 +165,7 @@ def _pool(corpus: Corpus, pool: int, load: Load) -> int:
     documents = corpus.size or pool
     if documents < load.candidates:
         raise InvalidRequest(
-            f"{documents} documents hold no {load.candidates} candidates: ask for fewer, or more --pool."
+            f"{documents} documents are fewer than {load.candidates} candidates: lower --candidates, or raise --pool."
         )
     return documents
 

@@ -16,7 +16,8 @@ FINDINGS = {
     ),
     "documents_outdated": (
         "documents whose chunks are missing or not those of their last version",
-        "Repaired by writing them anew. Send those again that cannot be: failed ones and those without original.",
+        "Repaired by writing them again. Send those again that cannot be repaired: failed ones and those without "
+        "original.",
     ),
     "failed_documents_with_chunks": (
         "failed documents that left chunks behind",
@@ -24,7 +25,7 @@ FINDINGS = {
     ),
     "collections_not_in_store": (
         "collections without their vectors",
-        "Delete the collection, create it anew and ingest its documents again.",
+        "Delete the collection, create it again and ingest its documents again.",
     ),
     "collections_not_in_catalog": (
         "collections in the store that the catalog does not know",
@@ -32,7 +33,7 @@ FINDINGS = {
     ),
     "originals_missing": (
         "documents whose original is missing",
-        "Searchable ones stay so, but cannot be written anew. Send these documents again.",
+        "Searchable ones stay searchable, but cannot be repaired. Send these documents again.",
     ),
     "blobs_without_owner": (
         "originals that no document refers to",
@@ -46,7 +47,7 @@ NOTES = {
     "documents_counted_only": "documents of an earlier release: their chunks were counted, not compared",
     "documents_waiting_long": "documents wait or are in work for longer than an hour: is a worker running?",
     "chunks_not_judged": "more chunks of unknown documents than one audit looks at: audit again after the repair",
-    "collections_of_another_model": "collection of a model that this node does not run: nothing of it is written anew",
+    "collections_of_another_model": "collection of a model that this node does not run: its chunks cannot be repaired",
 }
 
 

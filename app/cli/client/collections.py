@@ -111,7 +111,7 @@ def delete(
     """Delete a collection with its documents, vectors, jobs and originals."""
     if not yes:
         if not messages().is_terminal:
-            raise InvalidRequest("Deleting a collection cannot be undone: say so with --yes.")
+            raise InvalidRequest("Deleting a collection cannot be undone: confirm with --yes.")
         if not typer.confirm(f"Delete {name} with its documents, vectors, jobs and originals?", err=True):
             raise typer.Exit(Exit.FAILURES)
     with Client(url, api_key) as client:

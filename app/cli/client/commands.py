@@ -66,11 +66,11 @@ def ingest(
     """Send files to a node and wait until they are searchable. Exit status 1 if documents failed."""
     values, file_filter = read_metadata(metadata or []), FileFilter(tuple(include or ()), tuple(exclude or ()))
     if STDIN in paths and len(paths) > 1:
-        raise InvalidRequest("-: standard input stands alone; send files in a command of their own.")
+        raise InvalidRequest("-: standard input cannot be combined with files; send them in a separate command.")
     if (name or media_type) and (paths != [STDIN] or jsonl):
         raise InvalidRequest("--name and --media-type are for one document on standard input: tandem ingest -")
     if delete and not watch:
-        raise InvalidRequest("--delete goes with --watch; to delete documents: tandem documents delete")
+        raise InvalidRequest("--delete requires --watch; to delete documents: tandem documents delete")
     if watch:
         if jsonl or STDIN in paths:
             raise InvalidRequest("--watch wants folders.")

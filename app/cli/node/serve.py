@@ -48,7 +48,7 @@ def serve(settings: Settings) -> int:
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     if not settings.requires_keys and not is_loopback(settings.host):
-        log.warning("whoever reaches this address may read and delete documents: TANDEM_ALLOW_KEYLESS is set")
+        log.warning("anyone who reaches this address may read and delete documents: TANDEM_ALLOW_KEYLESS is set")
     failures: list[TandemError] = []
 
     def stop(error: TandemError) -> None:
@@ -81,7 +81,7 @@ def serve(settings: Settings) -> int:
 def _require_keys(settings: Settings) -> None:
     if not (settings.requires_keys or settings.allow_keyless or is_loopback(settings.host)):
         raise ConfigurationError(
-            f"TANDEM_HOST={settings.host}: whoever reaches this address could read and delete documents. Set "
+            f"TANDEM_HOST={settings.host}: anyone who reaches this address could read and delete documents. Set "
             "TANDEM_API_KEYS, or TANDEM_ALLOW_KEYLESS=true where that is meant."
         )
 

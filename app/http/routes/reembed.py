@@ -85,8 +85,8 @@ async def get_reembedding(name: CollectionPath, node: ServingNode) -> ReembedOut
     status = node.collections.reembedding(name)
     if status is None:
         raise ReembeddingNotFound(
-            f"Collection {name!r} was not re-embedded since the node started. One that broke off goes on when it is "
-            "asked for again.",
+            f"Collection {name!r} was not re-embedded since the node started. Request an interrupted one again to "
+            "resume it.",
             collection=name,
         )
     return ReembedOut.of(status)

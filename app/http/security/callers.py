@@ -44,7 +44,7 @@ class Callers:
             found = await self._stored(digest_of_key(key))
         if found is None:
             raise Unauthorized(
-                "This node wants an API key: send it as 'Authorization: Bearer <key>'.", key_given=bool(key)
+                "This node requires an API key: send it as 'Authorization: Bearer <key>'.", key_given=bool(key)
             )
         return found
 

@@ -130,8 +130,8 @@ class BoundedProtocol(HttpToolsProtocol):
         elif now - since > bounds.request_seconds:
             self._refuse(
                 RequestTimeout(
-                    f"The body comes with fewer than {bounds.bytes_per_second:,} bytes a second "
-                    f"over {bounds.request_seconds:g} s."
+                    f"The body arrives with fewer than {bounds.bytes_per_second:,} bytes per second over "
+                    f"{bounds.request_seconds:g} s."
                 )
             )
 

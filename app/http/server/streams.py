@@ -28,7 +28,7 @@ class BoundedStream(EventSourceResponse):
             await self._events.aclose()
             place = "at this node" if refusal == "all" else "from your address"
             error = Overloaded(
-                f"There are too many event streams {place}. Close one, or ask GET /jobs/{{id}} instead.",
+                f"There are too many event streams {place}. Close one, or poll GET /jobs/{{id}} instead.",
                 retry_after_s=RETRY_AFTER_SECONDS,
             )
             await error_format_at(scope).response(error)(scope, receive, send)

@@ -10,7 +10,7 @@ from ingestion.parsers.pdf.document import PdfPage, Picture, page_texts, read_pd
 from ingestion.types import OcrMode, ReadingReport
 
 _WHY_NOT = {
-    "never": "The request asked for no OCR.",
+    "never": "The request disabled OCR.",
     "off": "OCR is turned off here (TANDEM_OCR=never).",
     "not_installed": "OCR is not installed here: install the dependency group `ocr` and ingest the document again.",
     "broken": "OCR does not start here.",

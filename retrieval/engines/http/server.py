@@ -135,7 +135,9 @@ class HttpEngine(Generic[InputT]):
             refused, dialect = dialect, dialect.fallback
             response = await self._post(dialect, request, lane)
             if response.status_code == httpx.codes.OK and self._dialect is refused:
-                log.info("server knows the older form of its dialect", url=self.options.url, dialect=dialect.name)
+                log.info(
+                    "server supports only the older form of its dialect", url=self.options.url, dialect=dialect.name
+                )
                 self._dialect = dialect
         if response.status_code != httpx.codes.OK:
             raise self._refused(response)

@@ -45,8 +45,8 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
         )
         if self._dimensions is not None and not dialect.reduces:
             raise ConfigurationError(
-                f"TANDEM_EMBED_DIMENSION={dimension}: {dialect.name} is not asked for shorter vectors. Leave it unset, "
-                "and create collections with a `dimension` instead."
+                f"TANDEM_EMBED_DIMENSION={dimension}: {dialect.name} has no shorter vectors. Unset it, and create "
+                "collections with a `dimension` instead."
             )
 
     async def embed(

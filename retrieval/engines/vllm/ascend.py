@@ -103,7 +103,7 @@ def known_faults(release: Version, vllm: Version | None, chip: str | None) -> tu
     """Returns the known faults of this combination. `vllm` is the installed version, None if there is none."""
     faults = []
     if vllm is None:
-        faults.append(KnownFault("vLLM is not installed beside it: use the image that holds both", fatal=True))
+        faults.append(KnownFault("vLLM is not installed: use the image that contains both", fatal=True))
     elif vllm.release[:3] != release.release[:3]:
         faults.append(
             KnownFault(f"made for vLLM {release.base_version}, found {vllm}: use two of one number", fatal=False)
@@ -118,7 +118,7 @@ def known_faults(release: Version, vllm: Version | None, chip: str | None) -> tu
         )
     if release < CACHE_FIXED_IN:
         faults.append(
-            KnownFault(f"its prefix cache spoils vectors before {CACHE_FIXED_IN}, and is switched off", fatal=False)
+            KnownFault(f"its prefix cache corrupts vectors before {CACHE_FIXED_IN}, and is switched off", fatal=False)
         )
     if is_310p(chip):
         faults.append(

@@ -67,7 +67,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
     """
     match = re.search(r"\d+\.\d+[.\w]*", version)
     if match is None:
-        raise StoreFailed(f"Milvus tells a version that cannot be read: {version!r}.")
+        raise StoreFailed(f"Milvus reports a version that cannot be parsed: {version!r}.")
     number = match[0]
     if version.startswith("milvus_lite"):
         return ServerTraits(

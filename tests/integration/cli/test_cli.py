@@ -175,7 +175,7 @@ async def test_without_a_key_the_node_refuses(tandem: Tandem) -> None:
     for arguments in (("search", "x"), ("documents", "list"), ("collections", "list"), ("jobs", "show", "x")):
         result = await tandem(*arguments, env={"TANDEM_API_KEY": "wrong"})
         assert (result.exit_code, result.stdout) == (4, "")
-        assert result.stderr.startswith("tandem: This node wants an API key")
+        assert result.stderr.startswith("tandem: This node requires an API key")
 
 
 async def test_the_shell_is_offered_collections_and_nothing_where_no_node_is(tandem: Tandem, harbour: str) -> None:

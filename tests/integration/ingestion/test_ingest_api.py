@@ -177,7 +177,7 @@ async def test_pages_without_text_are_reported_in_words(node: NodeUnderTest) -> 
         "pages_without_text": [2],
         "ocr_pages": [],
         "ocr_confidence": None,
-        "warnings": ["No text could be read on page 2. The request asked for no OCR."],
+        "warnings": ["No text could be read on page 2. The request disabled OCR."],
     }
     told = (await node.http.get(f"/documents/{document['id']}", params={"collection": "docs"})).json()
     assert told["report"] == receipt["report"]

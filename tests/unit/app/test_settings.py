@@ -56,7 +56,7 @@ def test_priority_needs_an_embedding_server_that_knows_it(monkeypatch: pytest.Mo
     monkeypatch.setenv("TANDEM_RERANK_DIALECT", name)
     assert load_settings().engine_priority
     monkeypatch.setenv("TANDEM_EMBED_DIALECT", name)
-    with pytest.raises(ConfigurationError, match=rf"^TANDEM_ENGINE_PRIORITY: {name} knows no priorities$"):
+    with pytest.raises(ConfigurationError, match=rf"^TANDEM_ENGINE_PRIORITY: {name} has no priorities$"):
         load_settings()
 
 

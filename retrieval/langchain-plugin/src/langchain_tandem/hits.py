@@ -36,6 +36,6 @@ def metadata_of(hit: Mapping[str, Any], score_name: str, key: str) -> dict[str, 
 def refuse_clash(metadata: Mapping[str, Any], key: str, what: str) -> None:
     if key in metadata:
         raise MetadataClash(
-            f"The metadata of {what} has a key {key!r}, which is where hits tell their ids, offsets and scores: "
-            "remove it, or give the retriever another metadata_key."
+            f"The metadata of {what} has a key {key!r}, which hits use for their ids, offsets and scores: remove it, "
+            "or set another metadata_key."
         )

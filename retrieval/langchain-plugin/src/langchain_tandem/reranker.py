@@ -17,7 +17,7 @@ class TandemReranker(Connection, BaseDocumentCompressor):
     model_config = STRICT
 
     top_n: int | None = Field(None, ge=1, description="How many to keep; None: all.")
-    score_key: str = Field("relevance_score", description="Where Document.metadata tells the score, from 0 to 1.")
+    score_key: str = Field("relevance_score", description="Key of Document.metadata for the score, from 0 to 1.")
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None

@@ -26,7 +26,7 @@ class TandemRetriever(SearchFields, BaseRetriever):
 
     model_config = STRICT
 
-    metadata_key: str = Field("tandem", description="Where Document.metadata tells of the hit.")
+    metadata_key: str = Field("tandem", description="Key of Document.metadata for the description of the hit.")
 
     def add_documents(
         self,

@@ -40,7 +40,9 @@ class SearchFields(Connection):
     fusion: dict[str, Any] | None = Field(None, description="How hybrid recall joins its branches.")
     rerank: bool | Literal["required"] | None = Field(None, description="Required: an error where it cannot be done.")
     rerank_weight: float | None = Field(None, description="Share of the rerank score in the order.")
-    budget_ms: float | None = Field(None, description="Time for all of it; what is not reranked by then comes last.")
+    budget_ms: float | None = Field(
+        None, description="Time limit of the search; candidates not reranked in time come last."
+    )
     partition: str | None = None
     filter: dict[str, Any] | None = Field(None, description='{"type": "eq", "key": "metadata.year", "value": 2024}')
     min_score: float | None = Field(None, description="Least score, of the one that hits are ordered by.")
@@ -48,8 +50,8 @@ class SearchFields(Connection):
     diversity: float | None = Field(None, description="How much a hit loses by being like those before it.")
     neighbors: int | None = Field(None, description="Chunks on either side of a hit, as its context.")
     highlights: int | None = Field(None, description="Sentences of each hit to point out.")
-    instruction: str | None = Field(None, description="What the embedding model is told to look for.")
-    rerank_instruction: str | None = Field(None, description="What the reranker is told to look for.")
+    instruction: str | None = Field(None, description="Instruction for the embedding model.")
+    rerank_instruction: str | None = Field(None, description="Instruction for the reranker.")
 
     def options(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the options for a client's `search`. The node refuses a name that is not a field of `POST

@@ -84,7 +84,7 @@ def test_an_interrupt_says_which_jobs_run_on_and_how_to_stop_them(
 def test_an_interrupt_while_sending_says_what_was_sent(console: Console, files: list[tuple[str, Path]]) -> None:
     with pytest.raises(KeyboardInterrupt):
         ingest_files(ScriptedClient(stops_sending=1), "docs", files, console)  # type: ignore[arg-type]
-    assert "100 of 201 files were sent in 1 requests; the one under way may have been taken, too." in shown(console)
+    assert "100 of 201 files were sent in 1 requests; the one in flight may have been accepted, too." in shown(console)
     assert "tandem cancel job1 --url" in shown(console)
 
 

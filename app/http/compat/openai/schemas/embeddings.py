@@ -47,7 +47,7 @@ KINDS: dict[str, TextKind] = {
 class EmbeddingsIn(CompatRequest):
     input: Input = Field(
         description="Texts, or token ids of the served model's own vocabulary. Those of other tokenizers (tiktoken) "
-        "stand for other words here, and those that the vocabulary lacks are refused. Longer inputs than the model's "
+        "are other words here, and ids outside of the vocabulary are refused. Longer inputs than the model's "
         "window are cut at their end; `usage.truncated_tokens` says by how much."
     )
     model: ModelName | None = Field(

@@ -61,7 +61,7 @@ def test_every_page_is_read_by_ocr_where_that_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("mode", "state", "why"),
     [
-        ("never", "ready", "The request asked for no OCR."),
+        ("never", "ready", "The request disabled OCR."),
         ("auto", "off", "OCR is turned off here"),
         ("auto", "not_installed", "install the dependency group `ocr`"),
         ("always", "broken", "OCR does not start here."),
