@@ -16,8 +16,10 @@ FINDINGS = {
     ),
     "documents_outdated": (
         "documents whose chunks are missing or not those of their last version",
-        "Repaired by writing them again. Send those again that cannot be repaired: failed ones and those without "
-        "original.",
+        (
+            "Repaired by writing them again. Send those again that cannot be repaired: failed ones and those without "
+            "original."
+        ),
     ),
     "failed_documents_with_chunks": (
         "failed documents that left chunks behind",

@@ -139,8 +139,8 @@ async def test_documents_that_fail_end_it(
     [
         (("mixed", "--plot", "figure.pdf"), "give a name that ends with .png or .svg"),
         (("search", "--json", "nowhere/run.json"), "there is no folder nowhere"),
-        (("mixed", "--dummy-weights", "qwen3-0.6b"), "--dummy-weights goes with a node of its own"),
-        (("mixed", "--pool", "10", "--tokens", "30"), "10 documents hold no 50 candidates"),
+        (("mixed", "--dummy-weights", "qwen3-0.6b"), "--dummy-weights cannot be combined"),
+        (("mixed", "--pool", "10", "--tokens", "30"), "10 documents are fewer than 50 candidates"),
         (("ingest", "--langchain", "--texts", "1", "--rounds", "1"), "beside a node of its own"),
     ],
 )

@@ -61,7 +61,7 @@ async def test_a_scanned_page_among_typed_ones(parser: ProcessParser) -> None:
     assert squeezed(document.text) == squeezed(" ".join(WORDS))
     assert document.report.pages == 1
     assert document.report.ocr_pages == (1,)
-    with pytest.raises(NoText, match="asked for no OCR"):
+    with pytest.raises(NoText, match="disabled OCR"):
         await parser.parse(buffer.getvalue(), PDF, ocr="never")
 
 

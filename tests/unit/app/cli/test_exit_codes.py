@@ -68,7 +68,7 @@ def test_with_json_an_error_is_the_object_on_stdout_and_the_line_on_stderr(monke
         (["search", "x", "--nothing", "--json"], "No such option"),
         (["search", "x", "--json", "--filter", "year=1"], "not JSON"),
         (["ingest", "nowhere", "--json"], "no such file"),
-        (["ingest", "-", "README.md", "--json"], "stands alone"),
+        (["ingest", "-", "README.md", "--json"], "cannot be combined with files"),
         (["ingest", "README.md", "--name", "x", "--json"], "--name"),
         (["ingest", "README.md", "--delete", "--json"], "--watch"),
         (["ingest", "-", "--watch", "--json"], "wants folders"),

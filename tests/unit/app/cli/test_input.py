@@ -80,5 +80,5 @@ def test_a_line_that_is_no_document_is_told_with_its_number(stdin: io.BytesIO, l
 def test_questions_are_lines(stdin: io.BytesIO) -> None:
     say(stdin, "who?\r\n\n  什么? \n".encode())
     assert read_questions() == ["who?", "什么?"]
-    with pytest.raises(InvalidRequest, match="no question"):
+    with pytest.raises(InvalidRequest, match="no query"):
         read_questions()

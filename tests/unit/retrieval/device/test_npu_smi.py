@@ -150,7 +150,7 @@ def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
 
 
 def test_a_program_that_cannot_be_had_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DeviceUnknown, match="no-such-npu-smi is not here"):
+    with pytest.raises(DeviceUnknown, match="no-such-npu-smi was not found"):
         read_npus(program="no-such-npu-smi")
     damaged = tmp_path / "npu-smi"
     damaged.write_bytes(b"\x7fELF")

@@ -84,7 +84,7 @@ def test_the_8b_embedder_is_refused_on_a_310p_and_nowhere_else() -> None:
         ("0.22.1rc1", "0.22.1", "910B4", []),
         ("0.23.0", "0.26.0", "910B4", [(False, "made for vLLM 0.23.0, found 0.26.0")]),
         ("0.23.0", None, "910B4", [(True, "vLLM is not installed")]),
-        ("0.13.0", "0.13.0", None, [(True, "gets no memory"), (False, "prefix cache spoils vectors")]),
+        ("0.13.0", "0.13.0", None, [(True, "gets no memory"), (False, "prefix cache corrupts vectors")]),
         ("0.23.0", "0.23.0", "310P3", [(False, "TANDEM_RERANK_MEMORY_SHARE=0.6")]),
     ],
 )

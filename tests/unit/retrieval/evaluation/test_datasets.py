@@ -77,7 +77,7 @@ def test_the_digest_changes_with_a_judgement_and_with_nothing_else(folder: Path)
         (
             "corpus.jsonl",
             '{"_id": 1, "text": "a"}\n{"_id": "1", "text": "b"}',
-            "line 2: the id '1' stands in line 1 already",
+            "line 2: the id '1' is already in line 1",
         ),
         ("corpus.jsonl", '{"_id": "d1", "text": "a"}', "qrels.tsv, line 3: the corpus has no document 'd2'"),
         (
@@ -86,9 +86,9 @@ def test_the_digest_changes_with_a_judgement_and_with_nothing_else(folder: Path)
             "queries.jsonl, line 2: the id 'q1'",
         ),
         ("queries.jsonl", '{"_id": "q1", "text": " "}', "queries.jsonl, line 1: 'q1' has no text"),
-        ("qrels.tsv", "q\td\ts\nq1\td1\tmany\n", "qrels.tsv, line 2: wants query id, document id and a whole number"),
-        ("qrels.tsv", "q1 0 d1 1\n", "qrels.tsv, line 1: wants query id"),
-        ("qrels.tsv", "q1\td1\t1\nq1\td1\t2\n", "line 2: the same query and document stand in line 1 already"),
+        ("qrels.tsv", "q\td\ts\nq1\td1\tmany\n", "qrels.tsv, line 2: expected query id, document id and an integer"),
+        ("qrels.tsv", "q1 0 d1 1\n", "qrels.tsv, line 1: expected query id"),
+        ("qrels.tsv", "q1\td1\t1\nq1\td1\t2\n", "line 2: the same query and document are already in line 1"),
         ("qrels.tsv", "q\td\ts\n", "qrels.tsv: has no relevant document for any query of"),
         ("meta.json", "[]", "meta.json: not a JSON object"),
     ],

@@ -72,7 +72,7 @@ def test_only_queries_of_both_runs_are_compared_and_it_is_said() -> None:
     assert compared.queries == 6
     assert all((each.before, each.after) == pytest.approx((0.1, 0.3)) for each in compared.changes)
     shown = " ".join(told(before, after).split())
-    assert "asked 10 queries, this one 10: compared are the 6 of both" in shown
+    assert "has 10 queries, this one 10: the comparison uses the 6 common ones" in shown
     assert "Documents, queries or judgements have changed" in shown
 
 
@@ -95,5 +95,5 @@ def test_a_row_that_is_gone_decides() -> None:
 def test_runs_that_share_nothing_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="it has ships"):
         compare(full_run("ships"), full_run("harbours"))
-    with pytest.raises(InvalidRequest, match="asked none of these queries"):
+    with pytest.raises(InvalidRequest, match="has none of these queries"):
         compare(run(collection(row("dense", None, LOW))), run(collection(row("dense", None, LOW, first=50))))
