@@ -1,1 +1,1 @@
-"""The only constructor of adapters, from settings to components."""
+"""Constructs adapters from settings. No other package does."""

@@ -1,4 +1,4 @@
-"""The only constructor of adapters, from settings to components. Those of the models are in model_wiring.py."""
+"""Constructs components from settings. The models' adapters are in models.py."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -37,8 +37,8 @@ from retrieval.stores.milvus_lite.server import MilvusLiteServer
 
 
 async def build_components(settings: Settings, on_step: OnStep, internal_key: str) -> Components:
-    """Resolves the models, which may download them, and constructs every adapter; starts none. `internal_key` is the
-    one by which this node knows its worker processes.
+    """Resolves the models, which may download them, and constructs every adapter; starts none. `internal_key`
+    identifies the node's worker processes.
 
     Raises ModelUnavailable, ConfigurationError, Unsupported.
     """
@@ -58,7 +58,7 @@ async def build_components(settings: Settings, on_step: OnStep, internal_key: st
 
 
 async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: OnChanged) -> WorkerParts:
-    """The same for a process without an accelerator. `on_changed` as for NodeEmbedder."""
+    """Constructs the parts of a process without an accelerator. `on_changed` has the meaning of NodeEmbedder's."""
     chosen = build_profile(settings).embed
     on_step(f"looking for the model {chosen.name}")
     folder = await model_hub(settings).resolve(chosen.id, download_reporter(on_step))
@@ -79,7 +79,9 @@ async def build_worker_parts(settings: Settings, on_step: OnStep, on_changed: On
 
 
 def build_worker_processes(settings: Settings, internal_key: str) -> WorkerProcesses | None:
-    """They reach the node over HTTP, and share its other parts. Raises ConfigurationError."""
+    """Returns the worker processes, which reach the node over HTTP and share its other parts. Raises
+    ConfigurationError.
+    """
     if not settings.worker_processes:
         return None
     if not settings.milvus_uri:
@@ -94,8 +96,9 @@ def build_worker_processes(settings: Settings, internal_key: str) -> WorkerProce
 
 
 def worker_environment(settings: Settings, internal_key: str) -> Mapping[str, str]:
-    """What is set for a node's worker processes besides what is set for the node. What only engines of the node's own
-    know is unset, and so are the callers' keys: `internal_key` is theirs."""
+    """Returns the variables to change for a node's worker processes. Settings that only the node's own engines use are
+    unset, and so are the callers' keys: workers use `internal_key`.
+    """
     own = {
         "engine": "node",
         "node_url": _own_url(settings),
@@ -111,7 +114,7 @@ def worker_environment(settings: Settings, internal_key: str) -> Mapping[str, st
 
 
 def _own_url(settings: Settings) -> str:
-    """Of the node, from its own machine."""
+    """Returns the node's address for processes on the same machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # not listened on here
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
@@ -159,7 +162,7 @@ def build_parser(settings: Settings) -> Parser:
 
 
 def build_reserve(settings: Settings) -> DiskReserve:
-    """Of the disks that this process writes to: what lies on servers is theirs to watch."""
+    """Returns the reserve of the disks that this process writes to; servers monitor their own."""
     paths = [] if settings.milvus_uri and settings.database_url else [settings.data_dir]
     if settings.blobs and not settings.blobs.startswith("s3://"):
         paths.append(Path(settings.blobs).expanduser().absolute())

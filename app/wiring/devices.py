@@ -1,4 +1,4 @@
-"""The accelerators that engines of this process may use, and their memory, as the vendors' own programs tell it."""
+"""The accelerators that engines of this process may use, and their memory, as reported by the vendors' own programs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -117,12 +117,14 @@ def read_device(devices: Sequence[str] | None = None) -> DeviceMemory | None:
 
 
 def npus() -> tuple[Npu, ...]:
-    """That this process may use. Raises DeviceUnknown, ConfigurationError."""
+    """Returns the NPUs that this process may use. Raises DeviceUnknown, ConfigurationError."""
     return read_npus(visible_npus())
 
 
 def npu_chip() -> str | None:
-    """Name of the chip that engines run on; None if npu-smi does not tell, which is no reason not to try."""
+    """Returns the name of the chip that engines run on; None if npu-smi does not report it, in which case the start is
+    tried anyway.
+    """
     try:
         return npus()[0].name
     except DeviceUnknown:
@@ -135,12 +137,13 @@ def _gpu_memory() -> Mapping[str, DeviceMemory]:
 
 
 def _npu_memory() -> Mapping[str, DeviceMemory]:
-    """None of a 310P, on which vllm-ascend sizes every cache by what all of its engines together have taken, and not by
-    what a plan says (#14275): there engines take the shares that settings say."""
+    """Returns nothing for a 310P, on which vllm-ascend sizes every cache by what all of its engines together have
+    taken, and not by a plan (#14275): engines take the shares of the settings there.
+    """
     with suppress(DeviceUnknown):
         return {str(npu.device): memory_for_programs(npu) for npu in npus() if not is_310p(npu.name)}
     return {}
 
 
 _READERS: Mapping[DeviceKind, Callable[[], Mapping[str, DeviceMemory]]] = {"cuda": _gpu_memory, "npu": _npu_memory}
-"""By kind of device. A CPU has none: its engines share the memory of the machine with everything else."""
+"""Functions by kind of device. A CPU has none: its engines share the memory of the machine with everything else."""

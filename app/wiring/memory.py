@@ -1,4 +1,4 @@
-"""From the settings to a plan of the device's memory, and to a refusal where the models do not fit."""
+"""Plans the device's memory from the settings, and refuses models that do not fit."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,13 +26,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class EngineDefaults:
-    """What an engine is given where neither the settings nor a plan of the device's memory say. Both engines together
-    leave room for the rest."""
+    """The values of an engine if neither the settings nor a plan of the device's memory state them. Both engines
+    together leave room for the rest.
+    """
 
     memory_share: float
     kv_cache_bytes: int | None
     max_num_batched_tokens: int
-    """What a plan begins with, too."""
+    """Tokens of a step, also the first value of a plan."""
     stall_seconds: float
     """A step takes a second or two, on a small NPU some ten; on a CPU one text of a large model may take minutes."""
 
@@ -83,8 +84,9 @@ def plan_devices(settings: Settings, demands: Sequence[EngineDemand], device: De
 
 
 def planned_engines(settings: Settings, demands: Sequence[EngineDemand]) -> Sequence[EnginePlan] | None:
-    """What engines are started by, in the order of `demands`. None where there is no plan: they then take
-    ENGINE_DEFAULTS. Raises ConfigurationError, with the whole plan in its message, where they do not fit."""
+    """Returns the plans that engines are started with, in the order of `demands`. None if there is no plan: they then
+    take ENGINE_DEFAULTS. Raises ConfigurationError, with the whole plan in its message, if they do not fit.
+    """
     found = plan_here(settings, demands)
     if found is None:
         return None
@@ -94,9 +96,10 @@ def planned_engines(settings: Settings, demands: Sequence[EngineDemand]) -> Sequ
 
 
 def with_query_engine(settings: Settings, device: Device, plan_of: Callable[[Settings], Plan | None]) -> Settings:
-    """`settings`, where they leave open whether queries have an engine of their own, with an answer: on a GPU on which
-    it fits and nothing becomes smaller for it. `plan_of` makes a plan of such settings; None: the memory is not known.
-    Shares that are prescribed are what was wanted."""
+    """Returns `settings` with a decision on a separate engine for queries, if they leave it open: yes on a GPU on which
+    it fits and reduces nothing else. `plan_of` makes a plan of such settings; None: the memory is not known. Prescribed
+    shares count as wanted.
+    """
     if settings.query_engine is not None:
         return settings
     wanted = settings.model_copy(update={"query_engine": True})
@@ -108,13 +111,16 @@ def with_query_engine(settings: Settings, device: Device, plan_of: Callable[[Set
 def with_query_engine_here(
     settings: Settings, pair: ModelProfile, folders: tuple[Path | None, Path | None] = (None, None)
 ) -> Settings:
-    """For the device that is here. `folders` as for `pair_demands`, errors as of `plan_here`."""
+    """Returns `with_query_engine` for the device of this machine. `folders` has the meaning of `pair_demands`'s; raises
+    the errors of `plan_here`.
+    """
     return with_query_engine(settings, find_device(), lambda each: plan_here(each, pair_demands(each, pair, folders)))
 
 
 def check_memory(settings: Settings, pair: ModelProfile) -> None:
     """Raises ConfigurationError, as `planned_engines` does, before anything is downloaded or started. Models that are
-    neither here nor well known pass: they are planned for when they are."""
+    neither installed nor well known pass: they are planned for once they are installed.
+    """
     if settings.engine != "vllm":
         return
     with suppress(ModelUnavailable):
@@ -133,7 +139,7 @@ def _step_tokens() -> int:
 
 
 def advice(settings: Settings, failed: Plan, demands: Sequence[EngineDemand], *, step_tokens: int) -> tuple[str, ...]:
-    """What to do instead of a plan that does not fit; empty for one that does."""
+    """Returns alternatives to a plan that does not fit; empty for one that does."""
     if failed.fits:
         return ()
     least = min(demand.shape.weight_bytes for demand in demands)
@@ -152,8 +158,9 @@ def pair_demands(
     folders: tuple[Path | None, Path | None] = (None, None),
     weights: WeightFormat | None = None,
 ) -> tuple[EngineDemand, ...]:
-    """What the engines of a pair are to serve: those of the embedder, then the reranker. `folders` of the two models,
-    where they are known already; `weights` as if both were stored so. Raises as `engine_demand` does."""
+    """Returns the demands of a pair's engines: those of the embedder, then the reranker. `folders` are those of the two
+    models, if known; `weights` assumes this format for both. Raises the errors of `engine_demand`.
+    """
     embed = engine_demand(settings, pair.embed, "embedder", settings.embed_memory_share, folders[0])
     rerank = engine_demand(settings, pair.rerank, RERANKER, settings.rerank_memory_share, folders[1])
     if pair.second_stage == "cross_encoder":
@@ -170,8 +177,9 @@ def pair_demands(
 def engine_demand(
     settings: Settings, model: Model, role: str, share: float | None, folder: Path | None = None
 ) -> EngineDemand:
-    """By the model's config.json where it is here, else by what is known of the named pairs. Raises ModelUnavailable
-    where neither is, or config.json cannot be used; Unsupported for another family."""
+    """Returns a demand from the model's config.json if it is installed, else from the known facts of the named pairs.
+    Raises ModelUnavailable if neither exists, or config.json is invalid; Unsupported for another family.
+    """
     folder = folder or _folder(settings, model)
     if folder is not None:
         shape = read_shape(read_config(folder), model.name)
@@ -187,7 +195,7 @@ def engine_demand(
 
 
 def _folder(settings: Settings, model: Model) -> Path | None:
-    """With the model's config.json, if it is here."""
+    """Returns the folder with the model's config.json, if it is installed."""
     if is_folder(model.id):
         return Path(model.id).expanduser()
     downloaded = settings.models_dir / model.id

@@ -1,4 +1,4 @@
-"""The constructor of the models' adapters: which models, on which engines or servers, with which limits."""
+"""Constructs the models' adapters: which models, on which engines or servers, with which limits."""
 
 from asyncio import to_thread
 from collections.abc import Mapping
@@ -45,9 +45,10 @@ from retrieval.ports import Embedder, Reranker
 log = structlog.get_logger()
 
 RERANK_ONLY_TOLERANCE = 0.7
-"""Of the gate, where no query waits behind documents: what is under way ends while the query is embedded and the store
-recalls, and only what is left of it then delays a search. Beside searches ingestion got 0.77 of its rate so, at search
-p50 1.19; 0.68 and 1.17 with 0.5 (one H200)."""
+"""The gate's tolerance if queries have an engine of their own: bulk work in flight ends while the query is embedded and
+the store recalls, and only the rest of it delays a search. During searches ingestion reached 0.77 of its rate, at
+search p50 1.19; 0.68 and 1.17 with 0.5 (one H200).
+"""
 
 
 SecondStageReranker = CrossEncoderReranker | LateInteractionReranker
@@ -58,7 +59,7 @@ SECOND_STAGES: Mapping[SecondStage, type[SecondStageReranker]] = {
 
 
 def build_profile(settings: Settings) -> ModelProfile:
-    """The model pair that the settings name, or the one that suits the device. Raises ConfigurationError."""
+    """Returns the model pair that the settings name, or the one that suits the device. Raises ConfigurationError."""
     name = settings.models or ("e5" if find_device() == "cpu" else "qwen3-0.6b")
     return profile(name, embed=settings.embed_model, rerank=settings.rerank_model)
 
@@ -69,7 +70,7 @@ def model_hub(settings: Settings) -> ModelHub:
 
 
 def gate_options(settings: Settings) -> GateOptions:
-    """Slices as large as the engines' steps; for servers, as the requests that go to them."""
+    """Returns the gate's options: slices as large as the engines' steps or, for servers, as the requests to them."""
     tolerance = RERANK_ONLY_TOLERANCE if settings.query_engine else GateOptions().tolerance
     options = GateOptions(settings.gate_tolerance or tolerance)
     if settings.engine == "http":
@@ -88,8 +89,9 @@ def engine_options(
     task: EngineTask = "embed",
     planned: EnginePlan | None = None,
 ) -> EngineOptions:
-    """`planned`, where the device tells its memory, knows the share already. Blocks, on an NPU. Raises
-    ModelUnavailable, ConfigurationError, Unsupported (no model for this device)."""
+    """Returns the options of one engine. `planned`, if the device reports its memory, already contains the share.
+    Blocks, on an NPU. Raises ModelUnavailable, ConfigurationError, Unsupported (no model for this device).
+    """
     device = find_device()
     defaults = ENGINE_DEFAULTS[device]
     known = with_facts(model, folder)
@@ -129,7 +131,7 @@ def engine_options(
 
 
 def lacks_compiler() -> bool:
-    """Whether models cannot be compiled for this CPU."""
+    """Returns whether models cannot be compiled for this CPU."""
     return find_device() == "cpu" and find_compiler() is None
 
 
@@ -177,7 +179,7 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
 
 
 async def open_embedder(settings: Settings, devices: Devices, models: str) -> Embedder:
-    """Of a pair's name or a model's id, with the settings of the node's own."""
+    """Returns the embedder of a pair's name or a model's id, with the settings of the node's own."""
     known = next((pair.embed for pair in PROFILES if pair.name == models), None)
     chosen = known or model(models)
     folder = await model_hub(settings).resolve(chosen.id)
@@ -221,7 +223,7 @@ def _server(settings: Settings, url: str, model: Model) -> HttpServerOptions:
 
 
 def download_reporter(on_step: OnStep) -> Progress:
-    """Progress of a download as a step, told in whole percents of a file."""
+    """Returns a callback that reports the progress of a download as a step, in whole percents of a file."""
     last_step = ""
 
     def report(file: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""A plan of the device's memory for people (a table, in a terminal or in a message) and for programs."""
+"""Formats a plan of the device's memory for people (a table, in a terminal or in a message) and for programs."""
 
 from collections.abc import Callable, Sequence
 from io import StringIO
@@ -15,7 +15,9 @@ _WIDTH = 120
 
 
 def plan_table(plan: Plan) -> Table:
-    """A row for each part of the memory and each limit, a column for each engine. GB are 10^9 bytes."""
+    """Returns a table with a row for each part of the memory and each limit, and a column for each engine. GB are 10^9
+    bytes.
+    """
     device = plan.device
     title = f"{escape(device.name) or 'Device'}: {gigabytes(device.total_bytes)} GB"
     if device.used_bytes:
@@ -33,7 +35,7 @@ def plan_table(plan: Plan) -> Table:
 
 
 def plan_text(plan: Plan, advice: Sequence[str]) -> str:
-    """The table, the verdict and the advice without colours, over several lines."""
+    """Returns the table, the verdict and the advice without colours, over several lines."""
     console = Console(file=StringIO(), width=_WIDTH, color_system=None)
     console.print(plan_table(plan))
     assert isinstance(console.file, StringIO)
@@ -46,8 +48,9 @@ def verdict(plan: Plan, advice: Sequence[str]) -> str:
 
 
 def plan_record(plan: Plan, advice: Sequence[str]) -> dict[str, object]:
-    """Every figure, to compare with what a device shows. Bytes are of one device; `total_bytes` of an engine is what
-    its process holds there."""
+    """Returns every figure, to compare with what a device shows. Bytes are of one device; `total_bytes` of an engine is
+    what its process holds there.
+    """
     return {
         "verdict": plan.verdict,
         "message": plan.message,

@@ -1,1 +1,1 @@
-"""Bytes to text, by detected media type, in a limited child process."""
+"""Extracts text from bytes, by detected media type, in a limited child process."""

@@ -1,4 +1,4 @@
-"""Parts of a document as one text (pure)."""
+"""Joins the parts of a document into one text (pure)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ _NO_TITLE = frozenset({"untitled", "(anonymous)", "(unspecified)", "powerpoint p
 @dataclass(frozen=True, slots=True)
 class Extraction:
     text: str
-    """As ParsedDocument.text."""
+    """The later ParsedDocument.text."""
     title: str
     pages: tuple[tuple[int, int], ...]
     """Number of the page, slide or sheet, and the offset in characters where it begins."""
@@ -25,7 +25,9 @@ class Extraction:
 def assemble(
     parts: Sequence[str], title: str, numbers: Sequence[int] = (), report: ReadingReport | None = None
 ) -> Extraction:
-    """`numbers`: those of the pages that the parts are. Raises NoText where no part holds any."""
+    """Returns the text of the parts. `numbers` holds the page number of each part. Raises NoText if no part holds any
+    text.
+    """
     texts: list[str] = []
     pages: list[tuple[int, int]] = []
     length = 0
@@ -44,5 +46,5 @@ def assemble(
 
 
 def real_title(title: str) -> str:
-    """Empty for what a producing program put there."""
+    """Returns the title, empty if a producing program put a placeholder there."""
     return "" if title.strip().lower() in _NO_TITLE else title

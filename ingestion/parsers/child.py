@@ -130,7 +130,7 @@ class _Memory:
 
 
 def _die_with(parent: int) -> None:
-    """Linux kills this process when its parent ends, however that ends; elsewhere the end of input has to do."""
+    """Has Linux kill this process when its parent ends, however it ends; on other systems the end of input ends it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -138,7 +138,9 @@ def _die_with(parent: int) -> None:
 
 
 def _limit(memory_mib: int) -> None:
-    """No more memory than this, no core file, no byte into a file, and no new descriptor: neither file nor socket."""
+    """Limits this process: its memory, no core file, no writes to files, and no new descriptor, neither file nor
+    socket.
+    """
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -156,7 +158,7 @@ def _limit_cpu(seconds: int) -> None:
 
 
 def _receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes, bytes] | None:
-    """The request, the tokenizer where a new one comes with it, and the document."""
+    """Returns the request, the tokenizer if a new one comes with it, and the document."""
     length = stream.read(4)
     if len(length) < 4:
         return None

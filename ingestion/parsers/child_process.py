@@ -1,4 +1,4 @@
-"""One child process of the parser, and the frames to and from it (ingestion.parsers.child is what runs in it)."""
+"""One child process of the parser, and the frames to and from it (ingestion.parsers.child is its program)."""
 
 import asyncio
 import contextlib
@@ -44,12 +44,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Garbage(Exception):
-    """The child's answer makes no sense."""
+    """The child's answer is malformed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParserLimits:
-    """What one document may cost."""
+    """The resources that one document may use."""
 
     seconds: float = 60
     """Processor time, to read and to chunk it. By the clock CLOCK_FACTOR times as much, for a busy machine."""
@@ -92,8 +92,9 @@ class Answer:
 
 
 class Child:
-    """Raises asyncio.IncompleteReadError or ConnectionError where the process has ended, Garbage where it answers what
-    no document makes it answer."""
+    """A running child. Methods raise asyncio.IncompleteReadError or ConnectionError if the process has ended, Garbage
+    if it sends an answer that no document can cause.
+    """
 
     def __init__(self, process: Process, limits: ParserLimits, *, ocr: bool = False) -> None:
         assert process.stdin
@@ -115,7 +116,7 @@ class Child:
         return self._process.returncode is not None
 
     async def ready(self) -> None:
-        """Returns when its limits hold."""
+        """Returns when the child's limits are in force."""
         header, _ = await self._receive()
         log.debug("parser process is ready", restrictions=header.get("ready"))
 
@@ -158,7 +159,7 @@ class Child:
         return header, await self._replies.readexactly(size)
 
     def cpu_seconds(self) -> float | None:
-        """Processor time that it has used; None where that cannot be read."""
+        """Returns the processor time that the child has used; None if it cannot be read."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -171,7 +172,7 @@ class Child:
         self._requests.close()
 
     async def wait(self) -> int | None:
-        """Its exit status, killing it if need be; None where even that does not end it in time."""
+        """Returns the child's exit status, killing it if necessary; None if even that does not end it in time."""
         for _ in range(2):
             try:
                 async with asyncio.timeout(_EXIT_SECONDS):
@@ -182,8 +183,9 @@ class Child:
 
 
 async def spawn(limits: ParserLimits, *, ocr: bool = False) -> Child:
-    """One with OCR takes some seconds more to start. Raises OSError or RuntimeError where no process (or no thread to
-    wait for it) can be had."""
+    """Starts a child. One with OCR takes some seconds more to start. Raises OSError or RuntimeError if no process (or
+    no thread to wait for it) can be started.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *_PROGRAM,
@@ -203,7 +205,7 @@ async def spawn(limits: ParserLimits, *, ocr: bool = False) -> Child:
 
 
 def _answer(reply: dict[str, Any], body: bytes, media_type: str) -> Answer:
-    """Raises KeyError, TypeError, ValueError."""
+    """Parses an answer. Raises KeyError, TypeError, ValueError."""
     peak = _number(reply["peak_bytes"])
     if "error" in reply:
         return Answer(_ERRORS[reply["error"]](_string(reply["message"], _MAX_MESSAGE_CHARS)), peak)

@@ -1,4 +1,4 @@
-"""What the bytes are: content first, then the file's extension and the declared type (pure)."""
+"""Detects the type of bytes: by content first, then by the file's extension and the declared type (pure)."""
 
 import struct
 from pathlib import PurePath
@@ -38,7 +38,7 @@ BMP = "image/bmp"
 HEIC = "image/heic"
 
 PICTURES = (PNG, JPEG, WEBP, TIFF, BMP, HEIC)
-"""Read by OCR alone."""
+"""Types that only OCR reads."""
 ACCEPTED = (
     PDF,
     DOCX,
@@ -65,11 +65,13 @@ ACCEPTED = (
     *PICTURES,
 )
 PLAIN = frozenset({TEXT, MARKDOWN, CSV, TSV})
-"""Types whose text is taken as it is, once its encoding is known."""
+"""Types whose text is used unchanged once its encoding is known."""
 
 
 def becomes_markdown(media_type: str) -> bool:
-    """Whether the parsed text is Markdown: by its own type, or because parsing turned its structure into it."""
+    """Returns whether the parsed text is Markdown: because of its own type, or because parsing turned its structure
+    into it.
+    """
     return media_type == MARKDOWN or media_type not in PLAIN
 
 
@@ -122,11 +124,11 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 def detect(data: bytes, *, filename: str | None = None, declared: str | None = None) -> str:
-    """Media type of `data`, one of ACCEPTED.
+    """Returns the media type of `data`, one of ACCEPTED.
 
     The content decides. Among text formats, which look alike, the declared type decides, then the file's extension.
-    Raises EmptyText (no bytes), UnsupportedMediaType, and MediaTypeMismatch where extension or declaration contradict
-    the content.
+    Raises EmptyText (no bytes), UnsupportedMediaType, and MediaTypeMismatch if extension or declaration contradict the
+    content.
     """
     if not data:
         raise EmptyText("The document is empty: it has zero bytes.")
@@ -216,7 +218,9 @@ def _of_text(data: bytes, claims: list[str]) -> str:
 
 
 def _is_legacy(head: bytes) -> bool:
-    """Whether bytes that are no Unicode may be text of an older encoding: none of those uses the control bytes."""
+    """Returns whether bytes that are not Unicode may be text of an older encoding: none of those uses the control
+    bytes.
+    """
     return not any(byte < 0x20 and byte not in b"\t\n\r\f\x1a\x1b" for byte in head[:8192])
 
 
@@ -243,9 +247,10 @@ def _of_zip(data: bytes, claims: list[str]) -> str:
 
 
 def _zip_names(data: bytes, limit: int = 10_000) -> set[str] | None:
-    """Names in the archive's directory, at most `limit` of them; None where there is no whole directory.
+    """Returns the names in the archive's directory, at most `limit` of them; None if the directory is incomplete.
 
-    Read by hand, since zipfile builds an object for each of the millions of entries that a hostile file may have.
+    Parses the directory itself, since zipfile builds an object for each of the millions of entries that a hostile file
+    may have.
     """
     end = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
     if end < 0 or end + 22 > len(data):
@@ -265,7 +270,7 @@ def _zip_names(data: bytes, limit: int = 10_000) -> set[str] | None:
 
 
 def _of_ole(data: bytes, claims: list[str]) -> str:
-    """OLE containers by the names of their streams, which are UTF-16."""
+    """Returns the type of an OLE container by the names of its streams, which are UTF-16."""
 
     def holds(stream: str) -> bool:
         return stream.encode("utf-16-le") in data

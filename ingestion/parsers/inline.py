@@ -1,5 +1,7 @@
-"""Short plain texts, read where they are: no parser is needed, none can be harmed, and what they cost is bounded.
-Thousands of them go this way."""
+"""Reads short plain texts in this process: no parser is needed, the text cannot harm anything, and the cost is bounded.
+
+Thousands of documents take this path.
+"""
 
 from ingestion.parsers.detect import PLAIN
 from ingestion.parsers.text import decode, normalize
@@ -9,11 +11,11 @@ SHORT_BYTES = 2**14
 
 
 def is_short(media_type: str, size: int) -> bool:
-    """Whether a document of `size` bytes may be read here."""
+    """Returns whether a document of `size` bytes may be read here."""
     return media_type in PLAIN and size <= SHORT_BYTES
 
 
 def read_short(data: bytes) -> str | None:
-    """The normalized text; None where its encoding is not known here."""
+    """Returns the normalized text; None if its encoding is not supported here."""
     text = decode(data)
     return None if text is None else normalize(text)

@@ -1,4 +1,4 @@
-"""HTML made ready for conversion: what a converter would drop or run together (pure)."""
+"""Prepares HTML for conversion: marks what a converter would drop or join (pure)."""
 
 import html
 import re
@@ -13,7 +13,7 @@ _VERBATIM = re.compile(r"(<(script|style|template)(?=[\s>]).*?</\2\s*>|<!--.*?--
 
 
 def prepared(source: str) -> str:
-    """With forms as plain sections, without their controls, and raised numbers marked: `10^6`."""
+    """Returns the HTML with forms as plain sections, without their controls, and with superscripts marked: `10^6`."""
     if "<" not in source:
         return source
     source = _VERBATIM.sub("", source)

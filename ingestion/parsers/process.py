@@ -1,5 +1,6 @@
-"""The parser port on a pool of child processes, each under limits, so that no document can harm the service or keep the
-others waiting for long."""
+"""The parser port on a pool of child processes, each under limits, so that no document can harm the service or block
+the others for long.
+"""
 
 import asyncio
 import os
@@ -24,7 +25,7 @@ from retrieval.gather_or_cancel import gather_or_cancel
 log = structlog.get_logger()
 
 SLICE_SECONDS = 5.0
-"""What takes longer is a long document: it gives up its place for one of the few that long ones have."""
+"""A document that takes longer is a long document: it moves to one of the few places for long ones."""
 HANG_SECONDS = 20.0
 """A child that has an unanswered request and uses no processor time for so long hangs."""
 _LONG_KNOWN = 1024
@@ -39,21 +40,21 @@ _LIMIT_SIGNALS = (-signal.SIGABRT, -signal.SIGXCPU)
 
 
 class _LostError(ParseFailed):
-    """The child was killed by someone else, or hung: not yet the document's fault."""
+    """The child was killed from outside, or hung: not yet attributed to the document."""
 
 
 class _OcrBroken(ParserUnavailable):
-    """Its packages are there, but they do not load."""
+    """The packages of OCR are installed but do not load."""
 
 
 class ProcessParser:
-    """Parser with `processes` children for documents (None: one for every four processors, at least 1, at most 8), and
-    up to `long_processes` more while long documents are read.
+    """Implements Parser with `processes` children for documents (None: one for every four processors, at least 1, at
+    most 8), and up to `long_processes` more while long documents are read.
 
-    Documents that need OCR go to children of their own, which are started when the first one comes. `ocr`: whether
-    there are such.
+    Documents that need OCR are read by separate children, which are started with the first such document. `ocr` enables
+    them.
 
-    A child that crashes, hangs or outgrows its limits is killed and replaced; only its document fails.
+    A child that crashes, hangs or exceeds its limits is killed and replaced; only its document fails.
     """
 
     def __init__(
@@ -87,11 +88,11 @@ class ProcessParser:
 
     @property
     def pids(self) -> Sequence[int]:
-        """Process ids of the children that run now."""
+        """Process ids of the running children."""
         return [child.pid for child in self._children]
 
     async def start(self) -> None:
-        """Starts every child. Raises ParserUnavailable where one does not come up."""
+        """Starts every child. Raises ParserUnavailable if one does not start."""
         self._open = True
         try:
             self._idle = await gather_or_cancel(self._start_child(ocr=False) for _ in range(self._size))
@@ -100,7 +101,7 @@ class ProcessParser:
             raise
 
     async def close(self) -> None:
-        """Kills the children. What is being parsed ends with ParserUnavailable, so that it is tried again."""
+        """Kills the children. Documents that are being parsed end with ParserUnavailable, so that they are retried."""
         self._open = False
         self._idle = []
         children = list(self._children)
@@ -131,7 +132,7 @@ class ProcessParser:
         return document
 
     async def _read_twice(self, request: Request, *, ocr: bool) -> ParsedDocument | None:
-        """None: it needs OCR."""
+        """Returns None if the document needs OCR."""
         try:
             return await self._read(request, ocr=ocr)
         except _LostError:
@@ -275,7 +276,7 @@ class ProcessParser:
 
 
 async def _kill_hung(child: Child) -> None:
-    """For as long as it has a request."""
+    """Kills the child if it hangs; runs while the child has a request."""
     used = child.cpu_seconds()
     while True:
         await asyncio.sleep(HANG_SECONDS)

@@ -1,4 +1,4 @@
-"""Which reader reads which type. A new format is its type in detect.ACCEPTED and a line here."""
+"""Maps media types to readers. To add a format, add its type to detect.ACCEPTED and a line here."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ Reader = Callable[[bytes, ReadOptions], Coroutine[Any, Any, Extraction]]
 
 
 def readers(config: ExtractionConfig, pages: PageReader) -> Mapping[str, Reader]:
-    """By media type, one for each of ACCEPTED."""
+    """Returns the readers by media type, one for each of ACCEPTED."""
 
     async def pdf(data: bytes, options: ReadOptions) -> Extraction:
         return pages.read_pdf(data, options.ocr, options.ocr_state)

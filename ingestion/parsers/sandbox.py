@@ -1,7 +1,7 @@
-"""What the parser's child gives up before it reads a document (Linux): another user, no network of its own, Landlock.
+"""Drops permissions of the parser's child before it reads a document (Linux): another user, no network, Landlock.
 
-Every step is taken where the kernel and the container allow it; `restrict` says which ones were. They hold for the
-calling thread and for threads that it starts later, so they come before the first one.
+Every step is taken if the kernel and the container allow it; `restrict` returns which ones were. They apply to the
+calling thread and to threads that it starts later, so they come before the first one.
 """
 
 import ctypes
@@ -15,23 +15,23 @@ _PR_SET_NO_NEW_PRIVS = 38
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
 _CREATE_RULESET_VERSION = 1
 _ACCESS_FS_BITS = {1: 13, 2: 14, 3: 15, 5: 16}
-"""From the version of Landlock to how many rights on files and folders it knows."""
+"""Number of access rights on files and folders, by version of Landlock."""
 _ACCESS_NET_TCP = 0b11
 _SCOPE_SOCKETS_AND_SIGNALS = 0b11
 
 
 class _Ruleset(ctypes.Structure):
-    """What is denied, but for what rules allow; there are none."""
+    """The access that Landlock denies, except what rules allow; there are no rules."""
 
     _fields_ = (("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
 def restrict() -> list[str]:
-    """Gives up what a parser has no use for. Descriptors that are open stay usable.
+    """Drops the permissions that a parser does not need. Open descriptors stay usable.
 
     Returns the steps that were taken: `network` (a network namespace without interfaces), `user` (nobody instead of
-    root), `no_new_privs`, `landlock_N` (of version N: no path can be opened, from 4 on no TCP either, from 6 on no
-    signal reaches another process).
+    root), `no_new_privs`, `landlock_N` (version N: no path can be opened, from 4 on no TCP either, from 6 on no signal
+    reaches another process).
     """
     if sys.platform != "linux":
         return []
@@ -50,7 +50,9 @@ def restrict() -> list[str]:
 
 
 def _become_nobody() -> bool:
-    """Without root's capabilities limits cannot be raised, nor the parent's environment read."""
+    """Switches to the user nobody. Without root's capabilities limits cannot be raised, nor the parent's environment
+    read.
+    """
     try:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
@@ -61,7 +63,7 @@ def _become_nobody() -> bool:
 
 
 def _landlock(libc: ctypes.CDLL) -> int:
-    """The version that is in force; 0 where the kernel has none."""
+    """Returns the Landlock version in force; 0 if the kernel has none."""
     version = int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _CREATE_RULESET_VERSION))
     if version < 1:
         return 0

@@ -1,4 +1,4 @@
-"""Bytes that are text: which encoding they are in, and the one form in which text is stored (pure)."""
+"""Decodes bytes that are text, and normalises text to the form in which it is stored (pure)."""
 
 import codecs
 import re
@@ -25,13 +25,15 @@ _COMMON_ENOUGH = 0.75
 
 
 def decode(data: bytes) -> str | None:
-    """The text of Unicode bytes, or of Chinese ones (GB18030, Big5); None for any other encoding."""
+    """Returns the text of Unicode or Chinese bytes (GB18030, Big5); None for any other encoding."""
     text = decode_unicode(data)
     return _decode_chinese(data) if text is None else text
 
 
 def decode_unicode(data: bytes) -> str | None:
-    """The text of UTF-8, UTF-16 or UTF-32 bytes, with or without a byte order mark; None for any other encoding."""
+    """Returns the text of UTF-8, UTF-16 or UTF-32 bytes, with or without a byte order mark; None for any other
+    encoding.
+    """
     for bom, encoding in _BOMS:
         if data.startswith(bom):
             return data.decode(encoding, errors="replace")
@@ -63,8 +65,10 @@ def _decode_unmarked_utf16(data: bytes) -> str | None:
 
 
 def _decode_chinese(data: bytes) -> str | None:
-    """By how many of the characters are common ones: each standard keeps those in its first rows, and the bytes of
-    the other standard land elsewhere. Korean, whose EUC-KR looks like common Chinese, is left to others."""
+    """Chooses the encoding in which more characters are common ones: each standard keeps those in its first rows, and
+    the bytes of the other standard decode to other rows. Korean EUC-KR, which looks like common Chinese, is left to
+    other detectors.
+    """
     best, text = _COMMON_ENOUGH, None
     for encoding, first, last in (("gb18030", 0xB0, 0xD7), ("big5hkscs", 0xA4, 0xC6)):
         try:
@@ -87,7 +91,7 @@ def _is_korean(data: bytes) -> bool:
 
 
 def _share_of_rows(text: str, encoding: str, first: int, last: int) -> float:
-    """Share of the characters beyond ASCII that lie in the rows `first` to `last` or among the symbols."""
+    """Returns the share of the characters beyond ASCII that are in the rows `first` to `last` or among the symbols."""
     foreign = [char.encode(encoding) for char in text[:65536] if char > "\x7f"][:4096]
     # Beyond the basic sets, GBK fills the low second bytes with rare characters.
     lowest = 0x40 if encoding == "big5hkscs" else 0xA1
@@ -99,7 +103,7 @@ def _share_of_rows(text: str, encoding: str, first: int, last: int) -> float:
 
 
 def is_readable(text: str) -> bool:
-    """Whether `text` is plausibly writing and not binary data: hardly any control or unassigned characters."""
+    """Returns whether `text` is plausibly writing and not binary data: hardly any control or unassigned characters."""
     sample = text[:8192]
     if _is_plain(sample):
         return True
@@ -126,5 +130,5 @@ def normalize(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether nothing in it has to be looked at twice: every character is printable, a tab or a `\\n`."""
+    """Returns whether the text needs no normalisation: every character is printable, a tab or a `\\n`."""
     return text.replace("\n", " ").replace("\t", " ").isprintable()

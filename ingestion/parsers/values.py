@@ -1,4 +1,4 @@
-"""JSON and JSON Lines as text: names and values as they are (pure)."""
+"""Formats JSON and JSON Lines as text, with names and values unchanged (pure)."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ _LISTED = 20
 
 
 class _Members(list[tuple[str, Any]]):
-    """Of an object, in order, repeated names included."""
+    """The members of an object, in order, repeated names included."""
 
 
 # Numbers stay the digits that they were written in.
@@ -20,7 +20,7 @@ _DECODER = json.JSONDecoder(
 
 
 def read_json(source: str) -> Extraction:
-    """A source that is no JSON is read as plain text, and the report says so. Raises NoText."""
+    """Reads JSON. A source that is not JSON is read as plain text, and the report says so. Raises NoText."""
     try:
         return assemble(["\n".join(_lines(_DECODER.decode(source.strip())))], "")
     except (ValueError, RecursionError):
@@ -30,7 +30,7 @@ def read_json(source: str) -> Extraction:
 
 
 def read_json_lines(source: str) -> Extraction:
-    """A block for each line; lines that are no JSON stay as they are, and the report names them. Raises NoText."""
+    """Reads one block per line. Lines that are not JSON stay unchanged, and the report names them. Raises NoText."""
     blocks: list[str] = []
     broken: list[str] = []
     for number, line in enumerate(source.split("\n"), 1):
@@ -49,7 +49,7 @@ def read_json_lines(source: str) -> Extraction:
 
 
 def _lines(value: Any, indent: str = "") -> list[str]:
-    """`name: value`, what lies inside indented below."""
+    """Returns `name: value`, nested values indented below."""
     if isinstance(value, _Members):
         lines = []
         for name, member in value:

@@ -46,7 +46,7 @@ _CODECS = {name: codecs.lookup(name) for name in (*_CHARSETS.values(), *_UNICODE
 
 
 def configuration(*, seconds: int, max_chars: int) -> xberg.ExtractionConfig:
-    """Extraction without OCR, cache, models, embedded archives or network."""
+    """Returns a configuration without OCR, cache, models, embedded archives or network."""
     return xberg.ExtractionConfig(
         use_cache=False,
         disable_ocr=True,
@@ -118,7 +118,7 @@ def _translated(message: str) -> ParseFailed:
 
 
 async def decode_markup(data: bytes, config: xberg.ExtractionConfig) -> str:
-    """Markup as text: by byte order mark and UTF-8, then by what it declares of itself, then by xberg's detection."""
+    """Decodes markup: by byte order mark and UTF-8, then by its own declaration, then by xberg's detection."""
     text = decode_unicode(data)
     if text is not None:
         return text
@@ -129,13 +129,13 @@ async def decode_markup(data: bytes, config: xberg.ExtractionConfig) -> str:
 
 
 async def html_text(source: str, config: xberg.ExtractionConfig) -> str:
-    """Text of an HTML source. Raises ParseFailed, ParseLimit."""
+    """Returns the text of an HTML source. Raises ParseFailed, ParseLimit."""
     data = unicodedata.normalize("NFC", prepared(source)).encode(errors="replace")
     return _tidy((await _call(data, HTML, config)).content, HTML)
 
 
 def _prepared_book(data: bytes) -> bytes:
-    """An EPUB whose chapters are as `prepared` makes them."""
+    """Returns an EPUB whose chapters were transformed by `prepared`."""
     package = Package(data)
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as book:
@@ -148,7 +148,9 @@ def _prepared_book(data: bytes) -> bytes:
 
 
 def _is_protected_doc(data: bytes) -> bool:
-    """By the flag in the header of the stream `WordDocument`, which begins with a sector of the file."""
+    """Returns whether the document is encrypted, by the flag in the header of the stream `WordDocument`, which begins
+    with a sector of the file.
+    """
     for start in range(512, len(data) - 12, 512):
         if data[start : start + 2] == b"\xec\xa5" and data[start + 2 : start + 4] in _WORD_VERSIONS:
             return bool(data[start + 11] & 1)
@@ -156,7 +158,7 @@ def _is_protected_doc(data: bytes) -> bool:
 
 
 def _tidy(text: str, media_type: str) -> str:
-    """Markdown without what only the original's place gives a meaning."""
+    """Returns the Markdown without references that only the original's location gives a meaning."""
     if media_type in (HTML, EPUB):
         text = _IMAGE.sub(r"\1", text)
     return _RELATIVE_LINK.sub(r"\1", text) if media_type in (HTML, EPUB) else text

@@ -1,1 +1,1 @@
-"""One module per resource; each is a thin face over a service."""
+"""One module per resource; each is a thin layer over a service."""

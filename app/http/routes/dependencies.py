@@ -123,7 +123,7 @@ def media_type_of(request: Request) -> str:
 
 
 NodeRunner = Annotated[Runner, Depends(runner)]
-"""For routes that report on the node in any phase."""
+"""Dependency of routes that report on the node in any phase."""
 ServingNode = Annotated[NodeView, Depends(serving_node)]
 NodeSettings = Annotated[Settings, Depends(settings)]
 NodeMetrics = Annotated[Metrics, Depends(metrics)]

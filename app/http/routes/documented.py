@@ -25,7 +25,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def failures(*codes: str) -> Responses:
-    """For `responses=`: the errors of a route by status. Raises KeyError for a code that is never an answer."""
+    """Returns `responses=` for the errors of a route, by status. Raises KeyError for a code that is never an answer."""
     found: Responses = {}
     for code in codes:
         found.setdefault(STATUS[code], {CODES: []})[CODES].append(code)
@@ -33,7 +33,7 @@ def failures(*codes: str) -> Responses:
 
 
 def named(examples: Mapping[str, object]) -> dict[str, Example]:
-    """For `Body(openapi_examples=)`: values by the title that readers see."""
+    """Returns `Body(openapi_examples=)`: values by the title that readers see."""
     return {name: Example(value=value) for name, value in examples.items()}
 
 
@@ -44,7 +44,9 @@ def answer(
     media_type: str = "application/json",
     item: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """For `responses={200: …}`: a description and examples by title. `item` is the schema of each part of a stream."""
+    """Returns `responses={200: …}`: a description and examples by title. `item` is the schema of each part
+    of a stream.
+    """
     content: dict[str, Any] = {"examples": named(examples)}
     if item:
         content["itemSchema"] = item

@@ -1,1 +1,1 @@
-"""Who makes a request, and from which page it may come."""
+"""Identifies the caller of a request, and checks the origin that it comes from."""

@@ -1,4 +1,4 @@
-"""Who makes a request: found out once, before a byte of its body is read, for all faces."""
+"""Identifies the caller of a request once for all interfaces, before its body is read."""
 
 from typing import Final
 from urllib.parse import quote
@@ -22,14 +22,15 @@ PUBLIC: Final = frozenset({"/health/live", "/health/ready", "/ui/login", "/ui/lo
 DOCS: Final = frozenset({"/docs", "/openapi.json"})
 METRICS: Final = "/metrics"
 PUBLIC_ASSETS: Final = ("/docs/", "/ui/static/")
-"""What the pages load lies below."""
+"""Path of the files that pages load."""
 PAGE: Final = "/ui/"
 LOGIN: Final = "/ui/login"
 
 
 class Access:
-    """ASGI middleware: puts the Caller into the request's state, or answers 401. A path is closed unless it is named
-    here, so that a route that is added later is behind the keys."""
+    """ASGI middleware: puts the Caller into the request's state, or answers 401. Every path needs a key unless it is
+    listed here, so that a new route is protected by default.
+    """
 
     def __init__(self, app: ASGIApp, callers: Callers, recorder: Recorder, public: frozenset[str]) -> None:
         """`public`: paths that are answered without a key."""
@@ -68,12 +69,12 @@ def public_paths(settings: Settings) -> frozenset[str]:
 
 
 def is_public(path: str, public: frozenset[str]) -> bool:
-    """Whether a path is answered without a key."""
+    """Returns whether a path is answered without a key."""
     return path in public or path.startswith(PUBLIC_ASSETS)
 
 
 def _is_page(path: str) -> bool:
-    """Whether a browser's cookie may bring the key: only to what answers with a page and checks the form's token."""
+    """Returns whether a browser's cookie may carry the key: only for pages, whose forms check the session's token."""
     return path == "/" or path.startswith(PAGE) or path in DOCS
 
 

@@ -19,14 +19,15 @@ log = structlog.get_logger()
 HASHED: Final = "sha256:"
 SHORT_CHARACTERS: Final = 16
 LOOK_SECONDS: Final = 1.0
-"""How often a file of keys is looked at."""
+"""Interval in which a file of keys is checked for changes."""
 MAX_FILE_BYTES: Final = 2**20
 _HEXADECIMAL: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def digest_of(entry: str) -> bytes:
-    """SHA-256 of a key, which is what an entry that begins with HASHED is by itself. Raises ValueError, which does not
-    repeat the entry."""
+    """Returns the SHA-256 of a key; an entry that begins with HASHED already contains it. Raises ValueError, which does
+    not repeat the entry.
+    """
     if not entry.startswith(HASHED):
         return sha256(entry.encode()).digest()
     hexadecimal = entry.removeprefix(HASHED)
@@ -46,7 +47,9 @@ class ApiKeys:
         internal: str | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`internal` is taken besides, where there are keys. Raises ConfigurationError for a file that has none."""
+        """`internal` is an additional key, used only if there are others. Raises ConfigurationError for a file that has
+        none.
+        """
         entries = [key.get_secret_value() for key in keys]
         self._digests = frozenset(map(digest_of, entries))
         self._file = KeyFile(file, clock) if file else None
@@ -70,12 +73,13 @@ class ApiKeys:
 
 
 class KeyFile:
-    """Keys of a file, one a line; empty lines and lines that begin with # do not count. It is read again within a
-    second of a change. What cannot be read then changes nothing: half a file must neither lock everybody out nor let
-    anybody in."""
+    """Keys of a file, one per line; empty lines and lines that begin with # are ignored. A change takes effect within a
+    second. A file that cannot be read changes nothing: an incomplete file must neither lock out all callers nor admit
+    any.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
-        """Raises ConfigurationError."""
+        """Reads the file. Raises ConfigurationError."""
         self._path = path
         self._clock = clock
         self._seen = self._state()

@@ -1,5 +1,6 @@
-"""Which names and pages a request may come by. A browser lets any page send requests to the user's own machine, and a
-page whose host name was pointed here (DNS rebinding) reads the answers, too."""
+"""Checks the host names and origins of requests. A browser lets any page send requests to the user's own machine, and a
+page whose host name resolves to it (DNS rebinding) can read the answers.
+"""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -20,7 +21,7 @@ SHOWN = 80
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or an address is reached from this machine alone."""
+    """Returns whether a host name or an address is reachable from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -35,12 +36,13 @@ def _is_unspecified(host: str) -> bool:
 
 
 class OriginCheck:
-    """ASGI middleware. A node without keys answers to the names of this machine and to `allowed_hosts` alone, and
-    refuses what pages of other origins would change. With keys there is nothing to gain for a page, since no browser
-    adds them by itself: names are checked where `allowed_hosts` says which."""
+    """ASGI middleware. A node without keys answers only to the names of this machine and to `allowed_hosts`, and
+    refuses changes by pages of other origins. With keys a page cannot gain anything, since no browser adds them by
+    itself: names are checked only if `allowed_hosts` is set.
+    """
 
     def __init__(self, app: ASGIApp, *, allowed_hosts: Sequence[str], keyless: bool) -> None:
-        """`allowed_hosts`: names without port in lower case, `*` for any, `*.example.com` for all below."""
+        """`allowed_hosts` holds names without port in lower case, `*` for any, `*.example.com` for all below."""
         self._app = app
         # 0.0.0.0 and :: are no names: a browser that is sent there reaches this machine.
         self._allowed = [each for each in allowed_hosts if not _is_unspecified(each)]
@@ -90,7 +92,7 @@ class OriginCheck:
 
 
 def _host_of(url: str) -> str | None:
-    """The host's name or address, in lower case and without brackets; None where there is none."""
+    """Returns the host's name or address, in lower case and without brackets; None if there is none."""
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises where it is no number

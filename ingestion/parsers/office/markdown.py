@@ -1,4 +1,4 @@
-"""Blocks, tables and raised characters as text (pure)."""
+"""Formats blocks, tables and superscripts as text (pure)."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ _LINES = re.compile(r"\s*\n\s*")
 class Block:
     text: str
     item: bool = False
-    """Of a list: stands under the item before without a blank line."""
+    """Whether it is a list item, which follows the previous item without a blank line."""
 
 
 def joined(blocks: Sequence[Block]) -> str:
@@ -30,7 +30,7 @@ def joined(blocks: Sequence[Block]) -> str:
 
 
 def raised(text: str) -> str:
-    """Superscript: `10^6`, `m^2`, but `1st`, and no mark on blanks."""
+    """Formats a superscript: `10^6`, `m^2`, but `1st`, and no mark on blanks."""
     body = text.strip()
     return text if not body or _WORD.fullmatch(body) or body[0] in "[^®™©" else text.replace(body, f"^{body}", 1)
 
@@ -49,7 +49,7 @@ def ruby(base: Element | None, reading: Element | None, inline: Callable[[Elemen
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """The first row is the header. A table of one column is no table but what stands in it."""
+    """Formats a table whose first row is the header. A table of one column is formatted as its cells' text."""
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     width = max(map(len, rows), default=0)
     while width and not any(len(row) >= width and row[width - 1].strip() for row in rows):

@@ -1,10 +1,10 @@
-"""Formulas of Office as a line of text: fractions, powers, indices and roots (pure)."""
+"""Formats Office formulas as a line of text: fractions, powers, indices and roots (pure)."""
 
 from ingestion.parsers.office.package import Element
 
 
 def formula(element: Element) -> str:
-    """`(a+b)/2`, `x^2`, `x_1`, `√(x)`; everything else as its characters in order."""
+    """Returns `(a+b)/2`, `x^2`, `x_1`, `√(x)`; other elements as their characters in order."""
 
     def part(name: str) -> str:
         found = element.find(name)

@@ -1,4 +1,4 @@
-"""Numbers of paragraphs in Word, which stand nowhere in the text (pure)."""
+"""Computes the numbers of paragraphs in Word, which the text does not contain (pure)."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class _Level:
 
 
 class Numbering:
-    """Counts the paragraphs of a document, which are asked for in order."""
+    """Counts the paragraphs of a document. Call it for the paragraphs in order."""
 
     def __init__(self, root: Element | None) -> None:
         self._lists: dict[str, tuple[str, dict[int, _Level]]] = {}
@@ -51,7 +51,7 @@ class Numbering:
             self._lists[each.get("numId", "")] = counter, levels
 
     def label(self, list_id: str, depth: int) -> str | None:
-        """Of the next paragraph: `-` for a bullet, `2.1.` for a number, None for neither."""
+        """Returns the label of the next paragraph: `-` for a bullet, `2.1.` for a number, None for neither."""
         counter, levels = self._lists.get(list_id, ("", {}))
         level = levels.get(depth)
         if level is None:
@@ -84,7 +84,7 @@ def _written(number: int, kind: str) -> str:
 
 
 def _letters(number: int) -> str:
-    """a to z, then aa to zz, as Word counts."""
+    """Returns a to z, then aa to zz, as Word counts."""
     return chr(97 + (number - 1) % 26) * min((number - 1) // 26 + 1, 20) if number > 0 else str(number)
 
 

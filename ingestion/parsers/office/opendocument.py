@@ -39,7 +39,7 @@ class _Reader:
     def __init__(self) -> None:
         self._marks = 0
         self._after: list[Block] = []
-        """What belongs under the paragraph that is read: its notes, comments and frames."""
+        """Blocks that follow the current paragraph: its notes, comments and frames."""
 
     def blocks(self, container: Element, depth: int = 0) -> Iterator[Block]:
         for child in container:
@@ -129,7 +129,7 @@ class _Reader:
 
 
 def _spaced(text: str | None) -> str:
-    """White space in the XML is one blank; the others are elements."""
+    """Collapses white space: in the XML it is one blank, and further blanks are elements."""
     if not text:
         return ""
     body = " ".join(text.split())

@@ -1,4 +1,4 @@
-"""An office document as what it is: a ZIP file of XML parts, each of which is read within bounds."""
+"""An office document as a ZIP file of XML parts, each of which is read within limits."""
 
 import codecs
 import io
@@ -16,7 +16,7 @@ from ingestion.errors import EncryptedDocument, ParseFailed, ParseLimit
 Element = ElementTree.Element
 
 MAX_BYTES = 256 * 2**20
-"""Of all parts that are read, unpacked."""
+"""Limit of all parts that are read, unpacked."""
 # Looked up here because the child cannot open files later, not even those of Python's codecs.
 for _name in ("cp437", "utf-16", "utf-16-le", "utf-16-be"):
     codecs.lookup(_name)
@@ -28,7 +28,7 @@ _ENTITY = tuple("<!ENTITY".encode(encoding) for encoding in ("ascii", "utf-16-le
 
 
 def is_encrypted_package(data: bytes) -> bool:
-    """Whether it is an Office file under a password, which is an OLE container and no ZIP file."""
+    """Returns whether the bytes are an Office file with a password, which is an OLE container instead of a ZIP file."""
     return data.startswith(_OLE) and _ENCRYPTED_PACKAGE in data
 
 
@@ -47,7 +47,7 @@ class Relation:
 
 
 class Package:
-    """Raises EncryptedDocument and ParseFailed; what it reads ends with ParseLimit beyond MAX_BYTES."""
+    """An opened document. Raises EncryptedDocument and ParseFailed; reading beyond MAX_BYTES raises ParseLimit."""
 
     def __init__(self, data: bytes) -> None:
         if is_encrypted_package(data):
@@ -66,7 +66,7 @@ class Package:
         return list(self._members)
 
     def read(self, name: str) -> bytes | None:
-        """None where there is no such part."""
+        """Returns the bytes of a part, None if it does not exist."""
         member = self._members.get(name)
         if member is None:
             return None
@@ -81,7 +81,7 @@ class Package:
         return data
 
     def xml(self, name: str) -> Element | None:
-        """The root of a part, its names without namespaces (`r:id` for those of relationships)."""
+        """Returns the root of a part, with names without namespaces (`r:id` for those of relationships)."""
         data = self._markup(name)
         if data is None:
             return None
@@ -113,7 +113,7 @@ class Package:
         return data
 
     def relations(self, name: str) -> Mapping[str, Relation]:
-        """Of the part, by id; the empty name stands for the package."""
+        """Returns the relationships of the part by id; the empty name stands for the package."""
         folder, base = posixpath.split(name)
         root = self.xml(posixpath.join(folder, "_rels", f"{base}.rels"))
         found: dict[str, Relation] = {}
@@ -126,7 +126,7 @@ class Package:
         return found
 
     def related(self, name: str, kind: str) -> str | None:
-        """Name of the first part of this kind that `name` refers to."""
+        """Returns the name of the first part of this kind that `name` refers to."""
         return next((each.target for each in self.relations(name).values() if each.kind == kind), None)
 
     def title(self) -> str:

@@ -10,11 +10,11 @@ from ingestion.parsers.office.markdown import table
 from ingestion.types import ReadingReport
 
 MAX_CELLS = 1_000_000
-"""Of a workbook, with text."""
+"""Maximum number of cells with text in a workbook."""
 MAX_CHARS = 64_000_000
-"""Of all cells together: many may show the same long text."""
+"""Maximum number of characters of all cells together: many may show the same long text."""
 _MAX_FILLED = 4 * MAX_CELLS
-"""Of one table, empty ones included."""
+"""Maximum number of cells of one table, empty ones included."""
 _MAX_NAMED = 20
 _NUMERIC = re.compile(r"[\W\d_]*\d[\W\d_]*")
 

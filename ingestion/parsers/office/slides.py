@@ -81,7 +81,7 @@ def _shape(shape: Element) -> Iterator[Block]:
 
 
 def _lines(body: Element) -> Iterator[str]:
-    """Text of each paragraph, with the number that it is given by the program."""
+    """Yields the text of each paragraph, with the number that the program gives it."""
     counts: dict[int, int] = {}
     for paragraph in body.findall("p"):
         text = "".join(map(_piece, paragraph))
@@ -142,7 +142,7 @@ def _diagram(root: Element) -> str:
 
 
 def _chart(root: Element) -> str:
-    """Its titles, and a table: a column for each series."""
+    """Formats a chart: its titles, and a table with a column for each series."""
     titles = [" ".join(_lines(rich)) for rich in root.iter("rich")]
     series = list(root.iter("ser"))
     if not series:

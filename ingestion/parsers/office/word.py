@@ -37,7 +37,7 @@ class _Reader:
         }
         self._marks = 0
         self._after: list[Block] = []
-        """What belongs under the paragraph that is read: its notes, comments and text boxes."""
+        """Blocks that follow the current paragraph: its notes, comments and text boxes."""
 
     def read(self, body: Element) -> Extraction:
         blocks = list(self._blocks(body))
@@ -178,7 +178,7 @@ class _Reader:
 
 
 def _within(element: Element, tag: str, barrier: str) -> Iterator[Element]:
-    """The elements of this tag below, whatever wraps them, but not those of an inner `barrier`."""
+    """Yields the descendants with this tag, however deep, but not those inside an inner `barrier`."""
     for child in element:
         if child.tag == tag:
             yield child
@@ -187,7 +187,9 @@ def _within(element: Element, tag: str, barrier: str) -> Iterator[Element]:
 
 
 def _styles(root: Element | None) -> dict[str, tuple[int | None, str, int]]:
-    """By id of a paragraph's style: level of a heading, list and depth, its own or those that it is based on."""
+    """Returns, by id of a paragraph's style, the level of a heading, the list and its depth: its own values or those of
+    the styles that it is based on.
+    """
     elements = {} if root is None else {each.get("styleId", ""): each for each in root.findall("style")}
     found: dict[str, tuple[int | None, str, int]] = {}
     for key in elements:

@@ -1,6 +1,7 @@
-"""Text in pictures, read by rapidocr (PP-OCR on onnxruntime; Chinese and English). Runs in the parser's child only.
+"""Reads text in pictures with rapidocr (PP-OCR on onnxruntime; Chinese and English). Runs in the parser's child only.
 
-The models lie in rapidocr's wheel. They are loaded, and used once, before the child gives up opening files.
+The models are part of rapidocr's wheel. They are loaded, and used once, before the child drops its permission to open
+files.
 """
 
 import io
@@ -37,7 +38,7 @@ _TALL = 1.8
 
 
 class Ocr:
-    """Loads the models. One picture at a time."""
+    """Loads the models. Reads one picture at a time."""
 
     def __init__(self) -> None:
         from rapidocr import RapidOCR  # optional, and a second to import
@@ -55,7 +56,9 @@ class Ocr:
         self._warm_up()
 
     def segments(self, picture: Picture, scale: float) -> tuple[list[Segment], float]:
-        """Lines of a picture that has `scale` pixels a point, and the mean confidence of their characters, 0 to 1."""
+        """Returns the lines of a picture that has `scale` pixels per point, and the mean confidence of their
+        characters, 0 to 1.
+        """
         result = self._engine(picture)
         if result.txts is None:
             return [], 0.0
@@ -69,7 +72,7 @@ class Ocr:
         return _of_common_size(found), sure / weight if weight else 0.0
 
     def _warm_up(self) -> None:
-        """A picture of a word, drawn by hand: every model runs once and has opened all that it opens."""
+        """Reads a generated picture of a word: every model runs once and has opened every file that it needs."""
         from PIL import Image, ImageDraw
 
         image = Image.new("RGB", (320, 64), "white")
@@ -78,12 +81,12 @@ class Ocr:
 
 
 def scale_for(width: float, height: float) -> float:
-    """Pixels a point that a page of this size, in points, is rendered in."""
+    """Returns the resolution, in pixels per point, in which a page of this size, in points, is rendered."""
     return min(_LONG_SIDE / max(width, height, 1.0), _MAX_SCALE)
 
 
 class Budget:
-    """What is left for one document."""
+    """The remaining OCR budget of one document."""
 
     def __init__(self, limits: OcrLimits) -> None:
         self._limits = limits
@@ -91,7 +94,7 @@ class Budget:
         self._pages = 0
 
     def exhausted(self) -> str | None:
-        """The limit that is reached, in words; None: one more page may be read."""
+        """Describes the limit that is reached; None if one more page may be read."""
         if self._pages >= self._limits.pages:
             return f"OCR reads at most {self._limits.pages} pages of a document (TANDEM_OCR_PAGES)"
         if _cpu_seconds() - self._start >= self._limits.seconds:
@@ -103,7 +106,7 @@ class Budget:
 
 
 def read_by_ocr(ocr: Ocr, page: PdfPage, render: Callable[[float], Picture], size: tuple[float, float]) -> PdfPage:
-    """The page as OCR reads it; as it was where OCR finds nothing on it."""
+    """Returns the page with the text that OCR reads; the unchanged page if OCR finds none."""
     scale = scale_for(*size)
     segments, confidence = ocr.segments(render(scale), scale)
     if not segments:
@@ -112,7 +115,7 @@ def read_by_ocr(ocr: Ocr, page: PdfPage, render: Callable[[float], Picture], siz
 
 
 def read_picture(ocr: Ocr, data: bytes, budget: Budget) -> list[PdfPage]:
-    """Every frame of a picture as a page. Raises ParseFailed and ParseLimit."""
+    """Reads every frame of a picture as a page. Raises ParseFailed and ParseLimit."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -156,7 +159,7 @@ def _empty() -> PdfPage:
 
 
 def _segment(box: np.ndarray, text: str) -> Segment:
-    """`box`: its four corners, in points, from the upper left one clockwise."""
+    """Returns a segment. `box` holds its four corners, in points, clockwise from the upper left one."""
     (x0, top), (x1, bottom) = box.min(axis=0), box.max(axis=0)
     height = bottom - top
     # Of a line that runs downwards the width is that of a letter.
@@ -176,7 +179,7 @@ def _segment(box: np.ndarray, text: str) -> Segment:
 
 
 def _of_common_size(segments: list[Segment]) -> list[Segment]:
-    """Sizes that differ only by how exact boxes are, as one."""
+    """Returns the segments with equal sizes where sizes differ only by the inaccuracy of boxes."""
     if not segments:
         return segments
     common = round(median(segment.size for segment in segments), 1)
@@ -187,12 +190,12 @@ def _of_common_size(segments: list[Segment]) -> list[Segment]:
 
 
 def _pixels(image: Any) -> Picture:
-    """Blue, green, red, as the models expect it."""
+    """Returns the pixels as blue, green, red, the order that the models expect."""
     return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
 
 
 def _on_white(image: Any) -> Any:
-    """Without transparency, which would come out black."""
+    """Returns the image on a white background: transparency would become black."""
     from PIL import Image
 
     if "A" not in image.getbands() and "transparency" not in image.info:
@@ -202,7 +205,7 @@ def _on_white(image: Any) -> Any:
 
 
 def _load_picture_formats() -> None:
-    """Before files can no longer be opened."""
+    """Loads Pillow's formats before files can no longer be opened."""
     from PIL import Image
 
     Image.init()

@@ -1,4 +1,4 @@
-"""Whether this node has OCR, and what it may cost."""
+"""The availability of OCR on this node, and its limits."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ OcrState = Literal["ready", "off", "not_installed", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class OcrLimits:
-    """What OCR of one document may cost."""
+    """The resources that OCR of one document may use."""
 
     pages: int = 200
     seconds: float = 600
@@ -18,5 +18,5 @@ class OcrLimits:
 
 
 def is_installed() -> bool:
-    """Whether the optional packages are there (dependency group `ocr`)."""
+    """Returns whether the optional packages are installed (dependency group `ocr`)."""
     return all(find_spec(name) for name in ("rapidocr", "onnxruntime", "PIL"))

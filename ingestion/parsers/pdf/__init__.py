@@ -1,1 +1,1 @@
-"""PDF by PDFium: characters with their places become lines, columns, paragraphs, headings and tables."""
+"""Reads PDF with PDFium: characters with their positions become lines, columns, paragraphs, headings and tables."""

@@ -1,4 +1,4 @@
-"""The characters of a PDF page with their places, as PDFium finds them."""
+"""Reads the characters of a PDF page and their positions with PDFium."""
 
 import ctypes
 import math
@@ -12,7 +12,7 @@ from functools import cache
 import pypdfium2.raw as pdfium_c
 
 _LINE_HYPHENS = (0x2, 0xFFFE)
-"""What PDFium makes of a hyphen at the end of a line."""
+"""Characters that PDFium returns for a hyphen at the end of a line."""
 _LIGATURE_LETTERS = frozenset("filtsjæœ")
 _BOLD_WEIGHT = 600
 _BOLD_NAME = re.compile(r"bold|black|heavy|demi", re.IGNORECASE)
@@ -27,7 +27,7 @@ _MAX_PLAUSIBLE = 3.0
 
 @dataclass(slots=True)
 class Char:
-    """One character. Places in points, from the left and from the top of the page as it is read."""
+    """One character. Positions are in points, from the left and from the top of the page as it is displayed."""
 
     text: str
     x0: float
@@ -57,21 +57,22 @@ class Char:
 @dataclass(frozen=True, slots=True)
 class PageCharacters:
     directions: tuple[tuple[Char, ...], ...]
-    """Those that are read in the same direction together, turned upright; the direction of the most comes first. In the
-    order in which the page draws them."""
+    """Characters grouped by reading direction, rotated upright; the most frequent direction comes first. In drawing
+    order.
+    """
     angles: tuple[int, ...]
-    """In which direction each of them runs: degrees counterclockwise, multiples of 90."""
+    """The direction of each character: degrees counterclockwise, multiples of 90."""
     oblique: str
-    """What runs neither along nor across the page, as PDFium orders it."""
+    """Text that runs neither along nor across the page, in PDFium's order."""
     total: int
     """Characters that are not white space, whether they could be read or not."""
     unreadable: int
-    """Those of them of which the font does not say what they are."""
+    """Number of characters that the font does not map to Unicode."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """What the characters of one text object have in common."""
+    """The properties that the characters of one text object share."""
 
     angle: int
     """Degrees against the horizontal, counterclockwise."""
@@ -92,7 +93,7 @@ _font = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
 
 
 def read_characters(page: pdfium_c.FPDF_TEXTPAGE) -> PageCharacters:
-    """`page` is PDFium's handle of the page's text."""
+    """Reads the characters. `page` is PDFium's handle of the page's text."""
     # A page has thousands of characters: what is called for each is looked up once.
     unicode_of, box_of, origin_of = (
         pdfium_c.FPDFText_GetUnicode,
@@ -155,12 +156,12 @@ def read_characters(page: pdfium_c.FPDF_TEXTPAGE) -> PageCharacters:
 
 @cache
 def is_improbable(text: str) -> bool:
-    """Whether it is nothing that anybody writes: a replacement, private, unassigned or control character."""
+    """Returns whether the text does not occur in writing: a replacement, private, unassigned or control character."""
     return text == "\ufffd" or (not text.isspace() and unicodedata.category(text[0]) in ("Co", "Cn", "Cc", "Cs"))
 
 
 class _Styles:
-    """Of the text objects of a page."""
+    """The styles of a page's text objects."""
 
     def __init__(self, page: pdfium_c.FPDF_TEXTPAGE) -> None:
         self._page = page
@@ -169,7 +170,7 @@ class _Styles:
         self._bold: dict[int | None, bool] = {}
 
     def at(self, handle: int | None, index: int) -> _Style:
-        """`index` is that of a character of the text object `handle`."""
+        """Returns the style of the text object `handle`. `index` is that of one of its characters."""
         page = self._page
         matrix = self._matrix
         pdfium_c.FPDFText_GetMatrix(page, index, matrix)
@@ -210,7 +211,7 @@ def _is_bold(page: pdfium_c.FPDF_TEXTPAGE, index: int) -> bool:
 
 
 def _upright(text: str, style: _Style, box: pdfium_c.FS_RECTF, x: float, y: float) -> Char:
-    """Turns a character so that it stands upright, from the top downwards."""
+    """Returns the character rotated so that its text runs upright."""
     left, right, low, high = box.left, box.right, box.bottom, box.top
     if style.angle == 90:
         left, right, low, high, y = low, high, -right, -left, -x
@@ -227,7 +228,7 @@ def _upright(text: str, style: _Style, box: pdfium_c.FS_RECTF, x: float, y: floa
 
 
 def _without_overprint(chars: Iterable[Char]) -> list[Char]:
-    """Each once: bold is often feigned by drawing a character again, a hair's breadth away."""
+    """Yields each character once: producers often simulate bold by drawing a character again with a small offset."""
     chars = list(chars)
     # Where it is done, some of the pairs share a tile; mostly it is not.
     single = [char for char in chars if char.glyph < 0]

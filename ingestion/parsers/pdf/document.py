@@ -1,4 +1,4 @@
-"""A PDF document as text, page by page."""
+"""Reads a PDF document as text, page by page."""
 
 import ctypes
 import re
@@ -36,14 +36,14 @@ Picture = np.ndarray
 @dataclass(slots=True)
 class PdfPage:
     flows: list[Flow]
-    """In reading order."""
+    """Flows in reading order."""
     vertical: list[str]
     """Paragraphs of vertical writing."""
     extra: list[str]
     """Values of forms, notes, oblique text: one line each."""
     quality: PageQuality
     letters: Counter[float] = field(default_factory=Counter)
-    """How many there are of each size, in points."""
+    """Number of letters of each size, in points."""
     by_ocr: bool = False
     confidence: float | None = None
     """Mean of OCR, 0 to 1."""
@@ -54,7 +54,7 @@ class PdfText:
     pages: list[PdfPage]
     title: str
     unread_pages: int
-    """At the end, beyond MAX_PAGES."""
+    """Number of pages at the end, beyond MAX_PAGES."""
 
 
 Recognize = Callable[[PdfPage, Callable[[float], Picture], tuple[float, float]], PdfPage]
@@ -63,7 +63,7 @@ its size in points. Answers with the page to take."""
 
 
 def read_pdf(data: bytes, recognize: Recognize | None = None) -> PdfText:
-    """Raises EncryptedDocument and ParseFailed."""
+    """Reads the document. Raises EncryptedDocument and ParseFailed."""
     install_fallback_font()
     with _opened(data) as (document, form):
         count = pdfium_c.FPDF_GetPageCount(document)
@@ -72,7 +72,7 @@ def read_pdf(data: bytes, recognize: Recognize | None = None) -> PdfText:
 
 
 def page_texts(pages: Sequence[PdfPage]) -> list[str]:
-    """Markdown of every page; empty where it holds no text."""
+    """Returns the Markdown of every page; empty if the page holds no text."""
     flows = _without_repeats([page.flows for page in pages])
     letters = sum((page.letters for page in pages), Counter[float]())
     sizes = sizes_of((flow for page in flows for flow in page), letters)
@@ -173,7 +173,7 @@ def _title(document: pdfium_c.FPDF_DOCUMENT) -> str:
 
 
 def _without_repeats(pages: Sequence[Sequence[Flow]]) -> list[list[Flow]]:
-    """Headers, footers and page numbers are kept on the first page that has them."""
+    """Keeps headers, footers and page numbers only on the first page that has them."""
     places: Counter[tuple[str, int]] = Counter()
     edges = [_edge_lines(flows) for flows in pages]
     for lines in edges:
@@ -207,6 +207,6 @@ def _pattern(line: Segment) -> str:
 
 
 def _keys(line: Segment) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Two, so that places which lie close together share one of them."""
+    """Returns two keys, so that positions which are close together share one of them."""
     step = round(line.baseline / _SAME_HEIGHT)
     return (_pattern(line), 2 * step), (_pattern(line), 2 * int(line.baseline // _SAME_HEIGHT) + 1)

@@ -1,8 +1,8 @@
-"""A font for what a PDF names without embedding it.
+"""A fallback font for fonts that a PDF names without embedding them.
 
-Where PDFium finds no glyph for a character of such a font it takes the character for empty, and leaves out a text
-object that holds no other: whole vertical columns and single table cells of Chinese files are lost that way. The Last
-Resort font has a box for every character of Unicode, so that nothing is empty. It comes with Matplotlib.
+If PDFium finds no glyph for a character of such a font, it treats the character as empty, and omits a text object that
+holds no other: whole vertical columns and single table cells of Chinese files are lost that way. The Last Resort font
+has a box for every character of Unicode, so that no character is empty. It comes with Matplotlib.
 """
 
 import ctypes
@@ -21,8 +21,9 @@ _LATIN = (0, 1, 2)
 
 @cache
 def install_fallback_font() -> pdfium_c.FPDF_SYSFONTINFO:
-    """Has PDFium ask for fonts here and nowhere else; no font of the machine changes what is read. The answer has to
-    outlive every document."""
+    """Makes PDFium use only this font provider, so that no font of the machine changes the result. Keep the returned
+    object alive as long as documents are read.
+    """
     font = (Path(mpl.get_data_path()) / "fonts" / "ttf" / "LastResortHE-Regular.ttf").read_bytes()
 
     def map_font(
@@ -53,7 +54,7 @@ def install_fallback_font() -> pdfium_c.FPDF_SYSFONTINFO:
 
 
 def _copy(data: bytes, buffer: Any, size: int) -> int:
-    """How long the data is; copied where there is room for it."""
+    """Returns the length of the data, and copies it if the buffer has room."""
     if buffer and size >= len(data):
         ctypes.memmove(buffer, data, len(data))
     return len(data)

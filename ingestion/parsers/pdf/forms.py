@@ -1,4 +1,4 @@
-"""What was typed into a PDF's form, and notes that were put upon its pages: neither is text of the page."""
+"""Reads the values of a PDF's form fields and the notes on its pages: neither is part of a page's text."""
 
 import ctypes
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _NOTES = (pdfium_c.FPDF_ANNOT_TEXT, pdfium_c.FPDF_ANNOT_FREETEXT)
 
 
 def read_form(page: pdfium_c.FPDF_PAGE, form: pdfium_c.FPDF_FORMHANDLE | None) -> list[str]:
-    """`name: value` for every field that has a value, and the text of notes; one line each."""
+    """Returns `name: value` for every field that has a value, and the text of notes; one line each."""
     lines: dict[str, None] = {}  # a field may have several places
     for index in range(min(pdfium_c.FPDFPage_GetAnnotCount(page), _MAX_ANNOTATIONS)):
         annotation = pdfium_c.FPDFPage_GetAnnot(page, index)
@@ -33,7 +33,7 @@ def read_form(page: pdfium_c.FPDF_PAGE, form: pdfium_c.FPDF_FORMHANDLE | None) -
 
 
 def _string(read: Callable[[object, int], int]) -> str:
-    """What a function of PDFium writes into a buffer, in UTF-16."""
+    """Returns the UTF-16 text that a function of PDFium writes into a buffer."""
     size = min(read(None, 0), 2 * _MAX_CHARS)
     if size <= 2:
         return ""

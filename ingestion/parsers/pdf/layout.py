@@ -1,4 +1,4 @@
-"""Segments of a page in the order in which they are read: columns one after another, tables as tables (pure)."""
+"""Orders the segments of a page as they are read: column by column, tables as tables (pure)."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ _LARGER = 0.12
 """A single line whose letters are larger by more than this share is a heading, no row of a table."""
 _MARKER_GAP = 5.0
 MARKER = re.compile(r"[•◦▪●○■□◆◇►▶‣·*–—-]|[(（]?(?:\d{1,3}|[a-zA-Z]|[ivx]{2,5}|[一二三四五六七八九十]{1,3})[.)）、]")
-"""What list items begin with."""
+"""Pattern of the marker that a list item begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ Item = Segment | Table
 
 @dataclass(slots=True)
 class Flow:
-    """One column of text, from the top downwards, or a table by itself."""
+    """One column of text, from the top downwards, or one table."""
 
     x0: float
     x1: float
@@ -46,7 +46,7 @@ class Flow:
 
 
 def arrange(items: Iterable[Item]) -> list[Flow]:
-    """`items` in any order."""
+    """Returns the flows in reading order. `items` may have any order."""
     return _joined(_arrange(list(items), 0))
 
 
@@ -84,7 +84,7 @@ def _arrange(items: Sequence[Item], depth: int) -> list[Flow]:
 
 
 def _rows(items: Sequence[Item]) -> list[list[Item]]:
-    """Items that stand at the same height, and none above another."""
+    """Groups items that stand at the same height."""
     rows: list[list[Item]] = []
     for item in sorted(items, key=lambda item: (item.top, item.x0)):
         for row in reversed(rows[-3:]):
@@ -107,7 +107,7 @@ def _fits(item: Item, row: Sequence[Item]) -> bool:
 
 
 def _with_markers(row: list[Item]) -> list[Item]:
-    """The mark of a list item belongs to its text, however far apart they stand."""
+    """Joins the marker of a list item with its text, however far apart they stand."""
     joined: list[Item] = []
     for item in row:
         mark = joined[-1] if joined else None
@@ -124,7 +124,7 @@ def _with_markers(row: list[Item]) -> list[Item]:
 
 
 def merge(left: Segment, right: Segment) -> Segment:
-    """Two parts of one line."""
+    """Joins two parts of one line."""
     main = max(left, right, key=lambda part: len(part.text))
     return Segment(
         f"{left.text} {right.text}",
@@ -162,7 +162,7 @@ class _Band:
         self.rows: list[Sequence[Item]] = []
         self._gaps: list[tuple[float, float]] = [(float("-inf"), float("inf"))]
         self.size = 10.0
-        """Of the letters of the last row, in points."""
+        """Size of the letters of the last row, in points."""
         self.add(row)
 
     def add(self, row: Sequence[Item]) -> None:
@@ -171,7 +171,7 @@ class _Band:
         self.size = max(_size(item) for item in row) or self.size
 
     def gutters(self, row: Sequence[Item] = ()) -> list[tuple[float, float]]:
-        """Gaps with something on either side; those that are left when `row` comes to it."""
+        """Returns the gaps with items on either side; if `row` is given, those that remain after adding it."""
         items = [item for each in (*self.rows, row) for item in each]
         width = _MIN_GUTTER * self.size
         return [
@@ -234,7 +234,7 @@ def _bands(rows: Sequence[Sequence[Item]]) -> list[_Band]:
 
 
 def _are_text(columns: Sequence[Sequence[Item]]) -> bool:
-    """Whether lines go on below one another, not beside one another."""
+    """Returns whether lines continue below one another (columns of text) instead of side by side (a table)."""
     if len(columns) > _MAX_TEXT_COLUMNS:
         return False
     widths = [[text_width(item.text) for item in column if isinstance(item, Segment)] for column in columns]
@@ -248,7 +248,7 @@ def text_width(text: str) -> int:
 
 
 def _table(rows: Sequence[Sequence[Item]], gutters: Sequence[tuple[float, float]]) -> Table | None:
-    """None where too few rows have more than one cell."""
+    """Returns a table, None if too few rows have more than one cell."""
     segments = [[item for item in row if isinstance(item, Segment)] for row in rows]
     several = sum(len(row) > 1 for row in segments)
     if len(gutters) >= _MAX_TABLE_COLUMNS or several < 2 or several * 2 < len(rows):

@@ -1,4 +1,4 @@
-"""Characters become segments: what stands on one line without a gap, in the order in which it is read (pure)."""
+"""Joins characters into segments: text on one line without a gap, in reading order (pure)."""
 
 import re
 import unicodedata
@@ -25,7 +25,7 @@ _MIN_VERTICAL_RUN = 4
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A line, or the part of it that lies in one column. Places as of Char."""
+    """A line, or the part of it in one column. Positions as in Char."""
 
     text: str
     x0: float
@@ -45,27 +45,28 @@ class Segment:
 
 @cache
 def is_wide(text: str) -> bool:
-    """Whether it is a character of Chinese, Japanese or Korean writing, its punctuation included."""
+    """Returns whether this is a character of Chinese, Japanese or Korean writing, its punctuation included."""
     return unicodedata.east_asian_width(text[0]) in "WF"
 
 
 @cache
 def is_cjk(text: str) -> bool:
-    """As `is_wide`, but for Hangul, whose words have spaces between them."""
+    """Like `is_wide`, without Hangul, whose words have spaces between them."""
     return is_wide(text) and not unicodedata.name(text[0], "").startswith("HANGUL")
 
 
 def segments(chars: Iterable[Char]) -> list[Segment]:
-    """In no particular order."""
+    """Returns the segments in no particular order."""
     pieces = [piece for row in _rows(chars) for piece in _split(row)]
     found = (_segment(piece) for merged in _with_small(pieces) for piece in _split(merged))
     return [segment for segment in found if segment.text]
 
 
 def vertical_columns(chars: Sequence[Char]) -> tuple[list[Char], list[str]]:
-    """Text that is written from the top downwards, in columns from the right, as paragraphs; and the other characters.
+    """Returns text that is written from the top downwards, in columns from the right, as paragraphs; and the other
+    characters.
 
-    Recognised by the order in which the page draws it: each character under the one before.
+    Detected by the drawing order: each character under the one before.
     """
     if not any(map(is_wide, {char.text for char in chars})):
         return list(chars), []
@@ -133,7 +134,7 @@ def _rows(chars: Iterable[Char]) -> list[list[Char]]:
 
 
 def _split(row: list[Char]) -> list[list[Char]]:
-    """At gaps that no space between words has."""
+    """Splits a row at gaps that are wider than a space between words."""
     row.sort(key=lambda char: char.x0)
     pieces: list[list[Char]] = []
     end = 0.0
@@ -148,7 +149,7 @@ def _split(row: list[Char]) -> list[list[Char]]:
 
 
 def _with_small(pieces: list[list[Char]]) -> list[list[Char]]:
-    """Superscripts and subscripts go to the line that they stand at."""
+    """Joins superscripts and subscripts with their line."""
     hosts = sorted(pieces, key=lambda piece: piece[0].baseline)
     sizes = {id(piece): max(char.size for char in piece) for piece in pieces}
     gone: set[int] = set()
@@ -219,7 +220,7 @@ def _segment(piece: list[Char]) -> Segment:
 
 
 def _text(chars: Sequence[Char], size: float) -> tuple[str, float]:
-    """And the width of the first word."""
+    """Returns the text, and the width of the first word."""
     parts: list[str] = []
     first_word = 0.0
     before: Char | None = None
@@ -246,7 +247,7 @@ def _text(chars: Sequence[Char], size: float) -> tuple[str, float]:
 
 
 def _power(text: str, before: Sequence[str]) -> str:
-    """`10^6`, `m^2`; what is no number (1st, TM) stays as it is."""
+    """Formats a superscript: `10^6`, `m^2`; text that is not a number (1st, TM) stays unchanged."""
     return f"^{text}" if _POWER.fullmatch(text) and before and before[-1] != " " else text
 
 
@@ -260,8 +261,9 @@ def _is_spaced(before: Char, char: Char, gap: float, size: float) -> bool:
 
 
 def _in_reading_order(piece: list[Char]) -> list[Char]:
-    """From the left, or from the right where most letters are of such a writing; runs of the other kind the other way
-    round."""
+    """Orders characters from the left, or from the right if most letters are of a right-to-left script; runs of the
+    other direction are reversed.
+    """
     kinds = [_direction(char.text) for char in piece]
     right = kinds.count("R")
     if not right:
@@ -297,7 +299,7 @@ def _in_reading_order(piece: list[Char]) -> list[Char]:
 
 
 def _units(piece: Sequence[Char]) -> list[list[Char]]:
-    """Characters that share a box are one glyph: their order is that of the font."""
+    """Groups characters that share a box: they are one glyph, and their order is that of the font."""
     units: list[list[Char]] = []
     for char in piece:
         if (units and units[-1][0].x0 == char.x0 and units[-1][0].x1 == char.x1) or (
@@ -311,6 +313,6 @@ def _units(piece: Sequence[Char]) -> list[list[Char]]:
 
 @cache
 def _direction(text: str) -> str:
-    """L, R, N (a number) or nothing."""
+    """Returns L, R, N (a number) or an empty text."""
     kind = unicodedata.bidirectional(text[0])
     return {"L": "L", "R": "R", "AL": "R", "EN": "N", "AN": "N"}.get(kind, "")

@@ -1,4 +1,4 @@
-"""Lines become paragraphs and headings (pure)."""
+"""Joins lines into paragraphs and headings (pure)."""
 
 import re
 import unicodedata
@@ -13,7 +13,7 @@ from ingestion.parsers.pdf.lines import Segment, is_cjk
 from ingestion.parsers.pdf.tables import markdown
 
 _HEADING_SIZE = 1.08
-"""How much larger than the text a heading is."""
+"""Factor by which a heading is larger than the text."""
 _SAME_SIZE = 0.25
 """Points."""
 _MAX_HEADING = 160
@@ -39,17 +39,17 @@ class Sizes:
 
     body: float
     headings: tuple[float, ...]
-    """From the largest."""
+    """Sizes of headings, the largest first."""
 
     def level(self, size: float) -> int:
-        """Of a heading, from 1; 0 for text."""
+        """Returns the level of a heading, from 1; 0 for text."""
         if size < _HEADING_SIZE * self.body:
             return 0
         return min(sum(each > size + _SAME_SIZE for each in self.headings) + 1, _MAX_LEVEL)
 
 
 def sizes_of(flows: Iterable[Flow], letters: Counter[float]) -> Sizes:
-    """`letters`: how many of each size there are, those in tables included."""
+    """Returns the sizes. `letters` holds the number of letters of each size, those in tables included."""
     if not letters:
         return Sizes(10.0, ())
     body = letters.most_common(1)[0][0]
@@ -65,7 +65,7 @@ def sizes_of(flows: Iterable[Flow], letters: Counter[float]) -> Sizes:
 
 
 def paragraphs(flows: Iterable[Flow], sizes: Sizes) -> list[str]:
-    """The page as Markdown blocks. A paragraph that goes on in the next column is one."""
+    """Returns the page as Markdown blocks. A paragraph that continues in the next column is one block."""
     blocks: list[str] = []
     open_text = False
     for flow in flows:
@@ -79,8 +79,9 @@ def paragraphs(flows: Iterable[Flow], sizes: Sizes) -> list[str]:
 
 
 def append(text: str, line: str) -> str:
-    """`line` after `text`, in one paragraph: without the hyphen that only the end of the line brought, without a space
-    where the writing has none."""
+    """Appends `line` to `text` in one paragraph, without a hyphen that only marks the end of the line, and without a
+    space if the script has none.
+    """
     if text[-1:] in _HYPHENS and text[-2:-1].isalpha() and line[:1].islower():
         return text[:-1] + line
     if text and line and is_cjk(text[-1]) and is_cjk(line[0]):
@@ -93,7 +94,7 @@ def _goes_on(before: str, text: str) -> bool:
 
 
 def _blocks(flow: Flow, sizes: Sizes) -> list[tuple[str, bool]]:
-    """Each with whether it is a paragraph of text."""
+    """Returns the blocks, each with whether it is a paragraph of text."""
     blocks: list[tuple[str, bool]] = []
     lines: list[Segment] = []
     for item in flow.items:
@@ -132,7 +133,7 @@ def _block(text: str, level: int) -> tuple[str, bool]:
 
 
 def _pitch(lines: Sequence[Segment]) -> float:
-    """The usual distance of two baselines; 0 where there are too few lines."""
+    """Returns the usual distance of two baselines; 0 if there are too few lines."""
     steps = [
         after.baseline - before.baseline
         for before, after in pairwise(lines)
@@ -142,7 +143,7 @@ def _pitch(lines: Sequence[Segment]) -> float:
 
 
 def _begins(lines: Sequence[Segment], index: int, first: int, left: float, pitch: float, level: int) -> bool:
-    """Whether a line begins a paragraph."""
+    """Returns whether a line begins a paragraph."""
     before, line = lines[index - 1], lines[index]
     step = line.baseline - before.baseline
     if step < 0 or step > max(_GAP * pitch, _LOOSE * line.size if not pitch else 0):
@@ -166,7 +167,9 @@ def _begins(lines: Sequence[Segment], index: int, first: int, left: float, pitch
 
 
 def _has_room(lines: Sequence[Segment], index: int) -> bool:
-    """Whether the first word of a line would have fitted at the end of the line before: it was broken on purpose."""
+    """Returns whether the first word of a line would have fitted at the end of the line before: the line break is
+    deliberate.
+    """
     before, line = lines[index - 1], lines[index]
     near = lines[max(index - _WINDOW, 0) : index + _WINDOW]
     if _is_from_right(line.text):
@@ -177,7 +180,7 @@ def _has_room(lines: Sequence[Segment], index: int) -> bool:
 
 
 def _levels(lines: Sequence[Segment], sizes: Sizes, pitch: float) -> list[int]:
-    """For every line which heading it belongs to; 0 for text."""
+    """Returns the level of the heading that each line belongs to; 0 for text."""
     levels = [_level(lines, index, sizes, pitch) for index in range(len(lines))]
     start = 0
     for index in range(1, len(lines) + 1):

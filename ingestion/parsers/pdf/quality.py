@@ -1,4 +1,4 @@
-"""Whether what a page's characters say can be used, or the page has to be looked at (pure)."""
+"""Decides whether a page's characters are usable text, or the page needs OCR (pure)."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ _PICTURE_SHARE = 0.5
 @dataclass(frozen=True, slots=True)
 class PageQuality:
     characters: int
-    """Without white space."""
+    """Number of characters without white space."""
     unreadable: int
     picture_share: float
-    """Of the page's area."""
+    """Share of the page's area that pictures cover."""
     empty: bool
-    """Nothing is drawn on it."""
+    """Whether nothing is drawn on the page."""
 
     @property
     def garbled(self) -> bool:

@@ -1,4 +1,4 @@
-"""Lines that a page draws, and the grids that they form: tables whose cells are known for certain."""
+"""Finds the lines that a page draws, and the grids that they form: tables whose cells are certain."""
 
 import ctypes
 from bisect import bisect_right
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pypdfium2.raw as pdfium_c
 
 _MAX_OBJECTS = 20_000
-"""Of a page. A drawing has more; it is no table."""
+"""Maximum number of objects of a page. A page with more is a drawing without tables."""
 _MAX_RULINGS = 4000
 _MAX_DEPTH = 4
 _THIN = 2.5
@@ -38,10 +38,10 @@ class Grid:
     xs: tuple[float, ...]
     ys: tuple[float, ...]
     owner: tuple[tuple[tuple[int, int], ...], ...]
-    """For every row and column the cell (row, column of its upper left corner) that lies there: cells may span."""
+    """For every row and column, the cell (row and column of its upper left corner) that covers it: cells may span."""
 
     def cell(self, x: float, y: float) -> tuple[int, int] | None:
-        """The cell that holds a point; None outside."""
+        """Returns the cell that holds a point; None if it is outside."""
         column, row = bisect_right(self.xs, x) - 1, bisect_right(self.ys, y) - 1
         if 0 <= column < len(self.xs) - 1 and 0 <= row < len(self.ys) - 1:
             return self.owner[row][column]
@@ -52,9 +52,9 @@ class Grid:
 class Drawing:
     rulings: tuple[Ruling, ...]
     picture_area: float
-    """Of all pictures, in square points; they may lie upon one another."""
+    """Area of all pictures, in square points; they may overlap."""
     objects: int
-    """Of any kind."""
+    """Number of objects of any kind."""
 
 
 def read_drawing(page: pdfium_c.FPDF_PAGE) -> Drawing:
@@ -75,7 +75,7 @@ def read_drawing(page: pdfium_c.FPDF_PAGE) -> Drawing:
 
 
 def grids(rulings: Sequence[Ruling]) -> list[Grid]:
-    """Those of at least two rows and two columns."""
+    """Returns the grids of at least two rows and two columns."""
     found = []
     for group in _connected(_merged([ruling for ruling in rulings if ruling.end - ruling.start >= _MIN_LENGTH])):
         grid = _grid(group)
@@ -85,7 +85,7 @@ def grids(rulings: Sequence[Ruling]) -> list[Grid]:
 
 
 def turned(ruling: Ruling, angle: int) -> Ruling:
-    """As it stands where text that runs at `angle` (a multiple of 90) is turned upright."""
+    """Returns the ruling in the orientation in which text that runs at `angle` (a multiple of 90) is upright."""
     if angle == 180:
         return Ruling(ruling.horizontal, -ruling.at, -ruling.end, -ruling.start)
     if angle % 180 == 0:
@@ -97,7 +97,7 @@ def turned(ruling: Ruling, angle: int) -> Ruling:
 
 
 def _objects(page: pdfium_c.FPDF_PAGE) -> Iterator[tuple[int, pdfium_c.FPDF_PAGEOBJECT, Matrix]]:
-    """Everything that is drawn: its kind, PDFium's handle, and the matrix of the form that it lies in."""
+    """Yields everything that is drawn: its kind, PDFium's handle, and the matrix of the form that contains it."""
     for index in range(pdfium_c.FPDFPage_CountObjects(page)):
         item = pdfium_c.FPDFPage_GetObject(page, index)
         kind = pdfium_c.FPDFPageObj_GetType(item)
@@ -186,7 +186,7 @@ def _edges(item: pdfium_c.FPDF_PAGEOBJECT, matrix: Matrix, *, stroked: bool) -> 
 
 
 def _of_box(points: Sequence[tuple[float, float]], stroked: bool) -> list[Ruling]:
-    """A part of a filled path that is as thin as a line."""
+    """Returns the rulings of a part of a filled path that is as thin as a line."""
     if stroked or not points:
         return []
     xs, ys = [point[0] for point in points], [point[1] for point in points]
@@ -207,7 +207,7 @@ def _of_line(start: tuple[float, float], end: tuple[float, float]) -> list[Rulin
 
 
 def _merged(rulings: Sequence[Ruling]) -> list[Ruling]:
-    """Pieces of one line, and lines drawn twice, as one."""
+    """Merges pieces of one line, and lines drawn twice."""
     merged: list[Ruling] = []
     for horizontal in (True, False):
         of_kind = sorted((r for r in rulings if r.horizontal == horizontal), key=lambda r: (r.at, r.start))
@@ -240,7 +240,7 @@ def _touch(flat: Ruling, upright: Ruling) -> bool:
 
 
 def _connected(rulings: Sequence[Ruling]) -> list[list[Ruling]]:
-    """Groups of lines that cross or touch one another."""
+    """Returns groups of lines that cross or touch one another."""
     flat = [ruling for ruling in rulings if ruling.horizontal]
     upright = [ruling for ruling in rulings if not ruling.horizontal]
     left, groups = set(range(len(upright))), []

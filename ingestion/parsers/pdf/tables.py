@@ -1,4 +1,4 @@
-"""Characters inside drawn grids become tables; the others are left to the layout (pure)."""
+"""Turns characters inside drawn grids into tables; the others are left to the layout (pure)."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _FRAME_CHARS = 400
 
 
 def take_tables(chars: Sequence[Char], grids: Sequence[Grid]) -> tuple[list[Char], list[Table]]:
-    """The characters outside, and one table for each grid that holds cells with text."""
+    """Returns the characters outside of tables, and one table for each grid whose cells hold text."""
     tables: list[Table] = []
     rest = list(chars)
     for grid in sorted(grids, key=lambda grid: (grid.xs[-1] - grid.xs[0]) * (grid.ys[-1] - grid.ys[0])):
@@ -48,7 +48,7 @@ def _table(grid: Grid, cells: dict[tuple[int, int], list[Char]]) -> Table:
 
 
 def cell_text(items: Sequence[Item]) -> str:
-    """One line, however many it takes in the cell."""
+    """Joins the text of a cell into one line."""
     text = ""
     for flow in arrange(items):
         for item in flow.items:
@@ -59,7 +59,7 @@ def cell_text(items: Sequence[Item]) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A pipe table; its first row is the header."""
+    """Formats a pipe table; its first row is the header."""
     rows = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], f"| {' | '.join('---' for _ in rows[0])} |", *lines[1:]])
