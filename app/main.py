@@ -22,15 +22,21 @@ from app.http.security.origins import OriginCheck
 from app.http.server.bodies import BodyBounds, BodyBudget, BodyLimitMiddleware
 from app.http.server.in_flight import InFlightMiddleware, InFlightRequests
 from app.http.server.occupancy import Occupancy
-from app.http.telemetry import Metrics, TelemetryMiddleware
 from app.mcp.backends import ServiceBackend
 from app.mcp.server import Context, McpEndpoint, build_server
 from app.mcp.tools import Tools
 from app.node.node import Components, OnStep
 from app.node.runner import OnFailure, Runner
-from app.settings import Settings
+from app.settings import Settings, trace_endpoint
+from app.telemetry.collectors import AdmissionCollector
+from app.telemetry.metrics import Metrics
+from app.telemetry.observed import Telemetry, observed
+from app.telemetry.requests import TelemetryMiddleware
+from app.telemetry.scrape import Scrape
+from app.telemetry.tracing import Tracing
 from app.ui.pages import PAGES, PUBLIC_PAGES
 from app.wiring.components import build_components, node_options
+from app.wiring.devices import read_loads
 from ingestion.ports import Catalog
 
 BODIES_AT_ONCE = 4
@@ -38,18 +44,23 @@ BODIES_AT_ONCE = 4
 
 
 def create_app(
-    settings: Settings, components: Components | None = None, on_failure: OnFailure | None = None
+    settings: Settings,
+    components: Components | None = None,
+    on_failure: OnFailure | None = None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """Returns the application around one node, which starts in the background.
 
-    `components` replaces what wiring would build. `on_failure` is called if the node cannot start at all.
+    `components` replaces what wiring would build, `tracing` what the environment asks for. `on_failure` is called if
+    the node cannot start at all.
     """
 
     metrics = Metrics()
+    telemetry = Telemetry(metrics, tracing or Tracing.to(trace_endpoint()))
     internal_key = token_urlsafe(32)
 
     async def build(on_step: OnStep) -> Components:
-        built = components or await build_components(settings, on_step, internal_key)
+        built = observed(components or await build_components(settings, on_step, internal_key), telemetry)
         if built.devices:
             metrics.watch(built.devices)
         return built
@@ -74,12 +85,18 @@ def create_app(
                 recording.cancel()
                 await asyncio.gather(recording, return_exceptions=True)
                 await runner.stop()
+                await asyncio.to_thread(telemetry.tracing.close)
 
     app = create_api(lifespan=lifespan)
     app.state.settings = settings
     app.state.metrics = metrics
+    app.state.scrape = Scrape(metrics, read_loads)
     app.state.admission = Admission(settings.max_candidates_in_flight, "candidates", settings.search_deadline_seconds)
     app.state.embed_admission = Admission(settings.max_texts_in_flight, "texts", settings.search_deadline_seconds)
+    metrics.queue_bound.set(settings.max_queued)
+    metrics.watch_admissions(
+        AdmissionCollector({"candidates": app.state.admission, "texts": app.state.embed_admission})
+    )
     app.state.streams = Occupancy(
         total=settings.max_streams,
         per_address=settings.max_streams_per_address,
@@ -114,5 +131,5 @@ def create_app(
     names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.requires_keys else ()
     app.add_middleware(InFlightMiddleware, in_flight=app.state.in_flight)
     app.add_middleware(OriginCheck, allowed_hosts=names, keyless=not settings.requires_keys)
-    app.add_middleware(TelemetryMiddleware, metrics=metrics)
+    app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     return app

@@ -359,6 +359,11 @@ def cuda_visible_devices() -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES") or None
 
 
+def trace_endpoint() -> str | None:
+    """OpenTelemetry's own variable: the collector that traces go to; None: traces are off."""
+    return os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
+
+
 def load_settings(**overrides: object) -> Settings:
     """Reads the environment; `overrides` win. Raises ConfigurationError with one line that names the setting."""
     try:

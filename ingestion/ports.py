@@ -20,6 +20,7 @@ from ingestion.types import (
     OcrMode,
     Outcome,
     ParsedDocument,
+    QueueState,
     Receipt,
     SkippedPart,
     Totals,
@@ -229,6 +230,8 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
     async def queue_depth(self) -> int:
         """Returns the number of documents that are queued or being processed."""
         ...
+
+    async def queue_state(self) -> QueueState: ...
 
     # Leased work. An expired lease is lost only when another worker claims the document.
     async def claim(

@@ -281,4 +281,4 @@ class Reembedding:
 
 
 def _moved(document: Document, collection: str, chunking: Chunking | None) -> Document:
-    return replace(document, collection=collection, chunking=chunking or document.chunking)
+    return replace(document, collection=collection, chunking=chunking or document.chunking, traceparent=None)

@@ -38,6 +38,7 @@ from ingestion.types import (
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
 from retrieval.filters.metadata_keys import wrong_value
 from retrieval.ports import VectorStore
+from retrieval.trace_context import traceparent
 from retrieval.types import DocumentId
 
 MAX_TITLE_CHARACTERS = 1024
@@ -312,6 +313,7 @@ class IngestionService:
             metadata=upload.metadata,
             chunking=chunking,
             ocr=ocr,
+            traceparent=traceparent(),
         )
 
 

@@ -91,6 +91,8 @@ class Document:
     metadata: Mapping[str, object] = field(default_factory=dict)
     chunking: Chunking = Chunking()
     ocr: OcrMode = "auto"
+    traceparent: str | None = None
+    """W3C trace context of the request that brought it."""
 
 
 MAX_ID_BYTES = 512
@@ -151,6 +153,16 @@ class DocumentRecord:
     which a failure goes back. Empty where there was none."""
     report: ReadingReport = ReadingReport()
     """Report of the version that search finds."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    documents: int
+    """Queued or being processed."""
+    processing: int
+    """Of them, under a lease."""
+    oldest: datetime | None
+    """When the one that is not under a lease and waits longest was accepted; None: none waits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import AbstractContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import structlog
 
@@ -55,6 +56,18 @@ AcceptsFingerprint = Callable[[Fingerprint], bool]
 """Returns whether the worker takes documents of collections with vectors of this model."""
 
 
+class WorkObserver(Protocol):
+    """Sees the work of workers; nothing of it depends on what an observer does."""
+
+    def batch(self, claims: Sequence[Claim]) -> AbstractContextManager[None]:
+        """Around the work on one batch."""
+        ...
+
+    def ended(self, outcomes: Sequence[Outcome]) -> None:
+        """Attempts that the catalog knows of."""
+        ...
+
+
 class InternalFailure(TandemError):
     """An unexpected error of the service. The document is retried, since the cause may have been temporary."""
 
@@ -91,6 +104,7 @@ class Worker:
         largest: int | None = None,
         takes: AcceptsFingerprint | None = None,
         reserve: DiskReserve | None = None,
+        observer: WorkObserver | None = None,
     ) -> None:
         """Leaves originals of more than `largest` bytes, and collections that `takes` declines, to other workers."""
         self._id = worker_id
@@ -102,6 +116,7 @@ class Worker:
         self._largest = largest
         self._takes = takes
         self._reserve = reserve or DiskReserve()
+        self._observer = observer
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -138,7 +153,8 @@ class Worker:
         held = {claim.token: claim for claim in claims}
         heartbeat = asyncio.create_task(self._renew(held))
         try:
-            await self._run(claims, held)
+            with self._observer.batch(claims) if self._observer else nullcontext():
+                await self._run(claims, held)
         except asyncio.CancelledError:
             await self._catalog.release(list(held.values()), begun=True)
             raise
@@ -205,7 +221,10 @@ class Worker:
             await self._complete([failure(claim, problem, written=True) for claim in left], held)
 
     async def _complete(self, outcomes: Sequence[Outcome], held: dict[str, Claim]) -> None:
-        await self._catalog.complete(await self._pipeline.withdraw([self._with_retry(each) for each in outcomes]))
+        outcomes = await self._pipeline.withdraw([self._with_retry(each) for each in outcomes])
+        await self._catalog.complete(outcomes)
+        if self._observer:
+            self._observer.ended(outcomes)
         for outcome in outcomes:
             held.pop(outcome.claim.token, None)
         self._notifications.announce()

@@ -19,11 +19,16 @@ class Admission:
     """
 
     def __init__(self, capacity: int, unit: str, deadline_seconds: float) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._unit = unit
         self._deadline = deadline_seconds
         self._used = 0
         self._seconds = 0.0
+
+    @property
+    def used(self) -> int:
+        """Of the capacity."""
+        return self._used
 
     @property
     def seconds(self) -> float:
@@ -35,10 +40,10 @@ class Admission:
         """Raises Overloaded if `count` more would exceed the limit, or `seconds` more FILLED of the deadline. An idle
         node always accepts one request, except, with `any_size_when_idle` False, one of more than the deadline.
         """
-        if self._used and self._used + count > self._capacity:
-            excess = self._used + count - self._capacity
+        if self._used and self._used + count > self.capacity:
+            excess = self._used + count - self.capacity
             raise Overloaded(
-                f"{self._used} {self._unit} are in flight; {count} more would exceed the limit of {self._capacity}. "
+                f"{self._used} {self._unit} are in flight; {count} more would exceed the limit of {self.capacity}. "
                 f"Try again later, or with fewer {self._unit}.",
                 retry_after_s=_retry_after(self._seconds * excess / self._used),
             )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.access.view import NodeView
 from app.http.limits import Admission
-from app.http.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 from ingestion.types import Collection
 from retrieval.deadline import Deadline
 from retrieval.gather_or_cancel import gather_or_cancel

@@ -14,8 +14,8 @@ from app.http.schemas.collections import CollectionOut
 from app.http.schemas.ingest import IngestIn
 from app.http.schemas.query import SearchIn
 from app.http.search_requests import find_collection, run_queries
-from app.http.telemetry import Metrics
 from app.mcp.schemas import Json
+from app.telemetry.metrics import Metrics
 from langchain_tandem.client.calls import ENDED
 
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0

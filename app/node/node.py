@@ -24,7 +24,7 @@ from ingestion.reembedding import Reembedding
 from ingestion.retention import Retention
 from ingestion.service import IngestionService, Limits
 from ingestion.uploads import FileService
-from ingestion.worker import WorkerOptions
+from ingestion.worker import WorkerOptions, WorkObserver
 from retrieval.device.devices import Devices, chosen
 from retrieval.embedders import Embedders
 from retrieval.errors import (
@@ -73,6 +73,8 @@ class Components:
     """Processes that ingest instead of the node itself."""
     reserve: DiskReserve = field(default_factory=DiskReserve)
     """The reserve of the disks of the embedded stores."""
+    observer: WorkObserver | None = None
+    """Of the node's own workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Node:
         main_only = Embedders(parts.embedder)
         ingests_in_processes = options.workers == 0 or parts.worker_processes is not None
         self._workers = Workers(
-            WorkerParts(self.embedders, parts.store, parts.catalog, parts.blobs, parts.parser),
+            WorkerParts(self.embedders, parts.store, parts.catalog, parts.blobs, parts.parser, parts.observer),
             options.worker,
             slots=1 if ingests_in_processes else options.workers * len(parts.devices or (None,)),
             takes=(lambda fingerprint: main_only.named(fingerprint) is None) if ingests_in_processes else None,
@@ -235,6 +237,11 @@ class Node:
                 raise
             self.embedders.add(opened)
             return opened
+
+    @property
+    def health_checks(self) -> Sequence[str]:
+        """Names of all that `problems` may name."""
+        return (*self.parts, "disk", *(("worker_processes",) if self.components.worker_processes else ()), "self_test")
 
     def problems(self) -> dict[str, str]:
         """Returns the reasons why the node is not ready, by component; empty while it is ready."""

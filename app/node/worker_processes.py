@@ -48,7 +48,7 @@ def worker_inheritance() -> Mapping[str, str]:
     """
     keys = PREFIX + "API_KEY"
     names = {name for name in os.environ if name.startswith((PREFIX, "AWS_", "PG")) and not name.startswith(keys)}
-    return process_environment(names=names | _NETWORK, prefixes=("HF_", "MODELSCOPE_", "OMP_"))
+    return process_environment(names=names | _NETWORK, prefixes=("HF_", "MODELSCOPE_", "OMP_", "OTEL_"))
 
 
 class WorkerProcesses:

@@ -12,7 +12,7 @@ from ingestion.notifications import Notifications
 from ingestion.pipeline.pipeline import LARGE_BYTES, Pipeline
 from ingestion.ports import BlobStore, Catalog, Parser
 from ingestion.types import WorkerId
-from ingestion.worker import AcceptsFingerprint, Worker, WorkerOptions
+from ingestion.worker import AcceptsFingerprint, Worker, WorkerOptions, WorkObserver
 from retrieval.embedders import Embedders
 from retrieval.ports import VectorStore
 
@@ -31,6 +31,7 @@ class WorkerParts:
     catalog: Catalog
     blobs: BlobStore
     parser: Parser
+    observer: WorkObserver | None = None
 
 
 class Workers:
@@ -71,6 +72,7 @@ class Workers:
                 largest=LARGE_BYTES if slot == 0 and slots > 1 else None,
                 takes=takes,
                 reserve=reserve,
+                observer=parts.observer,
             )
             for slot in range(slots)
         ]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.http.disconnect import cancel_on_disconnect
 from app.http.routes.dependencies import NodeMetrics, NodeRunner, SearchAdmission
 from app.http.routes.health import queue_depth
-from app.http.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
 
 router = APIRouter(prefix="/ui/system", include_in_schema=False, route_class=PageRoute)

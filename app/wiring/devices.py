@@ -10,6 +10,7 @@ from retrieval.device.detect import Device as DeviceKind
 from retrieval.device.detect import find_device
 from retrieval.device.devices import BOTH_ROLES, Device, Devices, Role
 from retrieval.device.gate import Gate, GateOptions
+from retrieval.device.load import DeviceLoad
 from retrieval.device.npu_smi import Npu, read_npus
 from retrieval.device.nvidia_smi import read_gpus
 from retrieval.device.planner import DeviceMemory
@@ -143,6 +144,43 @@ def _npu_memory() -> Mapping[str, DeviceMemory]:
     with suppress(DeviceUnknown):
         return {str(npu.device): memory_for_programs(npu) for npu in npus() if not is_310p(npu.name)}
     return {}
+
+
+def read_loads() -> Sequence[DeviceLoad]:
+    """Returns the load of the accelerators that this process may use; empty without accelerators. Blocks. Raises
+    DeviceUnknown, ConfigurationError."""
+    kind = find_device()
+    if kind == "cuda":
+        return [
+            DeviceLoad(
+                gpu.id,
+                gpu.name,
+                gpu.used_bytes,
+                gpu.total_bytes,
+                _ratio(gpu.utilization_percent),
+                gpu.temperature,
+                gpu.power,
+            )
+            for gpu in read_gpus(cuda_visible_devices())
+        ]
+    if kind == "npu":
+        return [
+            DeviceLoad(
+                str(npu.device),
+                npu.name,
+                npu.hbm_used_bytes,
+                npu.hbm_total_bytes,
+                _ratio(npu.aicore_percent),
+                npu.temperature,
+                npu.power,
+            )
+            for npu in npus()
+        ]
+    return ()
+
+
+def _ratio(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
 
 
 _READERS: Mapping[DeviceKind, Callable[[], Mapping[str, DeviceMemory]]] = {"cuda": _gpu_memory, "npu": _npu_memory}

@@ -29,6 +29,7 @@ from ingestion.types import (
     Job,
     JobId,
     Outcome,
+    QueueState,
     Receipt,
     SkippedPart,
     Totals,
@@ -146,6 +147,9 @@ class SqlCatalog:
 
     async def queue_depth(self) -> int:
         return await self._database.read(documents.queue_depth)
+
+    async def queue_state(self) -> QueueState:
+        return await self._database.read(documents.queue_state)
 
     async def claim(
         self,

@@ -12,7 +12,7 @@ from ingestion.catalog import collections, fair_turns, records
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents
 from ingestion.errors import Cancelled, DocumentNotFound
-from ingestion.types import DocumentRecord, Totals
+from ingestion.types import DocumentRecord, QueueState, Totals
 from retrieval.types import DocumentId
 
 
@@ -110,3 +110,17 @@ async def queue_depth(connection: AsyncConnection) -> int:
     # `due_at` is set exactly while a document is queued or leased.
     query = select(func.count()).select_from(documents).where(documents.c.due_at.is_not(None))
     return int(await connection.scalar(query) or 0)
+
+
+async def queue_state(connection: AsyncConnection) -> QueueState:
+    """See Catalog.queue_state."""
+    leased = documents.c.lease_token.is_not(None)
+    # What was queued anew, to be written once more, waits since then.
+    waiting_since = case(
+        (leased, None), (documents.c.attempts == 0, documents.c.available_at), else_=documents.c.ingested_at
+    )
+    query = select(func.count(), func.count(documents.c.lease_token), func.min(waiting_since)).where(
+        documents.c.due_at.is_not(None)
+    )
+    count, processing, oldest = (await connection.execute(query)).one()
+    return QueueState(count, processing, oldest)

@@ -95,6 +95,7 @@ def document_values(document: Document, *, turn: int, background: bool, now: dat
         "max_tokens": document.chunking.max_tokens,
         "overlap": document.chunking.overlap,
         "ocr": document.ocr,
+        "traceparent": document.traceparent,
         "digest": digest(document),
         "version": 1,
         "ingested_at": now,
@@ -127,6 +128,7 @@ def record(row: Row[Any]) -> DocumentRecord:
         metadata=row.metadata,
         chunking=Chunking(row.max_tokens, row.overlap),
         ocr=row.ocr,
+        traceparent=row.traceparent,
     )
     processing = row.lease_token is not None and row.lease_version == row.version
     return DocumentRecord(

@@ -133,6 +133,7 @@ documents = Table(
     Column("digest", String(64), nullable=False),
     Column("version", Integer, nullable=False),
     Column("ocr", String, nullable=False),
+    Column("traceparent", String),
     Column("ingested_at", UtcDateTime, nullable=False),
     # The state: `queued`, `ready` or `failed`. Whether it is being processed follows from the lease.
     Column("state", String, nullable=False),

@@ -72,6 +72,10 @@ class GateState:
     """A typical call, as the device's time goes; 0: none yet."""
     bulk_waited_seconds: float
     """Sum, over all calls so far."""
+    bulk_batches: int
+    """Slices that were let through so far."""
+    bulk_batched_tokens: int
+    """Their tokens."""
     slices_amid_searches: int
     """Released on the guaranteed share."""
 
@@ -147,6 +151,8 @@ class Gate:
         self._owed_at = 0.0
         self._alarm: asyncio.TimerHandle | None = None
         self._waited = 0.0
+        self._batches = 0
+        self._batched_tokens = 0
         self._amid = 0
 
     @contextmanager
@@ -236,6 +242,8 @@ class Gate:
             bulk_tokens_per_second=self._tokens_per_second.value,
             interactive_seconds=self._interactive_seconds.value,
             bulk_waited_seconds=self._waited,
+            bulk_batches=self._batches,
+            bulk_batched_tokens=self._batched_tokens,
             slices_amid_searches=self._amid,
         )
 
@@ -325,6 +333,8 @@ class Gate:
         self._in_flight.add(turn)
         self._tokens += tokens
         self._waited += now - waiting.since
+        self._batches += 1
+        self._batched_tokens += tokens
         waiting.turn.set_result(turn)
 
     def _slice(self, lengths: Sequence[int], bound: int, *, calm: bool) -> tuple[int, int]:

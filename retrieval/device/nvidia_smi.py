@@ -1,10 +1,15 @@
-"""Memory of this machine's NVIDIA devices, as nvidia-smi reports it: no library, no context on the device."""
+"""Memory and load of this machine's NVIDIA devices, as nvidia-smi reports it: no library, no context on the device."""
 
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-QUERY = ("nvidia-smi", "--query-gpu=index,uuid,name,memory.used,memory.free", "--format=csv,noheader,nounits")
+_FIGURES = ("memory.used", "memory.free", "utilization.gpu", "temperature.gpu", "power.draw")
+QUERY = (
+    "nvidia-smi",
+    f"--query-gpu={','.join(('index', 'uuid', 'name', *_FIGURES))}",
+    "--format=csv,noheader,nounits",
+)
 _TIMEOUT_SECONDS = 20.0
 
 
@@ -16,6 +21,12 @@ class Gpu:
     total_bytes: int
     """Bytes available to programs; the driver's own reserve is not counted."""
     used_bytes: int
+    utilization_percent: float | None = None
+    """Part of the last second in which it computed; None, as of the others, if it is not measured."""
+    temperature: float | None = None
+    """Degrees Celsius."""
+    power: float | None = None
+    """Watts."""
 
 
 def read_gpus(visible: str | None = None) -> Sequence[Gpu]:
@@ -33,16 +44,18 @@ def read_gpus(visible: str | None = None) -> Sequence[Gpu]:
 
 
 def parse_gpus(output: str, visible: str | None = None) -> Sequence[Gpu]:
-    """Parses the lines that QUERY prints: index, UUID, name, MiB in use, MiB free. A line without figures (`[N/A]`) is
-    skipped. As for CUDA, what `visible` names after a device that is not there does not count."""
+    """Parses the lines that QUERY prints: index, UUID, name, MiB in use, MiB free, percent, degrees, watts. A line
+    without figures of memory (`[N/A]`) is skipped. As for CUDA, what `visible` names after a device that is not there
+    does not count.
+    """
     gpus = []
     for line in output.splitlines():
         first, _, rest = line.partition(",")
         uuid, _, rest = rest.partition(",")
-        name, *figures = (part.strip() for part in rest.rsplit(",", 2))
-        if len(figures) == 2 and all(figure.isdecimal() for figure in figures):
-            used, free = (int(figure) * 2**20 for figure in figures)
-            gpus.append((uuid.strip(), Gpu(first.strip(), name, total_bytes=used + free, used_bytes=used)))
+        name, *figures = (part.strip() for part in rest.rsplit(",", len(_FIGURES)))
+        if len(figures) == len(_FIGURES) and all(figure.isdecimal() for figure in figures[:2]):
+            used, free = (int(figure) * 2**20 for figure in figures[:2])
+            gpus.append((uuid.strip(), Gpu(first.strip(), name, used + free, used, *map(_number, figures[2:]))))
     if visible is None:
         return tuple(gpu for _, gpu in gpus)
     found = []
@@ -52,3 +65,10 @@ def parse_gpus(output: str, visible: str | None = None) -> Sequence[Gpu]:
             break
         found.append(replace(named[0], id=wanted))
     return tuple(found)
+
+
+def _number(figure: str) -> float | None:
+    try:
+        return float(figure)
+    except ValueError:
+        return None

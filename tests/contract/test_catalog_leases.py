@@ -8,7 +8,7 @@ import pytest
 
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentBusy, DocumentNotFound
-from ingestion.types import Claim, DocumentError, JobId, ReadingReport, ReceiptStatus, WorkerId
+from ingestion.types import Claim, DocumentError, JobId, QueueState, ReadingReport, ReceiptStatus, WorkerId
 from retrieval.types import DocumentId
 from tests.support.catalog import (
     LEASE,
@@ -52,6 +52,15 @@ class TestClaim:
         assert (claim.record.document, claim.record.state, claim.record.attempts) == (a_document("a"), "processing", 1)
         assert await catalog.claim(RIVAL, limit=10, lease=LEASE, now=EXPIRED - SECOND) == []
         assert await catalog.queue_depth() == 1
+
+    async def test_the_queue_tells_what_is_in_work_and_what_waits_longest(self, catalog: SqlCatalog) -> None:
+        assert await catalog.queue_state() == QueueState(1, 0, (await catalog.document("docs", A)).ingested_at)
+        await claim_one(catalog)
+        assert await catalog.queue_state() == QueueState(1, 1, None)
+        await catalog.accept(OTHER, "docs", [a_document("b")])
+        oldest = (await catalog.document("docs", DocumentId("b"))).ingested_at
+        await catalog.accept(JobId("later"), "docs", [a_document("c")])
+        assert await catalog.queue_state() == QueueState(3, 1, oldest)
 
     async def test_oldest_first(self, catalog: SqlCatalog) -> None:
         await catalog.accept(OTHER, "docs", [a_document("c"), a_document("b")])

@@ -24,8 +24,8 @@ import retrieval.errors
 import retrieval.types
 from app import errors as app_errors
 from app.cli import main as cli
-from app.http.telemetry import Metrics
 from app.settings import INTERNAL, PREFIX, Settings
+from app.telemetry.metrics import Metrics
 from ingestion.intake.expansion import PART_OF
 from ingestion.parsers.detect import detect
 from ingestion.parsers.pages.ocr_state import OcrLimits
@@ -51,6 +51,7 @@ OTHER_NAMES = {
     *("cacm_en", "cmrc_dev_zh", "xquad_zh2en", "squad_dev_en"),  # judged collections
     *("x86_64", "torch_npu", "local_dir", "avx512_bf16", "classifier_from_token", "is_original_qwen3_reranker"),
     *("infinity_emb", "no_new_privs", "document_text", "document_chunks"),
+    *("trace_id", "span_id"),  # of the log
 }
 """Words with an underscore that are no code, no field and no metric of ours."""
 OTHER_PRODUCTS = ("ascend", "dify", "jupyter", "mcp", "n8n", "open-webui", "openai-and-rerank")

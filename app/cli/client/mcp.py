@@ -3,10 +3,10 @@
 import asyncio
 
 from app.cli.client.node_client import Client
-from app.http.telemetry import configure_logging
 from app.mcp.backends import HttpBackend
 from app.mcp.server import build_server, serve_stdio
 from app.mcp.tools import Tools
+from app.telemetry.logs import configure_logging
 
 
 def serve_tools(client: Client, collection: str) -> None:

@@ -10,13 +10,13 @@ import structlog
 
 from app.http.security.origins import is_loopback
 from app.http.server.run import Server, connections_of, server_config
-from app.http.telemetry import configure_logging
 from app.main import create_app
 from app.node import descriptors
 from app.node.allocator import give_large_blocks_back
 from app.node.last_resort import end_after
 from app.node.private_files import keep_files_private, warn_if_readable
 from app.settings import Settings
+from app.telemetry.logs import configure_logging
 from app.wiring.memory import check_memory
 from app.wiring.models import build_profile
 from retrieval.errors import ConfigurationError, TandemError

@@ -11,11 +11,14 @@ from functools import partial
 import structlog
 
 from app.cli.input import standard_input
-from app.http.telemetry import configure_logging
 from app.node.lifecycle import close_all, until_available
 from app.node.private_files import keep_files_private
 from app.node.workers import Workers
-from app.settings import Settings
+from app.settings import Settings, trace_endpoint
+from app.telemetry.logs import configure_logging
+from app.telemetry.metrics import Metrics
+from app.telemetry.observed import Telemetry, observed_worker
+from app.telemetry.tracing import Tracing
 from app.wiring.components import build_reserve, build_worker_parts, worker_options
 from ingestion.errors import BlobStoreUnavailable
 from ingestion.notifications import Notifications
@@ -146,13 +149,14 @@ class _Process:
         self._work_arrived = work_arrived
         self._parts: Mapping[str, Lifecycle] = {}
         self._workers: Workers | None = None
+        self._telemetry = Telemetry(Metrics(), Tracing.to(trace_endpoint()))
 
     async def start(self) -> None:
         """Starts the parts, and waits for those that are temporarily unavailable. Raises errors that waiting does not
         resolve.
         """
         settings = self._settings
-        parts = await build_worker_parts(settings, _log_step, self._on_changed)
+        parts = observed_worker(await build_worker_parts(settings, _log_step, self._on_changed), self._telemetry)
         self._parts = {
             "catalog": parts.catalog,
             "store": parts.store,
@@ -183,6 +187,7 @@ class _Process:
             log.info("draining", at_most_s=self._settings.drain_seconds)
             await self._workers.stop()
         await close_all(self._parts)
+        await asyncio.to_thread(self._telemetry.tracing.close)
 
 
 async def _follow_node(work_arrived: Notifications, stopping: asyncio.Event) -> None:

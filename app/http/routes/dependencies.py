@@ -15,9 +15,10 @@ from app.access.view import NodeView
 from app.errors import Unauthorized
 from app.http.limits import Admission
 from app.http.server.occupancy import Occupancy
-from app.http.telemetry import Metrics
 from app.node.runner import Runner
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
+from app.telemetry.scrape import Scrape
 from ingestion.errors import UnsupportedMediaType
 
 FORM_TYPE = "multipart/form-data"
@@ -66,6 +67,12 @@ async def settings(request: Request) -> Settings:
 async def metrics(request: Request) -> Metrics:
     found = request.app.state.metrics
     assert isinstance(found, Metrics)
+    return found
+
+
+async def scrape(request: Request) -> Scrape:
+    found = request.app.state.scrape
+    assert isinstance(found, Scrape)
     return found
 
 
@@ -127,6 +134,7 @@ NodeRunner = Annotated[Runner, Depends(runner)]
 ServingNode = Annotated[NodeView, Depends(serving_node)]
 NodeSettings = Annotated[Settings, Depends(settings)]
 NodeMetrics = Annotated[Metrics, Depends(metrics)]
+NodeScrape = Annotated[Scrape, Depends(scrape)]
 SearchAdmission = Annotated[Admission, Depends(admission)]
 EventStreams = Annotated[Occupancy, Depends(streams)]
 EmbedAdmission = Annotated[Admission, Depends(embed_admission)]

@@ -2,14 +2,13 @@
 
 from asyncio import timeout
 from collections.abc import Awaitable, Callable
-from math import nan
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.http.examples import health as examples
-from app.http.routes.dependencies import NodeMetrics, NodeRunner
+from app.http.routes.dependencies import NodeRunner, NodeScrape
 from app.http.routes.documented import answer
 from app.http.schemas.answer import ModelsOut
 from app.http.schemas.health import CheckOut, DeviceOut, LiveOut, ReadyOut
@@ -78,13 +77,9 @@ async def get_readiness(runner: NodeRunner) -> JSONResponse:
     response_class=PlainTextResponse,
     responses={200: answer(examples.METRICS, "Prometheus's text format.", media_type="text/plain")},
 )
-async def get_metrics(runner: NodeRunner, metrics: NodeMetrics) -> Response:
+async def get_metrics(runner: NodeRunner, scrape: NodeScrape) -> Response:
     """Counters, gauges and histograms of this process."""
-    metrics.ready.set(0 if runner.problems() else 1)
-    if runner.node and runner.phase == "serving":
-        depth = await queue_depth(runner.node.components.catalog.queue_depth)
-        metrics.queue_depth.set(nan if depth is None else depth)
-    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(await scrape(runner), media_type=CONTENT_TYPE_LATEST)
 
 
 async def queue_depth(read: Callable[[], Awaitable[int]]) -> int | None:

@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 import structlog
 
 from app.http.server.occupancy import Occupancy, Refusal, is_local
-from app.http.telemetry import Metrics
 from app.node import descriptors
+from app.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 

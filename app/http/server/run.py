@@ -12,8 +12,8 @@ from app.http.server.connections import ConnectionOptions, Connections
 from app.http.server.in_flight import InFlightRequests
 from app.http.server.occupancy import Occupancy
 from app.http.server.protocol import BoundedProtocol
-from app.http.telemetry import Metrics
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 from retrieval.gather_or_cancel import gather_or_cancel
 
 Drain = Callable[[], Coroutine[Any, Any, None]]

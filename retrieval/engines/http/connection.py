@@ -10,6 +10,7 @@ import httpx
 import structlog
 
 from retrieval.errors import EngineDead, NotReady, Unavailable
+from retrieval.trace_context import outgoing_headers
 from retrieval.types import Lane
 
 log = structlog.get_logger()
@@ -126,7 +127,7 @@ class HttpConnection:
         return self._client
 
     async def _send(self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None) -> httpx.Response:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers = {**outgoing_headers(), **({"Content-Type": "application/json"} if body is not None else {})}
         try:
             # One timeout for the whole answer: httpx's applies to each piece, and their number is unlimited.
             async with asyncio.timeout(self._timeout_seconds):

@@ -17,9 +17,9 @@ from app.http.server import connections as connections_module
 from app.http.server.connections import ConnectionOptions, Connections
 from app.http.server.occupancy import Occupancy
 from app.http.server.run import server_config
-from app.http.telemetry import Metrics
 from app.node import descriptors
 from app.settings import load_settings
+from app.telemetry.metrics import Metrics
 from tests.support.waiting import until
 
 OPTIONS = ConnectionOptions(request_seconds=0.4, reading_seconds=0.4, bytes_per_second=1000)

@@ -20,9 +20,9 @@ from fastapi.responses import StreamingResponse
 from app.http import error_handlers
 from app.http.server.in_flight import InFlightMiddleware, InFlightRequests
 from app.http.server.run import Server, connections_of, server_config
-from app.http.telemetry import Metrics
 from app.node.last_resort import descendants
 from app.settings import load_settings
+from app.telemetry.metrics import Metrics
 from tests.support.waiting import until
 
 

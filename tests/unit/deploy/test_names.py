@@ -10,13 +10,13 @@ from typer.main import get_command
 
 from app.cli.main import app as cli
 from app.cli.node.serve import STOP_SECONDS
-from app.http.telemetry import Metrics
 from app.main import create_app
 from app.settings import PREFIX, Settings, load_settings
+from app.telemetry.metrics import Metrics
 from tests.unit.deploy.conftest import DEPLOY
 from tests.unit.deploy.programs import complaints
 
-FOLDERS = ("docker", "compose", "helm", "kubernetes", "systemd", "ci", "nginx")
+FOLDERS = ("docker", "compose", "helm", "kubernetes", "systemd", "ci", "nginx", "observability")
 SUFFIXES = (".yaml", ".Dockerfile", ".service", ".tpl", ".txt", ".md", ".sh", ".conf", ".toml")
 YAMLLINT = "{extends: default, rules: {document-start: disable, line-length: {max: 160}}}"
 

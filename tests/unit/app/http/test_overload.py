@@ -7,7 +7,7 @@ import pytest
 
 from app.http.limits import Admission
 from app.http.search_requests import run_queries
-from app.http.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 from ingestion.errors import Overloaded
 from retrieval.pace import Pace
 from retrieval.search.query import SearchQuery

@@ -8,10 +8,10 @@ import pytest
 from mcp_types import TextContent
 from structlog.testing import capture_logs
 
-from app.http.telemetry import Metrics
 from app.mcp.backends import HttpBackend
 from app.mcp.schemas import MAX_PASSAGE_CHARACTERS, Json
 from app.mcp.tools import Tools
+from app.telemetry.metrics import Metrics
 from ingestion.errors import Overloaded
 from langchain_tandem.client import NodeUnreachable
 from retrieval.errors import CollectionNotFound

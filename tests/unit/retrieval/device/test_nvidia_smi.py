@@ -5,20 +5,20 @@ import pytest
 
 from retrieval.device.nvidia_smi import Gpu, parse_gpus, read_gpus
 
-TOLD = """0, GPU-11aa-22, NVIDIA H200, 4, 143139
-1, GPU-33bb-44, NVIDIA GeForce RTX 4090, 1250, 22832
+TOLD = """0, GPU-11aa-22, NVIDIA H200, 4, 143139, 37, 41, 119.52
+1, GPU-33bb-44, NVIDIA GeForce RTX 4090, 1250, 22832, [N/A], [N/A], [N/A]
 """
 
 
 def test_what_programs_can_have() -> None:
     """The driver's own part is in neither figure: an H200 has 143,771 MiB, of which programs see 143,143."""
     assert parse_gpus(TOLD) == (
-        Gpu("0", "NVIDIA H200", 143_143 * 2**20, 4 * 2**20),
+        Gpu("0", "NVIDIA H200", 143_143 * 2**20, 4 * 2**20, 37, 41, 119.52),
         Gpu("1", "NVIDIA GeForce RTX 4090", 24_082 * 2**20, 1250 * 2**20),
     )
 
 
-@pytest.mark.parametrize("told", ["", "0, GPU-11aa-22, NVIDIA GB10, [N/A], [N/A]\n", "No devices were found\n"])
+@pytest.mark.parametrize("told", ["", "0, GPU-1, NVIDIA GB10, [N/A], [N/A], 0, 35, 4.2\n", "No devices were found\n"])
 def test_without_figures_there_is_nothing(told: str) -> None:
     assert parse_gpus(told) == ()
 

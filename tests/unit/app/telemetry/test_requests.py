@@ -7,7 +7,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.telemetry import Metrics, TelemetryMiddleware
+from app.telemetry.metrics import Metrics
+from app.telemetry.observed import Telemetry
+from app.telemetry.requests import TelemetryMiddleware
+from app.telemetry.tracing import Tracing
 
 
 class Stream:
@@ -28,6 +31,10 @@ def scope(path: str) -> Scope:
     return {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"", "root_path": ""}
 
 
+def telemetry_of(metrics: Metrics) -> Telemetry:
+    return Telemetry(metrics, Tracing())
+
+
 async def receive() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -42,9 +49,9 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float:
 
 async def test_an_open_stream_is_counted_and_its_length_is_no_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("app.http.telemetry.perf_counter", lambda: now)
+    monkeypatch.setattr("app.telemetry.requests.perf_counter", lambda: now)
     metrics, stream = Metrics(), Stream()
-    request = asyncio.create_task(TelemetryMiddleware(stream, metrics)(scope("/events"), receive, send))
+    request = asyncio.create_task(TelemetryMiddleware(stream, telemetry_of(metrics))(scope("/events"), receive, send))
     await stream.begun.wait()
     assert counted(metrics, "tandem_http_streams") == 1
     now += 600
@@ -59,7 +66,7 @@ async def test_an_open_stream_is_counted_and_its_length_is_no_time_to_answer(mon
 
 async def test_a_stream_that_is_cut_off_is_no_longer_open() -> None:
     metrics, stream = Metrics(), Stream()
-    request = asyncio.create_task(TelemetryMiddleware(stream, metrics)(scope("/events"), receive, send))
+    request = asyncio.create_task(TelemetryMiddleware(stream, telemetry_of(metrics))(scope("/events"), receive, send))
     await stream.begun.wait()
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
@@ -75,6 +82,6 @@ async def test_other_answers_are_no_streams() -> None:
         assert counted(metrics, "tandem_http_streams") == 0
         return PlainTextResponse("ok")
 
-    await TelemetryMiddleware(Starlette(routes=[Route("/", answer)]), metrics)(scope("/"), receive, send)
+    await TelemetryMiddleware(Starlette(routes=[Route("/", answer)]), telemetry_of(metrics))(scope("/"), receive, send)
     assert counted(metrics, "tandem_http_streams") == 0
     assert "tandem_http_request_seconds_count" in generate_latest(metrics.registry).decode()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from app.http.telemetry import configure_logging
+from app.telemetry.logs import configure_logging
 
 
 @pytest.fixture(autouse=True)

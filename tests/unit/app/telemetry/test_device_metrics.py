@@ -1,6 +1,6 @@
 """What the gate decides, as Prometheus reads it."""
 
-from app.http.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 from retrieval.device.devices import Device, Devices
 from retrieval.device.gate import Gate, GateOptions
 from tests.support.fake_engines import FakeEngine

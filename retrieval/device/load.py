@@ -1,0 +1,19 @@
+"""What an accelerator is doing now."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLoad:
+    """None stands for what the device does not measure."""
+
+    device: str
+    """As the vendor's variable (CUDA_VISIBLE_DEVICES, ASCEND_RT_VISIBLE_DEVICES) names it."""
+    name: str
+    memory_used_bytes: int
+    """By all programs."""
+    memory_total_bytes: int
+    utilization: float | None = None
+    """Part of the time in which it computed, in [0, 1]."""
+    temperature_celsius: float | None = None
+    power_watts: float | None = None
