@@ -13,6 +13,8 @@ from app.cli.node.serve import STOP_SECONDS
 from app.main import create_app
 from app.settings import PREFIX, Settings, load_settings
 from app.telemetry.metrics import Metrics
+from retrieval.device.devices import Device, Devices
+from retrieval.device.gate import Gate
 from tests.unit.deploy.conftest import DEPLOY
 from tests.unit.deploy.programs import complaints
 
@@ -41,8 +43,10 @@ def test_paths_are_routes(texts: Mapping[Path, str]) -> None:
     assert {"/health/live", "/health/ready", "/metrics"} <= probes <= routes
 
 
-def test_metrics_exist_or_are_made_by_the_adapter(texts: Mapping[Path, str]) -> None:
-    families = {family.name: family for family in Metrics().registry.collect()}
+async def test_metrics_exist_or_are_made_by_the_adapter(texts: Mapping[Path, str]) -> None:
+    metrics = Metrics()
+    metrics.watch(Devices([Device("0", Gate())]))
+    families = {family.name: family for family in metrics.registry.collect()}
     suffixes = {"histogram": ("_sum", "_count", "_bucket"), "counter": ("_total",)}
     known = set(families) | {name + end for name, each in families.items() for end in suffixes.get(each.type, ())}
     rules = yaml.safe_load((DEPLOY / "kubernetes" / "prometheus-adapter.yaml").read_text())["rules"]
