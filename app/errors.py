@@ -20,7 +20,7 @@ class Forbidden(TandemError):
 
 
 class KeyNeeded(TandemError):
-    """Stored keys would protect nothing on a node that lets everybody in."""
+    """Stored keys have no effect on a node that accepts callers without a key."""
 
     code = "key_needed"
 

@@ -51,7 +51,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Of entries; None: any."""
+    """Selects entries; None selects any."""
 
     key_id: str | None = None
     action: str | None = None
@@ -66,13 +66,13 @@ class AuditCatalog(Protocol):
     """The part of the catalog that holds the audit log. Every method is one transaction; raises CatalogUnavailable."""
 
     async def record(self, entries: Sequence[AuditEntry]) -> None:
-        """Durable when it returns."""
+        """Records an entry; it is durable when this returns."""
         ...
 
     async def recorded(
         self, filter: AuditFilter, *, before: int | None = None, limit: int = 100
     ) -> Sequence[AuditEntry]:
-        """The latest first; those with ids below `before`."""
+        """Returns the latest entries first, those with ids below `before`."""
         ...
 
     async def remove_recorded(self, *, before: datetime, limit: int) -> int:

@@ -1,5 +1,6 @@
-"""What a document became: its chunks and its text, read from the store, where search finds them. Nothing is read or
-chunked again, so this is always the version that is searchable."""
+"""The chunks and the text of a document, read from the store, where search finds them. Nothing is parsed or chunked
+again, so this is always the searchable version.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ _BLANK_LINES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where the next page begins."""
+    """The position at which the next page begins."""
 
     ordinal: int
     offset: int
@@ -72,7 +73,7 @@ class DocumentContents:
     async def chunks(
         self, collection: str, document_id: DocumentId, *, limit: int, cursor: str | None = None, first: int = 0
     ) -> ChunkPage:
-        """At most `limit` chunks in their order, from number `first` or the cursor's on."""
+        """Returns at most `limit` chunks in order, from number `first` or from the cursor on."""
         record, mark = await self._begin(collection, document_id, cursor)
         first = mark.ordinal if mark else first
         chunks = await self._read(record, first, first + limit)
@@ -135,7 +136,7 @@ class DocumentContents:
 
 
 def _space(characters: int) -> str:
-    """As long as the white space that was there; a few line breaks, then blanks."""
+    """Returns white space of the given length: a few line breaks, then blanks."""
     return "\n" * min(characters, _BLANK_LINES) + " " * (characters - _BLANK_LINES)
 
 

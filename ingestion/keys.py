@@ -39,7 +39,7 @@ class StoredKey:
     revoked_at: datetime | None = None
 
     def ended(self, now: datetime) -> str | None:
-        """Why the key no longer counts; None while it does."""
+        """The reason why the key is no longer valid; None while it is."""
         if self.revoked_at is not None:
             return "was revoked"
         if self.expires_at is not None and self.expires_at <= now:
@@ -57,11 +57,11 @@ class KeyCatalog(Protocol):
         ...
 
     async def key_with(self, digest: str) -> StoredKey | None:
-        """By an index: the time does not depend on how many keys there are."""
+        """Returns the key with this hash. Uses an index: the time does not depend on the number of keys."""
         ...
 
     async def keys(self, *, after: str | None = None, limit: int = 100) -> Sequence[StoredKey]:
-        """Ordered by id, those after `after`; revoked and expired ones too."""
+        """Returns the keys after `after`, ordered by id, including revoked and expired ones."""
         ...
 
     async def set_key_digest(self, id_: str, digest: str) -> None:
@@ -111,7 +111,7 @@ class KeyService:
         return key, secret
 
     async def rotate(self, id_: str) -> tuple[StoredKey, str]:
-        """A new key under the same id, with the same rights; the one before ends. Raises KeyNotFound."""
+        """Creates a new key under the same id, with the same rights, and ends the former one. Raises KeyNotFound."""
         secret = _new_secret()
         digest = digest_of_key(secret)
         await self._catalog.set_key_digest(id_, digest)

@@ -44,7 +44,7 @@ class Retention:
         return removed
 
     async def sweep_audit_log(self, now: datetime) -> int:
-        """The same for entries of the audit log."""
+        """Removes old entries of the audit log in the same way."""
         removed = 0
         while count := await self._catalog.remove_recorded(before=now - self._keep, limit=ENTRIES):
             removed += count

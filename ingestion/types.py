@@ -114,7 +114,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class SkippedPart:
-    """What came in an archive or a mail and became no document."""
+    """A part of an archive or mail that did not become a document."""
 
     name: str
     """The id that it would have had."""

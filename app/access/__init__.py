@@ -1,1 +1,1 @@
-"""What a caller may do: its key, the view of the node that it gets, and the record of what it did."""
+"""Authorisation of callers: their keys, the view of the node that each gets, and the record of their actions."""

@@ -1,4 +1,4 @@
-"""Who makes a request, and what that caller may do."""
+"""The caller of a request and its permissions."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ COMPILED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request. Without arguments but the id: one that may do everything."""
+    """The caller of a request. With an id only, it may do everything."""
 
     key_id: str | None
     """Of a stored key its id; of a key of the settings the first 12 hexadecimal digits of its SHA-256; INTERNAL. None:
@@ -29,11 +29,11 @@ class Caller:
 
     @property
     def unlimited(self) -> bool:
-        """Whether every collection, and everything in it, is this caller's to see."""
+        """Whether the caller may see every collection and everything in it."""
         return self.collections == EVERY_COLLECTION
 
     def sees(self, collection: str) -> bool:
-        """Whether a collection of that name exists for this caller, if there is one."""
+        """Returns whether the caller may see a collection of that name."""
         return self.unlimited or _pattern(self.collections).fullmatch(collection) is not None
 
     def has(self, *any_of: Scope) -> bool:

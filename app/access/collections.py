@@ -38,7 +38,7 @@ class CollectionsView:
         return await self._node.collections.count(name)
 
     async def totals(self, names: Sequence[str]) -> Mapping[str, Totals]:
-        """Of those of `names` that hold documents."""
+        """Returns the totals of those of `names` that hold documents."""
         seen = [name for name in names if self._caller.sees(name)]
         return await self._node.components.catalog.totals(seen)
 
@@ -95,7 +95,7 @@ class CollectionsView:
             await self._node.components.catalog.set_golden_queries(name, queries)
 
     async def embedder_for(self, name: str, models: str | None) -> Embedder:
-        """Of a re-embedding; see Node.embedder_for. Raises Forbidden, CollectionNotFound."""
+        """Returns the embedder of a re-embedding; see Node.embedder_for. Raises Forbidden, CollectionNotFound."""
         self._trail.require("manage", collection=name)
         return await self._node.embedder_for(models)
 

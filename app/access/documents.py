@@ -40,12 +40,12 @@ class DocumentsView:
     async def page(
         self, collection: str, *, after: DocumentId | None = None, limit: int = 100
     ) -> Sequence[DocumentRecord]:
-        """Ordered by id, those after `after`. Raises Forbidden, CollectionNotFound."""
+        """Returns the documents after `after`, ordered by id. Raises Forbidden, CollectionNotFound."""
         self._trail.require(*READING, collection=collection)
         return await self._node.components.catalog.documents(collection, after=after, limit=limit)
 
     async def named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
-        """Those of `ids` that exist. Raises Forbidden, CollectionNotFound."""
+        """Returns the existing documents of `ids`. Raises Forbidden, CollectionNotFound."""
         self._trail.require(*READING, collection=collection)
         return await self._node.components.catalog.documents_named(collection, ids)
 
@@ -68,8 +68,9 @@ class DocumentsView:
         return page
 
     async def whole_texts(self, collection: str, ids: Sequence[DocumentId]) -> Sequence[str]:
-        """Of documents of a collection, which is recorded as one export. Raises Forbidden, and what DocumentContents
-        raises."""
+        """Returns the texts of a collection's documents; recorded as one export. Raises Forbidden, and the errors of
+        DocumentContents.
+        """
         self._trail.require("search", collection=collection)
         await self._trail.export("collection.export", collection, None)
         return [await self._node.contents.whole_text(collection, id_) for id_ in ids]
@@ -109,7 +110,7 @@ class DocumentsView:
             return job_id, receipts
 
     async def ingest_again(self, collection: str, ids: Sequence[DocumentId]) -> JobId:
-        """From the originals, which stay where they are. Raises Forbidden, DocumentNotFound, BlobMissing."""
+        """Ingests documents again from their originals, which stay. Raises Forbidden, DocumentNotFound, BlobMissing."""
         self._trail.require("ingest", collection=collection)
         uploads = []
         for id_ in ids:
@@ -191,7 +192,7 @@ class JobsView:
         return self._seen(await self._node.components.catalog.job(job_id))
 
     async def latest(self, *, limit: int) -> Sequence[Job]:
-        """The last accepted first. Raises Forbidden."""
+        """Returns the last accepted jobs, newest first. Raises Forbidden."""
         self._trail.require("ingest", "manage")
         return await self._node.components.catalog.latest_jobs(
             limit=limit, collections=None if self._caller.unlimited else await self._collections()
@@ -205,8 +206,9 @@ class JobsView:
         return await self._node.components.catalog.receipts(job_id, after=after, limit=limit)
 
     async def failed(self, job_id: JobId) -> tuple[Job, Sequence[DocumentId]]:
-        """The job, and its documents that failed and are still there, to be ingested again. Raises Forbidden,
-        JobNotFound."""
+        """Returns the job, and its failed documents that still exist, to be ingested again. Raises Forbidden,
+        JobNotFound.
+        """
         self._trail.require("ingest")
         job, catalog = await self.get(job_id), self._node.components.catalog
         receipts = await catalog.receipts(job_id, limit=job.progress.documents)

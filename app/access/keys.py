@@ -12,7 +12,7 @@ from ingestion.ports import Catalog
 
 
 class KeysView:
-    """Every method raises Forbidden."""
+    """The stored keys as one caller may use them. Every method raises Forbidden."""
 
     def __init__(self, catalog: Catalog, caller: Caller, trail: Trail) -> None:
         self._catalog = catalog
@@ -63,6 +63,6 @@ class KeysView:
         return await self._keys.page(after, limit)
 
     async def audit_log(self, filter: AuditFilter, before: int | None, limit: int) -> Sequence[AuditEntry]:
-        """The latest first."""
+        """Returns the latest entries first."""
         self._trail.require("admin")
         return await self._catalog.recorded(filter, before=before, limit=limit)

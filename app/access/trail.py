@@ -1,4 +1,4 @@
-"""What is recorded of what callers do: changes and exports one by one, refusals as far as there are not too many."""
+"""Records the actions of callers: every change and export, and refusals up to a limit."""
 
 import asyncio
 from collections import deque
@@ -33,12 +33,13 @@ class Recorder:
         self._more = 0
 
     async def record(self, entry: AuditEntry) -> None:
-        """Durable when it returns. Raises CatalogUnavailable."""
+        """Records an entry; it is durable when this returns. Raises CatalogUnavailable."""
         await self._catalog().record([entry])
 
     def refused(self, entry: AuditEntry) -> None:
-        """Recorded within FLUSH_SECONDS, and never waited for: whoever floods a node with wrong keys fills neither its
-        memory nor its disk."""
+        """Records a refusal within FLUSH_SECONDS, without waiting: a flood of wrong keys fills neither
+        memory nor disk.
+        """
         if len(self._refusals) < REFUSALS_A_FLUSH:
             self._refusals.append(entry)
         else:
@@ -80,17 +81,17 @@ class Recorder:
 
 @dataclass(slots=True)
 class Recorded:
-    """What an action adds to its entry before it ends."""
+    """The details that an action adds to its entry before it ends."""
 
     subject: str | None = None
     count: int = 1
 
 
 class Trail:
-    """The recorder as one request uses it, and the check of what its caller may do: what is refused is recorded."""
+    """The recorder for one request, and the permission check of its caller: refusals are recorded."""
 
     def __init__(self, recorder: Recorder, caller: Caller, *, address: str | None, request: str) -> None:
-        """`request`: its method and path."""
+        """`request` holds its method and path."""
         self._recorder = recorder
         self._caller = caller
         self._address = address
@@ -134,7 +135,9 @@ class Trail:
                 await self._write(replace(entry, collection=collection, document_id=document_id))
 
     async def export(self, action: Action, collection: str | None, document_id: str | None) -> None:
-        """Before data leaves: what cannot be recorded is not given away. Raises CatalogUnavailable."""
+        """Records an export before data leaves: data that cannot be recorded is not returned. Raises
+        CatalogUnavailable.
+        """
         entry = self._entry(action, OK, None)
         await self._recorder.record(replace(entry, collection=collection, document_id=document_id))
 

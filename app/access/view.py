@@ -67,7 +67,7 @@ class NodeView:
         return self._node.cursors
 
     def require_models(self) -> None:
-        """Of whoever computes with the models, without data of the node. Raises Forbidden."""
+        """Checks that the caller may use the models without data of the node. Raises Forbidden."""
         self._trail.require("search", "ingest")
 
     async def secret(self, name: str) -> bytes:
@@ -77,12 +77,12 @@ class NodeView:
     # Searches
 
     async def collection_to_search(self, name: str) -> Collection:
-        """At most a few seconds old. Raises Forbidden, CollectionNotFound."""
+        """Returns the collection, at most a few seconds old. Raises Forbidden, CollectionNotFound."""
         self._trail.require("search")
         return await self.collections.recent(name)
 
     async def search(self, collection: Collection, embedder: Embedder, query: SearchQuery) -> SearchResult:
-        """`collection` as `collection_to_search` gave it."""
+        """Searches `collection`, a result of `collection_to_search`."""
         self._trail.require("search")
         return await self._node.search.search(collection.store_name, embedder, query)
 
@@ -92,7 +92,7 @@ class NodeView:
     # The node itself
 
     async def audit(self, collection: str | None, *, repair: bool) -> AuditReport:
-        """See Auditor.run. Everything is for keys that see everything. Raises Forbidden."""
+        """Implements Auditor.run. An audit of everything needs a key that sees everything. Raises Forbidden."""
         async with self._trail.action("collection.audit", collection):
             if collection is None:
                 self._trail.require("admin")

@@ -23,7 +23,7 @@ Context = ServerRequestContext[Any]
 
 def build_server(tools_for: Callable[[Context], Tools]) -> Server[Any]:
     """Returns the SDK's low-level server: its MCPServer would configure the logging of the whole process, and prefix
-    our errors with texts of its own. `tools_for` returns the tools of whoever made the request.
+    our errors with texts of its own. `tools_for` returns the tools of the request's caller.
     """
 
     async def list_tools(context: Context, _: PaginatedRequestParams | None) -> ListToolsResult:

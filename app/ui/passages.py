@@ -18,7 +18,9 @@ class Passage:
 
 
 def with_overlap(chunks: Sequence[Chunk]) -> list[Passage]:
-    """`chunks` in their order. What a chunk shares with the end of the one before is told from offsets."""
+    """Returns the passages of `chunks`, which are in order. The overlap with the previous chunk follows from the
+    offsets.
+    """
     passages, end = [], 0
     for chunk in chunks:
         shared = min(max(end - chunk.start, 0), len(chunk.text))

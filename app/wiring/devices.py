@@ -37,8 +37,9 @@ class Place:
 
 
 def places(settings: Settings) -> tuple[Place, ...]:
-    """At least one. Blocks. Raises ConfigurationError where the settings name devices that are not there, or fewer than
-    models are split over."""
+    """Returns the placements, at least one. Blocks. Raises ConfigurationError if the settings name devices that do not
+    exist, or fewer than models are split over.
+    """
     kind, parts = find_device(), settings.tensor_parallel
     if kind == "cpu":
         groups: list[tuple[str, ...]] = [(str(number),) for number in settings.devices or (0,)]
@@ -64,7 +65,7 @@ def places(settings: Settings) -> tuple[Place, ...]:
 
 
 def build_devices(settings: Settings, options: GateOptions) -> Devices:
-    """Each with a gate of its own. Errors as of `places`; blocks."""
+    """Returns the devices, each with its own gate. Raises the errors of `places`; blocks."""
     kind, found = find_device(), places(settings)
     cores = cores_of_groups(len(found), settings.tensor_parallel) if kind == "cpu" else [None] * len(found)
     return Devices(
@@ -92,7 +93,7 @@ def _environment(kind: DeviceKind, place: Place) -> Mapping[str, str]:
 
 
 def visible_devices() -> Sequence[str]:
-    """As the vendor's variable names them; empty on a CPU, and where nothing tells. Blocks."""
+    """Returns the devices that the vendor's variable names; empty on a CPU, or if no program reports them. Blocks."""
     kind = find_device()
     if kind == "cuda":
         found = [gpu.id for gpu in read_gpus(cuda_visible_devices())]
@@ -105,9 +106,10 @@ def visible_devices() -> Sequence[str]:
 
 
 def read_device(devices: Sequence[str] | None = None) -> DeviceMemory | None:
-    """Memory, as it is now, of that of `devices` which has the least to give; None: of all that engines of this process
-    may use. None where there is none, or nothing tells. Blocks. Raises ConfigurationError where
-    ASCEND_RT_VISIBLE_DEVICES is wrong."""
+    """Returns the current memory of that one of `devices` with the least free memory; None: of all devices of this
+    process. Returns None if there is none, or no program reports it. Blocks. Raises ConfigurationError if
+    ASCEND_RT_VISIBLE_DEVICES is wrong.
+    """
     read = _READERS.get(find_device())
     visible = read() if read else {}
     among = [memory for name, memory in visible.items() if devices is None or name in devices]

@@ -55,10 +55,10 @@ tokens took 88 and 94 ms on two H200s with 1.5, and 74 and 88 in two turns on a 
 
 
 def plan_here(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | None:
-    """For what is free on the devices now: one plan for all, by that of them which has the least to give; None where
-    nothing tells their memory. Where devices differ in their roles, the plan of those that need more. Raises
-    ConfigurationError where models cannot be split over as many devices as the settings say, or devices are named that
-    are not there."""
+    """Returns one plan for all devices, for the free memory of the one with the least; None if no program reports their
+    memory. If devices differ in their roles, it is the plan of those that need more. Raises ConfigurationError if
+    models cannot be split over as many devices as the settings state, or devices are named that do not exist.
+    """
     parts, found = settings.tensor_parallel, places(settings)
     device = read_device([name for place in found for name in place.devices])
     if device is None:
@@ -71,7 +71,7 @@ def plan_here(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | Non
 
 
 def plan_devices(settings: Settings, demands: Sequence[EngineDemand], device: DeviceMemory, step_tokens: int) -> Plan:
-    """For `device`, the least of those that engines are placed on."""
+    """Returns the plan for `device`, the one with the least memory of those that engines are placed on."""
     fixed, parts = settings.max_model_len is not None, settings.tensor_parallel
 
     def planned(demands: Sequence[EngineDemand]) -> Plan:

@@ -136,7 +136,7 @@ def lacks_compiler() -> bool:
 
 
 async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, Reranker, Devices]:
-    """Both on the same devices, or behind one gate that stands for servers."""
+    """Returns both models, on the same devices or behind one gate for servers."""
     if settings.engine == "node":
         raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
     chosen = build_profile(settings)

@@ -108,10 +108,11 @@ class Database:
         self._probe = asyncio.create_task(self._watch())
 
     async def migrate(self) -> migrations.Migration:
-        """Makes what is missing, and brings the schema to the newest version. Does so once, however many processes try
-        it at the same time.
+        """Creates a missing folder or database, and migrates the schema to the newest version. Concurrent processes
+        migrate once.
 
-        Raises CatalogUnavailable, ConfigurationError (no such folder can be made; the database is of a newer release).
+        Raises CatalogUnavailable, ConfigurationError (the folder cannot be created; the database is of a newer
+        release).
         """
         if self.is_sqlite:
             folder = Path(str(self._url.database)).parent

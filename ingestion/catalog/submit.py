@@ -35,9 +35,9 @@ async def accept(
     background: bool,
     skipped: Sequence[SkippedPart],
 ) -> Sequence[Receipt]:
-    """See Catalog.accept.
+    """Implements Catalog.accept.
 
-    Calls on one collection follow one another, so that keys and documents of those before are seen by those after.
+    Calls on one collection are serialised, so that later ones see the keys and documents of earlier ones.
     """
     now = datetime.now(UTC)
     skips = await collections.in_turn(connection, collection) == "skip"

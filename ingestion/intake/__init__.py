@@ -1,2 +1,3 @@
-"""What comes in before it is accepted: files that hold others become several documents, and metadata of their own is
-read."""
+"""Expands uploads before they are accepted: files that contain others become several documents, and their own metadata
+is read.
+"""

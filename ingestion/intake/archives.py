@@ -23,7 +23,7 @@ _LEFTOVERS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 
 
 class ArchiveDamaged(Exception):
-    """What is no ZIP file; the text says why."""
+    """The file is not a valid ZIP file; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, budget: Bu
 
 
 def _path(info: zipfile.ZipInfo) -> str:
-    """Empty for what is passed over."""
+    """Returns the member's path, empty if it is skipped."""
     name = info.filename
     if not info.flag_bits & _UTF8_NAME and not name.isascii():
         # zipfile takes names without the mark as cp437. Programs write what their system uses.

@@ -1,4 +1,4 @@
-"""How much may come out of the files of one request that hold others."""
+"""Limits the parts that the files of one request may expand to."""
 
 from dataclasses import dataclass
 
@@ -25,11 +25,11 @@ class Budget:
 
     @property
     def readable(self) -> int:
-        """Largest number of bytes that are worth reading next."""
+        """Largest number of bytes that the next part may have."""
         return min(self._limits.document_bytes, self._limits.unpacked_bytes - self._bytes)
 
     def take(self, size: int) -> None:
-        """One more part, of `size` bytes."""
+        """Counts one more part, of `size` bytes."""
         self._bytes += size
         if self._bytes > self._limits.unpacked_bytes:
             raise TooLarge(

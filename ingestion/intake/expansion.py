@@ -36,7 +36,7 @@ class Expansion:
 
 
 def holds_more(upload: Upload) -> bool:
-    """Whether `expand` may change it. Cheap: thousands are asked."""
+    """Returns whether `expand` may change the upload. Cheap: it is called for thousands."""
     return upload.data.startswith((b"PK", OLE, b"---", b"\xef\xbb\xbf---")) or bool(
         {EML, JSONL} & set(claimed(upload.filename, upload.media_type))
     )
@@ -165,7 +165,7 @@ class _Expander:
             self.add(typed, depth + 1)
 
     def _refusal(self, part: Upload, depth: int) -> str:
-        """Why a part is not taken."""
+        """Returns the reason why a part is not accepted."""
         assert part.id
         if len(part.id.encode()) > MAX_ID_BYTES:
             return f"Its id has more than {MAX_ID_BYTES} bytes."
@@ -192,7 +192,7 @@ class _Expander:
             self.result.skipped.append(SkippedPart(name[:MAX_ID_BYTES], reason))
 
     def _unique(self, id_: str) -> str:
-        """Two attachments may have one name."""
+        """Returns a unique id: two attachments may have the same name."""
         candidate, suffix = id_, PurePosixPath(id_).suffix
         while candidate in self.ids:
             self._repeats[id_] += 1

@@ -15,7 +15,7 @@ _NOTHING = object()
 
 
 class _Loader(yaml.SafeLoader):
-    """Without aliases, which make a short text an endless value."""
+    """Loads YAML without aliases, with which a short text can expand without limit."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -43,7 +43,7 @@ def front_matter(data: bytes) -> Mapping[str, object]:
 
 
 def _json(value: object, depth: int) -> object:
-    """_NOTHING for what JSON does not hold."""
+    """Returns the value, _NOTHING if JSON cannot represent it."""
     match value:
         case None | bool():
             return value

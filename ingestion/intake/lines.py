@@ -20,7 +20,7 @@ class Line:
 
 
 def lines(data: bytes, budget: Budget) -> Iterator[Line]:
-    """Nothing where the encoding is not known. Raises TooLarge where they are more than the budget."""
+    """Returns the lines, nothing if the encoding is unknown. Raises TooLarge if they exceed the budget."""
     text = decode(data)
     for number, line in enumerate((text or "").split("\n"), 1):
         if not line.strip():

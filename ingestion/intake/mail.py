@@ -22,8 +22,9 @@ class Mail:
 
 
 def read_parts(data: bytes, budget: Budget) -> Mail:
-    """Empty for a damaged message: reading it will say so. Raises TooLarge where the attachments are more than the
-    budget."""
+    """Returns the attachments; none of a damaged message, which reading reports. Raises TooLarge if they exceed the
+    budget.
+    """
     try:
         message = parse_message(data)
         return Mail(_metadata(message), list(_members(message, budget)))
@@ -32,7 +33,7 @@ def read_parts(data: bytes, budget: Budget) -> Mail:
 
 
 def read_outlook_parts(data: bytes, budget: Budget) -> Mail:
-    """The same of MSG."""
+    """Returns the same for MSG."""
     try:
         with outlook.opened(data) as ole:
             message = outlook.Message(ole)

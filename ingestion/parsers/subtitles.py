@@ -1,4 +1,4 @@
-"""Subtitles (SubRip, WebVTT): what is said, in paragraphs that begin with their time (pure)."""
+"""Reads subtitles (SubRip, WebVTT): the spoken text, in paragraphs that begin with their time (pure)."""
 
 import html
 import re

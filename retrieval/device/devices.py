@@ -65,7 +65,7 @@ _CHOSEN: ContextVar[Device | None] = ContextVar("chosen_device", default=None)
 
 
 class Devices(Sequence[Device]):
-    """At least one."""
+    """The devices of a node, at least one."""
 
     def __init__(self, devices: Sequence[Device]) -> None:
         self._devices = tuple(devices)
@@ -106,6 +106,6 @@ def chosen_device() -> Device | None:
 
 
 def least_busy(devices: Sequence[Device]) -> Device:
-    """Of those that serve, or of all if none does."""
+    """Returns the least busy of the devices that serve, or of all if none does."""
     serving = [device for device in devices if device.failure is None and device.responsive]
     return min(serving or devices, key=lambda device: (device.gate.searches, device.gate.bulk_tokens))

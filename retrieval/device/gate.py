@@ -206,7 +206,7 @@ class Gate:
 
     @property
     def bulk_tokens(self) -> int:
-        """Of the slices in flight."""
+        """Tokens of the slices in flight."""
         return self._tokens
 
     def end(self, turn: Turn, *, measured: bool) -> None:

@@ -55,15 +55,16 @@ class OverDevices:
         *,
         spread_tokens: int | None = SPREAD_TOKENS,
     ) -> None:
-        """`name` tells these engines from others of the devices. `spread_tokens`: an interactive call is computed by
-        several devices at once, if they are idle and each gets so many; None: never."""
+        """`name` distinguishes these engines from others of the devices. `spread_tokens`: several idle devices share an
+        interactive call if each gets at least this many tokens; None: never.
+        """
         self._name = name
         self._seats = [_Seat(device, engine(device)) for device in devices]
         self.spread_tokens = spread_tokens
 
     @property
     def options(self) -> EngineOptions:
-        """Of the first; the others differ in their device."""
+        """Options of the first engine; the others differ in their device."""
         return self._seats[0].engine.options
 
     @property
@@ -98,7 +99,9 @@ class OverDevices:
     async def encode(
         self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
     ) -> Sequence[Output]:
-        """One output per prompt, in order. Errors as in `VllmEngine.encode`, when no other device is left to ask."""
+        """Returns one output per prompt, in order. Raises the errors of `VllmEngine.encode` if no other
+        device is left.
+        """
         if lane is Lane.BULK:
             return await self._bulk(token_ids, dimensions, frozenset())
         parts = self._parts(token_ids)

@@ -20,7 +20,7 @@ class Vitals:
 
     @property
     def silent_ticks(self) -> int:
-        """Since something was heard of it."""
+        """Ticks since the last sign of life."""
         return self._silent
 
     def note_reply(self) -> None:

@@ -1,10 +1,10 @@
-"""The words that BM25 counts, of texts and of queries. Milvus Lite's process calls this module, a Milvus server gets
-what it returns: the words are the same on all stores.
+"""The words of texts and queries that BM25 counts. Milvus Lite's process calls this module, and a Milvus server gets
+its results, so the words are the same on all stores.
 
 Spellings of one word are one word: full-width and half-width, upper and lower case, with and without accents,
-traditional and simplified characters, digits of any script. What is found by more than one spelling that has other
-letters counts as several words, one beside the other: codes as a whole and by their parts (`rtx4090`, `rtx`, `4090`),
-Chinese as words of a dictionary, as pairs of characters, and as characters.
+traditional and simplified characters, digits of any script. A text that can be found by several words with other
+letters counts as all of them: codes as a whole and by their parts (`rtx4090`, `rtx`, `4090`), Chinese as words of a
+dictionary, as pairs of characters, and as characters.
 """
 
 import re
@@ -59,19 +59,23 @@ _stemmer = Stemmer.Stemmer("english", 0)
 
 
 def of_text(text: str) -> list[str]:
-    """Each as often as it is there; letters, digits, marks and `_`, 64 characters at most."""
+    """Returns the words of a text, each as often as it occurs; letters, digits, marks and `_`, at most 64
+    characters.
+    """
     return list(_words(text, query=False))
 
 
 def of_query(text: str) -> list[str]:
-    """Those to look for. Characters of Chinese words are not among them: texts that have them apart are about other
-    things."""
+    """Returns the words to search for. Single characters of Chinese words are not among them: texts that contain them
+    separately are about other subjects.
+    """
     return list(_words(text, query=True))
 
 
 def joined(words: Iterable[str], limit: int) -> str:
-    """For a store that divides texts at spaces, in at most `limit` bytes of UTF-8: where there are more, no word
-    comes a second time before all have come once, and those that do not fit are left out."""
+    """Joins words with spaces, in at most `limit` bytes of UTF-8, for a store that splits texts at spaces. If they
+    exceed the limit, no word is repeated before each has occurred once, and those that do not fit are omitted.
+    """
     every = list(words)
     text = " ".join(every)
     if len(text.encode()) <= limit:
@@ -88,7 +92,7 @@ def joined(words: Iterable[str], limit: int) -> str:
 
 
 def folded(text: str) -> str:
-    """The one spelling of texts that differ as the module's docstring says."""
+    """Returns the one spelling of texts that differ as the module's docstring describes."""
     text = unicodedata.normalize("NFKC", text).casefold()
     if text.isascii():
         return text
@@ -98,7 +102,7 @@ def folded(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _plain_characters() -> dict[int, str]:
-    """Simplified characters of traditional ones, ASCII digits, letters without strokes."""
+    """Maps traditional characters to simplified ones, digits to ASCII, and letters with strokes to plain letters."""
     han = [chr(point) for first, last in ((0x3400, 0x9FFF), (0x20000, 0x323AF)) for point in range(first, last + 1)]
     # One a line, so that none is taken for a part of a phrase.
     simplified = opencc.OpenCC("t2s").convert("\n".join(han)).split("\n")
@@ -147,7 +151,7 @@ def _of_code(run: str) -> tuple[str, ...]:
 
 
 def _code(run: str) -> Iterator[str]:
-    """A word, several that a sign joins, a number, or a code of letters and digits."""
+    """Yields the words of a run: a word, several that a sign joins, a number, or a code of letters and digits."""
     parts = list(_PARTS.finditer(run))
     if any(part["number"] or part["thousands"] for part in parts) and len(parts) <= _MOST_PARTS:
         wholes = [run, *_BETWEEN_PIECES.split(run)]

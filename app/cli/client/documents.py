@@ -65,7 +65,7 @@ def show(
 
 
 def _print_chunks(chunks: Iterable[dict[str, Any]]) -> None:
-    """What a chunk repeats of the one before is dimmed."""
+    """Prints chunks. Text repeated from the previous chunk is dimmed."""
     end = 0
     for chunk in chunks:
         place = [f"chunk {chunk['ordinal'] + 1}", f"{chunk['start']}-{chunk['end']}", f"{chunk['tokens']} tokens"]

@@ -50,7 +50,7 @@ class Client(TandemClient):
         self._call(Call(method="DELETE", path=_key_path(id_), read=lambda _: None))
 
     def audit_log(self, *, limit: int, **filters: str) -> list[dict[str, Any]]:
-        """The latest entries first, at most `limit`."""
+        """Returns the latest entries first, at most `limit`."""
         found: list[dict[str, Any]] = []
         cursor = None
         while len(found) < limit:

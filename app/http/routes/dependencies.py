@@ -36,14 +36,16 @@ async def serving_node(request: Request) -> NodeView:
 
 
 def view_at(request: Request) -> NodeView:
-    """The node, as the caller of the request may use it. Raises NotReady, Unauthorized."""
+    """Returns the node as the caller of the request may use it. Raises NotReady, Unauthorized."""
     found = request.app.state.runner
     assert isinstance(found, Runner)
     return NodeView(found.serving(), caller_at(request.scope), trail_at(request.scope))
 
 
 def caller_at(scope: Scope) -> Caller:
-    """Whom app.http.security.access found. Raises Unauthorized for a request that it let in as public."""
+    """Returns the caller that app.http.security.access found. Raises Unauthorized for a request that it let in as
+    public.
+    """
     found = scope.get("state", {}).get("caller")
     if not isinstance(found, Caller):
         raise Unauthorized("This route is not public, and the request came in without being asked for a key.")

@@ -192,7 +192,7 @@ class JobEventOut(Wire):
 
 
 class SkippedOut(Wire):
-    """Made from a SkippedPart."""
+    """The wire format of a SkippedPart."""
 
     name: str = Field(description="The id that it would have had.")
     reason: str = Field(description="Why it is no document.")

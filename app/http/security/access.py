@@ -33,7 +33,7 @@ class Access:
     """
 
     def __init__(self, app: ASGIApp, callers: Callers, recorder: Recorder, public: frozenset[str]) -> None:
-        """`public`: paths that are answered without a key."""
+        """`public` holds paths that are answered without a key."""
         self._app = app
         self._callers = callers
         self._recorder = recorder

@@ -1,4 +1,4 @@
-"""API keys of the settings and of a file, in clear or as their SHA-256. What is kept of each is its SHA-256."""
+"""API keys of the settings and of a file, in clear or as their SHA-256. Only the SHA-256 of each is kept."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ def digest_of(entry: str) -> bytes:
 
 
 class ApiKeys:
-    """Bearer keys of the settings, which may do everything. Without any key every caller is let in."""
+    """Bearer keys of the settings, which permit everything. Without any key, every caller is accepted."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ApiKeys:
         return bool(self._digests) or self._file is not None
 
     def holder(self, key: str) -> Caller | None:
-        """None for a key that is none of these."""
+        """Returns the caller with this key; None if it is not one of these keys."""
         # By hash: what a lookup's time tells of a hash says nothing about the key.
         given = sha256(key.encode()).digest()
         if given == self._internal:

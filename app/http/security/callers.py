@@ -1,4 +1,4 @@
-"""From an Authorization header to the caller: by the keys of the settings, and by those that the catalog stores."""
+"""Finds the caller of an Authorization header: by the keys of the settings, and by those that the catalog stores."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Callers:
     def __init__(
         self, fixed: ApiKeys, catalog: Callable[[], KeyCatalog], clock: Callable[[], float] = monotonic
     ) -> None:
-        """`catalog` raises NotReady while there is none to ask."""
+        """`catalog` raises NotReady while there is none."""
         self._fixed = fixed
         self._catalog = catalog
         self._looks: TTLCache[str, asyncio.Task[StoredKey | None]] = TTLCache(REMEMBERED, FRESH_SECONDS, clock)
@@ -69,7 +69,7 @@ class Callers:
         return caller_of(key)
 
     def _touch(self, key: StoredKey, now: datetime) -> None:
-        """In the background: nobody waits for it."""
+        """Records the use of a key in the background, without delaying the request."""
 
         async def touch() -> None:
             with suppress(TandemError):

@@ -66,7 +66,7 @@ class VllmEngine:
 
     @property
     def responsive(self) -> bool:
-        """False where its process has been silent for a while, and may hang."""
+        """Whether its process has sent something recently; a silent one may hang."""
         return self._process is None or self._process.responsive
 
     @property

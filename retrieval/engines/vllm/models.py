@@ -57,7 +57,9 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas | OverDevices]):
 def engine_on(
     device: Device | None, options: EngineOptions, on_restart: Callable[[], Awaitable[None]] | None = None
 ) -> VllmEngine:
-    """An engine that sees `device` alone; None: all that this process does. `on_restart` as for VllmEngine."""
+    """Returns an engine that sees `device` alone; None: all devices of this process. `on_restart` has the meaning of
+    VllmEngine's.
+    """
     if device is None:
         return VllmEngine(options, on_restart=on_restart)
     options = replace(options, environment=device.environment, cpu_cores=device.cpu_cores or options.cpu_cores)
@@ -67,7 +69,7 @@ def engine_on(
 def engines_on(
     devices: Sequence[Device], role: str, options: EngineOptions, on_restart: Callable[[], Awaitable[None]] | None
 ) -> VllmEngine | OverDevices:
-    """One on each of `devices`; one for this machine where there are none."""
+    """Returns one engine on each of `devices`; one for this machine if there are none."""
     if not devices:
         return engine_on(None, options, on_restart)
     return OverDevices(f"{role} {options.name}", devices, lambda device: engine_on(device, options, on_restart))

@@ -82,7 +82,7 @@ class EngineProcess:
 
     @property
     def responsive(self) -> bool:
-        """Whether it was heard a moment ago."""
+        """Whether a sign of life arrived recently."""
         return self._vitals.silent_ticks <= _RESPONSIVE_TICKS
 
     @property

@@ -1,4 +1,4 @@
-"""What came in archives and mail and became no document."""
+"""Parts of archives and mail that did not become documents."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -185,8 +185,9 @@ class AsyncTandemClient:
                 return
 
     async def document_text(self, document_id: str, *, collection: str = "docs") -> str:
-        """The text that was read from a document, whole. Raises NotFound; Refused if the document is replaced
-        meanwhile."""
+        """Returns the whole text that was read from a document. Raises NotFound; Refused if the document is replaced
+        meanwhile.
+        """
         parts, cursor = [], None
         while True:
             page = await self._call(calls.document_text(document_id, collection, cursor))
