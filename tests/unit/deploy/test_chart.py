@@ -232,6 +232,9 @@ SHARED: Manifest = {
         ({"models": {"pull": "job"}}, "models.claim"),
         ({"models": {"readOnly": True}}, "existingClaim"),
         ({"models": {"existingClaim": "weights", "readOnly": True, "pull": "init"}}, "read-only"),
+        ({"ingress": {"enabled": True}}, "ingress.host"),
+        ({"ingress": {"enabled": True, "host": "search.example.com"}}, "ingress controller"),
+        ({"service": {"type": "LoadBalancer"}}, "networkPolicy.from"),
         ({"terminationGracePeriodSeconds": 30}, "DRAIN_SECONDS"),
         ({"terminationGracePeriodSeconds": 60, "settings": {"DRAIN_SECONDS": 60}}, "DRAIN_SECONDS"),
     ],
@@ -266,6 +269,15 @@ def test_what_is_pulled_is_what_is_served(
     assert [container["args"] for container in starting] == [["models", "pull", name] for name in pulled]
     jobs = of_kind(render(chart, generate, values | {"models": {"claim": "shared", "pull": "job"}}), "Job")
     assert [each["args"][2] for job in jobs for each in job["spec"]["template"]["spec"]["containers"]] == pulled
+
+
+def test_the_ingress_leads_to_the_service(rendered: Mapping[str, list[Manifest]]) -> None:
+    (ingress,) = of_kind(rendered["model-servers"], "Ingress")
+    (backend,) = (path["backend"]["service"] for path in ingress["spec"]["rules"][0]["http"]["paths"])
+    services = {each["metadata"]["name"]: each for each in of_kind(rendered["model-servers"], "Service")}
+    assert backend["port"]["name"] in {port["name"] for port in services[backend["name"]]["spec"]["ports"]}
+    size = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
+    assert size == f"{Settings.model_fields['max_body_mb'].default}m"
 
 
 def test_numbers_are_written_as_settings_read_them(rendered: Mapping[str, list[Manifest]]) -> None:

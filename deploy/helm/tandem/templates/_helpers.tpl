@@ -94,6 +94,17 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and .Values.serviceMonitor.apiKey (not .Values.existingSecret) }}
   {{- fail "serviceMonitor.apiKey names a key of existingSecret, which is empty." }}
 {{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.host) }}
+  {{- fail "ingress.enabled needs ingress.host: the name that callers use." }}
+{{- end }}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.from) }}
+  {{- if .Values.ingress.enabled }}
+    {{- fail "ingress.enabled: the NetworkPolicy admits pods of this namespace only. Add the namespace of the ingress controller to networkPolicy.from." }}
+  {{- end }}
+  {{- if ne .Values.service.type "ClusterIP" }}
+    {{- fail (printf "service.type: %s: the NetworkPolicy admits pods of this namespace only. Add who may come from outside to networkPolicy.from, for instance ipBlock: {cidr: 10.0.0.0/8}." .Values.service.type) }}
+  {{- end }}
+{{- end }}
 {{- $grace := .Values.terminationGracePeriodSeconds | int }}
 {{- if and $grace (lt $grace (include "tandem.leastGrace" . | int)) }}
   {{- fail (printf "terminationGracePeriodSeconds: %d is shorter than preStop, DRAIN_SECONDS and the end of engines together (%s): work under way would be cut off." $grace (include "tandem.leastGrace" .)) }}
