@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.settings import load_settings
+from app.settings import Settings, load_settings
 from tests.unit.deploy.conftest import DEPLOY
 from tests.unit.deploy.programs import complaints
 
@@ -44,7 +44,7 @@ def interpolate(value: object) -> str:
 
 def test_files_are_of_the_specification(tmp_path: Path) -> None:
     files = [tmp_path / path.name for path in sorted(FOLDER.glob("*.yaml"))]
-    assert len(files) >= 4
+    assert len(files) >= 5
     for path in files:
         path.write_text((FOLDER / path.name).read_text().replace("!reset ", ""))  # the schema is for what is merged
     assert complaints("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files) == ""
@@ -66,7 +66,17 @@ def test_what_overlays_mount_depend_on_and_store_exists(path: Path) -> None:
         assert not each.get("image", "").endswith(":latest")
 
 
-OVERLAYS = [[], ["cuda"], ["ascend"], ["server"], ["server", "cuda"], ["server", "ascend"]]
+def test_prometheus_finds_every_node_and_may_read() -> None:
+    content = yaml.safe_load(overlay("observability")["configs"]["prometheus"]["content"])
+    (job,) = content["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    node = service("tandem", "observability")
+    assert set(found["names"]) <= set(node["networks"]["default"]["aliases"])
+    assert node["environment"]["TANDEM_PUBLIC_METRICS"] == "true"
+    assert found["port"] == Settings.model_fields["port"].default
+
+
+OVERLAYS = [[], ["cuda"], ["ascend"], ["server"], ["server", "cuda"], ["server", "ascend"], ["observability"]]
 
 
 @pytest.mark.parametrize("overlays", OVERLAYS, ids="+".join)
