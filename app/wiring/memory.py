@@ -80,7 +80,7 @@ def plan_devices(settings: Settings, demands: Sequence[EngineDemand], device: De
     if settings.placement == "both":
         return planned(demands)
     reranking = [demand for demand in demands if demand.role == RERANKER]
-    return planned([demand for demand in demands if demand.role != RERANKER]).beside(planned(reranking))
+    return planned([demand for demand in demands if demand.role != RERANKER]).combined_with(planned(reranking))
 
 
 def planned_engines(settings: Settings, demands: Sequence[EngineDemand]) -> Sequence[EnginePlan] | None:
@@ -144,9 +144,7 @@ def advice(settings: Settings, failed: Plan, demands: Sequence[EngineDemand], *,
         return ()
     least = min(demand.shape.weight_bytes for demand in demands)
     plain = settings.model_copy(update={"embed_memory_share": None, "rerank_memory_share": None})
-    pairs = {
-        pair.name: pair_demands(plain, pair) for pair in reversed(PROFILES) if pair.second_stage == "cross_encoder"
-    }
+    pairs = {pair.name: pair_demands(plain, pair) for pair in reversed(PROFILES) if pair.has_cross_encoder}
     smaller = {name: pair for name, pair in pairs.items() if pair[0].shape.weight_bytes < least}
     fixed = settings.max_model_len is not None
     return tuple(alternatives(failed, demands, smaller, step_tokens=step_tokens, window_is_fixed=fixed))
@@ -163,7 +161,7 @@ def pair_demands(
     """
     embed = engine_demand(settings, pair.embed, "embedder", settings.embed_memory_share, folders[0])
     rerank = engine_demand(settings, pair.rerank, RERANKER, settings.rerank_memory_share, folders[1])
-    if pair.second_stage == "cross_encoder":
+    if pair.has_cross_encoder:
         rerank = replace(rerank, drops_head=True, cached_steps=RERANK_CACHED_STEPS)
     further = [replace(embed, role=f"embedder {number}") for number in range(2, settings.embed_replicas + 1)]
     if settings.query_engine:

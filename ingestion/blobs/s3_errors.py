@@ -62,11 +62,11 @@ def explain(error: Exception) -> Refusal:
     code, status = _code(text), re.search(r"status code: (\d{3})", text)
     if code is None and status is None:
         return Refusal("the service does not answer", "check that it runs, and TANDEM_S3_ENDPOINT", lasting=False)
-    told = code or f"status {status[1] if status else ''}"
-    if known := LASTING.get(code or STATUSES.get(told, "")):
+    reported = code or f"status {status[1] if status else ''}"
+    if known := LASTING.get(code or STATUSES.get(reported, "")):
         reason, remedy = known
-        return Refusal(f"{reason} ({told})", remedy, lasting=True)
-    return Refusal(f"the service refused with {told}", "see its own status and logs", lasting=False)
+        return Refusal(f"{reason} ({reported})", remedy, lasting=True)
+    return Refusal(f"the service refused with {reported}", "see its own status and logs", lasting=False)
 
 
 def _code(text: str) -> str | None:

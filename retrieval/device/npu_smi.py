@@ -79,8 +79,8 @@ def read_npus(visible: Sequence[int] | None = None, *, program: str = "npu-smi")
         raise DeviceUnknown(f"{path} cannot be run: {error.strerror}") from error
     text = done.stdout.decode(errors="replace")
     if done.returncode:
-        told = " ".join((done.stderr.decode(errors="replace") or text).split())[-200:]
-        raise DeviceUnknown(f"{path} info ended with status {done.returncode}: {told}")
+        reported = " ".join((done.stderr.decode(errors="replace") or text).split())[-200:]
+        raise DeviceUnknown(f"{path} info ended with status {done.returncode}: {reported}")
     return select_npus(parse_npus(text), visible)
 
 

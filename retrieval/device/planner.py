@@ -47,8 +47,8 @@ class Plan:
     def fits(self) -> bool:
         return self.verdict != "does_not_fit"
 
-    def beside(self, other: "Plan") -> "Plan":
-        """One plan of both, whose engines are on devices that are alike but not the same."""
+    def combined_with(self, other: "Plan") -> "Plan":
+        """Returns one plan of both, whose engines are on different devices of the same kind."""
         verdicts: tuple[Verdict, ...] = ("fits", "fits_with_limits", "does_not_fit")
         worse = max(self, other, key=lambda each: verdicts.index(each.verdict))
         limits = (*self.limits, *other.limits)

@@ -62,6 +62,11 @@ class ModelProfile:
     """`late_interaction`: `rerank` is the embedder's own weights, which give one vector per token."""
 
     @property
+    def has_cross_encoder(self) -> bool:
+        """Whether the second stage is a cross-encoder, as opposed to late interaction."""
+        return self.second_stage == "cross_encoder"
+
+    @property
     def languages(self) -> tuple[Language, ...]:
         """The languages that both models were made for."""
         return tuple(language for language in self.embed.languages if language in self.rerank.languages)

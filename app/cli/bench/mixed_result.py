@@ -78,14 +78,14 @@ class Mixed:
         """The ratio over all rounds' searches together: a 99th percentile of few searches is little more than their
         worst one.
         """
-        alone, beside = self.latencies.values()
-        return ratio(percentile(beside, 0.99), percentile(alone, 0.99)) if alone and beside else None
+        alone, together = self.latencies.values()
+        return ratio(percentile(together, 0.99), percentile(alone, 0.99)) if alone and together else None
 
     @property
     def latencies(self) -> Mapping[str, list[float]]:
         """Returns milliseconds, of all rounds."""
-        alone, beside = ([ms for each in self.searched(name) for ms in each.times] for name in _WITH_SEARCHES)
-        return {"alone": alone, "beside ingestion": beside}
+        alone, together = ([ms for each in self.searched(name) for ms in each.times] for name in _WITH_SEARCHES)
+        return {"alone": alone, "during ingestion": together}
 
     def parts(self, stretch: Stretch) -> Mapping[str, float]:
         """Returns the milliseconds of each part of a search: the median over all rounds."""
@@ -95,7 +95,7 @@ class Mixed:
     @property
     def per_second(self) -> Mapping[str, Sequence[tuple[float, float]]]:
         """Returns documents per second in the first round."""
-        return {"alone": self.rounds[0]["ingestion"].per_second, "beside searches": self.rounds[0]["both"].per_second}
+        return {"alone": self.rounds[0]["ingestion"].per_second, "during searches": self.rounds[0]["both"].per_second}
 
     def searched(self, stretch: Stretch) -> list[Searched]:
         return [found for measured in self.rounds if (found := measured[stretch].searched)]
@@ -116,13 +116,13 @@ class Mixed:
 
 def ratios_of(measured: Mapping[Stretch, Measured]) -> Ratios:
     loaded, idle = (_times_of(measured[stretch]) for stretch in ("both", "searches"))
-    beside, alone = measured["both"].ingested, measured["ingestion"].ingested
-    assert beside is not None
+    together, alone = measured["both"].ingested, measured["ingestion"].ingested
+    assert together is not None
     assert alone is not None
     return Ratios(
         ratio(loaded.p50, idle.p50),
         ratio(loaded.p99, idle.p99),
-        ratio(beside.texts_per_second, alone.texts_per_second),
+        ratio(together.texts_per_second, alone.texts_per_second),
     )
 
 
@@ -162,8 +162,8 @@ def _times_of(measured: Measured) -> Summary:
     return Summary.of(measured.searched.times if measured.searched else [])
 
 
-def ratio(beside: float | None, alone: float | None) -> float | None:
-    return round(beside / alone, 3) if beside is not None and alone else None
+def ratio(together: float | None, alone: float | None) -> float | None:
+    return round(together / alone, 3) if together is not None and alone else None
 
 
 def _median(values: Sequence[float | None]) -> float | None:
