@@ -19,6 +19,13 @@ class Forbidden(TandemError):
     code = "forbidden"
 
 
+class LimitReached(TandemError):
+    """The API key has used what it may: requests, texts or candidates a minute, documents, bytes or waiting jobs."""
+
+    code = "limit_reached"
+    retryable = True
+
+
 class KeyNeeded(TandemError):
     """Stored keys have no effect on a node that accepts callers without a key."""
 
@@ -108,6 +115,7 @@ STATUS: Mapping[str, int] = {
     "invalid_text": 422,
     "invalid_request": 422,
     "overloaded": 429,
+    "limit_reached": 429,
     "head_too_large": 431,
     "caller_gone": 499,
     "internal": 500,

@@ -8,6 +8,7 @@ from secrets import token_urlsafe
 
 from fastapi import Depends, FastAPI, Request
 
+from app.access.limits import RateLimits
 from app.access.trail import Recorder
 from app.http import error_handlers
 from app.http.limits import Admission
@@ -126,7 +127,8 @@ def create_app(
     keys = ApiKeys(settings.api_keys, settings.api_keys_file, internal=internal_key)
     app.state.callers = callers = Callers(keys, catalog)
     app.state.recorder = recorder = Recorder(catalog)
-    app.add_middleware(Access, callers=callers, recorder=recorder, public=public_paths(settings))
+    app.state.rates = rates = RateLimits()
+    app.add_middleware(Access, callers=callers, recorder=recorder, rates=rates, public=public_paths(settings))
     # The address it listens on is one of its names; with keys, names are checked only if some are set.
     names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.requires_keys else ()
     app.add_middleware(InFlightMiddleware, in_flight=app.state.in_flight)

@@ -21,6 +21,26 @@ ID_PREFIX: Final = "key_"
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """Of one key; None: no limit of its own. Those by the minute are counted by each node for itself."""
+
+    requests_per_minute: int | None = None
+    texts_per_minute: int | None = None
+    """Texts that are embedded for the caller."""
+    candidates_per_minute: int | None = None
+    """Passages that are ranked for the caller."""
+    documents: int | None = None
+    """In all collections that the key has."""
+    bytes: int | None = None
+    """Of their originals."""
+    queued_jobs: int | None = None
+    """Jobs of the key that have not ended."""
+
+
+NO_LIMITS: Final = KeyLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class StoredKey:
     id: str
     name: str
@@ -37,6 +57,7 @@ class StoredKey:
     last_used_at: datetime | None = None
     """To the minute."""
     revoked_at: datetime | None = None
+    limits: KeyLimits = NO_LIMITS
 
     def ended(self, now: datetime) -> str | None:
         """The reason why the key is no longer valid; None while it is."""
@@ -89,6 +110,7 @@ class KeyService:
         collections: Sequence[str],
         created_by: str | None,
         expires_at: datetime | None = None,
+        limits: KeyLimits = NO_LIMITS,
     ) -> tuple[StoredKey, str]:
         """Returns the record and the key. Raises InvalidRequest."""
         now = datetime.now(UTC)
@@ -96,7 +118,7 @@ class KeyService:
             raise InvalidRequest("scopes: admin concerns the whole node; such a key has all collections ('*').")
         if expires_at is not None and expires_at <= now:
             raise InvalidRequest(f"expires_at: {expires_at.isoformat()} has passed; name a time in the future.")
-        secret = _new_secret()
+        secret = new_secret()
         key = StoredKey(
             id=ID_PREFIX + token_hex(8),
             name=name,
@@ -106,13 +128,14 @@ class KeyService:
             created_at=now,
             created_by=created_by,
             expires_at=expires_at,
+            limits=limits,
         )
         await self._catalog.add_key(key)
         return key, secret
 
     async def rotate(self, id_: str) -> tuple[StoredKey, str]:
         """Creates a new key under the same id, with the same rights, and ends the former one. Raises KeyNotFound."""
-        secret = _new_secret()
+        secret = new_secret()
         digest = digest_of_key(secret)
         await self._catalog.set_key_digest(id_, digest)
         return replace(await self._catalog.key(id_), digest=digest), secret
@@ -133,7 +156,7 @@ def digest_of_key(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
-def _new_secret() -> str:
+def new_secret() -> str:
     return KEY_PREFIX + token_urlsafe(SECRET_BYTES)
 
 

@@ -127,6 +127,7 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         documents: Sequence[Document],
         *,
         key: IdempotencyKey | None = None,
+        created_by: str | None = None,
         background: bool = False,
         skipped: Sequence[SkippedPart] = (),
     ) -> Sequence[Receipt]:
@@ -179,6 +180,10 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         Called after its chunks have left the store: where a newer version was accepted, the lease is released, that
         version stays queued, and the document no longer counts as searchable.
         """
+        ...
+
+    async def unfinished_jobs(self, created_by: str) -> int:
+        """Counts the jobs of an API key that have not ended."""
         ...
 
     async def cancel_job(self, job_id: JobId) -> Job:

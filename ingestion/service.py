@@ -96,13 +96,14 @@ class IngestionService:
         split_lines: bool = False,
         unpack: bool = True,
         idempotency_key: str | None = None,
+        created_by: str | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
         """Accepts all documents or none. When it returns, originals and job are durable. `chunking` and `ocr`: None for
         those of the collection and of the node.
 
         Archives and mail become several documents, and so do the lines of JSONL if `split_lines`; the receipts are
         those of all of them, and the job lists what was skipped. `unpack`: False keeps archives and attachments as
-        they are.
+        they are. `created_by` is the id of the caller's API key.
 
         The same request under the same `idempotency_key` creates no second job: it returns the earlier job with its
         current receipts. Raises InvalidRequest and its subclasses for what the caller must change, Overloaded if the
@@ -119,7 +120,7 @@ class IngestionService:
                 limit=self._limits.documents,
             )
         if not any(map(holds_more, uploads)):
-            return await self._accept(collection, uploads, (), chunking, ocr, idempotency_key)
+            return await self._accept(collection, uploads, (), chunking, ocr, idempotency_key, created_by)
         limits = IntakeLimits(self._limits.documents, self._limits.document_bytes, self._limits.unpacked_bytes)
         # One at a time: what comes out of an archive is in memory until it is stored.
         async with self._unpacking:
@@ -132,7 +133,14 @@ class IngestionService:
                 metadata_keys=collection.metadata_keys,
             )
             return await self._accept(
-                collection, expansion.uploads, expansion.skipped, chunking, ocr, idempotency_key, expansion.places
+                collection,
+                expansion.uploads,
+                expansion.skipped,
+                chunking,
+                ocr,
+                idempotency_key,
+                created_by,
+                expansion.places,
             )
 
     async def _accept(
@@ -143,6 +151,7 @@ class IngestionService:
         chunking: Chunking | None,
         ocr: OcrMode | None,
         idempotency_key: str | None,
+        created_by: str | None,
         places: Sequence[int] | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
         """`places`: of each upload in the request; None: they are in order."""
@@ -168,7 +177,9 @@ class IngestionService:
             job_id = JobId(uuid4().hex)
             try:
                 async with self._queue.entering(len(uploads)):
-                    receipts = await self._catalog.accept(job_id, collection.name, documents, key=key, skipped=skipped)
+                    receipts = await self._catalog.accept(
+                        job_id, collection.name, documents, key=key, created_by=created_by, skipped=skipped
+                    )
             except IdempotencyConflict:
                 await self._collector.retire(blobs)
                 raise

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from app.errors import Forbidden
-from ingestion.keys import EVERY_COLLECTION, SCOPES, Scope, StoredKey
+from ingestion.keys import EVERY_COLLECTION, NO_LIMITS, SCOPES, KeyLimits, Scope, StoredKey
 
 INTERNAL: Final = "internal"
 """Id of the key that the node's own worker processes have."""
@@ -26,6 +26,7 @@ class Caller:
     scopes: frozenset[Scope] = frozenset(SCOPES)
     collections: tuple[str, ...] = EVERY_COLLECTION
     """Names and globs."""
+    limits: KeyLimits = NO_LIMITS
 
     @property
     def unlimited(self) -> bool:
@@ -51,7 +52,7 @@ class Caller:
 
 
 def caller_of(key: StoredKey) -> Caller:
-    return Caller(key.id, frozenset(key.scopes), key.collections)
+    return Caller(key.id, frozenset(key.scopes), key.collections, key.limits)
 
 
 @lru_cache(COMPILED)

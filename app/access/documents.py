@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from app.access.caller import Caller
 from app.access.trail import Trail
+from app.errors import LimitReached
 from app.node.node import Node
 from ingestion.contents import ChunkPage, TextPage
 from ingestion.errors import JobNotFound
@@ -25,11 +26,14 @@ from retrieval.types import DocumentId
 
 READING: tuple[Scope, ...] = ("search", "ingest", "manage")
 """Any of these may read what the catalog says of documents."""
+JOB_RETRY_SECONDS, STORED_RETRY_SECONDS = 10, 3600
+"""After which to try again, where jobs or documents have to go first."""
 
 
 class DocumentsView:
-    def __init__(self, node: Node, trail: Trail) -> None:
+    def __init__(self, node: Node, caller: Caller, trail: Trail) -> None:
         self._node = node
+        self._caller = caller
         self._trail = trail
 
     async def get(self, collection: str, document_id: DocumentId) -> DocumentRecord:
@@ -97,6 +101,7 @@ class DocumentsView:
         async with self._trail.action("documents.ingest", collection) as recorded:
             recorded.count = len(uploads)
             self._trail.require("ingest", collection=collection)
+            await self._require_room(collection, uploads)
             job_id, receipts = await self._node.ingestion.accept(
                 collection,
                 uploads,
@@ -105,6 +110,7 @@ class DocumentsView:
                 split_lines=split_lines,
                 unpack=unpack,
                 idempotency_key=idempotency_key,
+                created_by=self._caller.key_id,
             )
             recorded.subject, recorded.count = job_id, len(receipts)
             return job_id, receipts
@@ -134,6 +140,44 @@ class DocumentsView:
         async with self._trail.action("document.delete", collection, document_id):
             self._trail.require("ingest", collection=collection)
             await self._node.ingestion.delete(collection, document_id)
+
+    async def _require_room(self, collection: str, uploads: Sequence[Upload]) -> None:
+        """Raises LimitReached where the key may not store so much more. Requests that come at the same moment may pass
+        a limit together; what is in an archive counts once it is unpacked.
+        """
+        limits, catalog = self._caller.limits, self._node.components.catalog
+        if limits.queued_jobs is not None and self._caller.key_id is not None:
+            waiting = await catalog.unfinished_jobs(self._caller.key_id)
+            if waiting >= limits.queued_jobs:
+                raise LimitReached(
+                    f"This API key has {waiting:,} jobs that have not ended; {limits.queued_jobs:,} are allowed. Wait "
+                    "until one has ended.",
+                    limit=limits.queued_jobs,
+                    retry_after_s=JOB_RETRY_SECONDS,
+                )
+        if limits.documents is None and limits.bytes is None:
+            return
+        seen = [each.name for each in await self._node.collections.list() if self._caller.sees(each.name)]
+        totals = (await catalog.totals(seen)).values()
+        ids = [DocumentId(upload.id or upload.filename or "") for upload in uploads]
+        replaced = (await catalog.documents_named(collection, ids)).values()
+        stored = sum(each.unfinished + each.ready + each.failed + each.cancelled for each in totals)
+        for unit, limit, there, more in (
+            ("documents", limits.documents, stored, len(uploads) - len(replaced)),
+            (
+                "bytes",
+                limits.bytes,
+                sum(each.size for each in totals),
+                sum(len(upload.data) for upload in uploads) - sum(each.document.size for each in replaced),
+            ),
+        ):
+            if limit is not None and more > 0 and there + more > limit:
+                raise LimitReached(
+                    f"This API key may store {limit:,} {unit}; there are {there:,}, and the request brings {more:,} "
+                    "more. Delete documents, or ask for a higher limit.",
+                    limit=limit,
+                    retry_after_s=STORED_RETRY_SECONDS,
+                )
 
 
 class FilesView:

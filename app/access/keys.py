@@ -7,7 +7,7 @@ from app.access.caller import Caller
 from app.access.trail import Trail
 from app.errors import KeyNeeded
 from ingestion.audit_log import AuditEntry, AuditFilter
-from ingestion.keys import KeyService, Scope, StoredKey
+from ingestion.keys import KeyLimits, KeyService, Scope, StoredKey
 from ingestion.ports import Catalog
 
 
@@ -21,7 +21,13 @@ class KeysView:
         self._trail = trail
 
     async def create(
-        self, name: str, *, scopes: Sequence[Scope], collections: Sequence[str], expires_at: datetime | None
+        self,
+        name: str,
+        *,
+        scopes: Sequence[Scope],
+        collections: Sequence[str],
+        expires_at: datetime | None,
+        limits: KeyLimits,
     ) -> tuple[StoredKey, str]:
         """Returns the record and the key, which is shown this once. Raises InvalidRequest, KeyNeeded."""
         async with self._trail.action("key.create") as recorded:
@@ -37,6 +43,7 @@ class KeysView:
                 collections=collections,
                 created_by=self._caller.key_id,
                 expires_at=expires_at,
+                limits=limits,
             )
             recorded.subject = key.id
             return key, secret

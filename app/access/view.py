@@ -12,6 +12,7 @@ from app.access.caller import Caller
 from app.access.collections import CollectionsView
 from app.access.documents import DocumentsView, FilesView, JobsView
 from app.access.keys import KeysView
+from app.access.limits import RateLimits
 from app.access.trail import Trail
 from app.http.schemas.cursor import Cursors
 from app.node.node import Node
@@ -26,12 +27,13 @@ from retrieval.types import SelfTestReport, StoreCapabilities
 
 
 class NodeView:
-    def __init__(self, node: Node, caller: Caller, trail: Trail) -> None:
+    def __init__(self, node: Node, caller: Caller, trail: Trail, rates: RateLimits) -> None:
         self.caller = caller
+        self._rates = rates
         self._node = node
         self._trail = trail
         self.collections = CollectionsView(node, caller, trail)
-        self.documents = DocumentsView(node, trail)
+        self.documents = DocumentsView(node, caller, trail)
         self.files = FilesView(node, caller, trail)
         self.jobs = JobsView(node, caller, trail)
         self.keys = KeysView(node.components.catalog, caller, trail)
@@ -66,9 +68,18 @@ class NodeView:
     def cursors(self) -> Cursors:
         return self._node.cursors
 
-    def require_models(self) -> None:
-        """Checks that the caller may use the models without data of the node. Raises Forbidden."""
+    def use_models(self, *, texts: int = 0, candidates: int = 0) -> None:
+        """To be called before texts are embedded or passages ranked that the caller sent. Raises Forbidden,
+        LimitReached.
+        """
         self._trail.require("search", "ingest")
+        self._rates.take(self.caller, "texts", texts)
+        self._rates.take(self.caller, "candidates", candidates)
+
+    def use_search(self, *, candidates: int) -> None:
+        """To be called before a search. Raises Forbidden, LimitReached."""
+        self._trail.require("search")
+        self._rates.take(self.caller, "candidates", candidates)
 
     async def secret(self, name: str) -> bytes:
         """See Catalog.secret."""

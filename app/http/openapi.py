@@ -32,7 +32,10 @@ defect of the service; the log has its details under the request id.
 **Request ids.** Every answer has the header `X-Request-ID`. The node takes the id of the request if it has 1 to 64
 letters, digits, dots, dashes and underscores, and makes a new one otherwise.
 
-**Keys.** If the node has API keys, every route but `/health` requires `Authorization: Bearer <key>`.
+**Keys.** If the node has API keys, every route but `/health` requires `Authorization: Bearer <key>`. A key may lack the
+scope of a route (403 `forbidden`); collections that it may not see are not there (404). Answers to a key with a limit
+of requests have `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds); beyond any limit of a key the
+answer is 429 `limit_reached`.
 
 **Names and origins.** A node without keys answers only requests whose `Host` is one of its names (421
 `host_not_allowed` otherwise), and accepts only GET, HEAD and OPTIONS from pages of other origins (403
@@ -140,7 +143,7 @@ def _complete(operation: Json, error_format: ErrorFormat, *, needs_node: bool) -
 
 def _common_codes(operation: Mapping[str, object], *, needs_node: bool) -> Iterator[str]:
     if "security" in operation:
-        yield "unauthorized"
+        yield from ("unauthorized", "forbidden", "limit_reached")
     if "requestBody" in operation:
         yield from WITH_BODY
     if "parameters" in operation:

@@ -29,6 +29,7 @@ async def run_queries(
     """
     embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
     passages = sum(passages_of(query) for query in queries)
+    node.use_search(candidates=passages)
     seconds = sum(node.search_seconds(query) for query in queries)
     # One search ends with the candidates reranked in time. Several at once would all end incomplete, if an old
     # measurement is right.

@@ -95,11 +95,14 @@ class SqlCatalog:
         documents: Sequence[Document],
         *,
         key: IdempotencyKey | None = None,
+        created_by: str | None = None,
         background: bool = False,
         skipped: Sequence[SkippedPart] = (),
     ) -> Sequence[Receipt]:
         return await self._database.write(
-            lambda connection: submit.accept(connection, job_id, collection, documents, key, background, skipped)
+            lambda connection: submit.accept(
+                connection, job_id, collection, documents, key, background, skipped, created_by
+            )
         )
 
     async def job(self, job_id: JobId) -> Job:
@@ -123,6 +126,9 @@ class SqlCatalog:
 
     async def remove_document(self, claim: Claim) -> bool:
         return await self._database.write(lambda connection: leases.remove(connection, claim))
+
+    async def unfinished_jobs(self, created_by: str) -> int:
+        return await self._database.read(lambda connection: jobs.unfinished(connection, created_by))
 
     async def cancel_job(self, job_id: JobId) -> Job:
         return await self._database.write(lambda connection: jobs.cancel(connection, job_id))

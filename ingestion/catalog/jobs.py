@@ -104,6 +104,13 @@ async def job_receipts(
     return [records.receipt(row) for row in rows]
 
 
+async def unfinished(connection: AsyncConnection, created_by: str) -> int:
+    """Implements Catalog.unfinished_jobs."""
+    waiting = exists().where(receipts.c.job_id == jobs.c.id, receipts.c.status == "queued")
+    query = select(func.count()).select_from(jobs).where(jobs.c.created_by == created_by, waiting)
+    return int(await connection.scalar(query) or 0)
+
+
 async def cancel(connection: AsyncConnection, job_id: JobId) -> Job:
     """Implements Catalog.cancel_job. A document under a lease on an older version is left to the worker that claims it
     next, as is one in process. A document of which the store may hold a part is left to a worker too, and becomes due

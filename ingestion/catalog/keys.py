@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog.tables import api_keys
-from ingestion.keys import StoredKey, key_not_found
+from ingestion.keys import KeyLimits, StoredKey, key_not_found
 
 # Made once: every request may ask it.
 _WITH_DIGEST = select(api_keys).where(api_keys.c.digest == bindparam("digest"))
@@ -64,4 +64,5 @@ async def touch(connection: AsyncConnection, id_: str, at: datetime) -> None:
 
 def _key(row: Row[Any]) -> StoredKey:
     values = dict(row._mapping)
-    return StoredKey(**{**values, "scopes": tuple(values["scopes"]), "collections": tuple(values["collections"])})
+    values |= {"scopes": tuple(values["scopes"]), "collections": tuple(values["collections"])}
+    return StoredKey(**{**values, "limits": KeyLimits(**values["limits"])})

@@ -34,6 +34,7 @@ async def accept(
     key: IdempotencyKey | None,
     background: bool,
     skipped: Sequence[SkippedPart],
+    created_by: str | None,
 ) -> Sequence[Receipt]:
     """Implements Catalog.accept.
 
@@ -43,7 +44,7 @@ async def accept(
     skips = await collections.in_turn(connection, collection) == "skip"
     if key is not None and (earlier := await _job_of(connection, collection, key)) is not None:
         return await job_queries.job_receipts(connection, earlier, after=0, limit=None)
-    await _add_job(connection, job_id, collection, key, skipped, now)
+    await _add_job(connection, job_id, collection, key, skipped, created_by, now)
     if not named:
         return ()
     last = {document.id: position for position, document in enumerate(named)}
@@ -106,9 +107,16 @@ async def _add_job(
     collection: str,
     key: IdempotencyKey | None,
     skipped: Sequence[SkippedPart],
+    created_by: str | None,
     now: datetime,
 ) -> None:
-    values: Values = {"id": job_id, "collection": collection, "created_at": now, "cancelled": False}
+    values: Values = {
+        "id": job_id,
+        "collection": collection,
+        "created_at": now,
+        "cancelled": False,
+        "created_by": created_by,
+    }
     if skipped:
         values["skipped"] = [asdict(each) for each in skipped]
     if key is not None:

@@ -92,6 +92,8 @@ api_keys = Table(
     Column("expires_at", UtcDateTime),
     Column("last_used_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
+    # The fields of KeyLimits.
+    Column("limits", Json, nullable=False),
     Index("api_keys_digest", "digest", unique=True),
 )
 
@@ -187,11 +189,14 @@ jobs = Table(
     # The key is chosen by the client, the digest is that of its request.
     Column("key", String),
     Column("body_digest", String(64)),
+    # Id of the API key that it came by.
+    Column("created_by", String),
     # [{"name", "reason"}], of archives and mail.
     Column("skipped", Json),
     # Jobs without a key are all distinct.
     Index("jobs_key", "collection", "key", unique=True),
     Index("jobs_created_at", "created_at"),
+    Index("jobs_created_by", "created_by"),
 )
 
 # Receipts outlive their document, so they refer to it by value.

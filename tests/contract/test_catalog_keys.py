@@ -8,8 +8,10 @@ import pytest
 from ingestion.audit_log import AuditEntry, AuditFilter
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import KeyNotFound
-from ingestion.keys import StoredKey
+from ingestion.keys import KeyLimits, StoredKey
+from ingestion.types import JobId
 from retrieval.errors import TandemError
+from tests.support.catalog import a_collection, a_document
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 KEY = StoredKey("key_b", "of a test", "b" * 64, ("search", "ingest"), ("kiln_*", "docs"), NOW, "admin")
@@ -26,6 +28,20 @@ class TestKeys:
         assert list(await catalog.keys(after="key_a", limit=1)) == [KEY]
         with pytest.raises(KeyNotFound):
             await catalog.key("key_c")
+
+    async def test_have_limits(self, catalog: SqlCatalog) -> None:
+        limited = replace(KEY, limits=KeyLimits(requests_per_minute=60, bytes=2**40))
+        await catalog.add_key(limited)
+        assert await catalog.key("key_b") == limited
+
+    async def test_count_their_jobs_that_have_not_ended(self, catalog: SqlCatalog) -> None:
+        await catalog.add_collection(a_collection())
+        for number, key in enumerate(("key_a", "key_b", "key_b", None)):
+            documents = [a_document(f"{number}-{each}") for each in range(2)]
+            await catalog.accept(JobId(f"job-{number}"), "docs", documents, created_by=key)
+        assert [await catalog.unfinished_jobs(key) for key in ("key_a", "key_b", "key_c")] == [1, 2, 0]
+        await catalog.cancel_job(JobId("job-1"))
+        assert await catalog.unfinished_jobs("key_b") == 1
 
     async def test_two_never_have_one_digest(self, catalog: SqlCatalog) -> None:
         await catalog.add_key(KEY)

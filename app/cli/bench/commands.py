@@ -7,7 +7,7 @@ import typer
 
 from app.cli.bench.measures import Arrivals
 from app.cli.console import messages, results
-from app.cli.options import STDOUT, ApiKey, JsonFile, OwnUrl
+from app.cli.options import STDOUT, ApiKey, AsJson, JsonFile, OwnUrl
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,6 +172,19 @@ def engines(
         repeats=repeats,
     )
     bench_engines(load, dummy_weights=dummy_weights, bare=bare, output=Output(output, None), console=_console(output))
+
+
+@bench_app.command()
+def keys(
+    count: Annotated[int, typer.Option("--keys", min=1, help="Number of stored keys.")] = 10_000,
+    requests: Annotated[int, typer.Option(min=1, help="Number of checks of each kind.")] = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what checking a stored API key adds to a request: SQLite, or the database in TANDEM_DATABASE_URL."""
+    from app.cli.bench.keys import bench_keys
+    from app.settings import load_settings
+
+    bench_keys(load_settings(), messages() if as_json else results(), keys=count, requests=requests, as_json=as_json)
 
 
 def _console(output: Path | None) -> "Console":

@@ -29,12 +29,22 @@ def create(
         ),
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until it expires. Default: never.")] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help="requests_per_minute, texts_per_minute, candidates_per_minute, documents, bytes or queued_jobs: "
+            "requests_per_minute=600. Repeatable.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
     """Create a key. It is shown this once."""
     settings: dict[str, Any] = {"scopes": scope, "collections": collection or ["*"]}
+    if limit:
+        settings["limits"] = _limits(limit)
     if days:
         settings["expires_at"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
     with Client(url, api_key) as client:
@@ -140,6 +150,16 @@ def audit_log(
     results().print(table)
 
 
+def _limits(pairs: list[str]) -> dict[str, int]:
+    limits = {}
+    for pair in pairs:
+        name, _, number = pair.partition("=")
+        if not number.isdecimal():
+            raise InvalidRequest(f"--limit {pair!r}: give a name and a whole number, as in requests_per_minute=600.")
+        limits[name] = int(number)
+    return limits
+
+
 def _show_new(key: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(key)
@@ -155,6 +175,7 @@ def _show(key: dict[str, Any]) -> None:
         "name": key["name"],
         "scopes": ", ".join(key["scopes"]),
         "collections": ", ".join(key["collections"]),
+        "limits": ", ".join(f"{name} {limit:,}" for name, limit in key["limits"].items() if limit) or "-",
         "created": f"{_when(key['created_at'])} by {key['created_by']}",
         "last used": _when(key["last_used_at"]),
         "state": _state(key),

@@ -6,6 +6,7 @@ CREATE = {
         "scopes": ["search"],
         "collections": ["kiln_*", "glazes"],
         "expires_at": "2030-01-01T00:00:00Z",
+        "limits": {"requests_per_minute": 600, "candidates_per_minute": 30_000},
     },
     "An administrator": {"name": "operations", "scopes": ["admin"]},
 }
@@ -19,6 +20,14 @@ _KEY = {
     "expires_at": "2030-01-01T00:00:00Z",
     "last_used_at": None,
     "revoked_at": None,
+    "limits": {
+        "requests_per_minute": 600,
+        "texts_per_minute": None,
+        "candidates_per_minute": 30_000,
+        "documents": None,
+        "bytes": None,
+        "queued_jobs": None,
+    },
 }
 NEW = {"The key, shown this once": {**_KEY, "key": "tandem_kVnZ0m3b5Qy7wXc1rTtL9eUu2HhGgFfDdSsAaPpOoIi"}}
 ONE = {"A key": {**_KEY, "last_used_at": "2026-03-02T10:00:00Z"}}

@@ -39,7 +39,7 @@ def view_at(request: Request) -> NodeView:
     """Returns the node as the caller of the request may use it. Raises NotReady, Unauthorized."""
     found = request.app.state.runner
     assert isinstance(found, Runner)
-    return NodeView(found.serving(), caller_at(request.scope), trail_at(request.scope))
+    return NodeView(found.serving(), caller_at(request.scope), trail_at(request.scope), request.app.state.rates)
 
 
 def caller_at(scope: Scope) -> Caller:

@@ -51,7 +51,7 @@ async def embed(
 ) -> Response:
     """Embeds texts into vectors of unit length, in their order. Texts longer than the window are truncated at their
     end."""
-    node.require_models()
+    node.use_models(texts=len(body.texts))
     embedder, lane = node.embedder, body.as_lane
     expected = seconds_to_embed(node, embedder, body.texts)
     async with admission.admit(len(body.texts), expected, any_size_when_idle=admits_any_size(node, lane)):

@@ -31,7 +31,11 @@ async def create_key(
 ) -> NewKeyOut:
     """Creates a key with scopes and collections. The answer holds the key, which is not shown again."""
     key, secret = await node.keys.create(
-        body.name, scopes=body.scopes, collections=body.collections, expires_at=body.expires_at
+        body.name,
+        scopes=body.scopes,
+        collections=body.collections,
+        expires_at=body.expires_at,
+        limits=body.limits.to_limits(),
     )
     return _new(key, secret)
 

@@ -6,12 +6,36 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from app.http.schemas.wire import FilledText, Moment, Wire, WireRequest
-from ingestion.keys import Scope
+from ingestion.keys import KeyLimits, Scope
 
 MAX_COLLECTIONS = 100
 COLLECTION_GLOB = r"^[A-Za-z*?][A-Za-z0-9_*?]{0,99}$"
 
 CollectionGlob = Annotated[str, StringConstraints(pattern=COLLECTION_GLOB, max_length=100)]
+
+
+Limit = Annotated[int | None, Field(ge=1, le=2**53)]
+
+
+class LimitsIn(WireRequest):
+    requests_per_minute: Limit = Field(None, description="Requests a minute, counted by each node.")
+    texts_per_minute: Limit = Field(None, description="Texts a minute that are embedded for the caller.")
+    candidates_per_minute: Limit = Field(None, description="Passages a minute that are ranked for the caller.")
+    documents: Limit = Field(None, description="Documents in all collections that the key has.")
+    bytes: Limit = Field(None, description="Bytes of their originals.")
+    queued_jobs: Limit = Field(None, description="Jobs of the key that have not ended.")
+
+    def to_limits(self) -> KeyLimits:
+        return KeyLimits(**self.model_dump())
+
+
+class LimitsOut(Wire):
+    requests_per_minute: int | None = Field(description="Requests a minute; null: no limit.")
+    texts_per_minute: int | None = Field(description="Texts a minute that are embedded; null: no limit.")
+    candidates_per_minute: int | None = Field(description="Passages a minute that are ranked; null: no limit.")
+    documents: int | None = Field(description="Documents in all collections of the key; null: no limit.")
+    bytes: int | None = Field(description="Bytes of their originals; null: no limit.")
+    queued_jobs: int | None = Field(description="Jobs that have not ended; null: no limit.")
 
 
 class KeyIn(WireRequest):
@@ -29,6 +53,7 @@ class KeyIn(WireRequest):
         description="Collections that exist for the key: names, and globs with `*` and `?`. `admin` needs `*`.",
     )
     expires_at: Moment | None = Field(None, description="Time from which the key counts no more. Default: never.")
+    limits: LimitsIn = Field(LimitsIn(), description="Limits of the key; beyond one the answer is 429.")
 
 
 class KeyOut(Wire):
@@ -41,6 +66,7 @@ class KeyOut(Wire):
     expires_at: datetime | None = Field(description="Time from which the key counts no more; null: never.")
     last_used_at: datetime | None = Field(description="Time of the last request with it, to the minute; null: none.")
     revoked_at: datetime | None = Field(description="Time of its revocation; null: it was not revoked.")
+    limits: LimitsOut = Field(description="Limits of the key.")
 
 
 class NewKeyOut(KeyOut):

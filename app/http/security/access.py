@@ -3,14 +3,15 @@
 from typing import Final
 from urllib.parse import quote
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.caller import Caller
+from app.access.limits import RateLimits
 from app.access.trail import Recorder, Trail
-from app.errors import Unauthorized
+from app.errors import LimitReached, Unauthorized
 from app.http.security.callers import Callers
 from app.http.server.bodies import answer_unread, refuse
 from app.settings import Settings
@@ -32,11 +33,14 @@ class Access:
     listed here, so that a new route is protected by default.
     """
 
-    def __init__(self, app: ASGIApp, callers: Callers, recorder: Recorder, public: frozenset[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, callers: Callers, recorder: Recorder, rates: RateLimits, public: frozenset[str]
+    ) -> None:
         """`public` holds paths that are answered without a key."""
         self._app = app
         self._callers = callers
         self._recorder = recorder
+        self._rates = rates
         self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,8 +62,23 @@ class Access:
                 else:
                     await refuse(error, scope, receive, send)
                 return
+            try:
+                self._rates.take(caller, "requests")
+            except LimitReached as error:
+                await refuse(error, scope, receive, self._with_limits(caller, send))
+                return
             scope.setdefault("state", {})["caller"] = caller
+            if caller.limits.requests_per_minute is not None:
+                send = self._with_limits(caller, send)
         await self._app(scope, receive, send)
+
+    def _with_limits(self, caller: Caller, send: Send) -> Send:
+        async def with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._rates.headers(caller))
+            await send(message)
+
+        return with_limits
 
 
 def public_paths(settings: Settings) -> frozenset[str]:

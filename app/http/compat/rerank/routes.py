@@ -128,9 +128,9 @@ def _admitted(
     node: NodeView, admission: Admission, passages: Mapping[str, Sequence[str]]
 ) -> AbstractAsyncContextManager[None]:
     """Admits passages, given by query. Raises Forbidden, Overloaded."""
-    node.require_models()
     window = node.embedder.max_tokens  # which is the reranker's as well, near enough
     count = sum(map(len, passages.values()))
+    node.use_models(candidates=count)
     tokens = sum(
         expected_tokens(texts, window) + len(texts) * expected_tokens([query], window // 2)
         for query, texts in passages.items()

@@ -34,6 +34,7 @@ def test_capacity_is_used_and_what_was_admitted_is_answered_in_time() -> None:
     node = SimpleNamespace(
         search=lambda collection, embedder, query: service.search(collection.store_name, embedder, query),
         search_seconds=service.seconds,
+        use_search=lambda candidates: None,
         embedders=embedders,
         rerank_pace=pace,
         search_deadline_seconds=DEADLINE,

@@ -51,7 +51,7 @@ async def create_embeddings(
     Queries, and single inputs without an `input_type`, take precedence over bulk work; documents and several inputs at
     once are bulk work.
     """
-    node.require_models()
+    node.use_models(texts=len(body.inputs))
     embedder = with_dimension(embedder_named(node, body.model), body.dimensions)
     inputs = body.inputs
     interactive = body.kind == "query" or (body.input_type is None and len(inputs) == 1)
