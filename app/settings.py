@@ -97,11 +97,12 @@ class Settings(BaseSettings):
         None,
         gt=0,
         le=10,
-        description="How much of a search's time ingestion may have under way when the search comes. Default: 0.5; "
-        "0.7 where queries have an engine of their own.",
+        description="Work of ingestion that may be in flight when a search arrives, as a fraction of the search's own "
+        "time. Default: 0.5; 0.7 if queries have a separate engine.",
     )
     load_format: Literal["auto", "dummy"] = Field(
-        "auto", description="dummy: made-up weights of the models' shapes, to measure a machine; answers mean nothing."
+        "auto",
+        description="dummy: random weights of the models' shapes, to measure a machine; answers are meaningless.",
     )
     enforce_eager: bool = Field(
         False, description="Neither compilation nor graphs: engines start sooner and compute slower (engine vllm)."
@@ -112,7 +113,9 @@ class Settings(BaseSettings):
         description="An engine that has work and finishes nothing for so long hangs: it is killed and started again "
         "(engine vllm). Default: 60; 120 on an NPU, 600 on a CPU.",
     )
-    selftest_margin: bool = Field(True, description="Self-test checks meaning; off only for random test weights.")
+    selftest_margin: bool = Field(
+        True, description="Whether the self-test checks the ranking; off only for random test weights."
+    )
 
     blobs: str | None = Field(
         None, description="Where originals are kept: a folder, or s3://bucket/prefix. Default: the data folder."
@@ -120,64 +123,78 @@ class Settings(BaseSettings):
     s3_endpoint: str | None = Field(None, description="URL of an S3 service that is not Amazon's, without the bucket.")
     s3_region: str | None = Field(None, description="Region of the bucket. Default: AWS_REGION, or us-east-1.")
     s3_style: Literal["path", "virtual"] = Field(
-        "path", description="Bucket in the URL's path, or in its host name, as Aliyun OSS and Huawei OBS want it."
+        "path", description="Bucket in the URL's path, or in its host name, as Aliyun OSS and Huawei OBS require."
     )
-    s3_access_key: SecretStr | None = Field(None, description="Its key. Default: AWS_* or the machine's role.")
-    s3_secret_key: SecretStr | None = Field(None, description="Its secret.")
+    s3_access_key: SecretStr | None = Field(
+        None, description="Access key of the S3 service. Default: AWS_* or the machine's role."
+    )
+    s3_secret_key: SecretStr | None = Field(None, description="Secret of the access key.")
 
     milvus_uri: str | None = Field(None, description="Milvus server. Default: Milvus Lite in the data folder.")
     store_read_seconds: float = Field(
-        15, ge=1, le=600, description="A read or a search in the vector store that takes longer has failed."
+        15, ge=1, le=600, description="Timeout of a read or a search in the vector store."
     )
     store_write_seconds: float = Field(
-        60, ge=1, le=600, description="A write to the vector store that takes longer has failed; it is tried again."
+        60, ge=1, le=600, description="Timeout of a write to the vector store, which is then retried."
     )
     milvus_token: SecretStr | None = Field(None, description="Token of the Milvus server, as user:password.")
     database_url: SecretStr | None = Field(None, description="postgresql://… Default: SQLite in the data folder.")
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Comma separated, in clear or as sha256:<64 hexadecimal digits>. When set, every route but /health "
-        "and /docs wants one as a bearer token, or one of `tandem keys create`. These may do everything.",
+        description="Comma separated, in clear or as sha256:<64 hexadecimal digits>. When set, every route except "
+        "/health and /docs requires one as a bearer token, or one of `tandem keys create`. These may do "
+        "everything.",
     )
     api_keys_file: Path | None = Field(
-        None, description="File with more of them, one a line; # begins a comment. Read again when it changes."
+        None, description="File with further keys, one per line; # begins a comment. Read again when it changes."
     )
     allow_keyless: bool = Field(
-        False, description="Listen beyond the loopback address even without keys: whoever reaches it may do everything."
+        False,
+        description="Listen beyond the loopback address even without keys: anyone who reaches it may do everything.",
     )
-    public_docs: bool = Field(
-        True, description="/docs and /openapi.json want no key. They hold nothing of what the node stores."
+    public_docs: bool = Field(True, description="/docs and /openapi.json require no key. They contain no stored data.")
+    public_metrics: bool = Field(
+        False, description="/metrics requires no key. Otherwise it requires one with scope admin."
     )
-    public_metrics: bool = Field(False, description="/metrics wants no key. Otherwise it wants one with scope admin.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Comma separated host names that requests may name, besides those of this machine; *.example.com "
-        "for all below, * for any. Checked where there are no keys, or where this is set.",
+        description="Comma separated host names that requests may name, in addition to those of this machine; "
+        "*.example.com for all below, * for any. Checked if there are no keys, or if this is set.",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Comma separated addresses and networks of proxies whose X-Forwarded-For and -Proto count."
+        (),
+        description="Comma separated addresses and networks of proxies whose X-Forwarded-For and -Proto are trusted.",
     )
     max_connections: int = Field(
-        2000, ge=1, description="Connections at once; fewer where file descriptors are scarce. Beyond it 503."
+        2000, ge=1, description="Maximum number of connections; fewer if file descriptors are scarce. Beyond it 503."
     )
     max_connections_per_address: int = Field(
         200,
         ge=1,
-        description="Of them, from one address (IPv6: /64). This machine and trusted proxies have no such bound.",
+        description="Maximum number of connections from one address (IPv6: /64). This machine and trusted proxies "
+        "have no such limit.",
     )
-    max_streams: int = Field(200, ge=1, description="Event streams at once; beyond it 429.")
-    max_streams_per_address: int = Field(20, ge=1, description="Of them, from one address, with the same exceptions.")
+    max_streams: int = Field(200, ge=1, description="Maximum number of event streams; beyond it 429.")
+    max_streams_per_address: int = Field(
+        20, ge=1, description="Maximum number of event streams from one address, with the same exceptions."
+    )
     request_seconds: float = Field(
-        20, ge=1, le=3600, description="For a request's head to arrive; over so long its body brings 1 KB a second."
+        20,
+        ge=1,
+        le=3600,
+        description="Time for a request's head to arrive; its body has to bring 1 KB a second over this time.",
     )
-    keep_alive_seconds: float = Field(30, ge=1, le=3600, description="An idle connection is closed after so long.")
+    keep_alive_seconds: float = Field(30, ge=1, le=3600, description="An idle connection is closed after this time.")
     max_body_mb: int = Field(
-        100, ge=1, le=4096, description="Largest request body. Routes that do not ingest take less."
+        100, ge=1, le=4096, description="Largest request body. Routes that do not ingest accept less."
     )
     max_document_mb: int = Field(50, ge=1, le=2048, description="Largest single document.")
     max_unpacked_mb: int = Field(
-        256, ge=1, le=4096, description="Of what comes out of the archives and mails of one request."
+        256,
+        ge=1,
+        le=4096,
+        description="Largest total size of what is unpacked from the archives and mails of one request.",
     )
     disk_reserve_mb: int = Field(
         512,
@@ -189,45 +206,47 @@ class Settings(BaseSettings):
         30,
         ge=0,
         le=36_500,
-        description="Jobs that have ended, with receipts and idempotency keys, go so many days after they came; "
-        "0: never.",
+        description="Days after which ended jobs, with receipts and idempotency keys, are removed; 0: never.",
     )
-    max_documents: int = Field(1000, ge=1, le=100_000, description="Most documents in one request.")
+    max_documents: int = Field(1000, ge=1, le=100_000, description="Maximum number of documents in one request.")
     max_queued: int = Field(
         100_000, ge=1, description="Documents waiting for ingestion; beyond it POST /ingest is 429."
     )
     max_candidates_in_flight: int = Field(
         8000,
         ge=1,
-        description="Candidates and highlights' sentences of all searches under way; beyond it POST /search is 429.",
+        description="Maximum of candidates and highlights' sentences of all searches in flight; beyond it POST "
+        "/search is 429.",
     )
     search_deadline_seconds: float = Field(
         60,
         ge=1,
         le=600,
-        description="No search takes longer: what is not reranked by then comes last. What could not be answered by "
-        "then at the measured speed is 429.",
+        description="Longest time of a search: candidates that are not reranked by then come last. A search that "
+        "could not be answered by then at the measured speed is 429.",
     )
     max_texts_in_flight: int = Field(
-        4096, ge=1, description="Texts being embedded for other processes; beyond it POST /embed is 429."
+        4096,
+        ge=1,
+        description="Maximum number of texts being embedded for other processes; beyond it POST /embed is 429.",
     )
 
     workers: int = Field(
-        3, ge=0, le=64, description="Ingestion batches under way at once in a process, for each device; 0: none."
+        3, ge=0, le=64, description="Concurrent ingestion batches of a process, for each device; 0: none."
     )
     worker_processes: int = Field(
         0,
         ge=0,
         le=64,
-        description="Processes of the node's own that ingest instead of the node itself; they need a Milvus server.",
+        description="Child processes of the node that ingest instead of the node itself; they need a Milvus server.",
     )
     worker_batch: int = Field(64, ge=1, le=1024, description="Documents that a worker claims at once.")
-    lease_seconds: float = Field(60, ge=1, description="A worker that is silent for so long loses its documents.")
+    lease_seconds: float = Field(60, ge=1, description="A worker that is silent for this long loses its documents.")
     max_attempts: int = Field(
-        5, ge=1, le=100, description="Tries before a document counts as failed; outages do not count."
+        5, ge=1, le=100, description="Attempts before a document counts as failed; outages do not count."
     )
     parser_processes: int = Field(
-        1, ge=1, le=64, description="Child processes that read and chunk documents, short texts aside."
+        1, ge=1, le=64, description="Child processes that read and chunk documents, except short texts."
     )
     document_seconds: int = Field(
         60, ge=1, le=3600, description="Processor time that reading and chunking one document may take."
@@ -237,16 +256,16 @@ class Settings(BaseSettings):
         description="Pictures and pages without text are read by OCR (auto), every page of PDF and pictures is "
         "(always), or none is (never: no request can have it). Requests may say otherwise.",
     )
-    ocr_pages: int = Field(200, ge=1, le=20_000, description="Most pages of one document that OCR reads.")
+    ocr_pages: int = Field(200, ge=1, le=20_000, description="Maximum number of pages of one document that OCR reads.")
     ocr_seconds: int = Field(
         600, ge=1, le=36_000, description="Processor time that OCR of one document may take; later pages are left out."
     )
     drain_seconds: float = Field(
-        20, ge=0, description="How long a stop waits for work under way; the process ends 15 s later at most."
+        20, ge=0, description="How long a stop waits for work in flight; the process ends 15 s later at most."
     )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    log_json: bool = Field(False, description="One JSON object a line instead of text.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
+    log_json: bool = Field(False, description="One JSON object per line instead of text.")
 
     @field_validator("port", mode="before")
     @classmethod
