@@ -45,7 +45,8 @@ def manifests(chart: Chart, given: Mapping[str, Any], *, release: str = "tandem"
     rendered = chart.render(values=dict(given), name=release, namespace="default")
     texts = [rendered[name] for name in sorted(rendered) if name.endswith(".yaml")]
     documents = [part.strip("\n") for text in texts for part in re.split(r"^---$", text, flags=re.MULTILINE)]
-    return "---\n" + "\n---\n".join(each for each in documents if yaml.safe_load(each)) + "\n"
+    filled = [each for each in documents if any(line and line[0] != "#" for line in each.splitlines())]
+    return "---\n" + "\n---\n".join(filled) + "\n"
 
 
 def plain(chart: Chart, name: str) -> str:

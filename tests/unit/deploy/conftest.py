@@ -40,4 +40,4 @@ def chart() -> Iterator[Chart]:
 def rendered(chart: Chart, generate: ModuleType) -> Mapping[str, list[Manifest]]:
     """Manifests by the name of the value set."""
     sets = [path.stem for path in (CHART / "ci").glob("*.yaml")]
-    return {name: list(yaml.safe_load_all(generate.manifests(chart, value_set(name)))) for name in sets}
+    return {name: list(yaml.load_all(generate.manifests(chart, value_set(name)), yaml.CSafeLoader)) for name in sets}
