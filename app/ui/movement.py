@@ -14,11 +14,11 @@ BELOW_STEP: Final = 16
 """Distance of ranks that are deeper than the answer is long: these are drawn below one another, in order."""
 BAR_WIDTH: Final = 600
 REASONS: Final[Mapping[str, str]] = {
-    "not_requested": "the request did not ask for it",
+    "not_requested": "it was not requested",
     "no_candidates": "recall found nothing",
     "budget": "the request's time budget was used up",
     "deadline": "the node's deadline for a search was reached",
-    "model_language": "the model was not made for the language of the question",
+    "model_language": "the model does not support the language of the question",
     "no_sparse_index": "the vector store has no index of words (BM25)",
     "engine_dead": "the model's engine is not running; it is being restarted",
     "engine_failed": "the model's engine failed on this request",

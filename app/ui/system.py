@@ -46,7 +46,7 @@ async def live(request: Request, node: PageNode, metrics: NodeMetrics, admission
     """Returns the current numbers, as a fragment of the page."""
     figures = [
         Figure("documents waiting", await queue_depth(node.queue_depth)),
-        Figure("work of searches under way", round(admission.seconds, 2), "s"),
+        Figure("work of searches in flight", round(admission.seconds, 2), "s"),
         Figure("searches answered", _count(metrics, "/search")),
     ]
     if devices := node.devices:
