@@ -23,6 +23,7 @@ from app.http.security.origins import OriginCheck
 from app.http.server.bodies import BodyBounds, BodyBudget, BodyLimitMiddleware
 from app.http.server.in_flight import InFlightMiddleware, InFlightRequests
 from app.http.server.occupancy import Occupancy
+from app.http.server.prefix import PathBelowRoot
 from app.mcp.backends import ServiceBackend
 from app.mcp.server import Context, McpEndpoint, build_server
 from app.mcp.tools import Tools
@@ -120,6 +121,7 @@ def create_app(
     max_body = settings.max_body_mb * 2**20
     bounds, budget = BodyBounds(max_body, settings.max_documents), BodyBudget(BODIES_AT_ONCE * max_body)
     app.add_middleware(BodyLimitMiddleware, bounds=bounds, budget=budget)
+    app.add_middleware(PathBelowRoot)
 
     def catalog() -> Catalog:
         return app.state.runner.serving().components.catalog  # type: ignore[no-any-return]

@@ -164,7 +164,8 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Comma separated addresses and networks of proxies whose X-Forwarded-For and -Proto are trusted.",
+        description="Comma separated addresses and networks of proxies whose X-Forwarded-For, -Proto and -Prefix are "
+        "trusted.",
     )
     max_connections: int = Field(
         2000, ge=1, description="Maximum number of connections; fewer if file descriptors are scarce. Beyond it 503."

@@ -53,9 +53,10 @@ _templates.filters["bytes"] = lambda size: (
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """Returns the template in the language of the request. Every value is escaped."""
     language = language_of(request)
+    base = request.scope.get("root_path", "")
     text = _templates.get_template(template).render(
-        base=request.scope.get("root_path", ""),
-        path=request.url.path,
+        base=base,
+        path=request.url.path.removeprefix(base),
         here=str(request.url.path) + (f"?{request.url.query}" if request.url.query else ""),
         language=language,
         t=translator(language),

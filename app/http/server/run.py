@@ -7,10 +7,12 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.http.server.connections import ConnectionOptions, Connections
 from app.http.server.in_flight import InFlightRequests
 from app.http.server.occupancy import Occupancy
+from app.http.server.prefix import ForwardedPrefix
 from app.http.server.protocol import BoundedProtocol
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -30,14 +32,19 @@ def connections_of(settings: Settings, metrics: Metrics) -> Connections:
 
 def server_config(app: ASGIApp, settings: Settings, connections: Connections, *, stop_seconds: int) -> uvicorn.Config:
     """Returns uvicorn's configuration. After `stop_seconds`, a stop cancels the requests that are still in flight."""
+    if settings.trusted_proxies:
+        # Here and not by uvicorn, which would hide from what is inside whose connection it is.
+        app = ForwardedPrefix(
+            ProxyHeadersMiddleware(app, list(settings.trusted_proxies)),  # type: ignore[arg-type]  # ASGI, by another name
+            settings.trusted_proxies,
+        )
     return uvicorn.Config(
         app,
         http=partial(BoundedProtocol, connections),  # type: ignore[arg-type]  # called as the type would be
         ws="none",
         log_level="error",  # its warnings quote callers' input, and would fill the log
         access_log=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=False,
         timeout_keep_alive=int(settings.keep_alive_seconds),
         timeout_graceful_shutdown=stop_seconds,
     )
