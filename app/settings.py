@@ -16,7 +16,7 @@ from retrieval.errors import ConfigurationError
 
 PREFIX = "TANDEM_"
 MAX_DEVICES = 64
-"""Of one node."""
+"""Maximum number of devices of one node."""
 INTERNAL = frozenset({"load_format", "selftest_margin"})
 """Settings for tests and benchmarks with random weights. They are not documented and may change at any time."""
 BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w=-][\w.=-]*)*/?")

@@ -35,7 +35,7 @@ class AuditEntry:
     key_id: str | None
     """None: the node has no keys, or the request brought none that is known."""
     address: str | None
-    """Where the request came from."""
+    """Address that the request came from."""
     action: Action
     outcome: str
     """OK, or the code of the error that the caller got."""

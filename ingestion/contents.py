@@ -14,7 +14,7 @@ from retrieval.ports import VectorStore
 from retrieval.types import Chunk, DocumentId, StoreName
 
 MAX_TEXT_CHARACTERS: Final = 1_000_000
-"""After so many a page of a text ends, with the chunk in which it is reached."""
+"""Length after which a page of a text ends, with the chunk in which it is reached."""
 _READ_CHUNKS: Final = 64
 """Chunks that are read at a time: 4 MB where each is as long as can be."""
 _BLANK_LINES: Final = 3
@@ -27,9 +27,9 @@ class Mark:
 
     ordinal: int
     offset: int
-    """Where the page before ended, in characters."""
+    """End of the previous page, in characters."""
     chunk_digest: str
-    """Of the version that is read."""
+    """Digest of the version that is read."""
 
     def __str__(self) -> str:
         return f"{self.ordinal}.{self.offset}.{self.chunk_digest}"
@@ -118,7 +118,7 @@ class DocumentContents:
         return record, mark
 
     async def _read(self, record: DocumentRecord, first: int, end: int) -> list[Chunk]:
-        """Those of the ordinals from `first` to before `end` that the document has."""
+        """Returns the existing chunks with ordinals from `first` to before `end`."""
         ordinals = range(first, min(end, record.chunks))
         if not ordinals:
             return []
@@ -128,7 +128,7 @@ class DocumentContents:
         if missing := len(ordinals) - len(found):
             raise DocumentBusy(
                 f"{missing} of {len(ordinals)} chunks of document {record.document.id!r} are not in the store. Try "
-                "again, since the document may have been replaced just now; if they stay away, run `tandem audit "
+                "again, since the document may have been replaced just now; if they stay missing, run `tandem audit "
                 "--repair`.",
                 missing=missing,
             )

@@ -15,14 +15,14 @@ Scope = Literal["search", "ingest", "manage", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 EVERY_COLLECTION: Final = ("*",)
 KEY_PREFIX: Final = "tandem_"
-"""Of every stored key, so that scanners of source code recognise one that was committed."""
+"""Prefix of every stored key, so that scanners of source code recognise a committed one."""
 SECRET_BYTES: Final = 32
 ID_PREFIX: Final = "key_"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """Of one key; None: no limit of its own. Those by the minute are counted by each node for itself."""
+    """Limits of one key; None: no limit of its own. Each node counts the limits per minute by itself."""
 
     requests_per_minute: int | None = None
     texts_per_minute: int | None = None
@@ -30,9 +30,9 @@ class KeyLimits:
     candidates_per_minute: int | None = None
     """Passages that are ranked for the caller."""
     documents: int | None = None
-    """In all collections that the key has."""
+    """Documents in all collections of the key."""
     bytes: int | None = None
-    """Of their originals."""
+    """Size of their originals."""
     queued_jobs: int | None = None
     """Jobs of the key that have not ended."""
 
@@ -44,7 +44,7 @@ NO_LIMITS: Final = KeyLimits()
 class StoredKey:
     id: str
     name: str
-    """For people; need not be unique."""
+    """Name for people; need not be unique."""
     digest: str
     """SHA-256 of the key, 64 hexadecimal digits."""
     scopes: tuple[Scope, ...]
@@ -55,7 +55,7 @@ class StoredKey:
     """Id of the key that made it."""
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
-    """To the minute."""
+    """Time of the last use, to the minute."""
     revoked_at: datetime | None = None
     limits: KeyLimits = NO_LIMITS
 

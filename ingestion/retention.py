@@ -13,7 +13,7 @@ log = structlog.get_logger()
 BATCH = 50
 """Jobs in one transaction: each may have thousands of receipts."""
 ENTRIES = 5000
-"""Of the audit log, in one transaction."""
+"""Entries of the audit log that are removed in one transaction."""
 SWEEP_SECONDS = 3600.0
 
 

@@ -54,7 +54,7 @@ class Limits:
     queued: int
     """Documents waiting or being processed, over all requests."""
     unpacked_bytes: int = 256 * 2**20
-    """Of all that comes out of the archives and mails of one request."""
+    """Total size of what is unpacked from the archives and mails of one request."""
     ocr: OcrMode = "auto"
     """Default of requests that do not state it."""
 

@@ -96,7 +96,7 @@ class Document:
 
 
 MAX_ID_BYTES = 512
-"""Of a document's id, and of a partition."""
+"""Limit of a document's id, and of a partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +160,9 @@ class QueueState:
     documents: int
     """Queued or being processed."""
     processing: int
-    """Of them, under a lease."""
+    """Number of documents under a lease."""
     oldest: datetime | None
-    """When the one that is not under a lease and waits longest was accepted; None: none waits."""
+    """Time at which the longest waiting document without a lease was accepted; None if none waits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,9 @@ class FileService:
         self._sees: Callable[[str], bool] = lambda _: True
 
     def of(self, owner: str, sees: Callable[[str], bool]) -> "FileService":
-        """For a caller who has the uploads of `owner` and the collections that `sees` is true of, and nothing else."""
+        """Returns the service for a caller who has the uploads of `owner` and the collections for which
+        `sees` is true.
+        """
         limited = copy(self)
         limited._owner, limited._sees = owner, sees
         return limited
@@ -194,7 +196,7 @@ class FileService:
         return known if hmac.compare_digest(known.mac, await self._mac(known)) else None
 
     async def _mac(self, known: "KnownUpload") -> bytes:
-        """For this caller."""
+        """Returns the MAC of an id for this caller."""
         named = f"{self._owner or ''}\0{known.sha256}\0{known.uploaded_at.timestamp():.0f}\0{known.filename}"
         return hmac.digest(await self._catalog.secret(FILE_KEY), named.encode(), "sha256")[:MAC_BYTES]
 

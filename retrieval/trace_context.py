@@ -10,12 +10,14 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 def outgoing_headers() -> Mapping[str, str]:
-    """For requests to other services on behalf of the present work; empty where it belongs to no trace."""
+    """Returns the headers of requests to other services on behalf of the current work; empty if it belongs
+    to no trace.
+    """
     headers: dict[str, str] = {}
     _PROPAGATOR.inject(headers)
     return headers
 
 
 def traceparent() -> str | None:
-    """Of the present work: 55 characters; None where it belongs to no trace."""
+    """Returns the current work's `traceparent`, 55 characters; None if it belongs to no trace."""
     return outgoing_headers().get(HEADER)

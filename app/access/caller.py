@@ -21,8 +21,9 @@ class Caller:
     """The caller of a request. With an id only, it may do everything."""
 
     key_id: str | None
-    """Of a stored key its id; of a key of the settings the first 12 hexadecimal digits of its SHA-256; INTERNAL. None:
-    this node has no keys."""
+    """Id of a stored key; for a key of the settings, the first 12 hexadecimal digits of its SHA-256; INTERNAL. None:
+    this node has no keys.
+    """
     scopes: frozenset[Scope] = frozenset(SCOPES)
     collections: tuple[str, ...] = EVERY_COLLECTION
     """Names and globs."""

@@ -27,7 +27,7 @@ from retrieval.types import DocumentId
 READING: tuple[Scope, ...] = ("search", "ingest", "manage")
 """Any of these may read what the catalog says of documents."""
 JOB_RETRY_SECONDS, STORED_RETRY_SECONDS = 10, 3600
-"""After which to try again, where jobs or documents have to go first."""
+"""Retry-After if jobs have to end or documents have to be deleted first."""
 
 
 class DocumentsView:

@@ -34,7 +34,7 @@ class KeysView:
             self._trail.require("admin")
             if self._caller.key_id is None:
                 raise KeyNeeded(
-                    "This node has no keys, so whoever reaches it may do everything, whatever stored keys there are. "
+                    "This node has no keys, so anyone who reaches it may do everything, despite stored keys. "
                     "Set TANDEM_API_KEYS or TANDEM_API_KEYS_FILE, and start it again."
                 )
             key, secret = await self._keys.create(

@@ -18,7 +18,7 @@ from retrieval.errors import CollectionNotFound, TandemError
 log = structlog.get_logger()
 
 REFUSALS_A_FLUSH: Final = 20
-"""Of one flush, that are recorded one by one; how many more there were is one entry."""
+"""Refusals of one flush that are recorded individually; one entry counts the others."""
 FLUSH_SECONDS: Final = 5.0
 MAX_REQUEST_CHARACTERS: Final = 300
 
@@ -66,7 +66,7 @@ class Recorder:
                     address=None,
                     action="request",
                     outcome="refused",
-                    subject="further refusals, not recorded one by one",
+                    subject="further refusals, not recorded individually",
                     count=self._more,
                 )
             )

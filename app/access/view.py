@@ -69,15 +69,13 @@ class NodeView:
         return self._node.cursors
 
     def use_models(self, *, texts: int = 0, candidates: int = 0) -> None:
-        """To be called before texts are embedded or passages ranked that the caller sent. Raises Forbidden,
-        LimitReached.
-        """
+        """Call this before texts of the caller are embedded or ranked. Raises Forbidden, LimitReached."""
         self._trail.require("search", "ingest")
         self._rates.take(self.caller, "texts", texts)
         self._rates.take(self.caller, "candidates", candidates)
 
     def use_search(self, *, candidates: int) -> None:
-        """To be called before a search. Raises Forbidden, LimitReached."""
+        """Call this before a search. Raises Forbidden, LimitReached."""
         self._trail.require("search")
         self._rates.take(self.caller, "candidates", candidates)
 

@@ -27,7 +27,7 @@ class Admission:
 
     @property
     def used(self) -> int:
-        """Of the capacity."""
+        """Used part of the capacity."""
         return self._used
 
     @property

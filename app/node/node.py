@@ -74,7 +74,7 @@ class Components:
     reserve: DiskReserve = field(default_factory=DiskReserve)
     """The reserve of the disks of the embedded stores."""
     observer: WorkObserver | None = None
-    """Of the node's own workers."""
+    """Observer of the node's own workers."""
 
 
 @dataclass(frozen=True, slots=True)

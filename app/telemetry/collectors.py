@@ -71,10 +71,10 @@ class AdmissionCollector(Collector):
         self._admissions = admissions
 
     def collect(self) -> Iterator[Metric]:
-        work = GaugeMetricFamily("tandem_work_in_flight", "Work of requests under way, by its unit", labels=("unit",))
-        bound = GaugeMetricFamily("tandem_work_bound", "Most work that may be under way", labels=("unit",))
+        work = GaugeMetricFamily("tandem_work_in_flight", "Work of requests in flight, by its unit", labels=("unit",))
+        bound = GaugeMetricFamily("tandem_work_bound", "Limit of the work in flight", labels=("unit",))
         seconds = GaugeMetricFamily(
-            "tandem_work_in_flight_seconds", "Time that the work under way is expected to take", labels=("unit",)
+            "tandem_work_in_flight_seconds", "Expected time of the work in flight", labels=("unit",)
         )
         for unit, admission in self._admissions.items():
             work.add_metric((unit,), admission.used)

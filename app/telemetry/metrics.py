@@ -13,7 +13,7 @@ from retrieval.search.query import SearchResult
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 DOCUMENT_SECONDS = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
-"""From accepted to searchable: minutes where a queue has formed."""
+"""Buckets of the time from accepted to searchable: minutes if there is a queue."""
 OK = "ok"
 """The outcome of a call that raised nothing; of the others it is the error's code."""
 
@@ -152,7 +152,7 @@ class Metrics:
             self.unranked.labels(result.rerank.reason).inc()
 
     def observe_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Of attempts that ended, as the catalog was told."""
+        """Records the attempts that ended, as reported to the catalog."""
         for each in outcomes:
             code = each.error.code if each.error else ""
             ended = "failed" if each.error else "ready"

@@ -29,7 +29,7 @@ ReadDevices = Callable[[], Sequence[DeviceLoad]]
 
 
 class Scrape:
-    """Of one node; calls may overlap."""
+    """Collects the metrics of one node; calls may overlap."""
 
     def __init__(self, metrics: Metrics, read_devices: ReadDevices) -> None:
         self._metrics = metrics

@@ -54,7 +54,7 @@ class Tracing:
 
     @classmethod
     def to(cls, endpoint: str | None) -> "Tracing":
-        """To a collector that OTEL_EXPORTER_OTLP_* describe; none, where there is no `endpoint`."""
+        """Returns tracing to the collector that OTEL_EXPORTER_OTLP_* describe; none if there is no `endpoint`."""
         return cls(BatchSpanProcessor(OTLPSpanExporter()) if endpoint else None)
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class Tracing:
 
     @contextmanager
     def request(self, method: str, headers: Mapping[str, str]) -> Iterator[Span]:
-        """Of a caller, in the caller's trace where its headers name one."""
+        """Opens the span of a caller's request, in the caller's trace if its headers name one."""
         parent = _PROPAGATOR.extract(headers)
         attributes = {"http.request.method": method}
         with self.span(method, kind=SpanKind.SERVER, parent=parent, attributes=attributes) as span, in_log(span):
@@ -101,8 +101,9 @@ class Tracing:
 
     @contextmanager
     def batch(self, claims: Sequence[Claim]) -> Iterator[None]:
-        """Of documents that a worker has claimed. Where one request brought all of them, it belongs to its trace, and
-        else to one of its own, linked with theirs. Each request's trace shows how long its documents waited."""
+        """Opens the span of documents that a worker has claimed. If one request brought all of them, it belongs to that
+        trace, else to a new one, linked with theirs. Each request's trace shows how long its documents waited.
+        """
         first = {
             claim.record.document.traceparent: claim for claim in reversed(claims) if claim.record.document.traceparent
         }

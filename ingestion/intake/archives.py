@@ -12,7 +12,7 @@ from ingestion.intake.budget import Budget
 from ingestion.parsers.text import decode
 
 MAX_ENTRIES = 100_000
-"""Of the archive's directory; every entry costs memory before its name is known."""
+"""Maximum number of entries of the archive's directory; every entry costs memory before its name is known."""
 _ENTRY = b"PK\x01\x02"
 _PACKINGS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 """Others may ask for gigabytes to unpack a few bytes."""

@@ -12,7 +12,7 @@ class IntakeLimits:
     document_bytes: int
     """Largest of these."""
     unpacked_bytes: int
-    """Of all that comes out of archives and mail together."""
+    """Total size of what is unpacked from archives and mail."""
 
 
 class Budget:

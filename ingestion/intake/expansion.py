@@ -31,7 +31,7 @@ PART_OF = "part_of"
 class Expansion:
     uploads: list[Upload] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
-    """For each of `uploads`, which upload of the request it comes from, from 0."""
+    """For each of `uploads`, the index of the request's upload that it comes from, from 0."""
     skipped: list[SkippedPart] = field(default_factory=list)
 
 

@@ -109,7 +109,7 @@ _CONVERT_TO = {
     "application/vnd.oasis.opendocument.presentation": "PPTX", "application/vnd.oasis.opendocument.graphics": "PDF",
     _OTHER_PACKAGE: "PDF", "application/x-ole-storage": "PDF",
 }  # fmt: skip
-"""What to make of types that are known and not read."""
+"""Formats to convert known but unsupported types to."""
 
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", PNG), (b"\xff\xd8\xff", JPEG), (b"GIF8", "image/gif"),

@@ -11,7 +11,7 @@ from ingestion.parsers.assembly import Extraction, assemble
 PAUSE_SECONDS = 3.0
 """A longer silence ends a paragraph."""
 PARAGRAPH_CHARS = 400
-"""After so many, the end of a sentence ends it."""
+"""Length after which the next end of a sentence ends a paragraph."""
 _MAX_CHARS = 4 * PARAGRAPH_CHARS
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"^[ \t]*{_TIME}[ \t]*-->[ \t]*{_TIME}[^\n]*$", re.MULTILINE)

@@ -34,22 +34,22 @@ class Device:
     """One accelerator, or the several that each model on it is split over; on a CPU a group of engines."""
 
     name: str
-    """As the vendor's programs count them: `0`; `0,1` where models are split."""
+    """Name in the vendor's numbering: `0`; `0,1` if models are split."""
     gate: Gate
     roles: frozenset[Role] = BOTH_ROLES
-    """Of the models that are on it."""
+    """Roles of the models on it."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """That shows an engine's processes this device and no other."""
+    """Variables that show an engine's processes this device and no other."""
     cpu_cores: str | None = None
-    """For engines on a CPU, as in EngineOptions."""
+    """Cores of engines on a CPU, as in EngineOptions."""
     read_memory: ReadMemory | None = None
     """Its own, as it is now."""
     engines: dict[str, DeviceEngine] = field(default_factory=dict)
-    """That run on it, by model and role."""
+    """Engines that run on it, by model and role."""
 
     @property
     def failure(self) -> str | None:
-        """Of the first of its engines that does not serve."""
+        """Failure of the first of its engines that does not serve."""
         return next((engine.failure for engine in self.engines.values() if engine.failure), None)
 
     @property

@@ -73,9 +73,9 @@ class GateState:
     bulk_waited_seconds: float
     """Sum, over all calls so far."""
     bulk_batches: int
-    """Slices that were let through so far."""
+    """Slices that were admitted so far."""
     bulk_batched_tokens: int
-    """Their tokens."""
+    """Tokens of these slices."""
     slices_amid_searches: int
     """Released on the guaranteed share."""
 

@@ -8,10 +8,10 @@ class DeviceLoad:
     """None stands for what the device does not measure."""
 
     device: str
-    """As the vendor's variable (CUDA_VISIBLE_DEVICES, ASCEND_RT_VISIBLE_DEVICES) names it."""
+    """Name in the vendor's variable (CUDA_VISIBLE_DEVICES, ASCEND_RT_VISIBLE_DEVICES)."""
     name: str
     memory_used_bytes: int
-    """By all programs."""
+    """Memory that all programs use."""
     memory_total_bytes: int
     utilization: float | None = None
     """Part of the time in which it computed, in [0, 1]."""

@@ -16,7 +16,7 @@ _TIMEOUT_SECONDS = 20.0
 @dataclass(frozen=True, slots=True)
 class Gpu:
     id: str
-    """By which CUDA_VISIBLE_DEVICES names it."""
+    """Id that CUDA_VISIBLE_DEVICES accepts."""
     name: str
     total_bytes: int
     """Bytes available to programs; the driver's own reserve is not counted."""

@@ -23,7 +23,7 @@ from retrieval.types import Lane, TokenIds
 SPREAD_TOKENS = 8192
 """The least part of an interactive call that is worth a device of its own."""
 _LOOK_SECONDS = 0.5
-"""Between two looks at whether the engine that computes a call lets itself be heard."""
+"""Interval of checks whether the engine that computes a call is responsive."""
 
 Engine = VllmEngine | Replicas
 

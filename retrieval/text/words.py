@@ -28,11 +28,11 @@ ENGLISH_STOP_WORDS: Final = frozenset(
         "this to was will with",
     )
 )
-"""What `_english_` names on a Milvus server."""
+"""The stop words that `_english_` names on a Milvus server."""
 _LONGEST: Final = 64
-"""Characters. What is longer than any word is counted in pieces."""
+"""Maximum number of characters of a word. Longer runs are counted in pieces."""
 _MOST_PARTS: Final = 4
-"""Of letters and digits in a code that is found by its parts: one that has more is a hash or a key."""
+"""Maximum number of parts of a code that is found by its parts: one with more is a hash or a key."""
 
 _HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _UNSPACED = (
@@ -47,7 +47,7 @@ _RUNS = re.compile(
     rf"(?P<han>[{_HAN}]+)|(?P<unspaced>[{_UNSPACED}]+)|(?P<code>(?:{_LETTERS}|\d+)+(?:[-./_,](?:{_LETTERS}|\d+)+)*)"
 )
 _ASCII_RUNS = re.compile(r"[a-z\d]+(?:[-./_,][a-z\d]+)*")
-"""What `_RUNS` finds in ASCII, faster."""
+"""The matches of `_RUNS` in ASCII, found faster."""
 _PARTS = re.compile(rf"(?P<thousands>\d{{1,3}}(?:,\d{{3}})+(?!\d))|(?P<number>\d+(?:\.\d+)*)|(?P<letters>{_LETTERS})")
 _BETWEEN_PARTS = re.compile(r"[-./_,]+")
 _BETWEEN_PIECES = re.compile(r"[-/_,]+")

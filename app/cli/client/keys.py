@@ -97,7 +97,7 @@ def revoke(
     """End a key for good, within a second."""
     if not yes:
         if not messages().is_terminal:
-            raise InvalidRequest("Revoking a key cannot be undone: say so with --yes.")
+            raise InvalidRequest("Revoking a key cannot be undone: confirm with --yes.")
         if not typer.confirm(f"Revoke {key_id}?", err=True):
             raise typer.Exit(Exit.FAILURES)
     with Client(url, api_key) as client:

@@ -16,11 +16,11 @@ from ingestion.keys import KEY_PREFIX, KeyCatalog, StoredKey, digest_of_key
 from retrieval.errors import TandemError
 
 FRESH_SECONDS: Final = 0.5
-"""How old what is known of a stored key may be: a revoked one stops on every node within that time and a look-up."""
+"""Maximum age of cached keys: a revoked one stops on every node within this time and a look-up."""
 REMEMBERED: Final = 20_000
 """Stored keys, and refused ones, that are known at once."""
 TOUCH: Final = timedelta(minutes=1)
-"""How exactly it is kept when a key was last used."""
+"""Accuracy with which the last use of a key is recorded."""
 
 
 class Callers:
@@ -63,7 +63,7 @@ class Callers:
             return None
         now = datetime.now(UTC)
         if why := key.ended(now):
-            raise Unauthorized(f"This API key {why}. Ask whoever made it for another one.", key_given=True)
+            raise Unauthorized(f"This API key {why}. Ask its issuer for another one.", key_given=True)
         if key.last_used_at is None or now - key.last_used_at > TOUCH:
             self._touch(key, now)
         return caller_of(key)

@@ -62,7 +62,9 @@ def parse_message(data: bytes) -> EmailMessage:
 
 
 def attachments(message: EmailMessage, depth: int = 0) -> Iterator[EmailMessage]:
-    """Those of the message and of the messages that it forwards, which are read with it. Raises as `parse_message`."""
+    """Returns the attachments of the message and of the messages that it forwards, which are read with it. Raises the
+    errors of `parse_message`.
+    """
     for part in _attached(message, message.get_body(("plain", "html"))):
         inner = _forwarded(part, depth)
         if inner is None:

@@ -31,7 +31,7 @@ class _Record:
     instance: int
     is_container: bool
     start: int
-    """Of its content."""
+    """Start of its content."""
     end: int
 
 
@@ -61,7 +61,7 @@ class _Presentation:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._places: dict[int, int] = {}
-        """Where an object begins, by its number."""
+        """Start of each object, by its number."""
         document = 0
         for record in self._records(0, len(data)):
             if record.kind == _DIRECTORY:

@@ -17,7 +17,7 @@ for _name in ("cp1250", "cp1251", "cp1252", "gbk", "cp950", "shift_jis", "cp949"
 
 
 def prepared(data: bytes) -> bytes:
-    """With hard blanks and hyphens as such, and raised numbers marked: `10^6`."""
+    """Returns RTF with hard blanks and hyphens as plain ones, and superscripts marked: `10^6`."""
     data = _SYMBOL.sub(lambda match: _SYMBOLS[match[1]], data)
     return _RAISED.sub(lambda match: raised(match[1].decode("latin-1")).encode("latin-1"), data)
 

@@ -59,7 +59,7 @@ class EngineOptions:
     """The engine is given so many tokens at a time, and prepares a portion while it computes the one before. None: it
     is given all there is, and prepares and computes in turn; on a CPU both want the same cores."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Of the engine's processes, besides what they inherit: shows them their device and no other."""
+    """Variables of the engine's processes, in addition to what they inherit, which show them their device only."""
     stall_seconds: float = 600.0
     """An engine that has work in flight and finishes no prompt for this long counts as hung. Longer than its longest
     step.
@@ -139,8 +139,9 @@ def cores_of_parts(parts: int, cores: Sequence[int] | None = None) -> Sequence[S
 
 
 def cores_of_groups(groups: int, parts: int) -> Sequence[str | None]:
-    """For groups of engines that stand for devices, in each of which models are split into `parts`: the cores of each,
-    as `EngineOptions.cpu_cores` has them. None, which is all cores, where there is one group or too few cores."""
+    """Returns the cores of each group of engines that stands for a device and splits models into `parts`, in the format
+    of `EngineOptions.cpu_cores`. None, which is all cores, if there is one group or too few cores.
+    """
     every = sorted(os.sched_getaffinity(0))
     if groups == 1 or len(every) < groups * parts:
         return [None] * groups

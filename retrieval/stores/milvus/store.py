@@ -35,7 +35,7 @@ _MAX_IN_LIST = 1000
 _MAX_LIMIT = 16_384
 """The most hits that Milvus returns for one search."""
 _MAX_QUERY_BYTES = 65_535
-"""Of the words that are looked for."""
+"""Limit of the words of a query."""
 _MIN_EF = 64
 """HNSW looks at this many neighbours at least; at `limit` of them where that is more, as the index demands."""
 _PAGE_OF_IDS = 8192
