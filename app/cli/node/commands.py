@@ -1,4 +1,5 @@
-"""Commands that examine this machine or measure: doctor, plan, migrate, models, eval, bench-catalog.
+"""Commands that examine this machine or measure: doctor, plan, migrate, backup,
+restore, models, eval, bench-catalog.
 
 Their implementation is imported when they are called, as in app.cli.main.
 """
@@ -86,6 +87,29 @@ def migrate(as_json: AsJson = False) -> None:
     from app.settings import load_settings
 
     asyncio.run(run_migrate(load_settings(), results(), as_json=as_json))
+
+
+@local_app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Archive to write (.tar.gz).", dir_okay=False)], as_json: AsJson = False
+) -> None:
+    """Save the data folder of a stopped node: catalog, originals and vectors in one archive."""
+    from app.cli.node.backup import backup as run_backup
+    from app.settings import load_settings
+
+    run_backup(load_settings(), file, results(), as_json=as_json)
+
+
+@local_app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="Archive that `tandem backup` wrote.", exists=True, dir_okay=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Restore a backup into the data folder, which has to be empty."""
+    from app.cli.node.backup import restore as run_restore
+    from app.settings import load_settings
+
+    run_restore(load_settings(), file, results(), as_json=as_json)
 
 
 @models_app.command("list")

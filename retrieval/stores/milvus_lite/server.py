@@ -145,25 +145,7 @@ class MilvusLiteServer:
         return (self._runtime or self._folder) / "server.sock"
 
     def _take_folder(self) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._folder.chmod(0o700)
-            lock = _private(self._folder / "node.lock", "wb")
-        except OSError as error:
-            raise ConfigurationError(
-                f"TANDEM_DATA_DIR: the folder {self._folder} cannot be written ({error.strerror}).",
-                setting="TANDEM_DATA_DIR",
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise ConfigurationError(
-                f"TANDEM_DATA_DIR: another node uses the folder {self._folder}; "
-                "give each node its own folder, or set TANDEM_MILVUS_URI to a Milvus server that they share.",
-                setting="TANDEM_DATA_DIR",
-            ) from error
-        self._lock = lock
+        self._lock = lock_folder(self._folder)
         if self._runtime is None and len(os.fsencode(self._socket)) > _SOCKET_BYTES:
             self._runtime = Path(tempfile.mkdtemp(prefix="tandem-"))
 
@@ -311,3 +293,27 @@ def _require_version(installed: str) -> None:
             f"milvus-lite {installed} is installed, but Tandem replaces private functions of {VERSION}: "
             f"run pip install 'milvus-lite[chinese]=={VERSION}'."
         )
+
+
+def lock_folder(folder: Path) -> IO[bytes]:
+    """Creates `folder` if it is missing, and takes its lock, which ends when the returned file is closed. Raises
+    ConfigurationError if a node holds it, or the folder cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        lock = _private(folder / "node.lock", "wb")
+    except OSError as error:
+        raise ConfigurationError(
+            f"TANDEM_DATA_DIR: the folder {folder} cannot be written ({error.strerror}).",
+            setting="TANDEM_DATA_DIR",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigurationError(
+            f"TANDEM_DATA_DIR: another node uses the folder {folder}; "
+            "give each node its own folder, or set TANDEM_MILVUS_URI to a Milvus server that they share.",
+            setting="TANDEM_DATA_DIR",
+        ) from error
+    return lock
