@@ -44,7 +44,7 @@ def interpolate(value: object) -> str:
 
 def test_files_are_of_the_specification(tmp_path: Path) -> None:
     files = [tmp_path / path.name for path in sorted(FOLDER.glob("*.yaml"))]
-    assert len(files) >= 5
+    assert len(files) >= 6
     for path in files:
         path.write_text((FOLDER / path.name).read_text().replace("!reset ", ""))  # the schema is for what is merged
     assert complaints("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files) == ""
@@ -66,17 +66,47 @@ def test_what_overlays_mount_depend_on_and_store_exists(path: Path) -> None:
         assert not each.get("image", "").endswith(":latest")
 
 
+def test_two_nodes_share_all_but_their_own_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = service("tandem", "scale"), service("tandem-b", "scale")
+    assert first["environment"] == second["environment"]
+    assert first["ports"] is None  # nginx alone is reached from outside
+    assert "ports" not in second
+    for variable, value in second["environment"].items():
+        monkeypatch.setenv(variable, interpolate(value))
+    settings = load_settings()
+    assert settings.database_url
+    assert settings.milvus_uri
+    assert settings.blobs == "s3://tandem/originals"
+    base = service("tandem", "compose")
+    for hardening in ("read_only", "tmpfs", "cap_drop", "security_opt", "shm_size", "stop_grace_period"):
+        assert second[hardening] == base[hardening]
+    template = (FOLDER / "../nginx/tandem.conf.template").read_text()
+    aliases = [name for each in (first, second) for name in each["networks"]["default"]["aliases"]]
+    upstream = set(re.findall(r"^ +server (\S+):8080", template, re.MULTILINE))
+    assert upstream == set(aliases) - {"node"}  # by which Prometheus finds them all
+
+
 def test_prometheus_finds_every_node_and_may_read() -> None:
     content = yaml.safe_load(overlay("observability")["configs"]["prometheus"]["content"])
     (job,) = content["scrape_configs"]
     (found,) = job["dns_sd_configs"]
-    node = service("tandem", "observability")
-    assert set(found["names"]) <= set(node["networks"]["default"]["aliases"])
-    assert node["environment"]["TANDEM_PUBLIC_METRICS"] == "true"
+    nodes = [service("tandem", "observability"), service("tandem", "scale"), service("tandem-b", "scale")]
+    for node in nodes:
+        assert set(found["names"]) <= set(node["networks"]["default"]["aliases"])
+        assert node["environment"]["TANDEM_PUBLIC_METRICS"] == "true"
     assert found["port"] == Settings.model_fields["port"].default
 
 
-OVERLAYS = [[], ["cuda"], ["ascend"], ["server"], ["server", "cuda"], ["server", "ascend"], ["observability"]]
+OVERLAYS = [
+    [],
+    ["cuda"],
+    ["ascend"],
+    ["server"],
+    ["server", "cuda"],
+    ["server", "ascend"],
+    ["observability"],
+    ["server", "cuda", "observability", "scale"],
+]
 
 
 @pytest.mark.parametrize("overlays", OVERLAYS, ids="+".join)
