@@ -9,6 +9,7 @@ from ingestion.audit_log import AuditCatalog
 from ingestion.keys import KeyCatalog
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import (
+    Boilerplate,
     Claim,
     Collection,
     Document,
@@ -37,7 +38,13 @@ class Parser(Lifecycle, Protocol):
         ...
 
     async def parse(
-        self, data: bytes, media_type: str, plan: ChunkingPlan | None = None, *, ocr: OcrMode = "auto"
+        self,
+        data: bytes,
+        media_type: str,
+        plan: ChunkingPlan | None = None,
+        *,
+        ocr: OcrMode = "auto",
+        boilerplate: Boilerplate = "keep",
     ) -> ParsedDocument:
         """Reads the text of `data`, whose type was detected before, and chunks it by `plan`, both within the limits of
         one document. Cancellation stops it at once. The report says what could not be read.

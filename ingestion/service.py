@@ -21,6 +21,7 @@ from ingestion.ports import BlobStore, Catalog
 from ingestion.queue_limit import QueueLimit
 from ingestion.types import (
     MAX_ID_BYTES,
+    Boilerplate,
     Chunking,
     Collection,
     Document,
@@ -93,6 +94,7 @@ class IngestionService:
         chunking: Chunking | None = None,
         *,
         ocr: OcrMode | None = None,
+        boilerplate: Boilerplate = "keep",
         split_lines: bool = False,
         unpack: bool = True,
         idempotency_key: str | None = None,
@@ -120,7 +122,7 @@ class IngestionService:
                 limit=self._limits.documents,
             )
         if not any(map(holds_more, uploads)):
-            return await self._accept(collection, uploads, (), chunking, ocr, idempotency_key, created_by)
+            return await self._accept(collection, uploads, (), chunking, ocr, boilerplate, idempotency_key, created_by)
         limits = IntakeLimits(self._limits.documents, self._limits.document_bytes, self._limits.unpacked_bytes)
         # One at a time: what comes out of an archive is in memory until it is stored.
         async with self._unpacking:
@@ -138,6 +140,7 @@ class IngestionService:
                 expansion.skipped,
                 chunking,
                 ocr,
+                boilerplate,
                 idempotency_key,
                 created_by,
                 expansion.places,
@@ -150,6 +153,7 @@ class IngestionService:
         skipped: Sequence[SkippedPart],
         chunking: Chunking | None,
         ocr: OcrMode | None,
+        boilerplate: Boilerplate,
         idempotency_key: str | None,
         created_by: str | None,
         places: Sequence[int] | None = None,
@@ -162,11 +166,12 @@ class IngestionService:
                 uploads,
                 chunking or collection.chunking,
                 ocr or self._limits.ocr,
+                boilerplate,
                 places or range(len(uploads)),
             )
             key = None
             if idempotency_key is not None:
-                body_digest = await asyncio.to_thread(request_digest, documents, chunking, ocr)
+                body_digest = await asyncio.to_thread(request_digest, documents, chunking, ocr, boilerplate)
                 key = IdempotencyKey(idempotency_key, body_digest)
             # If a document is named twice, the catalog keeps the last.
             kept = {
@@ -283,15 +288,22 @@ class IngestionService:
         uploads: Sequence[Upload],
         chunking: Chunking,
         ocr: OcrMode,
+        boilerplate: Boilerplate,
         places: Sequence[int],
     ) -> Sequence[Document]:
         return [
-            self._document(collection, upload, chunking, ocr, place)
+            self._document(collection, upload, chunking, ocr, boilerplate, place)
             for place, upload in zip(places, uploads, strict=True)
         ]
 
     def _document(
-        self, collection: Collection, upload: Upload, chunking: Chunking, ocr: OcrMode, place: int
+        self,
+        collection: Collection,
+        upload: Upload,
+        chunking: Chunking,
+        ocr: OcrMode,
+        boilerplate: Boilerplate,
+        place: int,
     ) -> Document:
         name = upload.id or upload.filename or f"number {place}"
         shown = name if len(name) <= 80 else name[:77] + "..."
@@ -325,6 +337,7 @@ class IngestionService:
             chunking=chunking,
             ocr=ocr,
             traceparent=traceparent(),
+            boilerplate=boilerplate,
         )
 
 
@@ -341,13 +354,20 @@ def _check_name(what: str, text: str, limit: int, place: int) -> None:
         raise InvalidRequest(f"The {what} of document {place} begins or ends with white space.", document=place)
 
 
-def request_digest(documents: Sequence[Document], chunking: Chunking | None, ocr: OcrMode | None = None) -> str:
+def request_digest(
+    documents: Sequence[Document],
+    chunking: Chunking | None,
+    ocr: OcrMode | None = None,
+    boilerplate: Boilerplate = "keep",
+) -> str:
     """Returns 64 hexadecimal digits over a request's content, independent of how it was sent. Requests with the same
     digest are the same request. Media types are left out, since they are detected; `chunking` and `ocr` are the
     request's own, not the defaults of the collection and the node."""
     digest = sha256(json.dumps(chunking and asdict(chunking)).encode())
     if ocr is not None:
         digest.update(ocr.encode())
+    if boilerplate != "keep":
+        digest.update(boilerplate.encode())
     for document in documents:
         content = (
             document.collection,

@@ -32,6 +32,10 @@ OcrMode = Literal["auto", "never", "always"]
 """Whether text in pictures is read: of pages without text of their own, of none, of every page."""
 
 
+Boilerplate = Literal["keep", "drop"]
+"""Whether menus, headers, footers and notices of web pages are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadingReport:
     """Reports how a document's pages were read, and what its reader should know."""
@@ -93,6 +97,7 @@ class Document:
     ocr: OcrMode = "auto"
     traceparent: str | None = None
     """W3C trace context of the request that brought it."""
+    boilerplate: Boilerplate = "keep"
 
 
 MAX_ID_BYTES = 512

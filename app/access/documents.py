@@ -12,6 +12,7 @@ from ingestion.contents import ChunkPage, TextPage
 from ingestion.errors import JobNotFound
 from ingestion.keys import Scope
 from ingestion.types import (
+    Boilerplate,
     Chunking,
     Document,
     DocumentRecord,
@@ -93,6 +94,7 @@ class DocumentsView:
         chunking: Chunking | None = None,
         *,
         ocr: OcrMode | None = None,
+        boilerplate: Boilerplate = "keep",
         split_lines: bool = False,
         unpack: bool = True,
         idempotency_key: str | None = None,
@@ -107,6 +109,7 @@ class DocumentsView:
                 uploads,
                 chunking,
                 ocr=ocr,
+                boilerplate=boilerplate,
                 split_lines=split_lines,
                 unpack=unpack,
                 idempotency_key=idempotency_key,
@@ -132,7 +135,8 @@ class DocumentsView:
                     document.metadata,
                 )
             )
-        job_id, _ = await self.ingest(collection, uploads)
+        # What came in a container has a document of its own.
+        job_id, _ = await self.ingest(collection, uploads, unpack=False)
         return job_id
 
     async def delete(self, collection: str, document_id: DocumentId) -> None:

@@ -15,7 +15,7 @@ from app.telemetry.metrics import OK, CallMetrics, Metrics
 from app.telemetry.tracing import Tracing
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.ports import BlobStore, Parser
-from ingestion.types import Claim, OcrMode, Outcome, ParsedDocument
+from ingestion.types import Boilerplate, Claim, OcrMode, Outcome, ParsedDocument
 from retrieval.embedders import Embedders
 from retrieval.errors import TandemError
 from retrieval.filters.tree import Filter
@@ -307,7 +307,13 @@ class ObservedParser(_Part):
         return self._parser.processes
 
     async def parse(
-        self, data: bytes, media_type: str, plan: ChunkingPlan | None = None, *, ocr: OcrMode = "auto"
+        self,
+        data: bytes,
+        media_type: str,
+        plan: ChunkingPlan | None = None,
+        *,
+        ocr: OcrMode = "auto",
+        boilerplate: Boilerplate = "keep",
     ) -> ParsedDocument:
         with self._telemetry.call(self._telemetry.metrics.parser):
-            return await self._parser.parse(data, media_type, plan, ocr=ocr)
+            return await self._parser.parse(data, media_type, plan, ocr=ocr, boilerplate=boilerplate)

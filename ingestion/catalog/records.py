@@ -96,6 +96,7 @@ def document_values(document: Document, *, turn: int, background: bool, now: dat
         "overlap": document.chunking.overlap,
         "ocr": document.ocr,
         "traceparent": document.traceparent,
+        "boilerplate": document.boilerplate,
         "digest": digest(document),
         "version": 1,
         "ingested_at": now,
@@ -129,6 +130,7 @@ def record(row: Row[Any]) -> DocumentRecord:
         chunking=Chunking(row.max_tokens, row.overlap),
         ocr=row.ocr,
         traceparent=row.traceparent,
+        boilerplate=row.boilerplate,
     )
     processing = row.lease_token is not None and row.lease_version == row.version
     return DocumentRecord(

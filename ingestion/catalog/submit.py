@@ -171,7 +171,7 @@ def _queueing(dialect: str, names: tuple[str, ...]) -> ReturningInsert[str, int]
     new = insert.excluded
     unleased = documents.c.lease_token.is_(None)
     kept = {"collection", "id", "version", "chunks", "tokens", "truncated_tokens", "chunk_digest", "report", "due_at"}
-    asked = ("digest", "max_tokens", "overlap", "ocr")
+    asked = ("digest", "max_tokens", "overlap", "ocr", "boilerplate")
     same = and_(*(documents.c[name] == new[name] for name in asked))
     upsert = insert.on_conflict_do_update(
         index_elements=[documents.c.collection, documents.c.id],

@@ -136,6 +136,7 @@ documents = Table(
     Column("version", Integer, nullable=False),
     Column("ocr", String, nullable=False),
     Column("traceparent", String),
+    Column("boilerplate", String, nullable=False),
     Column("ingested_at", UtcDateTime, nullable=False),
     # The state: `queued`, `ready` or `failed`. Whether it is being processed follows from the lease.
     Column("state", String, nullable=False),

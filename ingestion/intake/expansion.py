@@ -125,7 +125,7 @@ class _Expander:
             if self._unpack:
                 self._part(upload, member, depth)
             else:
-                self._skip(f"{upload.id or upload.filename}/{member.name}", "Attachments are not read here.")
+                self._skip(f"{upload.id or upload.filename}/{member.name}", "This request does not open attachments.")
 
     def _lines(self, upload: Upload) -> None:
         before = len(self.result.uploads)

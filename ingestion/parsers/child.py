@@ -1,8 +1,8 @@
 """The child process of ingestion.parsers.process: reads documents from standard input, answers on standard output.
 
 Frames: four bytes of length (big endian), a JSON object, then the bytes that the object announces. Request:
-`{"media_type", "plan", "tokenizer", "size", "ocr", "ocr_state"}` with as many bytes of a tokenizer (0: the one before)
-and of the document; `plan`: null or `[title, window, max_tokens, overlap]`. Reply:
+`{"media_type", "plan", "tokenizer", "size", "ocr", "ocr_state", "boilerplate"}` with as many bytes of a tokenizer
+(0: the one before) and of the document; `plan`: null or `[title, window, max_tokens, overlap]`. Reply:
 `{"title", "pages", "layout", "report", "size", "peak_bytes"}` with the text in UTF-8, or
 `{"error", "message", "size": 0, "peak_bytes"}`, or `{"ocr_needed": true, "size": 0, "peak_bytes"}`; `layout`: null or
 `{"title", "spans"}`; `report`: the fields of a ReadingReport. The first frame, `{"ready": [restrictions]}`, is sent
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> None:
 
 
 async def _read(data: bytes, header: dict[str, Any], reader: Reader) -> ParsedDocument:
-    result = await reader(data, ReadOptions(header["ocr"], header["ocr_state"]))
+    result = await reader(data, ReadOptions(header["ocr"], header["ocr_state"], header["boilerplate"]))
     return ParsedDocument(
         result.text, header["media_type"], result.title, tuple(starmap(Page, result.pages)), report=result.report
     )

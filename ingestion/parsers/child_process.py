@@ -18,7 +18,7 @@ import structlog
 from ingestion.errors import EncryptedDocument, NoText, ParseFailed, ParseLimit
 from ingestion.parsers.pages.ocr_state import OcrState
 from ingestion.pipeline.document_chunks import ChunkingPlan
-from ingestion.types import ChunkLayout, ChunkSpan, OcrMode, Page, ParsedDocument, ReadingReport
+from ingestion.types import Boilerplate, ChunkLayout, ChunkSpan, OcrMode, Page, ParsedDocument, ReadingReport
 
 log = structlog.get_logger()
 
@@ -82,6 +82,7 @@ class Request:
     """The plan's, as JSON."""
     ocr: OcrMode = "auto"
     ocr_state: OcrState = "off"
+    boilerplate: Boilerplate = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class Child:
             "tokenizer": len(tokenizer),
             "ocr": request.ocr,
             "ocr_state": request.ocr_state,
+            "boilerplate": request.boilerplate,
         }
         encoded = json.dumps(header).encode()
         self._requests.write(struct.pack(">I", len(encoded)) + encoded)

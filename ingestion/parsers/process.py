@@ -19,7 +19,7 @@ from ingestion.parsers.detect import PDF, PICTURES
 from ingestion.parsers.inline import is_short, read_short
 from ingestion.parsers.pages.ocr_state import OcrState, is_installed
 from ingestion.pipeline.document_chunks import ChunkingPlan
-from ingestion.types import OcrMode, ParsedDocument
+from ingestion.types import Boilerplate, OcrMode, ParsedDocument
 from retrieval.gather_or_cancel import gather_or_cancel
 
 log = structlog.get_logger()
@@ -110,12 +110,18 @@ class ProcessParser:
         await asyncio.gather(*(child.wait() for child in children))
 
     async def parse(
-        self, data: bytes, media_type: str, plan: ChunkingPlan | None = None, *, ocr: OcrMode = "auto"
+        self,
+        data: bytes,
+        media_type: str,
+        plan: ChunkingPlan | None = None,
+        *,
+        ocr: OcrMode = "auto",
+        boilerplate: Boilerplate = "keep",
     ) -> ParsedDocument:
         if plan is None and is_short(media_type, len(data)) and (text := read_short(data)) is not None:
             return self._checked(ParsedDocument(text, media_type))
         tokenizer = await self._serialized(plan.tokenizer) if plan else b""
-        request = Request(data, media_type, plan, tokenizer, ocr, self._ocr_state)
+        request = Request(data, media_type, plan, tokenizer, ocr, self._ocr_state, boilerplate)
         # What is known to need OCR is not read without it first.
         at_once = media_type in PICTURES if ocr == "auto" else ocr == "always" and media_type in (PDF, *PICTURES)
         document = None

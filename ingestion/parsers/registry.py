@@ -39,21 +39,23 @@ from ingestion.parsers.pages.ocr_state import OcrState
 from ingestion.parsers.pages.reader import PageReader
 from ingestion.parsers.subtitles import read_subtitles
 from ingestion.parsers.values import read_json, read_json_lines
-from ingestion.types import OcrMode
+from ingestion.types import Boilerplate, OcrMode
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
     ocr: OcrMode = "never"
     ocr_state: OcrState = "off"
+    boilerplate: Boilerplate = "keep"
 
 
 Reader = Callable[[bytes, ReadOptions], Coroutine[Any, Any, Extraction]]
 """Raises EncryptedDocument, NoText, ParseFailed, ParseLimit; those of pages also OcrNeeded."""
 
 
-def readers(config: ExtractionConfig, pages: PageReader) -> Mapping[str, Reader]:
+def readers(configs: Mapping[Boilerplate, ExtractionConfig], pages: PageReader) -> Mapping[str, Reader]:
     """Returns the readers by media type, one for each of ACCEPTED."""
+    config = configs["keep"]
 
     async def pdf(data: bytes, options: ReadOptions) -> Extraction:
         return pages.read_pdf(data, options.ocr, options.ocr_state)
@@ -68,8 +70,8 @@ def readers(config: ExtractionConfig, pages: PageReader) -> Mapping[str, Reader]
         return await read_outlook(data, partial(xberg.html_text, config=config))
 
     def converted(media_type: str) -> Reader:
-        async def read(data: bytes, _options: ReadOptions) -> Extraction:
-            return await xberg.extract(data, media_type, config)
+        async def read(data: bytes, options: ReadOptions) -> Extraction:
+            return await xberg.extract(data, media_type, configs[options.boilerplate])
 
         return read
 

@@ -6,6 +6,7 @@ import io
 import re
 import unicodedata
 import zipfile
+from collections.abc import Mapping
 
 import xberg
 
@@ -16,12 +17,22 @@ from ingestion.parsers.markup import prepared
 from ingestion.parsers.office import rtf
 from ingestion.parsers.office.package import Package, is_encrypted_package
 from ingestion.parsers.text import decode, decode_unicode
+from ingestion.types import Boilerplate, ReadingReport
 
 _MARKUP = frozenset({HTML, XML})
 
 _MIB = 2**20
+_MAX_WARNINGS = 20
+_NOTICES = tuple(
+    f"[{attribute}*={word}]"
+    for attribute in ("class", "id")
+    for word in ("cookie", "consent", "gdpr", "breadcrumb", "newsletter")
+)
+"""Selectors of notices that web pages put over or around their text."""
 # Of Word 97 to 2007 and of the versions in between.
 _WORD_VERSIONS = (b"\xc0\0", b"\xc1\0", b"\xd9\0", b"\x01\x01", b"\x0c\x01", b"\x12\x01")
+# Fonts are made unusable elsewhere; the text is as it was.
+_FONT_METHODS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,2000})</title", re.IGNORECASE)
 _CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([A-Za-z0-9_.:-]{2,32})""", re.IGNORECASE)
 _XML_ENCODING = re.compile(r"""\A(\s*<\?xml[^>]{0,200}?)\s+encoding=["'][^"']{0,40}["']""")
@@ -45,8 +56,12 @@ _UNICODE = ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 _CODECS = {name: codecs.lookup(name) for name in (*_CHARSETS.values(), *_UNICODE)}
 
 
-def configuration(*, seconds: int, max_chars: int) -> xberg.ExtractionConfig:
-    """Returns a configuration without OCR, cache, models, embedded archives or network."""
+def configuration(*, seconds: int, max_chars: int) -> Mapping[Boilerplate, xberg.ExtractionConfig]:
+    """Extraction without OCR, cache, models, embedded archives or network, as menus and the like are read or not."""
+    return {"keep": _configuration(seconds, max_chars, "keep"), "drop": _configuration(seconds, max_chars, "drop")}
+
+
+def _configuration(seconds: int, max_chars: int, boilerplate: Boilerplate) -> xberg.ExtractionConfig:
     return xberg.ExtractionConfig(
         use_cache=False,
         disable_ocr=True,
@@ -57,12 +72,25 @@ def configuration(*, seconds: int, max_chars: int) -> xberg.ExtractionConfig:
         max_archive_depth=0,
         pages=xberg.PageConfig(extract_pages=True),
         content_filter=xberg.ContentFilterConfig(include_footnotes=True, strip_repeating_text=False),
-        # Metadata of HTML would come as a heading at the start of the text; the title is read below instead.
-        html_options=xberg.ConversionOptions(extract_metadata=False, compact_tables=True, skip_images=True),
+        html_options=_html_options(boilerplate),
         security_limits=xberg.SecurityLimits(
             max_archive_size=512 * _MIB, max_content_size=min(max_chars * 4, 256 * _MIB), max_table_cells=1_000_000
         ),
         concurrency=xberg.ConcurrencyConfig(max_threads=1),
+    )
+
+
+def _html_options(boilerplate: Boilerplate) -> xberg.ConversionOptions:
+    drop = boilerplate == "drop"
+    return xberg.ConversionOptions(
+        # Metadata would come as a heading at the start of the text; the title is read below instead.
+        extract_metadata=False,
+        compact_tables=True,
+        skip_images=True,
+        preprocessing=xberg.PreprocessingOptions(
+            enabled=drop, preset=xberg.PreprocessingPreset.AGGRESSIVE, remove_navigation=drop, remove_forms=False
+        ),
+        exclude_selectors=list(_NOTICES) if drop else [],
     )
 
 
@@ -89,7 +117,8 @@ async def extract(data: bytes, media_type: str, config: xberg.ExtractionConfig) 
         data, title = rtf.prepared(data), real_title(rtf.title(data))
     document = await _call(data, media_type, config)
     title = title or ("" if media_type == RTF else real_title(document.metadata.title or ""))
-    return assemble([_tidy(document.content, media_type)], title)
+    warnings = tuple(warning.message[:300] for warning in (document.processing_warnings or ())[:_MAX_WARNINGS])
+    return assemble([_tidy(document.content, media_type)], title, report=ReadingReport(warnings=warnings))
 
 
 async def _call(
@@ -135,8 +164,12 @@ async def html_text(source: str, config: xberg.ExtractionConfig) -> str:
 
 
 def _prepared_book(data: bytes) -> bytes:
-    """Returns an EPUB whose chapters were transformed by `prepared`."""
+    """An EPUB whose chapters are as `prepared` makes them. Raises EncryptedDocument for one with copy protection."""
     package = Package(data)
+    encryption = package.xml("META-INF/encryption.xml")
+    methods = () if encryption is None else encryption.iter("EncryptionMethod")
+    if any(method.get("Algorithm") not in _FONT_METHODS for method in methods):
+        raise EncryptedDocument("The book is protected against copying. Send one without protection.")
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as book:
         for name in package.names:

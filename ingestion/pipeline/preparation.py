@@ -125,7 +125,9 @@ class Preparation:
         if data is None:
             return BlobMissing("The original is missing or damaged: ingest the document again.", sha256=document.sha256)
         try:
-            return await self._parser.parse(data, document.media_type, plan, ocr=document.ocr)
+            return await self._parser.parse(
+                data, document.media_type, plan, ocr=document.ocr, boilerplate=document.boilerplate
+            )
         except TandemError as error:
             return error
 

@@ -133,8 +133,9 @@ class TestAccept:
             replace(a_document("a"), chunking=Chunking(129, 16)),
             replace(a_document("a"), chunking=Chunking(128, 17)),
             replace(a_document("a"), ocr="always"),
+            replace(a_document("a"), boilerplate="drop"),
         ],
-        ids=["bytes", "title", "media_type", "partition", "metadata", "max_tokens", "overlap", "ocr"],
+        ids=["bytes", "title", "media_type", "partition", "metadata", "max_tokens", "overlap", "ocr", "boilerplate"],
     )
     async def test_of_a_change_queues_the_next_version(self, catalog: SqlCatalog, changed: Document) -> None:
         await ingest(catalog, a_document("a"), job=JOB)

@@ -114,6 +114,7 @@ async def _accept(
         uploads,
         chunking,
         ocr=body.ocr,
+        boilerplate=body.boilerplate,
         split_lines=body.split_lines,
         idempotency_key=idempotency_key,
     )

@@ -20,7 +20,7 @@ from app.http.schemas.wire import (
     Wire,
     WireRequest,
 )
-from ingestion.types import Job, JobState, OcrMode, Receipt, ReceiptStatus, Upload
+from ingestion.types import Boilerplate, Job, JobState, OcrMode, Receipt, ReceiptStatus, Upload
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -47,6 +47,9 @@ OCR = (
 )
 
 
+BOILERPLATE = (
+    "Menus, headers, footers, sidebars and notices of HTML: read with the text (`keep`), or left out (`drop`)."
+)
 SPLIT_LINES = "Make every line of JSONL files a document of its own, named by the record's `id` or the line's number."
 
 
@@ -103,6 +106,7 @@ class IngestIn(WireRequest):
     wait: bool = Field(False, description="Wait for the end of the job before answering.")
     chunking: ChunkingIn | None = Field(None, description="Chunking of these documents. Default: the collection's.")
     ocr: OcrMode | None = Field(None, description=OCR)
+    boilerplate: Boilerplate = Field("keep", description=BOILERPLATE)
     split_lines: bool = Field(False, description=SPLIT_LINES)
 
     def uploads(self) -> list[Upload]:
@@ -118,6 +122,7 @@ class IngestForm(WireRequest):
     wait: bool = Field(False, description="Wait for the end of the job before answering.")
     chunking: ChunkingIn | None = Field(None, description="Chunking of these files. Default: the collection's.")
     ocr: OcrMode | None = Field(None, description=OCR)
+    boilerplate: Boilerplate = Field("keep", description=BOILERPLATE)
     split_lines: bool = Field(False, description=SPLIT_LINES)
 
 

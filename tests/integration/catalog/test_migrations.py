@@ -125,7 +125,7 @@ def of_the_first_release(connection: Connection) -> None:
         row["position"] = row.pop("turn")
         parts = [document.sha256, document.title, document.media_type, document.partition, 128, 16]
         row["digest"] = sha256(json.dumps([*parts, dict(document.metadata)], sort_keys=True).encode()).hexdigest()
-        for added in ("chunk_digest", "cancelled", "background", "ocr", "report"):
+        for added in ("chunk_digest", "cancelled", "background", "ocr", "traceparent", "boilerplate", "report"):
             del row[added]
         row |= {"searchable_at": None} if name == "queued" else {"state": "ready", "due_at": None, "searchable_at": NOW}
         rows.append(row)
@@ -151,7 +151,7 @@ def before_turns(connection: Connection) -> None:
             document = a_document(f"{name} {position}")
             row = records.document_values(document, turn=position, background=name == "background", now=now)
             row["position"] = row.pop("turn")
-            del row["ocr"], row["report"]
+            del row["ocr"], row["traceparent"], row["boilerplate"], row["report"]
             types = {name: column.type for name, column in catalog_tables.documents.c.items()}
             old = Table("documents", MetaData(), *(Column(name, types.get(name, Integer())) for name in row))
             connection.execute(old.insert().values(row))

@@ -1,5 +1,7 @@
 """Every word of Office files, HTML, mail and JSON once and as it stands, read in the parser's child process."""
 
+import io
+import zipfile
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 
@@ -10,7 +12,7 @@ from ingestion.errors import EncryptedDocument
 from ingestion.parsers import detect as types
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.process import ProcessParser
-from tests.support.documents import archive, presentation, word_package
+from tests.support.documents import archive, book, presentation, word_package
 from tests.support.ole import message, ole
 from tests.support.powerpoint97 import OldSlide, old_presentation
 
@@ -119,6 +121,33 @@ def slide(*paragraphs: str) -> bytes:
 )  # fmt: skip
 async def test_every_word_once_and_as_it_stands(parser: ProcessParser, data: bytes, media_type: str, text: str) -> None:
     assert (await parser.parse(data, media_type)).text == text
+
+
+PAGE = (
+    b"<html><body><header><a href='/'>Home</a></header><nav><ul><li>Menu</li></ul></nav><div id='cookies'>Cookies</div>"
+    b"<main><article><header><h1>Kilns</h1></header><p>A kiln is hot.</p></article></main><footer>Imprint</footer>"
+)
+
+
+async def test_menus_and_notices_are_dropped_only_where_asked(parser: ProcessParser) -> None:
+    kept = (await parser.parse(PAGE, types.HTML)).text
+    assert [word for word in ("Home", "Menu", "Cookies", "Kilns", "hot", "Imprint") if word not in kept] == []
+    assert (await parser.parse(PAGE, types.HTML, boilerplate="drop")).text == "# Kilns\n\nA kiln is hot."
+
+
+async def test_a_book_with_copy_protection_is_told(parser: ProcessParser) -> None:
+    def protected(method: str) -> bytes:
+        encryption = f"<encryption><EncryptedData><EncryptionMethod Algorithm='{method}'/></EncryptedData></encryption>"
+        return archive({**members(book(["Text."], title="Novel")), "META-INF/encryption.xml": encryption})
+
+    assert "Text." in (await parser.parse(protected("http://www.idpf.org/2008/embedding"), types.EPUB)).text
+    with pytest.raises(EncryptedDocument, match="copying"):
+        await parser.parse(protected("http://www.w3.org/2001/04/xmlenc#aes128-cbc"), types.EPUB)
+
+
+def members(data: bytes) -> dict[str, str | bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as package:
+        return {name: package.read(name) for name in package.namelist()}
 
 
 async def test_lines_that_are_no_json_are_kept_and_reported(parser: ProcessParser) -> None:

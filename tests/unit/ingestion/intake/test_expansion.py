@@ -184,7 +184,7 @@ def test_attachments_of_forwarded_mail() -> None:
 def test_attachments_that_are_not_asked_for_are_reported() -> None:
     found = expanded(mail(offer_pdf=PDF), "mail.eml", unpack=False)
     assert ids(found) == ["mail.eml"]
-    assert reasons(found) == {"mail.eml/offer.pdf": "Attachments are not read here."}
+    assert reasons(found) == {"mail.eml/offer.pdf": "This request does not open attachments."}
 
 
 @pytest.mark.parametrize("data", [b"From: a\nContent-Type: multipart/mixed; boundary=x\n\n--x\n", b"\xff\xfe" * 50])

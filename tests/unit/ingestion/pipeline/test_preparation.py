@@ -13,7 +13,7 @@ from ingestion.parsers.detect import PDF, TEXT
 from ingestion.pipeline import preparation
 from ingestion.pipeline.document_chunks import ChunkingPlan, layout
 from ingestion.pipeline.preparation import Preparation, Prepared, Turn
-from ingestion.types import Claim, Document, DocumentRecord, OcrMode, ParsedDocument, WorkerId
+from ingestion.types import Boilerplate, Claim, Document, DocumentRecord, OcrMode, ParsedDocument, WorkerId
 from retrieval.types import DocumentId
 from tests.support.fake_models import FakeEmbedder
 
@@ -55,7 +55,13 @@ class FakeParser:
         self.ocr: list[OcrMode] = []
 
     async def parse(
-        self, data: bytes, media_type: str, plan: ChunkingPlan | None = None, *, ocr: OcrMode = "auto"
+        self,
+        data: bytes,
+        media_type: str,
+        plan: ChunkingPlan | None = None,
+        *,
+        ocr: OcrMode = "auto",
+        boilerplate: Boilerplate = "keep",
     ) -> ParsedDocument:
         self.ocr.append(ocr)
         name = data.decode()
