@@ -232,6 +232,12 @@ class Settings(BaseSettings):
         description="Maximum number of texts being embedded for other processes; beyond it POST /embed is 429.",
     )
 
+    own_token_ids: bool = Field(
+        False,
+        description="Token ids sent to /v1/embeddings are taken as the served model's own. Otherwise a request has to "
+        "say so (`own_token_ids`), for the ids that clients send by themselves are another tokenizer's.",
+    )
+
     workers: int = Field(
         3, ge=0, le=64, description="Concurrent ingestion batches of a process, for each device; 0: none."
     )

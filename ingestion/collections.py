@@ -1,8 +1,10 @@
 """Collections: a row in the catalog, a physical collection in the store, and an alias between them."""
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from time import monotonic
 
 from ingestion.blob_gc import BlobCollector
@@ -48,7 +50,7 @@ class CollectionService:
         check_declared(metadata_keys or {})
         collection = Collection(
             name=name,
-            store_name=StoreName(f"{name}__{fingerprint.digest}"),
+            store_name=StoreName(f"{alias_of(name)}__{fingerprint.digest}"),
             fingerprint=fingerprint,
             language=language,
             chunking=chunking or Chunking(),
@@ -80,7 +82,7 @@ class CollectionService:
                 collection=collection.name,
             )
         if not is_internal(collection.name):
-            await self._store.point_alias(collection.name, collection.store_name)
+            await self._store.point_alias(alias_of(collection.name), collection.store_name)
         await self._catalog.add_collection(collection)
 
     async def get(self, name: str) -> Collection:
@@ -121,7 +123,7 @@ class CollectionService:
         if not is_internal(name):
             with suppress(CollectionNotFound):
                 await self.delete(shadow_of(name))
-            await self._store.drop_alias(name)
+            await self._store.drop_alias(alias_of(name))
         self.forget(name)
         await self._store.drop_collection(collection.store_name)
         hashes = {record.document.sha256 async for record in self._records(name)}
@@ -141,12 +143,20 @@ class CollectionService:
             after = page[-1].document.id
 
 
+def alias_of(name: str) -> str:
+    """What the store calls the collection: the name itself where Milvus takes it, which is ASCII letters, digits and
+    `_`; else what it takes of it, and a digest. Begins with `_` then, which no name does."""
+    if re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+        return name
+    return f"_{re.sub('[^A-Za-z0-9]+', '_', name).strip('_')}_{sha256(name.encode()).hexdigest()[:16]}"
+
+
 def shadow_of(name: str) -> str:
     """Returns the name of the second version that a collection may have: the one being filled, or the previous one."""
     return name + _SHADOW
 
 
 def is_internal(name: str) -> bool:
-    """Returns whether the name is internal. No request can name it: public names have letters, digits and
-    underscores."""
+    """Returns whether the name is internal. No request can name it: public names have letters, digits, `_`, `-` and
+    `.`."""
     return "~" in name

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import structlog
 
-from ingestion.collections import CollectionService, shadow_of
+from ingestion.collections import CollectionService, alias_of, shadow_of
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.ports import Catalog
 from ingestion.quality import Quality, Verdict
@@ -175,7 +175,7 @@ class Reembedding:
             return False
         current = await self._catalog.collection(name)
         self._collections.forget(name)
-        await self._store.point_alias(name, current.store_name)
+        await self._store.point_alias(alias_of(name), current.store_name)
         self._update(
             name,
             phase="flipped",
@@ -202,7 +202,7 @@ class Reembedding:
         await self._collections.add(
             Collection(
                 name=shadow_of(name),
-                store_name=StoreName(f"{name}__{fingerprint.digest}_{uuid4().hex[:8]}"),
+                store_name=StoreName(f"{alias_of(name)}__{fingerprint.digest}_{uuid4().hex[:8]}"),
                 fingerprint=fingerprint,
                 language=current.language,
                 chunking=wanted,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from app.http.schemas.absence import NullIsAbsence
 from app.http.schemas.ingest import MAX_TITLE_CHARACTERS
 from app.http.schemas.wire import CollectionName, FilledText, FilterBounds, Id, MetadataBounds, Text
 
@@ -37,7 +38,7 @@ FilterArgument = Annotated[dict[str, Any], FilterBounds, BeforeValidator(_object
 MetadataArgument = Annotated[dict[str, Any], MetadataBounds, BeforeValidator(_object)]
 
 
-class Arguments(BaseModel):
+class Arguments(NullIsAbsence):
     model_config = ConfigDict(extra="forbid")
 
 
@@ -50,7 +51,8 @@ class SearchArguments(Arguments):
     filter: FilterArgument = Field(
         default_factory=dict,
         description='Only passages that meet this condition, for instance {"type": "eq", "key": "metadata.year", '
-        '"value": 2024}. Types: eq, ne, gt, gte, lt, lte, in, contains (a list holds the value), exists; joined by '
+        '"value": 2024}. Types: eq, ne, gt, gte, lt, lte, in, contains (a text or a list holds the value), '
+        "starts_with, ends_with, exists; joined by "
         '{"type": "and", "filters": [...]}, or, not. Keys: document_id, title, media_type, page, ingested_at, and '
         '"metadata." with a key of the documents\' metadata. Leave it out to search everything.',
     )

@@ -9,14 +9,30 @@ without the key.
 Values are text, numbers or booleans, and no kind converts into another: "5" is not 5, true is not 1. Numbers are
 compared by value, integer or not (5 equals 5.0; beyond 2**53 a server may round). Text is ordered by code points, times
 to the millisecond. On a value of another kind, a list or an object for instance, `ne` is true and every other
-comparison false. `contains` is true only for a list that has an element equal to the value, never for text.
+comparison false. `contains` is true for a list that has an element equal to the value, and for text that has it as a
+part; `starts_with` and `ends_with` for text alone.
+
+`metadata.a.b` is the metadata's key `a.b` or, if the chunk lacks it, the key `b` of the object `a`.
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, assert_never
 
-from retrieval.filters.tree import And, Compare, Contains, Exists, Field, Filter, In, Not, Operator, Or
+from retrieval.filters.tree import (
+    And,
+    Compare,
+    Contains,
+    Exists,
+    Field,
+    Filter,
+    In,
+    Match,
+    Not,
+    Operator,
+    Or,
+    TextOperator,
+)
 from retrieval.types import Candidate, EmbeddedChunk
 
 _ORDER: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
@@ -38,6 +54,8 @@ def matches(filter: Filter, row: EmbeddedChunk | Candidate) -> bool:
         case Contains(field=field, value=value):
             found = _value(row, field)
             return isinstance(found, list) and any(same(element, value) for element in found)
+        case Match(operator=op, field=field, value=value):
+            return match_text(op, _value(row, field), value)
         case Exists(field=field):
             return _value(row, field) is not None
         case And(filters=filters):
@@ -53,6 +71,8 @@ def _value(row: EmbeddedChunk | Candidate, field: Field) -> object:
     """Returns the value of the field, None if the chunk lacks it."""
     if field.metadata:
         value = row.metadata.get(field.name)
+        if value is None and field.path:
+            return walk(row.metadata, field.path)
         return float(value) if field.type == "float" and isinstance(value, int) else value
     match field.name:
         case "chunk_id":
@@ -73,6 +93,25 @@ def _value(row: EmbeddedChunk | Candidate, field: Field) -> object:
         case "partition":
             return row.partition
     raise ValueError(f"Chunks have no field {field.name!r}.")
+
+
+def walk(metadata: object, path: Sequence[str]) -> object:
+    """Returns the value at the keys of objects within objects, None if there is none."""
+    for key in path:
+        metadata = metadata.get(key) if isinstance(metadata, Mapping) else None
+    return metadata
+
+
+def match_text(op: TextOperator, found: object, value: str) -> bool:
+    if not isinstance(found, str):
+        return False
+    match op:
+        case "contains":
+            return value in found
+        case "starts_with":
+            return found.startswith(value)
+        case "ends_with":
+            return found.endswith(value)
 
 
 def compare(op: Operator, found: object, value: object) -> bool:

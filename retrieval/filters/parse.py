@@ -11,6 +11,7 @@ from retrieval.filters.tree import (
     BUILT_IN,
     METADATA,
     OPERATORS,
+    TEXT_OPERATORS,
     And,
     Compare,
     Contains,
@@ -20,9 +21,11 @@ from retrieval.filters.tree import (
     Filter,
     In,
     KeyType,
+    Match,
     Not,
     Operator,
     Or,
+    TextOperator,
     Value,
 )
 
@@ -42,9 +45,10 @@ excluded, since they have a meaning where stores write keys into expressions.
 """
 
 _OPERATORS: Final[Mapping[str, Operator]] = {name: name for name in OPERATORS}
+_TEXT_OPERATORS: Final[Mapping[str, TextOperator]] = {name: name for name in TEXT_OPERATORS}
 _MEMBERS: Final = {
     **dict.fromkeys(("and", "or", "not"), ("type", "filters")),
-    **dict.fromkeys((*OPERATORS, "in", "contains"), ("type", "key", "value")),
+    **dict.fromkeys((*OPERATORS, "in", *TEXT_OPERATORS), ("type", "key", "value")),
     "exists": ("type", "key"),
 }
 _ARTICLE: Final[Mapping[FieldType, str]] = {
@@ -115,10 +119,8 @@ class _Parser:
             if self._values > MAX_VALUES:
                 raise _wrong(where, f"at most {MAX_VALUES} values are taken in the lists of one filter")
             return In(field, tuple(_value(each, field, f"{where}.{number}") for number, each in enumerate(value)))
-        if kind == "contains":
-            if field.type is not None:
-                raise _wrong(f"{place}.key", f"{field} holds one value, no list; use 'eq' or 'in'")
-            return Contains(field, _value(value, field, where))
+        if kind in _TEXT_OPERATORS:
+            return _part(_TEXT_OPERATORS[kind], field, value, place)
         checked = _value(value, field, where)
         if isinstance(checked, bool) and kind not in ("eq", "ne"):
             raise _wrong(where, "true and false have no order; use 'eq' or 'ne'")
@@ -143,6 +145,22 @@ class _Parser:
                 "and signs of _ $ . : / @ # + -",
             )
         return Field(name, self._declared.get(name), metadata=True)
+
+
+def _part(operator: TextOperator, field: Field, value: object, place: str) -> Filter:
+    """`contains` is asked of lists and of texts, if the field may hold either."""
+    if field.type not in (None, "text"):
+        raise _wrong(f"{place}.key", f"{field} holds {_ARTICLE[field.type]}, no text and no list; use 'eq' or 'in'")
+    where = f"{place}.value"
+    checked = _value(value, field, where)
+    if isinstance(checked, str):
+        if not checked:
+            raise _wrong(where, f"must not be empty: {operator!r} would be true of every text")
+        match = Match(operator, field, checked)
+        return match if field.type or operator != "contains" else Or((Contains(field, checked), match))
+    if operator != "contains":
+        raise _wrong(where, f"must be text, not {_shown(value)}")
+    return Contains(field, checked)
 
 
 def _value(value: object, field: Field, place: str) -> Value:

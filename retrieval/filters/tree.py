@@ -12,7 +12,10 @@ FieldType = Literal["text", "int", "float", "bool", "time"]
 Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte"]
 Value = str | int | float | bool | datetime
 
+TextOperator = Literal["contains", "starts_with", "ends_with"]
+
 OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
+TEXT_OPERATORS: Final[tuple[TextOperator, ...]] = get_args(TextOperator)
 METADATA: Final = "metadata."
 """Prefix of a filter's key that names metadata; without it, the key names one of BUILT_IN."""
 
@@ -25,6 +28,12 @@ class Field:
     metadata: bool = False
     optional: bool = True
     """Whether a chunk may be without it."""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Keys of nested objects, for metadata whose own key is not `name`: a, b for `a.b`. Empty if there is none."""
+        parts = tuple(self.name.split(".")) if self.metadata and self.type is None else ()
+        return parts if len(parts) > 1 and all(parts) else ()
 
     def __str__(self) -> str:
         """The name of the field as a filter's key writes it."""
@@ -71,6 +80,16 @@ class Contains:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """Compares texts in part; false for other values. For fields that hold text, and for those without a type."""
+
+    operator: TextOperator
+    field: Field
+    value: str
+    """Not empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exists:
     """Applies to optional fields only."""
 
@@ -94,4 +113,4 @@ class Not:
     filter: "Filter"
 
 
-Filter = Compare | In | Contains | Exists | And | Or | Not
+Filter = Compare | In | Contains | Match | Exists | And | Or | Not

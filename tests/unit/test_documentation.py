@@ -35,6 +35,7 @@ from ingestion.parsers.xberg import configuration
 from retrieval.device.devices import Device, Devices
 from retrieval.device.gate import Gate
 from retrieval.errors import TandemError
+from retrieval.filters.tree import TEXT_OPERATORS
 from tests.support.twins import commands, sections
 
 ROOT = Path(__file__).parents[2]
@@ -203,7 +204,8 @@ async def test_names_exist(texts: Mapping[str, str]) -> None:
     metrics = {sample.name for family in told.registry.collect() for sample in family.samples}
     metrics |= {family.name for family in told.registry.collect()}
     metrics |= {f"{name}_total" for name in metrics}
-    known = {each.code for each in error_classes()} | set(field_names()) | metrics | OTHER_NAMES | {PART_OF}
+    known = {each.code for each in error_classes()} | set(field_names()) | metrics | set(TEXT_OPERATORS)
+    known |= OTHER_NAMES | {PART_OF}
     used = {
         (page, name)
         for page, text in texts.items()

@@ -49,7 +49,7 @@ def show(name: Name, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey =
 
 @collections_app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Letters, digits and underscores, beginning with a letter.")],
+    name: Annotated[str, typer.Argument(help="Letters of any script, digits, _, - and ., beginning with a letter.")],
     language: Annotated[Language, typer.Option(help="Language of the documents.")] = "mixed",
     chunking: Annotated[
         str | None, typer.Option(help="Maximum chunk length in tokens, or with the overlap: 512:64.")

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from app.errors import INVALID_TEXT
+from app.http.schemas.absence import NullIsAbsence
 
 
 class CompatModel(BaseModel):
@@ -14,7 +15,7 @@ class CompatModel(BaseModel):
     model_config = ConfigDict(extra="ignore", from_attributes=True)
 
 
-class CompatRequest(CompatModel):
+class CompatRequest(CompatModel, NullIsAbsence):
     """A request. Types are not converted: "5" is not a number, and 0 is not false."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)

@@ -1,17 +1,21 @@
 """Requests and answers about API keys and the audit log."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
+from unicodedata import normalize
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from app.http.schemas.wire import FilledText, Moment, Wire, WireRequest
 from ingestion.keys import KeyLimits, Scope
 
 MAX_COLLECTIONS = 100
-COLLECTION_GLOB = r"^[A-Za-z*?][A-Za-z0-9_*?]{0,99}$"
+COLLECTION_GLOB = r"^([^\W\d_]|[*?])[\w.*?-]{0,99}$"
 
-CollectionGlob = Annotated[str, StringConstraints(pattern=COLLECTION_GLOB, max_length=100)]
+CollectionGlob = Annotated[
+    str, StringConstraints(pattern=COLLECTION_GLOB, max_length=100), AfterValidator(partial(normalize, "NFC"))
+]
 
 
 Limit = Annotated[int | None, Field(ge=1, le=2**53)]

@@ -118,7 +118,8 @@ class SearchIn(WireRequest):
     filter: FilterTree | None = Field(
         None,
         description='Condition on the chunks, before anything is ranked: `{"type": "eq", "key": "metadata.year", '
-        '"value": 2024}`; also `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `contains`, `exists`; joined by `{"type": "and", '
+        '"value": 2024}`; also `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `contains`, `starts_with`, `ends_with`, `exists`; '
+        'joined by `{"type": "and", '
         '"filters": […]}`, `or`, `not`. Keys: `chunk_id`, `document_id`, `title`, `media_type`, `partition`, '
         "`ordinal`, `page`, `ingested_at`, and `metadata.` with a key of the documents' metadata.",
     )

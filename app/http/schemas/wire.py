@@ -4,7 +4,9 @@ import json
 import re
 from base64 import b64decode
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
+from unicodedata import normalize
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.errors import EMPTY_TEXT, INVALID_TEXT
+from app.http.schemas.absence import NullIsAbsence
 from retrieval.filters.parse import MAX_CONDITIONS, MAX_DEPTH
 
 MAX_METADATA_BYTES = 32_768
@@ -29,7 +32,7 @@ MAX_METADATA_KEYS = 1024
 MAX_ID_CHARACTERS = 512
 MAX_MOMENT_CHARACTERS = 35
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-COLLECTION_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,99}$"
+COLLECTION_NAME = r"^[^\W\d_][\w.-]{0,99}$"
 
 
 def _clean(text: str) -> str:
@@ -115,7 +118,9 @@ Moment = Annotated[
 CollectionName = Annotated[
     str,
     StringConstraints(pattern=COLLECTION_NAME, max_length=100),
-    Field(description="Letters, digits and underscores, beginning with a letter; at most 100."),
+    # Composed and decomposed letters look alike.
+    AfterValidator(partial(normalize, "NFC")),
+    Field(description="Letters of any script, digits, `_`, `-` and `.`, beginning with a letter; at most 100."),
 ]
 
 
@@ -123,7 +128,7 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
-class WireRequest(Wire):
+class WireRequest(Wire, NullIsAbsence):
     """A request. Types are not converted: "5" is not a number, and 0 is not false."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)

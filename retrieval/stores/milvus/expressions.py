@@ -8,6 +8,13 @@ from retrieval.errors import StoreFailed
 Scalar = str | int | float | bool
 Value = Scalar | Sequence[Scalar]
 
+
+class Pattern(str):
+    """The right side of `like`, which servers take as a literal only."""
+
+    __slots__ = ()
+
+
 # The escapes that the grammars of Milvus and Milvus Lite share. Every other character, control characters and those
 # beyond the basic plane included, is literal in both.
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -45,7 +52,9 @@ def condition(template: str, values: Mapping[str, Value], *, templates: bool) ->
     """
     if not templates:
         return {"filter": render(template, values)}
-    # Only values that the template names: a server refuses others. Sequences become lists.
-    named = {name: values[name] for name in _PLACEHOLDER.findall(template)}
+    inline = {name for name, value in values.items() if isinstance(value, Pattern)}
+    text = _PLACEHOLDER.sub(lambda match: literal(values[match[1]]) if match[1] in inline else match[0], template)
+    # Only what the template names: a server refuses values that it has no use for. Sequences other than lists too.
+    named = {name: values[name] for name in _PLACEHOLDER.findall(template) if name not in inline}
     params = {name: list(value) if isinstance(value, list | tuple) else value for name, value in named.items()}
-    return {"filter": template, "filter_params": params}
+    return {"filter": text, "filter_params": params}

@@ -6,14 +6,15 @@ Values are not part of the expression's text, except for literals on servers wit
 the characters that filters/parse.py accepts.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, assert_never
 
 from retrieval.errors import Unsupported
-from retrieval.filters.tree import And, Compare, Contains, Exists, Field, Filter, In, Not, Operator, Or
+from retrieval.filters.tree import And, Compare, Contains, Exists, Field, Filter, In, Match, Not, Operator, Or
 from retrieval.filters.tree import Value as FilterValue
-from retrieval.stores.milvus.expressions import Scalar, Value
+from retrieval.stores.milvus.expressions import Pattern, Scalar, Value
 from retrieval.stores.milvus.keys import present_field, value_field
 from retrieval.stores.milvus.rows import PRESENT, milliseconds
 from retrieval.stores.milvus.schema import ServerTraits
@@ -41,17 +42,24 @@ class _Compiler:
         match filter:
             case Compare(operator=op, field=field, value=value):
                 self._check(field, op in ("eq", "ne") and isinstance(value, str))
-                return _both(_present(field), f"{_name(field)} {_SYMBOLS[op]} {self._value(_scalar(value))}")
+                return _of(field, lambda name: f"{name} {_SYMBOLS[op]} {self._value(_scalar(value))}")
             case In(field=field, values=values):
                 self._check(field, all(isinstance(value, str) for value in values))
-                return _both(_present(field), self._in(field, [_scalar(value) for value in values]))
+                return _of(field, lambda name: self._in(name, field, [_scalar(value) for value in values]))
             case Contains(field=field, value=value):
                 self._check(field, known=False)
-                # As a list, since Milvus Lite rejects a single negative number.
-                forms = [f"json_contains_any({_name(field)}, {self._value([form])})" for form in _forms(_scalar(value))]
-                return _both(_present(field), _any(forms))
+                # For lists, since Milvus Lite takes no negative number alone.
+                return _of(
+                    field,
+                    lambda name: _any(
+                        [f"json_contains_any({name}, {self._value([form])})" for form in _forms(_scalar(value))]
+                    ),
+                )
+            case Match(field=field):
+                self._check(field, known=False)
+                return _of(field, lambda name: self._match(name, filter))
             case Exists(field=field):
-                return f"({_present(field)})"
+                return _any(_presences(field))
             case And(filters=filters):
                 return f"({' and '.join(self.template(each) for each in filters)})"
             case Or(filters=filters):
@@ -60,16 +68,34 @@ class _Compiler:
                 return f"(not {self.template(inner)})"
         assert_never(filter)
 
-    def _in(self, field: Field, values: Sequence[Scalar]) -> str:
+    def _match(self, name: str, match: Match) -> str:
+        if match.operator == "starts_with":
+            # As a range of texts: these every server orders by code points, and nothing in them has to be escaped.
+            after = _after(match.value)
+            start = f"{name} >= {self._value(match.value)}"
+            return start if after is None else f"({start} and {name} < {self._value(after)})"
+        wildcards = self._traits.wildcards
+        if not wildcards or ("\\" in match.value and "\\" not in wildcards):
+            what = "a text that holds a backslash" if wildcards else "a part of a text"
+            raise Unsupported(
+                f"{match.operator!r} of {match.field}: this Milvus server cannot look for {what}; use 'starts_with', "
+                "'eq' or 'in', "
+                + ("or leave the backslash out." if wildcards else "Milvus 2.5 or newer, or the embedded Milvus Lite.")
+            )
+        escaped = "".join(f"\\{each}" if each in wildcards else each for each in match.value)
+        end = "%" if match.operator == "contains" else ""
+        return f"{name} like {self._value(Pattern(f'%{escaped}{end}'))}"
+
+    def _in(self, name: str, field: Field, values: Sequence[Scalar]) -> str:
         if field.type is not None:
-            return f"{_name(field)} in {self._value(values)}"
+            return f"{name} in {self._value(values)}"
         if not self._traits.typed_json:
-            return _any([f"{_name(field)} == {self._value(value)}" for value in values])
-        # Milvus assumes the type of the first value for all.
+            return _any([f"{name} == {self._value(value)}" for value in values])
+        # Milvus takes the type of the first value for the type of all.
         kinds: dict[type, list[Scalar]] = {}
         for value in values:
             kinds.setdefault(type(value), []).append(value)
-        return _any([f"{_name(field)} in {self._value(kind)}" for kind in kinds.values()])
+        return _any([f"{name} in {self._value(kind)}" for kind in kinds.values()])
 
     def _value(self, value: Value) -> str:
         name = f"value{len(self.values)}"
@@ -85,18 +111,47 @@ class _Compiler:
             )
 
 
-def _name(field: Field) -> str:
+def _of(field: Field, comparison: Callable[[str], str]) -> str:
+    """Returns the condition that a comparison is true of the field's value, for the name that the server has for it."""
     if not field.metadata:
-        return "id" if field.name == "chunk_id" else field.name
-    return f'metadata["{field.name}"]' if field.type is None else value_field(field.name)
+        return _both(PRESENT.get(field.name, ""), comparison("id" if field.name == "chunk_id" else field.name))
+    if field.type is not None:
+        return _both(f"{present_field(field.name)} == true", comparison(value_field(field.name)))
+    whole, *nested = _json_names(field)
+    found = _both(_exists(whole), comparison(whole))
+    for name in nested:
+        found = f"({found} or ((not {_exists(whole)}) and {_exists(name)} and {comparison(name)}))"
+    return found
 
 
-def _present(field: Field) -> str:
-    """Returns the condition that is true if the chunk has the field, empty if every chunk has it."""
+def _presences(field: Field) -> Sequence[str]:
+    """Returns the conditions of which one is true if the chunk has the field."""
     if not field.metadata:
-        return PRESENT.get(field.name, "")
+        return [PRESENT[field.name]]
+    if field.type is not None:
+        return [f"{present_field(field.name)} == true"]
+    return [_exists(name) for name in _json_names(field)]
+
+
+def _json_names(field: Field) -> Sequence[str]:
+    """Returns the key itself, and the path that it is if there is no such key."""
+    path = "".join(f'["{key}"]' for key in field.path)
+    return [f'metadata["{field.name}"]', *([f"metadata{path}"] if path else [])]
+
+
+def _exists(name: str) -> str:
     # The parentheses are for Milvus 2.3, which otherwise reads "exists (… and …)".
-    return f"(exists {_name(field)})" if field.type is None else f"{present_field(field.name)} == true"
+    return f"(exists {name})"
+
+
+def _after(text: str) -> str | None:
+    """Returns the first text after all that begin with `text`, None if there is none."""
+    for end in range(len(text), 0, -1):
+        last = ord(text[end - 1])
+        if last < sys.maxunicode:
+            # There is no text between: surrogates are no characters.
+            return text[: end - 1] + chr(0xE000 if last == 0xD7FF else last + 1)
+    return None
 
 
 def _both(present: str, comparison: str) -> str:

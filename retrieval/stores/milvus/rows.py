@@ -59,7 +59,7 @@ def to_row(embedded: EmbeddedChunk, words_field: str | None = None) -> dict[str,
         "tokens": chunk.tokens,
         "title": embedded.title,
         "media_type": embedded.media_type,
-        "metadata": {key: value for key, value in embedded.metadata.items() if value is not None},
+        "metadata": _without_nulls(embedded.metadata),
         "ingested_at": _NO_TIME if embedded.ingested_at is None else milliseconds(embedded.ingested_at),
         DENSE: np.asarray(embedded.vector, dtype=np.float32),
         **declared_values(embedded),
@@ -120,6 +120,15 @@ def batches(rows: Sequence[EmbeddedChunk], words_field: str | None = None) -> It
         size += row_size
     if batch:
         yield batch
+
+
+def _without_nulls(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Servers differ in whether a key whose value is null exists."""
+    return {
+        key: _without_nulls(value) if isinstance(value, dict) else value
+        for key, value in metadata.items()
+        if value is not None
+    }
 
 
 def _size(row: Mapping[str, Any]) -> int:

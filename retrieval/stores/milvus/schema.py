@@ -53,6 +53,9 @@ class ServerTraits:
     slow_until_flushed: bool
     tokenizer: str
     """Leaves words that are separated by spaces as they are; WORDS where the server counts words itself."""
+    wildcards: str
+    """Characters that `like` takes escaped by a backslash; others cannot be part of what is looked for. Empty: `like`
+    does not look for a part within a text."""
     negates_bm25: bool
     """Whether it returns BM25 as a distance: the score with the opposite sign."""
     orders_iterators_only: bool
@@ -80,6 +83,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
             search_during_writes=ours,
             slow_until_flushed=True,
             tokenizer=WORDS if ours else "standard",
+            wildcards="\\%_" if ours else "%_",
             negates_bm25=True,
             orders_iterators_only=True,
         )
@@ -96,6 +100,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
         search_during_writes=True,
         slow_until_flushed=False,
         tokenizer="whitespace",
+        wildcards="%_" if modern else "",
         negates_bm25=False,
         orders_iterators_only=False,
     )

@@ -110,3 +110,29 @@ async def test_an_instruction_without_end_is_refused(node: NodeUnderTest, monkey
     answer = await node.http.post("/collections", json={"name": "wordy", "document_instruction": "too long"})
     assert (answer.status_code, answer.json()["error"]["message"]) == (422, "too long leaves no room")
     assert (await node.http.get("/collections/wordy")).status_code == 404
+
+
+async def test_names_in_any_script(node: NodeUnderTest) -> None:
+    """Each name is a collection of its own, whatever the store makes of it."""
+    names = ["产品手册", "产品-手册", "產品.手册", "a-b", "a.b", "a_b", "Übersicht-2.0", "re\u0301sume\u0301"]
+    for number, name in enumerate(names):
+        answer = await node.http.post("/collections", json={"name": name})
+        assert answer.status_code == 201, answer.text
+        await node.ingest({"id": f"d{number}", "text": f"The kiln of number {number}."}, collection=name)
+    for number, name in enumerate(names):
+        assert [hit["document_id"] for hit in (await node.search("kiln", collection=name))["hits"]] == [f"d{number}"]
+        assert (await node.http.get(f"/collections/{name}")).json()["chunks"] == 1
+    # Composed and decomposed letters are one name.
+    assert (await node.http.get("/collections/r\u00e9sum\u00e9")).json()["chunks"] == 1
+    assert (await node.http.delete("/collections/a-b")).status_code == 204
+    assert [(await node.http.get(f"/collections/{name}")).status_code for name in ("a-b", "a.b", "a_b")] == [
+        404,
+        200,
+        200,
+    ]
+    await node.http.post("/collections/产品手册/reembed", json={"chunking": {"max_tokens": 32}, "gate": False})
+    async with asyncio.timeout(60):
+        while (status := (await node.http.get("/collections/产品手册/reembed")).json())["phase"] == "filling":
+            await asyncio.sleep(0.05)
+    assert status["phase"] == "flipped", status
+    assert (await node.search("kiln", collection="产品手册"))["hits"]

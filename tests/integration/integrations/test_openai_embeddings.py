@@ -105,12 +105,16 @@ async def test_who_waits_goes_first(
 async def test_token_ids_are_those_of_the_served_model(face: Face, client: openai.AsyncOpenAI) -> None:
     ids = [[1, 2], [2, 3, 5]]
     expected = await vectors_of(face, ["the kiln", "kiln is hot"])
-    several = await client.embeddings.create(model="tandem", input=ids)
+    own = {"own_token_ids": True}
+    for unsaid in (ids, ids[0]):
+        with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+            await client.embeddings.create(model="tandem", input=unsaid)
+    several = await client.embeddings.create(model="tandem", input=ids, extra_body=own)
     assert (np.array([each.embedding for each in several.data], dtype=np.float32) == expected).all()
-    one = await client.embeddings.create(model="tandem", input=ids[1])
+    one = await client.embeddings.create(model="tandem", input=ids[1], extra_body=own)
     assert (np.array(one.data[0].embedding, dtype=np.float32) == expected[1]).all()
     with pytest.raises(openai.BadRequestError) as refused:
-        await client.embeddings.create(model="tandem", input=[[1, 9906]])
+        await client.embeddings.create(model="tandem", input=[[1, 9906]], extra_body=own)
     assert refused.value.param == "input"
     assert "no token 9906 (9 tokens)" in refused.value.message
 
@@ -236,7 +240,8 @@ async def test_langchain_s_token_ids_are_of_another_vocabulary(face: Face, monke
 
     def tokenized(self: object, texts: list[str], chunk_size: int) -> object:
         del self, texts, chunk_size
-        return range(1), [[791, 94178, 374, 4106]], [0], [4]
+        # Each of them stands for another word in the served model's vocabulary.
+        return range(1), [[4, 2, 1]], [0], [3]
 
     monkeypatch.setattr(OpenAIEmbeddings, "_tokenize", tokenized)
     with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from langchain_tandem import TandemEmbeddings, TandemReranker, TandemRetriever, TandemVectorStore
 from langchain_tandem.client import AsyncTandemClient, IngestFailed, InvalidSetting, NotTandem, TandemClient
 from tests.support.scripted_node import URL, EitherClient, refusal
 
@@ -52,6 +53,18 @@ def test_the_key_is_sent_and_never_shown(kind: Callable[..., Any], monkeypatch: 
         assert KEY not in shown
     for none in (None, "", SecretStr("")):
         assert "Authorization" not in kind(URL, none)._http.headers
+
+
+def test_the_address_has_two_names() -> None:
+    for kind in (TandemClient, AsyncTandemClient):
+        assert kind(base_url=f"{URL}/").url == kind(URL).url == kind(URL, base_url=URL).url
+        with pytest.raises(InvalidSetting, match="mean the same"):
+            kind(URL, base_url="http://elsewhere")
+    for component in (TandemRetriever, TandemEmbeddings, TandemReranker):
+        assert component(base_url=URL).url == component(url=URL).url == URL
+        with pytest.raises(ValueError, match="base_url"):
+            component(url=URL, base_url="http://elsewhere")
+    assert TandemVectorStore(base_url=URL)._fields.url == URL
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY} x", f"{KEY}é", f"{KEY}\x00"])

@@ -24,7 +24,12 @@ _ORDER: Final[Mapping[Operator, str]] = {
     "before": "lt",
     "after": "gt",
 }
-_PARTS_OF_TEXTS: Final = ("contains", "not contains", "start with", "end with")
+_PARTS: Final[Mapping[Operator, str]] = {
+    "contains": "contains",
+    "not contains": "contains",
+    "start with": "starts_with",
+    "end with": "ends_with",
+}
 
 
 def filter_of(metadata_condition: MetadataCondition | None, declared: Mapping[str, KeyType]) -> Tree | None:
@@ -49,11 +54,6 @@ def filter_of(metadata_condition: MetadataCondition | None, declared: Mapping[st
 
 def _tree(condition: Condition, declared: Mapping[str, KeyType]) -> Tree:
     key, operator, value = _key(condition.name), condition.comparison_operator, condition.value
-    if operator in _PARTS_OF_TEXTS:
-        raise InvalidRequest(
-            f"comparison_operator {operator!r} compares parts of texts, which the store cannot; use 'is', 'is not', "
-            "'in' or 'not in'."
-        )
     if operator in ("empty", "not empty"):
         return _existence(key, wanted=operator == "not empty")
     if value is None:
@@ -63,6 +63,9 @@ def _tree(condition: Condition, declared: Mapping[str, KeyType]) -> Tree:
         return _membership(key, value, kind, negated=operator == "not in")
     if isinstance(value, list):
         raise InvalidRequest(f"comparison_operator {operator!r} takes one value, not a list of {len(value)}.")
+    if operator in _PARTS:
+        part: Tree = {"type": _PARTS[operator], "key": key, "value": str(value)}
+        return part if operator != "not contains" else _without(key, part)
     if operator in ("is", "is not"):
         return {"type": "eq" if operator == "is" else "ne", "key": key, "value": _typed(value, kind)}
     if key == "ingested_at":
@@ -93,12 +96,15 @@ def _membership(key: str, value: Value | list[str], kind: str | None, *, negated
     if not values:
         raise InvalidRequest("value: the list is empty.")
     member: Tree = {"type": "in", "key": key, "value": [_typed(each, kind) for each in values]}
-    if not negated:
-        return member
-    not_member: Tree = {"type": "not", "filters": [member]}
+    return _without(key, member) if negated else member
+
+
+def _without(key: str, tree: Tree) -> Tree:
+    """The key is there, and `tree` is not true of it."""
+    negated: Tree = {"type": "not", "filters": [tree]}
     if key in BUILT_IN and not BUILT_IN[key].optional:
-        return not_member
-    return {"type": "and", "filters": [_existence(key, wanted=True), not_member]}
+        return negated
+    return {"type": "and", "filters": [_existence(key, wanted=True), negated]}
 
 
 def _typed(value: Value, kind: str | None) -> Value | bool:

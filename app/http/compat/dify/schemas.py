@@ -54,8 +54,8 @@ class Condition(CompatRequest):
         "`ordinal`, `chunk_id`, `ingested_at`. A list, as older documentation has it, may hold one name."
     )
     comparison_operator: Operator = Field(
-        description="`contains`, `not contains`, `start with` and `end with` compare parts of texts, which the store "
-        "cannot: they are refused."
+        description="`contains`, `not contains`, `start with` and `end with` compare parts of texts, with upper and "
+        "lower case apart; `contains` also finds a value in a list."
     )
     value: (
         Value

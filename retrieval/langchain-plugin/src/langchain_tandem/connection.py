@@ -5,7 +5,7 @@ import os
 from threading import Lock
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from langchain_tandem.client import LONG_RETRIES, SHORT_RETRIES, AsyncTandemClient, Retries, TandemClient
 from langchain_tandem.client.exchange import address, authorization
@@ -72,7 +72,11 @@ class Connection(BaseModel):
 
     model_config = STRICT
 
-    url: str = Field(default_factory=lambda: address(None), description="Default: TANDEM_URL, or this machine.")
+    url: str = Field(
+        default_factory=lambda: address(None),
+        validation_alias=AliasChoices("url", "base_url"),
+        description="Default: TANDEM_URL, or this machine. LangChain's own classes call it `base_url`; both are taken.",
+    )
     api_key: SecretStr | None = Field(default_factory=_api_key, description="Default: TANDEM_API_KEY.")
     timeout: float = Field(60.0, gt=0, description="Seconds without a byte of an answer.")
     retries: Retries = Field(SHORT_RETRIES, description="How long questions are repeated that may yet be answered.")

@@ -2,6 +2,7 @@
 that looks like a list as a list, fails if types differ, has no `in` on JSON, and reads all columns of each row.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial, reduce
@@ -13,12 +14,23 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 from milvus_lite.search.filter import eval as evaluation
-from milvus_lite.search.filter.ast import And, ArrayContainsOp, CmpOp, FieldRef, InOp, IsNullOp, Not, Or, PathAccess
+from milvus_lite.search.filter.ast import (
+    And,
+    ArrayContainsOp,
+    CmpOp,
+    FieldRef,
+    InOp,
+    IsNullOp,
+    LikeOp,
+    Not,
+    Or,
+    PathAccess,
+)
 from milvus_lite.search.filter.eval.arrow_backend import evaluate_arrow
 from milvus_lite.search.filter.parser import Parser
 
-from retrieval.filters.evaluate import compare, kind, same
-from retrieval.filters.tree import Operator
+from retrieval.filters.evaluate import compare, kind, match_text, same, walk
+from retrieval.filters.tree import Operator, TextOperator
 
 _OPERATORS: Mapping[str, Operator] = {"==": "eq", "!=": "ne", ">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 
@@ -28,6 +40,7 @@ _parse_in_tail = Parser._parse_in_tail
 
 def install() -> None:
     evaluation.evaluate_python = _evaluate
+    evaluation.evaluate_arrow = _evaluate_fields
     Parser._parse_in_tail = _parse_in
 
 
@@ -43,6 +56,20 @@ def _evaluate(compiled: Any, data: Any) -> Any:
     whether it matches.
     """
     return pa.array(_Evaluation(compiled, data).mask(compiled.ast))
+
+
+def _evaluate_fields(compiled: Any, data: Any) -> Any:
+    """Replaces evaluate_arrow, which misreads backslashes in the pattern of `like`."""
+    return _evaluate(compiled, data) if _has_like(compiled.ast) else evaluate_arrow(compiled, data)
+
+
+def _has_like(node: Any) -> bool:
+    match node:
+        case And(operands=operands) | Or(operands=operands):
+            return any(map(_has_like, operands))
+        case Not(operand=operand):
+            return _has_like(operand)
+    return isinstance(node, LikeOp)
 
 
 class _Evaluation:
@@ -71,18 +98,33 @@ class _Evaluation:
             case ArrayContainsOp(value=PathAccess() as path, values=values):
                 wanted = [each.value for each in values.elements]
                 return self._where(path, lambda value: _contains(value, wanted))
+            case LikeOp(value=PathAccess() as path, pattern=pattern):
+                operator, part = _of_pattern(pattern.value)
+                return self._where(path, lambda value: match_text(operator, value, part))
+            case LikeOp(value=FieldRef(name=name), pattern=pattern):
+                operator, part = _of_pattern(pattern.value)
+                texts = self._data.column(name).to_pylist()
+                found = (match_text(operator, text, part) for text in texts)
+                return np.fromiter(found, dtype=np.bool_, count=len(texts))
         mask: _Mask = evaluate_arrow(replace(self._compiled, ast=node), self._data).to_numpy(zero_copy_only=False)
         return mask
 
     def _where(self, path: PathAccess, holds: Callable[[Any], bool]) -> _Mask:
-        (key,) = path.path
         documents = self._documents(path.base)
-        return np.fromiter((holds(document.get(key)) for document in documents), dtype=np.bool_, count=len(documents))
+        values = (walk(document, path.path) for document in documents)
+        return np.fromiter((holds(value) for value in values), dtype=np.bool_, count=len(documents))
 
     def _documents(self, field: FieldRef) -> list[Any]:
         if field.name not in self._json:
             self._json[field.name] = [orjson.loads(text) for text in self._data.column(field.name).to_pylist()]
         return self._json[field.name]
+
+
+def _of_pattern(pattern: str) -> tuple[TextOperator, str]:
+    """Reads a pattern that milvus/filters.py writes: `%`, the escaped text, and for `contains` another `%`."""
+    contains = re.fullmatch(r"%(?:[^\\%_]|\\.)*%", pattern, re.DOTALL) is not None
+    part = re.sub(r"\\(.)", r"\1", pattern[1:-1] if contains else pattern[1:], flags=re.DOTALL)
+    return ("contains" if contains else "ends_with"), part
 
 
 def _contains(value: object, wanted: list[Any]) -> bool:

@@ -76,8 +76,29 @@ def test_in_and_contains() -> None:
     assert not holds("in", "metadata.k", [5], chunk(k=[5]))
     assert holds("contains", "metadata.k", 5, chunk(k=["a", 5.0]))
     assert not holds("contains", "metadata.k", 1, chunk(k=[True, "1", [1], None]))
-    assert not holds("contains", "metadata.k", "b", chunk(k="abc"))
+    assert holds("contains", "metadata.k", "a%", chunk(k=["b", "a%"]))
     assert not holds("contains", "metadata.k", "a", chunk(k={"a": 1}))
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "text"),
+    [("contains", "b", "abc"), ("starts_with", "ab", "abc"), ("ends_with", "c", "abc"), ("ends_with", "abc", "abc")],
+)
+def test_parts_of_texts(operator: str, value: str, text: str) -> None:
+    assert holds(operator, "metadata.k", value, chunk(k=text))
+    assert not holds(operator, "metadata.k", value.upper(), chunk(k=text))
+    assert not holds(operator, "metadata.k", "%", chunk(k=text))
+    assert not holds(operator, "metadata.k", value, chunk(k=5))
+    assert not holds(operator, "metadata.k", value, chunk())
+    assert holds(operator, "metadata.k", value, chunk(k=text), k="text")
+
+
+def test_a_path_leads_into_objects_unless_a_key_has_its_name() -> None:
+    assert holds("eq", "metadata.a.b", 1, chunk(a={"b": 1}))
+    assert holds("eq", "metadata.a.b", 1, chunk(**{"a.b": 1, "a": {"b": 2}}))
+    assert not holds("eq", "metadata.a.b", 2, chunk(**{"a.b": 1, "a": {"b": 2}}))
+    assert not holds("ne", "metadata.a.b", 1, chunk(a=[{"b": 2}]))
+    assert not holds("ne", "metadata.a.b", 1, chunk(a={"b": None}))
 
 
 def test_a_value_may_be_false_or_empty_and_yet_be_there() -> None:

@@ -17,7 +17,7 @@ from retrieval.filters.parse import (
     MAX_VALUES,
     parse_filter,
 )
-from retrieval.filters.tree import BUILT_IN, And, Compare, Contains, Exists, Field, In, KeyType, Not, Or
+from retrieval.filters.tree import BUILT_IN, And, Compare, Contains, Exists, Field, In, KeyType, Match, Not, Or
 
 DECLARED: dict[str, KeyType] = {"year": "int", "tag": "text", "price": "float", "draft": "bool"}
 YEAR = Field("year", "int", metadata=True)
@@ -56,7 +56,7 @@ def test_a_tree() -> None:
             Compare("gte", YEAR, 2020),
             Or((Compare("eq", title, "a"), In(page, (1, 2)))),
             Not(Exists(PLACE)),
-            Contains(PLACE, "x"),
+            Or((Contains(PLACE, "x"), Match("contains", PLACE, "x"))),
         )
     )
 
@@ -111,8 +111,11 @@ def test_a_number_takes_the_type_of_its_key() -> None:
         ({"type": "in", "key": "page", "value": []}, "filter.value: must be a list of at least one value"),
         ({"type": "in", "key": "page", "value": 1}, "filter.value: must be a list of at least one value, not 1"),
         ({"type": "in", "key": "page", "value": [1, "2"]}, "filter.value.1: page is a whole number"),
-        ({"type": "contains", "key": "metadata.tag", "value": "x"}, "filter.key: metadata.tag holds one value"),
-        ({"type": "contains", "key": "title", "value": "x"}, "filter.key: title holds one value"),
+        ({"type": "contains", "key": "metadata.year", "value": "2"}, "filter.key: metadata.year holds a whole number"),
+        ({"type": "starts_with", "key": "page", "value": "1"}, "filter.key: page holds a whole number"),
+        ({"type": "ends_with", "key": "metadata.place", "value": 1}, "filter.value: must be text, not 1"),
+        ({"type": "contains", "key": "title", "value": ""}, "filter.value: must not be empty"),
+        ({"type": "starts_with", "key": "title", "value": 5}, "filter.value: title is text"),
         ({"type": "exists", "key": "title"}, "filter.key: every chunk has title"),
     ],
 )

@@ -10,10 +10,11 @@ from milvus_lite.search.filter.tokens import TokenKind, tokenize
 
 from retrieval.errors import InvalidRequest, Unsupported
 from retrieval.filters.parse import MAX_INTEGER, parse_filter
-from retrieval.filters.tree import Filter, KeyType
+from retrieval.filters.tree import Filter, KeyType, Or
 from retrieval.stores.milvus.expressions import condition
 from retrieval.stores.milvus.filters import filter_template
 from retrieval.stores.milvus.schema import ServerTraits, server_traits
+from retrieval.stores.milvus_lite.child.filters import _of_pattern
 from tests.support.filters import trees
 
 DECLARED: dict[str, KeyType] = {"year": "int", "price": "float"}
@@ -53,6 +54,21 @@ def written(filter: Filter, traits: ServerTraits = LITE) -> str:
         (parsed("exists", "metadata.x"), '((exists metadata["x"]))'),
         (parsed("lte", "metadata.x", -1.5), '((exists metadata["x"]) and metadata["x"] <= -1.5)'),
         (parsed("eq", "metadata.x", True), '((exists metadata["x"]) and metadata["x"] == true)'),
+        (parsed("starts_with", "title", "ab"), '((title >= "ab" and title < "ac"))'),
+        (parsed("starts_with", "title", "a\U0010ffff"), '((title >= "a\U0010ffff" and title < "b"))'),
+        (parsed("starts_with", "title", "\U0010ffff"), '(title >= "\U0010ffff")'),
+        (parsed("starts_with", "title", "\ud7ff"), '((title >= "\ud7ff" and title < "\ue000"))'),
+        (parsed("contains", "title", 'a%_\\"'), r'(title like "%a\\%\\_\\\\\"%")'),
+        (parsed("ends_with", "metadata.x", "{value0}"), f'((exists {X}) and {X} like "%{{value0}}")'),
+        (
+            parsed("eq", "metadata.x.y", 1),
+            (
+                '(((exists metadata["x.y"]) and metadata["x.y"] == 1) or ((not (exists metadata["x.y"])) and '
+                '(exists metadata["x"]["y"]) and metadata["x"]["y"] == 1))'
+            ),
+        ),
+        (parsed("exists", "metadata.x.y"), '((exists metadata["x.y"]) or (exists metadata["x"]["y"]))'),
+        (parsed("exists", "metadata.x..y"), '((exists metadata["x..y"]))'),
         (
             parsed("contains", "metadata.x", 5),
             f"((exists {X}) and (json_contains_any({X}, [5]) or json_contains_any({X}, [5.0])))",
@@ -88,9 +104,29 @@ def test_values_stay_outside_where_the_server_has_templates() -> None:
     }
 
 
+def test_patterns_are_literals_on_every_server() -> None:
+    both = [parsed(type_, "title", "{value1}%") for type_ in ("ends_with", "eq")]
+    template, values = filter_template(Or(tuple(both)), NEW)
+    assert condition(template, values, templates=True) == {
+        "filter": r'((title like "%{value1}\\%") or (title == {value1}))',
+        "filter_params": {"value1": "{value1}%"},
+    }
+
+
+def test_parts_of_texts_where_the_server_can_look_for_them() -> None:
+    for type_ in ("contains", "ends_with"):
+        for value in ("a", "a\\"):
+            filter = parsed(type_, "title", value)
+            with pytest.raises(Unsupported, match=r"title.*2\.5 or newer"):
+                filter_template(filter, OLD)
+        for traits in (NEW, BARE_LITE):
+            with pytest.raises(Unsupported, match=r"title.*a backslash"):
+                filter_template(filter, traits)
+
+
 @pytest.mark.parametrize(
     "filter",
-    [parsed("eq", "metadata.x", 1), parsed("gt", "metadata.x", "a"), parsed("contains", "metadata.x", "a")],
+    [parsed("eq", "metadata.x", 1), parsed("gt", "metadata.x", "a"), parsed("contains", "metadata.x", 1)],
 )
 def test_what_a_server_would_read_otherwise_is_unsupported(filter: Filter) -> None:
     for tree in (filter, parse_filter({"type": "exists", "key": "page"}, {})):
@@ -121,11 +157,16 @@ def test_no_text_changes_an_expression(key: str, value: str) -> None:
             (parsed("eq", "title", value), parsed("eq", "title", "x")),
             (parsed("ne", "metadata.k", value), parsed("ne", "metadata.k", "x")),
             (parsed("in", "metadata.k", [value, key]), parsed("in", "metadata.k", ["x", "y"])),
-            (parsed("contains", "metadata.k", value), parsed("contains", "metadata.k", "x")),
+            (parsed("starts_with", "metadata.k", "x" + value), parsed("starts_with", "metadata.k", "x")),
         ):
             expression = written(filter, traits)
             assert kinds(expression) == kinds(written(harmless, traits))
-            assert value in [token.value for token in tokenize(expression)]
+            assert [each for each in tokenize(expression) if each.value in (value, "x" + value)]
+    for type_ in ("contains", "ends_with"):
+        expression = written(parsed(type_, "metadata.k", "x" + value))
+        assert kinds(expression) == kinds(written(parsed(type_, "metadata.k", "x")))
+        [pattern] = [each.value for each in tokenize(expression) if str(each.value).startswith("%x")]
+        assert _of_pattern(pattern) == (type_, "x" + value)
 
 
 @given(st.one_of(INTEGERS, FLOATS, st.booleans()))
@@ -144,10 +185,16 @@ def test_no_key_changes_an_expression(key: str) -> None:
         return
     for traits in (LITE, OLD):
         expression = written(filter, traits)
-        assert kinds(expression) == kinds(written(parsed("eq", "metadata.k", "x"), traits))
-        assert [token.value for token in tokenize(expression) if token.value is not None] == [key, key, "x"]
+        path = key.split(".")
+        if len(path) > 1 and all(path):
+            harmless = ".".join("k" * len(path))
+            values = [key, key, "x", key, *path, *path, "x"]
+        else:
+            harmless, values = "k", [key, key, "x"]
+        assert kinds(expression) == kinds(written(parsed("eq", f"metadata.{harmless}", "x"), traits))
+        assert [token.value for token in tokenize(expression) if token.value is not None] == values
     template, _ = filter_template(filter, NEW)
-    assert re.findall(r"\{.*?\}", template) == ["{value0}"]
+    assert re.findall(r"\{.*?\}", template) == ["{value0}", "{value1}"][: 1 + (len(values) > 3)]
 
 
 @given(trees(any_types=False))

@@ -16,7 +16,7 @@ from app.http.compat.openai.examples import embeddings as examples
 from app.http.compat.openai.schemas.embeddings import EmbeddingsIn, EmbeddingsOut, ModelOut, ModelsListOut
 from app.http.disconnect import cancel_on_disconnect
 from app.http.embed_requests import admits_any_size, embed, seconds_to_embed
-from app.http.routes.dependencies import EmbedAdmission, ServingNode
+from app.http.routes.dependencies import EmbedAdmission, NodeSettings, ServingNode
 from app.http.routes.documented import EMBEDDER, answer, failures, named
 from app.http.schemas.wire import Text
 from retrieval.embedders import with_dimension
@@ -44,6 +44,7 @@ async def create_embeddings(
     body: Annotated[EmbeddingsIn, Body(openapi_examples=named(examples.REQUESTS))],
     request: Request,
     node: ServingNode,
+    settings: NodeSettings,
     admission: EmbedAdmission,
 ) -> Response:
     """Embeds inputs into vectors of unit length, in the order of the inputs.
@@ -54,6 +55,13 @@ async def create_embeddings(
     node.use_models(texts=len(body.inputs))
     embedder = with_dimension(embedder_named(node, body.model), body.dimensions)
     inputs = body.inputs
+    if not (isinstance(inputs[0], str) or body.own_token_ids or settings.own_token_ids):
+        raise InvalidRequest(
+            "input: token ids are not taken, for clients that send them mean those of another tokenizer. Send texts: "
+            "in LangChain's OpenAIEmbeddings, check_embedding_ctx_length=False. If they are ids of "
+            f"{embedder.fingerprint.model}, say so: own_token_ids in the request, or TANDEM_OWN_TOKEN_IDS on the node.",
+            param="input",
+        )
     interactive = body.kind == "query" or (body.input_type is None and len(inputs) == 1)
     lane = Lane.INTERACTIVE if interactive else Lane.BULK
     expected = seconds_to_embed(node, embedder, inputs)
@@ -115,8 +123,7 @@ def _as_texts(tokenizer: Tokenizer, inputs: Sequence[str] | Sequence[Sequence[in
     if unknown is not None:
         raise InvalidRequest(
             f"input: the model's vocabulary has no token {unknown} ({tokenizer.get_vocab_size():,} tokens). Ids of "
-            "another tokenizer, such as tiktoken's, mean nothing here: send texts (in LangChain's OpenAIEmbeddings, "
-            "check_embedding_ctx_length=False).",
+            "another tokenizer, such as tiktoken's, mean nothing here: send texts.",
             param="input",
         )
     return texts or tokenizer.decode_batch([list(ids) for ids in arrays], skip_special_tokens=True)

@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Literal
+from unicodedata import normalize
 from uuid import uuid4
 
 from fastapi import APIRouter, Body, Path, Query, Request
@@ -198,7 +199,7 @@ async def store_named(node: NodeView, id_: str) -> Collection:
 
 
 def _name_of(id_: str) -> str:
-    name = id_.removeprefix(STORE_PREFIX)
+    name = normalize("NFC", id_.removeprefix(STORE_PREFIX))
     if not id_.startswith(STORE_PREFIX) or not re.fullmatch(COLLECTION_NAME, name):
         raise _no_store(id_)
     return name
@@ -212,7 +213,7 @@ def _no_store(id_: str) -> CollectionNotFound:
 
 def _collection_name(requested: str | None, taken: set[str]) -> str:
     """A new name for a collection, as close as possible to the requested one."""
-    words = re.sub(r"[^A-Za-z0-9]+", "_", requested or "").strip("_")[:MAX_NAME]
+    words = re.sub(r"[^\w.-]+", "_", normalize("NFC", requested or "")).strip("_.-")[:MAX_NAME]
     name = words if words[:1].isalpha() else f"store_{words}".rstrip("_")
     return f"{name}_{uuid4().hex[:8]}" if name in taken or not words else name
 

@@ -46,9 +46,14 @@ KINDS: dict[str, TextKind] = {
 
 class EmbeddingsIn(CompatRequest):
     input: Input = Field(
-        description="Texts, or token ids of the served model's own vocabulary. Those of other tokenizers (tiktoken) "
-        "are other words here, and ids outside of the vocabulary are refused. Longer inputs than the model's "
-        "window are cut at their end; `usage.truncated_tokens` says by how much."
+        description="Texts; or token ids of the served model's own vocabulary, with `own_token_ids`. Longer inputs "
+        "than the model's window are cut at their end; `usage.truncated_tokens` says by how much."
+    )
+    own_token_ids: bool = Field(
+        False,
+        description="Whether token ids in `input` are of the served model's vocabulary. Clients that send ids by "
+        "themselves mean another tokenizer's, so ids are refused otherwise, unless the node's TANDEM_OWN_TOKEN_IDS "
+        "says that all are.",
     )
     model: ModelName | None = Field(
         None, description="Name of a model as in GET /v1/models, or `tandem`. Default: the served one."

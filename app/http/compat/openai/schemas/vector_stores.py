@@ -56,8 +56,8 @@ class StoreIn(_NotStored):
     name: Text | None = Field(
         None,
         max_length=256,
-        description="Name of the store, which becomes the collection's name; characters other than letters and "
-        "digits become _.",
+        description="Name of the store, which becomes the collection's name; characters other than letters, "
+        "digits, `-` and `.` become `_`.",
     )
     file_ids: FileIds = Field(default_factory=list, description="Ids of uploaded files to add.")
     chunking_strategy: ChunkingStrategy | None = Field(None, description="Chunking of these files.")

@@ -13,7 +13,7 @@ from langchain_tandem.client.batching import Files, Json, read_files
 from langchain_tandem.client.calls import ENDED, Call, Lane, TextKind
 from langchain_tandem.client.errors import TandemClientError
 from langchain_tandem.client.events import EventDecoder
-from langchain_tandem.client.exchange import Exchange, Flow, Pause, Secret, authorization
+from langchain_tandem.client.exchange import Exchange, Flow, Pause, Secret, authorization, one_address
 from langchain_tandem.client.retrying import LONG_RETRIES, SHORT_RETRIES, Retries
 
 T = TypeVar("T")
@@ -36,15 +36,16 @@ class TandemClient:
         url: str | None = None,
         api_key: str | Secret | None = None,
         *,
+        base_url: str | None = None,
         timeout: float = 60.0,
         retries: Retries = SHORT_RETRIES,
         ingest_retries: Retries = LONG_RETRIES,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`url` defaults to TANDEM_URL, else to port 8080 of this machine; `api_key` defaults to TANDEM_API_KEY, and ""
-        sends none. `timeout` limits the seconds without a byte of an answer, except for calls that take long by
-        design. Raises InvalidSetting."""
-        self._exchange = Exchange(url, retries, ingest_retries)
+        """`url`, or `base_url`, defaults to TANDEM_URL, else to port 8080 of this machine; `api_key` defaults to
+        TANDEM_API_KEY, and "" sends none. `timeout` limits the seconds without a byte of an answer, except for calls
+        that take long by design. Raises InvalidSetting."""
+        self._exchange = Exchange(one_address(url, base_url), retries, ingest_retries)
         self._http = httpx.Client(
             base_url=self.url,
             headers=authorization(api_key),

@@ -68,6 +68,13 @@ def address(url: str | None) -> str:
     return url.rstrip("/")
 
 
+def one_address(url: str | None, base_url: str | None) -> str | None:
+    """Returns the address by whichever name it was given. Raises InvalidSetting for two that differ."""
+    if url is not None and base_url is not None and url != base_url:
+        raise InvalidSetting(f"url is {url!r} and base_url {base_url!r}: they mean the same, so give one.")
+    return base_url if url is None else url
+
+
 def authorization(api_key: str | Secret | None) -> dict[str, str]:
     """Returns the Authorization header. None stands for TANDEM_API_KEY, if set. Raises InvalidSetting, whose message
     does not contain the key.
