@@ -58,6 +58,8 @@ class StoredKey:
     """Time of the last use, to the minute."""
     revoked_at: datetime | None = None
     limits: KeyLimits = NO_LIMITS
+    tenant: str | None = None
+    """Whose documents the key reads and writes, and no others; None: those of no tenant, and all tenants'."""
 
     def ended(self, now: datetime) -> str | None:
         """The reason why the key is no longer valid; None while it is."""
@@ -111,11 +113,16 @@ class KeyService:
         created_by: str | None,
         expires_at: datetime | None = None,
         limits: KeyLimits = NO_LIMITS,
+        tenant: str | None = None,
     ) -> tuple[StoredKey, str]:
         """Returns the record and the key. Raises InvalidRequest."""
         now = datetime.now(UTC)
         if "admin" in scopes and tuple(collections) != EVERY_COLLECTION:
             raise InvalidRequest("scopes: admin concerns the whole node; such a key has all collections ('*').")
+        if tenant is not None and not {"search", "ingest"}.issuperset(scopes):
+            raise InvalidRequest(
+                "scopes: a key of a tenant searches and ingests; manage and admin concern whole collections."
+            )
         if expires_at is not None and expires_at <= now:
             raise InvalidRequest(f"expires_at: {expires_at.isoformat()} has passed; name a time in the future.")
         secret = new_secret()
@@ -129,6 +136,7 @@ class KeyService:
             created_by=created_by,
             expires_at=expires_at,
             limits=limits,
+            tenant=tenant,
         )
         await self._catalog.add_key(key)
         return key, secret

@@ -135,6 +135,7 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         *,
         key: IdempotencyKey | None = None,
         created_by: str | None = None,
+        tenant: str | None = None,
         background: bool = False,
         skipped: Sequence[SkippedPart] = (),
     ) -> Sequence[Receipt]:
@@ -162,8 +163,10 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         """Returns the job. Raises JobNotFound."""
         ...
 
-    async def latest_jobs(self, *, limit: int, collections: Sequence[str] | None = None) -> Sequence[Job]:
-        """Returns the last accepted jobs, newest first; of `collections` alone unless None."""
+    async def latest_jobs(
+        self, *, limit: int, collections: Sequence[str] | None = None, tenant: str | None = None
+    ) -> Sequence[Job]:
+        """Returns the last accepted jobs, newest first; of `collections` and of `tenant` alone, unless None."""
         ...
 
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
@@ -175,7 +178,7 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         ...
 
     async def documents(
-        self, collection: str, *, after: DocumentId | None = None, limit: int = 100
+        self, collection: str, *, after: DocumentId | None = None, limit: int = 100, prefix: str | None = None
     ) -> Sequence[DocumentRecord]:
         """Returns the documents after `after`, ordered by id. Raises CollectionNotFound."""
         ...
@@ -235,7 +238,7 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         """Returns the documents of `ids` that exist."""
         ...
 
-    async def totals(self, collections: Several[str]) -> Mapping[str, Totals]:
+    async def totals(self, collections: Several[str], *, prefix: str | None = None) -> Mapping[str, Totals]:
         """Returns totals of the collections that hold documents."""
         ...
 

@@ -19,6 +19,7 @@ from ingestion.notifications import Notifications
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
 from ingestion.queue_limit import QueueLimit
+from ingestion.tenants import owned
 from ingestion.types import (
     MAX_ID_BYTES,
     Boilerplate,
@@ -99,13 +100,14 @@ class IngestionService:
         unpack: bool = True,
         idempotency_key: str | None = None,
         created_by: str | None = None,
+        tenant: str | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
         """Accepts all documents or none. When it returns, originals and job are durable. `chunking` and `ocr`: None for
         those of the collection and of the node.
 
         Archives and mail become several documents, and so do the lines of JSONL if `split_lines`; the receipts are
         those of all of them, and the job lists what was skipped. `unpack`: False keeps archives and attachments as
-        they are. `created_by` is the id of the caller's API key.
+        they are. `created_by` is the id of the caller's API key; the documents become those of `tenant`.
 
         The same request under the same `idempotency_key` creates no second job: it returns the earlier job with its
         current receipts. Raises InvalidRequest and its subclasses for what the caller must change, Overloaded if the
@@ -122,7 +124,9 @@ class IngestionService:
                 limit=self._limits.documents,
             )
         if not any(map(holds_more, uploads)):
-            return await self._accept(collection, uploads, (), chunking, ocr, boilerplate, idempotency_key, created_by)
+            return await self._accept(
+                collection, uploads, (), chunking, ocr, boilerplate, idempotency_key, created_by, tenant
+            )
         limits = IntakeLimits(self._limits.documents, self._limits.document_bytes, self._limits.unpacked_bytes)
         # One at a time: what comes out of an archive is in memory until it is stored.
         async with self._unpacking:
@@ -143,6 +147,7 @@ class IngestionService:
                 boilerplate,
                 idempotency_key,
                 created_by,
+                tenant,
                 expansion.places,
             )
 
@@ -156,6 +161,7 @@ class IngestionService:
         boilerplate: Boilerplate,
         idempotency_key: str | None,
         created_by: str | None,
+        tenant: str | None,
         places: Sequence[int] | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
         """`places`: of each upload in the request; None: they are in order."""
@@ -168,6 +174,7 @@ class IngestionService:
                 ocr or self._limits.ocr,
                 boilerplate,
                 places or range(len(uploads)),
+                tenant,
             )
             key = None
             if idempotency_key is not None:
@@ -183,7 +190,13 @@ class IngestionService:
             try:
                 async with self._queue.entering(len(uploads)):
                     receipts = await self._catalog.accept(
-                        job_id, collection.name, documents, key=key, created_by=created_by, skipped=skipped
+                        job_id,
+                        collection.name,
+                        documents,
+                        key=key,
+                        created_by=created_by,
+                        tenant=tenant,
+                        skipped=skipped,
                     )
             except IdempotencyConflict:
                 await self._collector.retire(blobs)
@@ -290,9 +303,10 @@ class IngestionService:
         ocr: OcrMode,
         boilerplate: Boilerplate,
         places: Sequence[int],
+        tenant: str | None,
     ) -> Sequence[Document]:
         return [
-            self._document(collection, upload, chunking, ocr, boilerplate, place)
+            self._document(collection, upload, chunking, ocr, boilerplate, place, tenant)
             for place, upload in zip(places, uploads, strict=True)
         ]
 
@@ -304,6 +318,7 @@ class IngestionService:
         ocr: OcrMode,
         boilerplate: Boilerplate,
         place: int,
+        tenant: str | None,
     ) -> Document:
         name = upload.id or upload.filename or f"number {place}"
         shown = name if len(name) <= 80 else name[:77] + "..."
@@ -317,8 +332,9 @@ class IngestionService:
         if not upload.data.strip():
             raise EmptyText(f"Document {shown!r} is empty or holds only white space.", document=place)
         digest = sha256(upload.data).hexdigest()
-        document_id = upload.id or upload.filename or f"sha256-{digest[:32]}"
-        for what, text, limit in (("id", document_id, MAX_ID_BYTES), ("partition", upload.partition, MAX_ID_BYTES)):
+        named = upload.id or upload.filename or f"sha256-{digest[:32]}"
+        document_id, partition = owned(tenant, named, upload.partition)
+        for what, text, limit in (("id", document_id, MAX_ID_BYTES), ("partition", partition, MAX_ID_BYTES)):
             _check_name(what, text, limit, place)
         wrong = wrong_value(upload.metadata, collection.metadata_keys)
         if wrong:
@@ -327,12 +343,12 @@ class IngestionService:
         media_type = detect(upload.data, filename=upload.filename, declared=upload.media_type)
         return Document(
             collection=collection.name,
-            id=DocumentId(document_id),
+            id=document_id,
             sha256=digest,
             size=len(upload.data),
             media_type=media_type,
             title=title,
-            partition=upload.partition,
+            partition=partition,
             metadata=upload.metadata,
             chunking=chunking,
             ocr=ocr,

@@ -181,6 +181,8 @@ class Totals:
     cancelled: int = 0
     size: int = 0
     """Bytes of all originals."""
+    chunks: int = 0
+    """Chunks that the catalog counts as searchable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,8 @@ class Job:
     progress: Progress
     created_at: datetime
     skipped: tuple[SkippedPart, ...] = ()
+    tenant: str | None = None
+    """Whose documents these are; None: of no tenant."""
 
     @property
     def ended(self) -> bool:

@@ -66,13 +66,14 @@ class FileService:
         self._max_bytes = max_bytes
         self._owner: str | None = None
         self._sees: Callable[[str], bool] = lambda _: True
+        self._prefix = ""
 
-    def of(self, owner: str, sees: Callable[[str], bool]) -> "FileService":
-        """Returns the service for a caller who has the uploads of `owner` and the collections for which
-        `sees` is true.
+    def of(self, owner: str, sees: Callable[[str], bool], prefix: str = "") -> "FileService":
+        """Returns the service for a caller who has the uploads of `owner`, and documents whose ids begin with `prefix`
+        in the collections that `sees` is true of, and nothing else. Ids come and go without the prefix.
         """
         limited = copy(self)
-        limited._owner, limited._sees = owner, sees
+        limited._owner, limited._sees, limited._prefix = owner, sees, prefix
         return limited
 
     async def keep(self, filename: str, data: bytes, media_type: str | None) -> StoredFile:
@@ -121,7 +122,7 @@ class FileService:
         """
         known: Mapping[DocumentId, DocumentRecord] = {}
         if collection:
-            known = await self._catalog.documents_named(collection, [DocumentId(id_) for id_ in wanted])
+            known = await self._catalog.documents_named(collection, [DocumentId(self._prefix + id_) for id_ in wanted])
         made: list[Upload] = []
         size = 0
         for id_, metadata in wanted.items():
@@ -132,7 +133,7 @@ class FileService:
                     f"The files have more than {MAX_BATCH_BYTES:,} bytes together. Send several batches.",
                     limit=MAX_BATCH_BYTES,
                 )
-            there = known.get(DocumentId(id_))
+            there = known.get(DocumentId(self._prefix + id_))
             made.append(
                 Upload(
                     data=data,
@@ -161,7 +162,7 @@ class FileService:
 
     async def documents(self, id_: str) -> Sequence[tuple[Collection, DocumentRecord]]:
         """Returns the documents of the file in all collections."""
-        wanted = DocumentId(id_)
+        wanted = DocumentId(self._prefix + id_)
         found = []
         for collection in await self._collections():
             record = (await self._catalog.documents_named(collection.name, [wanted])).get(wanted)
@@ -174,10 +175,13 @@ class FileService:
         found: dict[str, StoredFile] = {}
         for collection in await self._collections():
             records = await self._catalog.documents(
-                collection.name, after=DocumentId(after) if after else None, limit=limit
+                collection.name,
+                after=DocumentId(self._prefix + after) if after else None,
+                limit=limit,
+                prefix=self._prefix or None,
             )
             for record in records:
-                found.setdefault(record.document.id, as_file(record))
+                found.setdefault(record.document.id, self._file(record))
         return [found[id_] for id_ in sorted(found)][:limit]
 
     async def _upload(self, id_: str) -> tuple[StoredFile, bytes] | None:
@@ -203,10 +207,14 @@ class FileService:
     async def _document(self, id_: str) -> StoredFile:
         """Returns a document as a file. Raises DocumentNotFound."""
         for _, record in await self.documents(id_):
-            return as_file(record)
+            return self._file(record)
         raise DocumentNotFound(
             f"There is no file {id_[:200]!r}: it was deleted, or belonged to no vector store for too long. Upload it."
         )
+
+    def _file(self, record: DocumentRecord) -> StoredFile:
+        shown = DocumentId(record.document.id.removeprefix(self._prefix))
+        return as_file(replace(record, document=replace(record.document, id=shown)))
 
     async def _original(self, digest: str) -> bytes | None:
         return (await self._blobs.get([digest])).get(digest)

@@ -7,6 +7,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Final
 
+from app.access.space import Space
 from app.errors import Forbidden
 from ingestion.keys import EVERY_COLLECTION, NO_LIMITS, SCOPES, KeyLimits, Scope, StoredKey
 
@@ -28,15 +29,21 @@ class Caller:
     collections: tuple[str, ...] = EVERY_COLLECTION
     """Names and globs."""
     limits: KeyLimits = NO_LIMITS
+    tenant: str | None = None
+    """Whose documents alone exist for this caller; None: those of everybody."""
 
     @property
     def unlimited(self) -> bool:
         """Whether the caller may see every collection and everything in it."""
-        return self.collections == EVERY_COLLECTION
+        return self.collections == EVERY_COLLECTION and self.tenant is None
+
+    @property
+    def space(self) -> Space:
+        return Space(self.tenant)
 
     def sees(self, collection: str) -> bool:
         """Returns whether the caller may see a collection of that name."""
-        return self.unlimited or _pattern(self.collections).fullmatch(collection) is not None
+        return self.collections == EVERY_COLLECTION or _pattern(self.collections).fullmatch(collection) is not None
 
     def has(self, *any_of: Scope) -> bool:
         return "admin" in self.scopes or not self.scopes.isdisjoint(any_of)
@@ -53,7 +60,7 @@ class Caller:
 
 
 def caller_of(key: StoredKey) -> Caller:
-    return Caller(key.id, frozenset(key.scopes), key.collections, key.limits)
+    return Caller(key.id, frozenset(key.scopes), key.collections, key.limits, key.tenant)
 
 
 @lru_cache(COMPILED)

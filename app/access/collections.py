@@ -35,12 +35,16 @@ class CollectionsView:
     async def count(self, name: str) -> int:
         """Chunks that a search can find. Raises CollectionNotFound."""
         self._trail.require(collection=name)
+        if self._caller.tenant is not None:
+            await self._node.collections.get(name)
+            found = (await self.totals([name])).get(name, Totals())
+            return found.chunks
         return await self._node.collections.count(name)
 
     async def totals(self, names: Sequence[str]) -> Mapping[str, Totals]:
         """Returns the totals of those of `names` that hold documents."""
         seen = [name for name in names if self._caller.sees(name)]
-        return await self._node.components.catalog.totals(seen)
+        return await self._node.components.catalog.totals(seen, prefix=self._caller.space.prefix)
 
     async def create(
         self,

@@ -35,42 +35,51 @@ class DocumentsView:
     def __init__(self, node: Node, caller: Caller, trail: Trail) -> None:
         self._node = node
         self._caller = caller
+        self._space = caller.space
         self._trail = trail
 
     async def get(self, collection: str, document_id: DocumentId) -> DocumentRecord:
         """Raises Forbidden, DocumentNotFound, CollectionNotFound."""
         self._trail.require(*READING, collection=collection)
-        return await self._node.components.catalog.document(collection, document_id)
+        stored = self._space.stored(document_id)
+        return self._space.record(await self._node.components.catalog.document(collection, stored))
 
     async def page(
         self, collection: str, *, after: DocumentId | None = None, limit: int = 100
     ) -> Sequence[DocumentRecord]:
         """Returns the documents after `after`, ordered by id. Raises Forbidden, CollectionNotFound."""
         self._trail.require(*READING, collection=collection)
-        return await self._node.components.catalog.documents(collection, after=after, limit=limit)
+        found = await self._node.components.catalog.documents(
+            collection, after=after and self._space.stored(after), limit=limit, prefix=self._space.prefix
+        )
+        return [self._space.record(each) for each in found]
 
     async def named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
         """Returns the existing documents of `ids`. Raises Forbidden, CollectionNotFound."""
         self._trail.require(*READING, collection=collection)
-        return await self._node.components.catalog.documents_named(collection, ids)
+        stored = [self._space.stored(id_) for id_ in ids]
+        found = await self._node.components.catalog.documents_named(collection, stored)
+        return {self._space.shown(id_): self._space.record(each) for id_, each in found.items()}
 
     async def chunks(
         self, collection: str, document_id: DocumentId, *, limit: int, cursor: str | None = None, first: int = 0
     ) -> ChunkPage:
         """See DocumentContents.chunks. The first page is recorded as an export. Raises Forbidden."""
         self._trail.require("search", collection=collection)
-        page = await self._node.contents.chunks(collection, document_id, limit=limit, cursor=cursor, first=first)
+        stored = self._space.stored(document_id)
+        page = await self._node.contents.chunks(collection, stored, limit=limit, cursor=cursor, first=first)
         if cursor is None and first == 0:
-            await self._trail.export("document.export", collection, document_id)
-        return page
+            await self._trail.export("document.export", collection, stored)
+        return self._space.chunk_page(page)
 
     async def text(self, collection: str, document_id: DocumentId, *, cursor: str | None = None) -> TextPage:
         """See DocumentContents.text. The first page is recorded as an export. Raises Forbidden."""
         self._trail.require("search", collection=collection)
-        page = await self._node.contents.text(collection, document_id, cursor=cursor)
+        stored = self._space.stored(document_id)
+        page = await self._node.contents.text(collection, stored, cursor=cursor)
         if cursor is None:
-            await self._trail.export("document.export", collection, document_id)
-        return page
+            await self._trail.export("document.export", collection, stored)
+        return self._space.text_page(page)
 
     async def whole_texts(self, collection: str, ids: Sequence[DocumentId]) -> Sequence[str]:
         """Returns the texts of a collection's documents; recorded as one export. Raises Forbidden, and the errors of
@@ -78,14 +87,15 @@ class DocumentsView:
         """
         self._trail.require("search", collection=collection)
         await self._trail.export("collection.export", collection, None)
-        return [await self._node.contents.whole_text(collection, id_) for id_ in ids]
+        return [await self._node.contents.whole_text(collection, self._space.stored(id_)) for id_ in ids]
 
     async def original(self, collection: str, document_id: DocumentId) -> tuple[Document, bytes]:
         """See IngestionService.original. Raises Forbidden."""
         self._trail.require("search", collection=collection)
-        found = await self._node.ingestion.original(collection, document_id)
-        await self._trail.export("document.export", collection, document_id)
-        return found
+        stored = self._space.stored(document_id)
+        document, data = await self._node.ingestion.original(collection, stored)
+        await self._trail.export("document.export", collection, stored)
+        return self._space.document(document), data
 
     async def ingest(
         self,
@@ -112,18 +122,20 @@ class DocumentsView:
                 boilerplate=boilerplate,
                 split_lines=split_lines,
                 unpack=unpack,
-                idempotency_key=idempotency_key,
+                idempotency_key=self._space.idempotency_key(idempotency_key),
                 created_by=self._caller.key_id,
+                tenant=self._caller.tenant,
             )
             recorded.subject, recorded.count = job_id, len(receipts)
-            return job_id, receipts
+            return job_id, self._space.receipts(receipts)
 
     async def ingest_again(self, collection: str, ids: Sequence[DocumentId]) -> JobId:
         """Ingests documents again from their originals, which stay. Raises Forbidden, DocumentNotFound, BlobMissing."""
         self._trail.require("ingest", collection=collection)
         uploads = []
         for id_ in ids:
-            document, data = await self._node.ingestion.original(collection, id_)
+            found, data = await self._node.ingestion.original(collection, self._space.stored(id_))
+            document = self._space.document(found)
             uploads.append(
                 Upload(
                     data,
@@ -141,9 +153,10 @@ class DocumentsView:
 
     async def delete(self, collection: str, document_id: DocumentId) -> None:
         """See IngestionService.delete. Raises Forbidden."""
-        async with self._trail.action("document.delete", collection, document_id):
+        stored = self._space.stored(document_id)
+        async with self._trail.action("document.delete", collection, stored):
             self._trail.require("ingest", collection=collection)
-            await self._node.ingestion.delete(collection, document_id)
+            await self._node.ingestion.delete(collection, stored)
 
     async def _require_room(self, collection: str, uploads: Sequence[Upload]) -> None:
         """Raises LimitReached where the key may not store so much more. Requests that come at the same moment may pass
@@ -162,8 +175,8 @@ class DocumentsView:
         if limits.documents is None and limits.bytes is None:
             return
         seen = [each.name for each in await self._node.collections.list() if self._caller.sees(each.name)]
-        totals = (await catalog.totals(seen)).values()
-        ids = [DocumentId(upload.id or upload.filename or "") for upload in uploads]
+        totals = (await catalog.totals(seen, prefix=self._space.prefix)).values()
+        ids = [self._space.stored(upload.id or upload.filename or "") for upload in uploads]
         replaced = (await catalog.documents_named(collection, ids)).values()
         stored = sum(each.unfinished + each.ready + each.failed + each.cancelled for each in totals)
         for unit, limit, there, more in (
@@ -188,7 +201,11 @@ class FilesView:
     """Uploads are their uploader's alone until they are in a collection."""
 
     def __init__(self, node: Node, caller: Caller, trail: Trail) -> None:
-        self._files = node.files if caller.unlimited else node.files.of(caller.key_id or "", caller.sees)
+        self._files = (
+            node.files
+            if caller.unlimited
+            else node.files.of(caller.key_id or "", caller.sees, caller.space.prefix or "")
+        )
         self._trail = trail
 
     async def keep(self, filename: str, data: bytes, media_type: str | None) -> StoredFile:
@@ -243,7 +260,9 @@ class JobsView:
         """Returns the last accepted jobs, newest first. Raises Forbidden."""
         self._trail.require("ingest", "manage")
         return await self._node.components.catalog.latest_jobs(
-            limit=limit, collections=None if self._caller.unlimited else await self._collections()
+            limit=limit,
+            collections=None if self._caller.unlimited else await self._collections(),
+            tenant=self._caller.tenant,
         )
 
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
@@ -251,7 +270,8 @@ class JobsView:
         self._trail.require("ingest", "manage")
         if not self._caller.unlimited:
             await self.get(job_id)
-        return await self._node.components.catalog.receipts(job_id, after=after, limit=limit)
+        found = await self._node.components.catalog.receipts(job_id, after=after, limit=limit)
+        return self._caller.space.receipts(found)
 
     async def failed(self, job_id: JobId) -> tuple[Job, Sequence[DocumentId]]:
         """Returns the job, and its failed documents that still exist, to be ingested again. Raises Forbidden,
@@ -261,7 +281,8 @@ class JobsView:
         job, catalog = await self.get(job_id), self._node.components.catalog
         receipts = await catalog.receipts(job_id, limit=job.progress.documents)
         ids = [receipt.document_id for receipt in receipts if receipt.status == "failed"]
-        return job, list(await catalog.documents_named(job.collection, ids))
+        there = await catalog.documents_named(job.collection, ids)
+        return job, [self._caller.space.shown(id_) for id_ in there]
 
     async def wait(self, job_id: JobId, *, timeout_seconds: float) -> Job:
         """See IngestionService.wait. Raises Forbidden."""
@@ -286,6 +307,6 @@ class JobsView:
         return [each.name for each in await self._node.collections.list() if self._caller.sees(each.name)]
 
     def _seen(self, job: Job) -> Job:
-        if not self._caller.sees(job.collection):
+        if not self._caller.sees(job.collection) or self._caller.tenant not in (None, job.tenant):
             raise JobNotFound(f"There is no job {job.id!r}.", job_id=job.id)
         return job

@@ -28,6 +28,7 @@ class KeysView:
         collections: Sequence[str],
         expires_at: datetime | None,
         limits: KeyLimits,
+        tenant: str | None,
     ) -> tuple[StoredKey, str]:
         """Returns the record and the key, which is shown this once. Raises InvalidRequest, KeyNeeded."""
         async with self._trail.action("key.create") as recorded:
@@ -44,6 +45,7 @@ class KeysView:
                 created_by=self._caller.key_id,
                 expires_at=expires_at,
                 limits=limits,
+                tenant=tenant,
             )
             recorded.subject = key.id
             return key, secret

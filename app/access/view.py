@@ -93,7 +93,8 @@ class NodeView:
     async def search(self, collection: Collection, embedder: Embedder, query: SearchQuery) -> SearchResult:
         """Searches `collection`, a result of `collection_to_search`."""
         self._trail.require("search")
-        return await self._node.search.search(collection.store_name, embedder, query)
+        space = self.caller.space
+        return space.result(await self._node.search.search(collection.store_name, embedder, space.query(query)))
 
     def search_seconds(self, query: SearchQuery) -> float:
         return self._node.search.seconds(query)

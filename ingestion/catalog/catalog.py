@@ -96,20 +96,23 @@ class SqlCatalog:
         *,
         key: IdempotencyKey | None = None,
         created_by: str | None = None,
+        tenant: str | None = None,
         background: bool = False,
         skipped: Sequence[SkippedPart] = (),
     ) -> Sequence[Receipt]:
         return await self._database.write(
             lambda connection: submit.accept(
-                connection, job_id, collection, documents, key, background, skipped, created_by
+                connection, job_id, collection, documents, key, background, skipped, created_by, tenant
             )
         )
 
     async def job(self, job_id: JobId) -> Job:
         return await self._database.read(lambda connection: jobs.job(connection, job_id))
 
-    async def latest_jobs(self, *, limit: int, collections: Sequence[str] | None = None) -> Sequence[Job]:
-        return await self._database.read(lambda connection: jobs.latest(connection, limit, collections))
+    async def latest_jobs(
+        self, *, limit: int, collections: Sequence[str] | None = None, tenant: str | None = None
+    ) -> Sequence[Job]:
+        return await self._database.read(lambda connection: jobs.latest(connection, limit, collections, tenant))
 
     async def receipts(self, job_id: JobId, *, after: int = 0, limit: int = 1000) -> Sequence[Receipt]:
         return await self._database.read(
@@ -120,9 +123,11 @@ class SqlCatalog:
         return await self._database.read(lambda connection: documents.document(connection, collection, document_id))
 
     async def documents(
-        self, collection: str, *, after: DocumentId | None = None, limit: int = 100
+        self, collection: str, *, after: DocumentId | None = None, limit: int = 100, prefix: str | None = None
     ) -> Sequence[DocumentRecord]:
-        return await self._database.read(lambda connection: documents.page(connection, collection, after, limit))
+        return await self._database.read(
+            lambda connection: documents.page(connection, collection, after, limit, prefix)
+        )
 
     async def remove_document(self, claim: Claim) -> bool:
         return await self._database.write(lambda connection: leases.remove(connection, claim))
@@ -148,8 +153,8 @@ class SqlCatalog:
     async def documents_named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
         return await self._database.read(lambda connection: documents.named(connection, collection, ids))
 
-    async def totals(self, collections: Several[str]) -> Mapping[str, Totals]:
-        return await self._database.read(lambda connection: documents.totals(connection, collections))
+    async def totals(self, collections: Several[str], *, prefix: str | None = None) -> Mapping[str, Totals]:
+        return await self._database.read(lambda connection: documents.totals(connection, collections, prefix))
 
     async def queue_depth(self) -> int:
         return await self._database.read(documents.queue_depth)

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Row, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import collections, fair_turns, records
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents
 from ingestion.errors import Cancelled, DocumentNotFound
+from ingestion.tenants import after_prefix
 from ingestion.types import DocumentRecord, QueueState, Totals
 from retrieval.types import DocumentId
 
@@ -31,16 +32,23 @@ async def document(connection: AsyncConnection, collection: str, document_id: Do
 
 
 async def page(
-    connection: AsyncConnection, collection: str, after: DocumentId | None, limit: int
+    connection: AsyncConnection, collection: str, after: DocumentId | None, limit: int, prefix: str | None
 ) -> Sequence[DocumentRecord]:
     """Implements Catalog.documents."""
     query = select(documents).where(documents.c.collection == collection).order_by(documents.c.id).limit(limit)
     if after is not None:
         query = query.where(documents.c.id > after)
+    if prefix is not None:
+        query = query.where(_begins_with(prefix))
     rows = (await connection.execute(query)).all()
     if not rows:
         await collections.require(connection, collection)
     return [records.record(row) for row in rows]
+
+
+def _begins_with(prefix: str) -> ColumnElement[bool]:
+    """As a range, which the index of ids answers."""
+    return and_(documents.c.id >= prefix, documents.c.id < after_prefix(prefix))
 
 
 async def named(
@@ -87,21 +95,31 @@ async def blobs_in_use(connection: AsyncConnection, hashes: Several[str]) -> set
     return found
 
 
-async def totals(connection: AsyncConnection, names: Several[str]) -> dict[str, Totals]:
+async def totals(connection: AsyncConnection, names: Several[str], prefix: str | None) -> dict[str, Totals]:
     """Implements Catalog.totals."""
     cancelled = and_(documents.c.state == "failed", documents.c.error_code == Cancelled.code)
     state = case((cancelled, "cancelled"), else_=documents.c.state)
     found: dict[str, Totals] = {}
     for some in batches(names):
         query = (
-            select(documents.c.collection, state.label("kind"), func.count(), func.sum(documents.c.size))
+            select(
+                documents.c.collection,
+                state.label("kind"),
+                func.count(),
+                func.sum(documents.c.size),
+                func.sum(documents.c.chunks),
+            )
             .where(documents.c.collection.in_(some))
             .group_by(documents.c.collection, "kind")
         )
-        for collection, kind, count, size in await connection.execute(query):
+        if prefix is not None:
+            query = query.where(_begins_with(prefix))
+        for collection, kind, count, size, chunks in await connection.execute(query):
             known = found.get(collection, Totals())
             field = "unfinished" if kind == "queued" else kind
-            found[collection] = replace(known, size=known.size + int(size), **{field: count})
+            found[collection] = replace(
+                known, size=known.size + int(size), chunks=known.chunks + int(chunks), **{field: count}
+            )
     return found
 
 

@@ -64,14 +64,19 @@ async def job(connection: AsyncConnection, job_id: JobId) -> Job:
         progress=progress,
         created_at=row.created_at,
         skipped=tuple(SkippedPart(each["name"], each["reason"]) for each in row.skipped or ()),
+        tenant=row.tenant,
     )
 
 
-async def latest(connection: AsyncConnection, limit: int, collections: Sequence[str] | None) -> Sequence[Job]:
+async def latest(
+    connection: AsyncConnection, limit: int, collections: Sequence[str] | None, tenant: str | None
+) -> Sequence[Job]:
     """Implements Catalog.latest_jobs."""
     query = select(jobs.c.id).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
     if collections is not None:
         query = query.where(jobs.c.collection.in_(collections))
+    if tenant is not None:
+        query = query.where(jobs.c.tenant == tenant)
     ids = await connection.scalars(query)
     return [await job(connection, JobId(id_)) for id_ in ids.all()]
 

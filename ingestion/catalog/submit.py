@@ -35,6 +35,7 @@ async def accept(
     background: bool,
     skipped: Sequence[SkippedPart],
     created_by: str | None,
+    tenant: str | None,
 ) -> Sequence[Receipt]:
     """Implements Catalog.accept.
 
@@ -44,7 +45,7 @@ async def accept(
     skips = await collections.in_turn(connection, collection) == "skip"
     if key is not None and (earlier := await _job_of(connection, collection, key)) is not None:
         return await job_queries.job_receipts(connection, earlier, after=0, limit=None)
-    await _add_job(connection, job_id, collection, key, skipped, created_by, now)
+    await _add_job(connection, job_id, collection, key, skipped, created_by, tenant, now)
     if not named:
         return ()
     last = {document.id: position for position, document in enumerate(named)}
@@ -60,13 +61,13 @@ async def accept(
     existing = await _existing(connection, collection, last)
     queued = await _queue(connection, [rows[id_] for id_ in sorted(existing)])
     others = await _others(connection, collection, [named[position] for position in last.values()])
-    added: dict[str, DocumentId] = {}
+    added: dict[tuple[str, str], DocumentId] = {}
     for id_, position in sorted(last.items(), key=lambda item: item[1]):
-        sha256 = named[position].sha256
-        if id_ not in others and sha256 in added:
-            others[id_] = added[sha256]
+        same = named[position].sha256, named[position].partition
+        if id_ not in others and same in added:
+            others[id_] = added[same]
         if id_ not in existing and not (skips and id_ in others):
-            added.setdefault(sha256, id_)
+            added.setdefault(same, id_)
     new = last.keys() - existing
     left_out = new & others.keys() if skips else set()
     queued |= await _queue(connection, [rows[id_] for id_ in sorted(new - left_out)])
@@ -108,6 +109,7 @@ async def _add_job(
     key: IdempotencyKey | None,
     skipped: Sequence[SkippedPart],
     created_by: str | None,
+    tenant: str | None,
     now: datetime,
 ) -> None:
     values: Values = {
@@ -116,6 +118,7 @@ async def _add_job(
         "created_at": now,
         "cancelled": False,
         "created_by": created_by,
+        "tenant": tenant,
     }
     if skipped:
         values["skipped"] = [asdict(each) for each in skipped]
@@ -190,23 +193,28 @@ def _queueing(dialect: str, names: tuple[str, ...]) -> ReturningInsert[str, int]
 async def _others(
     connection: AsyncConnection, collection: str, named: Sequence[Document]
 ) -> dict[DocumentId, DocumentId]:
-    """Returns, for each of `named` whose bytes the collection holds under another id, the first such id."""
-    two: dict[str, tuple[str | None, str | None]] = {}
-    for hashes in batches({document.sha256 for document in named}):
-        result = await connection.execute(holders(connection.dialect.name), {"h": json.dumps(hashes), "c": collection})
-        two.update((row.sha256, (row.first, row.second)) for row in result)
+    """Returns, for each of `named` whose bytes its partition of the collection holds under another id, the first such
+    id.
+    """
     found: dict[DocumentId, DocumentId] = {}
-    for document in named:
-        first, second = two[document.sha256]
-        other = second if first == document.id else first
-        if other is not None:
-            found[document.id] = DocumentId(other)
+    for partition in {document.partition for document in named}:
+        these = [document for document in named if document.partition == partition]
+        two: dict[str, tuple[str | None, str | None]] = {}
+        for hashes in batches({document.sha256 for document in these}):
+            values = {"h": json.dumps(hashes), "c": collection, "p": partition}
+            result = await connection.execute(holders(connection.dialect.name), values)
+            two.update((row.sha256, (row.first, row.second)) for row in result)
+        for document in these:
+            first, second = two[document.sha256]
+            other = second if first == document.id else first
+            if other is not None:
+                found[document.id] = DocumentId(other)
     return found
 
 
 @cache
 def holders(dialect: str) -> Select[tuple[str, str | None, str | None]]:
-    """The first two documents with each of the hashes :h, a JSON list, in collection :c.
+    """The first two documents with each of the hashes :h, a JSON list, in partition :p of collection :c.
 
     Neither one whose work failed or was cancelled, nor one that is being deleted: they may never be found in its place.
     """
@@ -224,6 +232,7 @@ def holders(dialect: str) -> Select[tuple[str, str | None, str | None]]:
             # An expression, so that only the index of hashes serves: to a PostgreSQL that has counted no document of a
             # new collection yet, reading all of them for each hash seems to be less work.
             documents.c.collection.concat("") == bindparam("c"),
+            documents.c.partition == bindparam("p"),
             documents.c.state != "failed",
             documents.c.cancelled.is_(False),
             (documents.c.state != "ready") | documents.c.lease_token.is_(None),

@@ -92,6 +92,7 @@ api_keys = Table(
     Column("expires_at", UtcDateTime),
     Column("last_used_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
+    Column("tenant", String),
     # The fields of KeyLimits.
     Column("limits", Json, nullable=False),
     Index("api_keys_digest", "digest", unique=True),
@@ -190,8 +191,9 @@ jobs = Table(
     # The key is chosen by the client, the digest is that of its request.
     Column("key", String),
     Column("body_digest", String(64)),
-    # Id of the API key that it came by.
+    # Id of the API key that it came by, and the tenant of that key.
     Column("created_by", String),
+    Column("tenant", String),
     # [{"name", "reason"}], of archives and mail.
     Column("skipped", Json),
     # Jobs without a key are all distinct.

@@ -94,7 +94,7 @@ class TestTotals:
         await catalog.accept(JobId("fifth"), "docs", [a_document("queued", "1")])
         await catalog.accept(JobId("sixth"), "other", [a_document("a", "123456", collection="other")])
         assert await catalog.totals(["docs", "other", "empty", "none"]) == {
-            "docs": Totals(unfinished=2, ready=1, failed=1, cancelled=1, size=15),
+            "docs": Totals(unfinished=2, ready=1, failed=1, cancelled=1, size=15, chunks=3),
             "other": Totals(unfinished=1, size=6),
         }
         assert await catalog.totals([]) == {}

@@ -29,6 +29,9 @@ def create(
         ),
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until it expires. Default: never.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="The key reads and writes the documents of this tenant alone. Default: all.")
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,6 +46,8 @@ def create(
 ) -> None:
     """Create a key. It is shown this once."""
     settings: dict[str, Any] = {"scopes": scope, "collections": collection or ["*"]}
+    if tenant is not None:
+        settings["tenant"] = tenant
     if limit:
         settings["limits"] = _limits(limit)
     if days:
@@ -175,6 +180,7 @@ def _show(key: dict[str, Any]) -> None:
         "name": key["name"],
         "scopes": ", ".join(key["scopes"]),
         "collections": ", ".join(key["collections"]),
+        "tenant": key["tenant"] or "-",
         "limits": ", ".join(f"{name} {limit:,}" for name, limit in key["limits"].items() if limit) or "-",
         "created": f"{_when(key['created_at'])} by {key['created_by']}",
         "last used": _when(key["last_used_at"]),

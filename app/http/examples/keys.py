@@ -8,6 +8,12 @@ CREATE = {
         "expires_at": "2030-01-01T00:00:00Z",
         "limits": {"requests_per_minute": 600, "candidates_per_minute": 30_000},
     },
+    "A tenant of a shared collection": {
+        "name": "shop of the mill",
+        "scopes": ["search", "ingest"],
+        "collections": ["shops"],
+        "tenant": "mill",
+    },
     "An administrator": {"name": "operations", "scopes": ["admin"]},
 }
 _KEY = {
@@ -20,6 +26,7 @@ _KEY = {
     "expires_at": "2030-01-01T00:00:00Z",
     "last_used_at": None,
     "revoked_at": None,
+    "tenant": None,
     "limits": {
         "requests_per_minute": 600,
         "texts_per_minute": None,

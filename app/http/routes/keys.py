@@ -36,6 +36,7 @@ async def create_key(
         collections=body.collections,
         expires_at=body.expires_at,
         limits=body.limits.to_limits(),
+        tenant=body.tenant,
     )
     return _new(key, secret)
 

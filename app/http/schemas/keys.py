@@ -11,6 +11,7 @@ from app.http.schemas.wire import FilledText, Moment, Wire, WireRequest
 from ingestion.keys import KeyLimits, Scope
 
 MAX_COLLECTIONS = 100
+TENANT = r"^[A-Za-z0-9_.-]{1,32}$"
 COLLECTION_GLOB = r"^([^\W\d_]|[*?])[\w.*?-]{0,99}$"
 
 CollectionGlob = Annotated[
@@ -57,6 +58,11 @@ class KeyIn(WireRequest):
         description="Collections that exist for the key: names, and globs with `*` and `?`. `admin` needs `*`.",
     )
     expires_at: Moment | None = Field(None, description="Time from which the key counts no more. Default: never.")
+    tenant: Annotated[str, StringConstraints(pattern=TENANT, max_length=32)] | None = Field(
+        None,
+        description="The key reads and writes the documents of this tenant alone, and they are no other tenant's. With "
+        "`search` and `ingest` only. Letters, digits, `.`, `_`, `-`; at most 32.",
+    )
     limits: LimitsIn = Field(LimitsIn(), description="Limits of the key; beyond one the answer is 429.")
 
 
@@ -70,6 +76,7 @@ class KeyOut(Wire):
     expires_at: datetime | None = Field(description="Time from which the key counts no more; null: never.")
     last_used_at: datetime | None = Field(description="Time of the last request with it, to the minute; null: none.")
     revoked_at: datetime | None = Field(description="Time of its revocation; null: it was not revoked.")
+    tenant: str | None = Field(description="Tenant whose documents alone exist for the key; null: those of all.")
     limits: LimitsOut = Field(description="Limits of the key.")
 
 

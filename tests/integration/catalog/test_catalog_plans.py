@@ -28,7 +28,9 @@ async def test_duplicates_are_looked_for_by_hash_in_a_collection_newer_than_the_
         await catalog.add_collection(a_collection("new"))
         documents = [a_document(f"new {number}", collection="new") for number in range(2000)]
         await catalog.accept(JobId("new"), "new", documents)
-        asked = holders("postgresql").params(h=json.dumps([document.sha256 for document in documents]), c="new")
+        asked = holders("postgresql").params(
+            h=json.dumps([document.sha256 for document in documents]), c="new", p="tenant"
+        )
         statement = str(asked.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))
         plan = "\n".join(line for (line,) in other.execute(f"EXPLAIN {statement}".encode()))
     await catalog.close()
