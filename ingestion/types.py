@@ -288,11 +288,16 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ChunkSpan:
-    """Position of a chunk in the text (characters), and its number of tokens without special tokens."""
+    """Position of a chunk in the text (characters), and its number of tokens without special tokens, the header
+    included."""
 
     start: int
     end: int
     tokens: int
+    section: tuple[str, ...] = ()
+    """Titles of the headings above it, the outermost first."""
+    header: tuple[int, int] | None = None
+    """Position of the header of the table that the chunk begins in the middle of."""
 
 
 @dataclass(frozen=True, slots=True)

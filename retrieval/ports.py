@@ -107,6 +107,11 @@ class VectorStore(Lifecycle, Protocol):
         """
         ...
 
+    async def has_sections(self, name: str) -> bool:
+        """Whether its rows keep a chunk's section, table header and path. Collections that were made before 0.1.0 do
+        not: chunks must be given to them without."""
+        ...
+
     async def drop_collection(self, name: StoreName) -> None:
         """Drops the collection. Does nothing if `name` does not exist."""
         ...

@@ -85,7 +85,7 @@ class RerankScores:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage of a document. `text` is exactly `document_text[start:end]` (offsets in characters)."""
+    """A part of a document. `text` is exactly `document_text[start:end]` (offsets in characters)."""
 
     id: ChunkId
     document_id: DocumentId
@@ -94,7 +94,19 @@ class Chunk:
     start: int
     end: int
     tokens: int
+    """Of text and header, special tokens not counted."""
     page: int | None = None
+    section: tuple[str, ...] = ()
+    """Titles of the headings above it, the outermost first."""
+    header: str = ""
+    """Header of the table among whose rows it begins, without a line end."""
+    path: str = ""
+    """Its section as the models read it, in one line; empty where they do not."""
+
+    @property
+    def full_text(self) -> str:
+        """The text as people read it: table rows below their header."""
+        return f"{self.header}\n{self.text}" if self.header else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +129,9 @@ class EmbeddedChunk:
 
 @dataclass(frozen=True, slots=True)
 class StoredText:
-    """The passage that was embedded to make a chunk's vector."""
-
     id: ChunkId
-    title: str
-    text: str
+    passage: str
+    """That was embedded to make the chunk's vector."""
 
 
 @dataclass(frozen=True, slots=True)

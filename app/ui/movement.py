@@ -109,9 +109,9 @@ def time_bar(timings: Mapping[str, float]) -> list[Part]:
 
 def pieces(hit: HitOut) -> list[Piece]:
     """Returns the hit's text, its highlighted sentences marked."""
-    marks = sorted(
-        (max(each.start - hit.start, 0), min(each.end - hit.start, len(hit.text))) for each in hit.highlights or []
-    )
+    # The header of a table may stand before the text that offsets refer to.
+    begin = hit.start - (len(hit.text) - (hit.end - hit.start))
+    marks = sorted((max(each.start - begin, 0), min(each.end - begin, len(hit.text))) for each in hit.highlights or [])
     found, done = [], 0
     for start, end in marks:
         start = max(start, done)

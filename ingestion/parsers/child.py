@@ -5,8 +5,8 @@ Frames: four bytes of length (big endian), a JSON object, then the bytes that th
 (0: the one before) and of the document; `plan`: null or `[title, window, max_tokens, overlap]`. Reply:
 `{"title", "pages", "layout", "report", "size", "peak_bytes"}` with the text in UTF-8, or
 `{"error", "message", "size": 0, "peak_bytes"}`, or `{"ocr_needed": true, "size": 0, "peak_bytes"}`; `layout`: null or
-`{"title", "spans"}`; `report`: the fields of a ReadingReport. The first frame, `{"ready": [restrictions]}`, is sent
-once they and the limits hold.
+`{"title", "spans"}` with the fields of each ChunkSpan; `report`: the fields of a ReadingReport. The first frame,
+`{"ready": [restrictions]}`, is sent once they and the limits hold.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import resource
 import signal
 import struct
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from itertools import starmap
 from typing import Any, BinaryIO
 
@@ -103,7 +103,7 @@ def _answer(
     if plan and tokenizer:
         title, window, *chunking = plan
         done = layout(parsed, ChunkingPlan(title, tokenizer, window, Chunking(*chunking)))
-        chunked = {"title": done.title, "spans": [(span.start, span.end, span.tokens) for span in done.spans]}
+        chunked = {"title": done.title, "spans": list(map(astuple, done.spans))}
     pages = [(page.number, page.start) for page in parsed.pages]
     reply: dict[str, object] = {"title": parsed.title, "pages": pages, "layout": chunked}
     reply["report"] = asdict(parsed.report)

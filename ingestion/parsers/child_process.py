@@ -38,6 +38,7 @@ _MAX_HEADER_BYTES = 2**26
 _MAX_TITLE_CHARS = 2**16
 _MAX_MESSAGE_CHARS = 2000
 _MAX_WARNINGS = 100
+_MAX_HEADINGS, _MAX_HEADING_CHARS = 6, 200
 _BYTES_PER_CHAR = 4
 _EXIT_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -235,8 +236,17 @@ def _report(values: dict[str, Any]) -> ReadingReport:
     )
 
 
-def _spans(values: Sequence[Sequence[object]], chars: int) -> tuple[ChunkSpan, ...]:
-    spans = [ChunkSpan(_number(start, chars), _number(end, chars), _number(tokens)) for start, end, tokens in values]
+def _spans(values: Sequence[Sequence[Any]], chars: int) -> tuple[ChunkSpan, ...]:
+    spans = [
+        ChunkSpan(
+            _number(start, chars),
+            _number(end, chars),
+            _number(tokens),
+            tuple(_string(title, _MAX_HEADING_CHARS) for title in section[:_MAX_HEADINGS]),
+            None if header is None else (_number(header[0], chars), _number(header[1], chars)),
+        )
+        for start, end, tokens, section, header in values
+    ]
     if any(span.start >= span.end for span in spans):
         raise ValueError("a chunk without text")
     return tuple(spans)

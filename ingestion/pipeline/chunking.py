@@ -12,12 +12,15 @@ from semantic_text_splitter import MarkdownSplitter, TextSplitter
 from tokenizers import Tokenizer
 
 from ingestion.parsers.detect import becomes_markdown
-from ingestion.pipeline.blocks import MAX_NESTING, block_chars, block_end, fence_around, fences, nesting, resume_at
+from ingestion.pipeline.blocks import MAX_NESTING, Span, block_chars, block_end, fence_around, nesting, resume_at
+from ingestion.pipeline.outline import Outline, Table, outline_of
+from ingestion.pipeline.rows import row_spans
+from ingestion.pipeline.settling import settled
 from ingestion.types import ChunkSpan
 from retrieval.text.tokenizer import count_tokens
 from retrieval.types import ChunkId, DocumentId
 
-MAX_CHUNK_BYTES = 60_000
+MAX_CHUNK_BYTES = 58_000
 """UTF-8 bytes of a chunk; the store's text field holds little more."""
 
 # A text of at most so many characters per token allowed may fit into one chunk: worth one look before splitting.
@@ -33,7 +36,6 @@ _SPACE = re.compile(r"\s+")
 
 Count = Callable[[Sequence[str]], Sequence[int]]
 """Counts the tokens of each text, special tokens excluded."""
-_Span = tuple[int, int]
 
 
 def chunk_id(document_id: DocumentId, ordinal: int, text: str, fingerprint_digest: str) -> ChunkId:
@@ -43,65 +45,149 @@ def chunk_id(document_id: DocumentId, ordinal: int, text: str, fingerprint_diges
 
 
 def chunk_spans(
-    text: str, *, tokenizer: Tokenizer, max_tokens: int, overlap: int, media_type: str, count: Count | None = None
+    text: str,
+    *,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    overlap: int,
+    media_type: str,
+    count: Count | None = None,
+    outline: Outline | None = None,
 ) -> list[ChunkSpan]:
     """Returns the spans of chunks in order, none of them blank; together they hold everything of `text` except white
     space.
 
     A chunk has at most `max_tokens` tokens (special tokens not counted) and MAX_CHUNK_BYTES bytes, and repeats at most
     `overlap` tokens of the previous one. Splits follow the structure: headings, paragraphs, table rows and sentences;
-    for plain text (by `media_type`) paragraphs, lines and sentences. Only a single character that has more tokens than
-    `max_tokens` can exceed it. Chunks are counted by `count`; None: as `tokenizer` counts them. Raises ValueError on
-    impossible limits, or if `tokenizer` truncates or pads.
+    for plain text (by `media_type`) paragraphs, lines and sentences. No chunk is a heading or a line of a fence alone
+    if there is room for it elsewhere. A chunk that begins among the rows of a table has the table's header, which
+    counts as part of it, unless the header takes more than half of a chunk. Only a single character that has more
+    tokens than `max_tokens` can exceed it. Chunks are counted by `count`; None: as `tokenizer` counts them. `outline`
+    is that of the text, if it is known. Raises ValueError on impossible limits, or if `tokenizer` truncates or pads.
     """
     if not 0 <= overlap < max_tokens:
         raise ValueError(f"overlap must be at least 0 and less than max_tokens, got {overlap} and {max_tokens}")
     if tokenizer.truncation is not None or tokenizer.padding is not None:
         raise ValueError("the tokenizer must neither truncate nor pad: its counts would be wrong")
-    count = count or partial(count_tokens, tokenizer)
+    outline = outline or outline_of(text, media_type)
+    room = _Room(text, outline, count or partial(count_tokens, tokenizer), max_tokens)
     whole = _stripped(text, 0, len(text))
     if whole is None:
         return []
-    if whole[1] - whole[0] <= max_tokens * _ONE_CHUNK_CHARS_PER_TOKEN:
-        ((_, tokens, size),) = _measured(text, [whole], count)
-        if tokens <= max_tokens and size <= MAX_CHUNK_BYTES:
-            return [ChunkSpan(*whole, tokens)]
-    split = partial(_split, text, tokenizer, max_tokens, overlap, _fences_of(text, media_type))
-    spans: list[_Span] = []
+    if whole[1] - whole[0] <= max_tokens * _ONE_CHUNK_CHARS_PER_TOKEN and room.fits(*whole):
+        return [room.chunk(whole)]
+    code = outline.fences if becomes_markdown(media_type) else None
+    split = partial(_split_lines, text, tokenizer, max_tokens, overlap, code)
+    spans: list[Span] = []
     position = 0
-    for line in _long_lines(max_tokens).finditer(text):
-        spans += split(position, line.start())
-        for start in range(line.start(), line.end(), _BLOCK_CHARS):
-            spans += _windows(text, start, min(start + _BLOCK_CHARS, line.end()), tokenizer, max_tokens, overlap)
-        position = line.end()
+    for table in outline.tables:
+        if not room.fits(table.start, table.end):
+            spans += split(position, table.start)
+            spans += row_spans(text, table, room.count, max_tokens, room.header_tokens(table), split)
+            position = table.end
     spans += split(position, len(text))
-    fitted = _fitted(text, spans, count, max_tokens)
+    fitted = _fitted(room, spans)
+    if code is None:
+        return [room.chunk(span) for span in _kept(fitted)]
+
+    def split_smaller(start: int, end: int) -> list[Span]:
+        pieces = _split_lines(text, tokenizer, max(max_tokens * 3 // 4, 1), 0, code, start, end)
+        return [span for span in (_stripped(text, *piece) for piece in pieces) if span]
+
+    return [
+        room.chunk(span)
+        for span in _kept(_fitted(room, settled(text, _kept(fitted), outline, room.fits, split_smaller)))
+    ]
+
+
+def _kept(spans: Sequence[Span]) -> list[Span]:
     # Without its margin of white space, the last piece of a text can be all overlap.
-    ends = accumulate((span.end for span in fitted), max, initial=0)
-    kept = [span for span, before in zip(fitted, ends, strict=False) if span.end > before]
-    # And one that is all overlap for the next begins where the next one does.
-    return [span for span, after in zip(kept, [*kept[1:], None], strict=True) if not after or span.start < after.start]
+    ends = accumulate((end for _, end in spans), max, initial=0)
+    kept = [span for span, before in zip(spans, ends, strict=False) if span[1] > before]
+    # And one that is all overlap for those behind it begins no sooner than they do.
+    found: list[Span] = []
+    for span in reversed(kept):
+        if not found or span[0] < found[-1][0]:
+            found.append(span)
+    return found[::-1]
+
+
+class _Room:
+    """How many tokens parts of a text have as chunks, with the header of the table that they begin in. Each part is
+    counted once, and many at a time where that is known before."""
+
+    def __init__(self, text: str, outline: Outline, count: Count, max_tokens: int) -> None:
+        self.text = text
+        self.count = count
+        self.max_tokens = max_tokens
+        self._outline = outline
+        self._tokens: dict[Span, int] = {}
+        self._header_tokens: dict[int, int] = {}
+
+    def header_tokens(self, table: Table) -> int:
+        """0 where the header is not repeated: it takes more than half of a chunk."""
+        known = self._header_tokens.get(table.start)
+        if known is None:
+            header = self.text[table.start : table.rows]
+            known = self.count([header])[0]
+            if known > self.max_tokens // 2 or len(header.encode()) > MAX_CHUNK_BYTES // 2:
+                known = 0
+            self._header_tokens[table.start] = known
+        return known
+
+    def header(self, start: int) -> Span | None:
+        """Of a chunk that begins at `start`."""
+        table = self._outline.table_around(start)
+        if table is None or start < table.rows or not self.header_tokens(table):
+            return None
+        return table.start, table.rows
+
+    def measure(self, spans: Sequence[Span]) -> None:
+        new = [span for span in dict.fromkeys(spans) if span not in self._tokens]
+        for first in range(0, len(new), _BATCH):
+            batch = new[first : first + _BATCH]
+            self._tokens.update(zip(batch, self.count([self._read(span) for span in batch]), strict=True))
+
+    def fits(self, start: int, end: int) -> bool:
+        self.measure([(start, end)])
+        return self._tokens[start, end] <= self.max_tokens and len(self._read((start, end)).encode()) <= MAX_CHUNK_BYTES
+
+    def chunk(self, span: Span) -> ChunkSpan:
+        self.measure([span])
+        return ChunkSpan(*span, self._tokens[span], self._outline.section(*span), self.header(span[0]))
+
+    def _read(self, span: Span) -> str:
+        header = self.header(span[0])
+        return (self.text[slice(*header)] if header else "") + self.text[slice(*span)]
 
 
 # Building a splitter copies the whole vocabulary, which takes longer than chunking a short document, and memory.
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _splitter(tokenizer: Tokenizer, max_tokens: int, overlap: int, markdown: bool) -> MarkdownSplitter | TextSplitter:
     kind = MarkdownSplitter if markdown else TextSplitter
     return kind.from_huggingface_tokenizer(tokenizer, max_tokens, overlap)
+
+
+def _split_lines(
+    text: str, tokenizer: Tokenizer, max_tokens: int, overlap: int, code: Sequence[Span] | None, start: int, end: int
+) -> Iterator[Span]:
+    """Chunks of a part of the text, lines of many chunks apart."""
+    for line in _long_lines(max_tokens).finditer(text, start, end):
+        yield from _split(text, tokenizer, max_tokens, overlap, code, start, line.start())
+        for begin in range(line.start(), line.end(), _BLOCK_CHARS):
+            stop = min(begin + _BLOCK_CHARS, line.end())
+            yield from _windows(text, begin, stop, tokenizer, max_tokens, overlap)
+        start = line.end()
+    yield from _split(text, tokenizer, max_tokens, overlap, code, start, end)
 
 
 def _long_lines(max_tokens: int) -> re.Pattern[str]:
     return re.compile(rf"[^\n]{{{min(_LONG_LINE_CHARS, _LONG_LINE_CHARS_PER_TOKEN * max_tokens)},}}")
 
 
-def _fences_of(text: str, media_type: str) -> list[_Span] | None:
-    """Returns the fences of a Markdown text; None if the text is not Markdown."""
-    return fences(text) if becomes_markdown(media_type) else None
-
-
 def _split(
-    text: str, tokenizer: Tokenizer, max_tokens: int, overlap: int, code: list[_Span] | None, start: int, end: int
-) -> Iterator[_Span]:
+    text: str, tokenizer: Tokenizer, max_tokens: int, overlap: int, code: Sequence[Span] | None, start: int, end: int
+) -> Iterator[Span]:
     """Yields chunks of a part of the text, block by block. `code` holds the fences of a Markdown text. Text that is
     nested too deep in lists and quotes is split as plain text, and so is the rest of a fence that is longer than a
     block.
@@ -121,11 +207,11 @@ def _split(
         start = following
 
 
-def _pieces(chunks: Sequence[tuple[int, str]], start: int) -> list[_Span]:
+def _pieces(chunks: Sequence[tuple[int, str]], start: int) -> list[Span]:
     return [(start + offset, start + offset + len(chunk)) for offset, chunk in chunks]
 
 
-def _windows(text: str, start: int, end: int, tokenizer: Tokenizer, max_tokens: int, overlap: int) -> Iterator[_Span]:
+def _windows(text: str, start: int, end: int, tokenizer: Tokenizer, max_tokens: int, overlap: int) -> Iterator[Span]:
     """Yields windows over the tokens of one piece of a long line, cut after a sentence or a word if there is one."""
     offsets = tokenizer.encode(text[start:end], add_special_tokens=False).offsets
     begins = [start + offset[0] for offset in offsets]
@@ -162,29 +248,25 @@ def _break_before(text: str, low: int, high: int) -> int:
     return high
 
 
-def _fitted(text: str, spans: Sequence[_Span], count: Count, max_tokens: int) -> list[ChunkSpan]:
-    """Counts every chunk, and halves the few that are too large: tokens of a part can differ from those in context."""
-    fitted: list[ChunkSpan] = []
-    for start in range(0, len(spans), _BATCH):
-        batch = [span for span in (_stripped(text, *span) for span in spans[start : start + _BATCH]) if span]
-        for (begin, end), tokens, size in _measured(text, batch, count):
-            if end - begin > 1 and (tokens > max_tokens or size > MAX_CHUNK_BYTES):
-                middle = _break_before(text, begin + (end - begin) // 4, begin + (end - begin + 1) // 2)
-                fitted += _fitted(text, [(begin, middle), (middle, end)], count, max_tokens)
-            else:
-                fitted.append(ChunkSpan(begin, end, tokens))
+def _fitted(room: _Room, spans: Sequence[Span]) -> list[Span]:
+    """Without margins of white space, and with the few halved that are too large: tokens of a part can differ from
+    those in context."""
+    text = room.text
+    stripped = [span for span in (_stripped(text, *span) for span in spans) if span]
+    room.measure(stripped)
+    fitted: list[Span] = []
+    for begin, end in stripped:
+        if end - begin <= 1 or room.fits(begin, end):
+            fitted.append((begin, end))
+            continue
+        low, high = begin + (end - begin) // 4, begin + (end - begin + 1) // 2
+        row = text.rfind("\n", low, high) + 1 if room.header(begin) else 0
+        middle = row or _break_before(text, low, high)
+        fitted += _fitted(room, [(begin, middle), (middle, end)])
     return fitted
 
 
-def _measured(text: str, spans: Sequence[_Span], count: Count) -> list[tuple[_Span, int, int]]:
-    """Returns each span with its tokens and its UTF-8 bytes."""
-    chunks = [text[start:end] for start, end in spans]
-    return [
-        (span, tokens, len(chunk.encode())) for span, chunk, tokens in zip(spans, chunks, count(chunks), strict=True)
-    ]
-
-
-def _stripped(text: str, start: int, end: int) -> _Span | None:
+def _stripped(text: str, start: int, end: int) -> Span | None:
     piece = text[start:end]
     body = piece.strip()
     if not body:

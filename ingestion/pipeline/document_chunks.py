@@ -12,13 +12,13 @@ from tokenizers import Tokenizer
 
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.pipeline.chunking import Count, chunk_id, chunk_spans
+from ingestion.pipeline.outline import FRONT_MATTER
 from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Document, ParsedDocument
 from retrieval.ports import Embedder
 from retrieval.text.passages import fit_title, passage
 from retrieval.text.tokenizer import count_tokens
 from retrieval.types import Chunk, DocumentId
 
-_FRONT_MATTER = re.compile(r"---[ \t]*\n((?:[^\n]*\n){1,200}?)(?:---|\.\.\.)[ \t]*(?:\n|$)")
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(?:\"([^\"\n]+)\"|'([^'\n]+)'|([^\n]+?))[ \t]*$", re.MULTILINE)
 _HEADING = re.compile(r"\s*(?:# +([^\n]{1,500}?)[ #]*(?:\n|$)|([^\s#>|`~+*=-][^\n]{0,499}?)[ \t]*\n=+[ \t]*(?:\n|$))")
 
@@ -33,12 +33,15 @@ class ChunkedDocument:
     parsed: ParsedDocument
     spans: Sequence[ChunkSpan]
     fingerprint_digest: str
+    sections: bool = True
+    """Whether the collection keeps sections and table headers."""
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the chunks in order."""
         starts = [page.start for page in self.parsed.pages]
         for ordinal, span in enumerate(self.spans):
             text = self.parsed.text[span.start : span.end]
+            header = self.parsed.text[slice(*span.header)].rstrip("\n") if span.header and self.sections else ""
             page = max(bisect_right(starts, span.start) - 1, 0) if starts else None
             yield Chunk(
                 id=chunk_id(self.id, ordinal, text, self.fingerprint_digest),
@@ -49,6 +52,8 @@ class ChunkedDocument:
                 end=span.end,
                 tokens=span.tokens,
                 page=None if page is None else self.parsed.pages[page].number,
+                section=span.section if self.sections else (),
+                header=header,
             )
 
 
@@ -89,10 +94,13 @@ def layout(parsed: ParsedDocument, plan: ChunkingPlan, count: Count | None = Non
     return ChunkLayout(title, tuple(spans))
 
 
-def chunk_document(document: Document, parsed: ParsedDocument, embedder: Embedder) -> ChunkedDocument:
-    """Returns the document with the chunks of its parse, or chunks it here. A document without text has no spans."""
+def chunk_document(
+    document: Document, parsed: ParsedDocument, embedder: Embedder, *, sections: bool = True
+) -> ChunkedDocument:
+    """Returns the document with the chunks of its parse, or chunks it here. A document without text has no spans.
+    `sections`: whether the collection keeps sections and table headers."""
     done = parsed.layout or layout(parsed, plan_for(document, embedder), embedder.count)
-    return ChunkedDocument(document.id, done.title, parsed, done.spans, embedder.fingerprint.digest)
+    return ChunkedDocument(document.id, done.title, parsed, done.spans, embedder.fingerprint.digest, sections)
 
 
 def own_title(parsed: ParsedDocument) -> str:
@@ -101,7 +109,7 @@ def own_title(parsed: ParsedDocument) -> str:
     """
     if not becomes_markdown(parsed.media_type):
         return ""
-    front = _FRONT_MATTER.match(parsed.text)
+    front = FRONT_MATTER.match(parsed.text)
     if front and (title := _FRONT_TITLE.search(front[1])):
         return (title[1] or title[2] or title[3])[:500]
     heading = _HEADING.match(parsed.text, front.end() if front else 0)

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from ingestion.types import Collection
 from retrieval.errors import EngineFailed, NotReady
 from retrieval.ports import Embedder, VectorStore
-from retrieval.text.passages import passage
+from retrieval.text.passages import passage_of
 from retrieval.types import Chunk, ChunkId, DocumentId, Lane, Vector
 
 
@@ -44,7 +44,7 @@ class ChunkEmbedder:
         by_passage: dict[bytes, ChunkId] = {}
         ids: set[ChunkId] = set()
         async for page in self._store.texts(self._collection.store_name, document_id):
-            by_passage.update((_hash(passage(stored.title, stored.text)), stored.id) for stored in page)
+            by_passage.update((_hash(stored.passage), stored.id) for stored in page)
             ids.update(stored.id for stored in page)
         return ReusableVectors(by_passage, frozenset(ids))
 
@@ -54,7 +54,7 @@ class ChunkEmbedder:
         A text that the engine fails on does not affect the others: the texts are retried document by document. Raises
         EngineDead and its relatives, NotReady, StoreUnavailable.
         """
-        passages = [passage(title, chunk.text) for title, chunk, _ in chunks]
+        passages = [passage_of(title, chunk) for title, chunk, _ in chunks]
         earlier = [
             known.by_passage.get(_hash(text)) if known.ids else None
             for text, (_, _, known) in zip(passages, chunks, strict=True)

@@ -106,6 +106,7 @@ class Pipeline:
         try:
             collection = await self._catalog.collection(name)
             embedder = self._embedders.for_collection(name, collection.fingerprint)
+            sections = await self._store.has_sections(collection.store_name)
             stopped = await self._stopped(collection, claims)
         except TandemError as error:
             yield [failure(claim, error) for claim in claims]
@@ -113,7 +114,7 @@ class Pipeline:
         if stopped:
             yield [failure(claim, Cancelled("The job was cancelled.")) for claim in stopped]
         for portion in _portions([claim for claim in claims if claim not in stopped]):
-            async with aclosing(self._preparation.run(embedder, portion, turn)) as parts:
+            async with aclosing(self._preparation.run(embedder, portion, turn, sections=sections)) as parts:
                 async for prepared in parts:
                     if prepared.failed:
                         yield prepared.failed

@@ -66,9 +66,11 @@ class Preparation:
         self._blobs = blobs
         self._parser = parser
 
-    async def run(self, embedder: Embedder, claims: Sequence[Claim], turn: Turn) -> AsyncGenerator[Prepared, None]:
+    async def run(
+        self, embedder: Embedder, claims: Sequence[Claim], turn: Turn, *, sections: bool = True
+    ) -> AsyncGenerator[Prepared, None]:
         """Yields each claim once, except those that had not started when the turn was over. Closed early, it kills
-        running parses.
+        running parses. `sections`: whether the collection of the claims keeps sections.
         """
         short = [claim for claim in claims if _is_short(claim)]
         waiting = deque(claim for claim in claims if not _is_short(claim) and not turn.over)
@@ -77,7 +79,7 @@ class Preparation:
         except TandemError as error:
             yield Prepared(failed=[failure(claim, error) for claim in (*short, *waiting)])
             return
-        if short and (prepared := await self._prepare_short(embedder, short, blobs)):
+        if short and (prepared := await self._prepare_short(embedder, short, blobs, sections)):
             yield prepared
         running: dict[asyncio.Task[ChunkedDocument | TandemError], Claim] = {}
         prepared, looked = Prepared(), monotonic()
@@ -86,7 +88,7 @@ class Preparation:
                 while waiting and len(running) < self._parser.processes and not turn.over:
                     turn.begin()
                     claim = waiting.popleft()
-                    running[asyncio.create_task(self._parse_and_chunk(embedder, claim, blobs))] = claim
+                    running[asyncio.create_task(self._parse_and_chunk(embedder, claim, blobs, sections))] = claim
                 pause = max(looked + LOOK_SECONDS - monotonic(), 0)
                 done, _ = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -101,21 +103,25 @@ class Preparation:
         finally:
             await _cancel(list(running))
 
-    async def _prepare_short(self, embedder: Embedder, claims: Sequence[Claim], blobs: Mapping[str, bytes]) -> Prepared:
+    async def _prepare_short(
+        self, embedder: Embedder, claims: Sequence[Claim], blobs: Mapping[str, bytes], sections: bool
+    ) -> Prepared:
         parsed = await asyncio.gather(*(self._parse(claim, blobs, None) for claim in claims))
         stop = Event()
         try:
             # One thread for all: a switch for each of many short documents would cost more than the work.
-            return await asyncio.to_thread(_chunk, embedder, claims, parsed, stop)
+            return await asyncio.to_thread(_chunk, embedder, claims, parsed, stop, sections)
         finally:
             stop.set()
 
     async def _parse_and_chunk(
-        self, embedder: Embedder, claim: Claim, blobs: Mapping[str, bytes]
+        self, embedder: Embedder, claim: Claim, blobs: Mapping[str, bytes], sections: bool
     ) -> ChunkedDocument | TandemError:
         document = claim.record.document
         parsed = await self._parse(claim, blobs, plan_for(document, embedder))
-        return parsed if isinstance(parsed, TandemError) else chunk_document(document, parsed, embedder)
+        if isinstance(parsed, TandemError):
+            return parsed
+        return chunk_document(document, parsed, embedder, sections=sections)
 
     async def _parse(
         self, claim: Claim, blobs: Mapping[str, bytes], plan: ChunkingPlan | None
@@ -155,16 +161,20 @@ def _is_short(claim: Claim) -> bool:
 
 
 def _chunk(
-    embedder: Embedder, claims: Sequence[Claim], parsed: Sequence[ParsedDocument | TandemError], stop: Event
+    embedder: Embedder,
+    claims: Sequence[Claim],
+    parsed: Sequence[ParsedDocument | TandemError],
+    stop: Event,
+    sections: bool,
 ) -> Prepared:
     prepared = Prepared()
     for claim, result in zip(claims, parsed, strict=True):
         if stop.is_set():
             break
-        prepared.add(
-            claim,
-            result if isinstance(result, TandemError) else chunk_document(claim.record.document, result, embedder),
-        )
+        if isinstance(result, TandemError):
+            prepared.add(claim, result)
+        else:
+            prepared.add(claim, chunk_document(claim.record.document, result, embedder, sections=sections))
     return prepared
 
 

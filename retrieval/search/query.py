@@ -79,6 +79,8 @@ class SearchQuery:
     """Weight of the similarity to earlier hits, in [0, 1]."""
     neighbors: int = 0
     """Chunks on either side that come with each hit as its context."""
+    section_tokens: int = 0
+    """Limit of the section that is returned as each hit's context, in tokens; 0: the context is not the section."""
     highlights: int = 0
     """Sentences of each hit to point out."""
 
@@ -104,7 +106,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A hit with its neighbors. Overlapping text occurs once, white space between chunks becomes a line break."""
+    """A hit with its neighbors. Overlapping text occurs once, white space between chunks becomes a line break. If it
+    begins among the rows of a table, the table's header comes first.
+    """
 
     text: str
     start: int

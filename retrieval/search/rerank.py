@@ -14,7 +14,7 @@ from retrieval.search.fusion import scaled
 from retrieval.search.language import is_foreign
 from retrieval.search.query import Hit, Reranking, RerankReport
 from retrieval.search.recall import MODEL_LANGUAGE
-from retrieval.text.passages import passage
+from retrieval.text.passages import passage_of
 from retrieval.types import Lane, Language, RerankScores
 
 log = structlog.get_logger()
@@ -102,7 +102,7 @@ class SecondStage:
         """Returns the score of each hit, None if time was up before it; and the number of tokens truncated from the
         query.
         """
-        passages = [passage(hit.candidate.title, hit.candidate.chunk.text) for hit in hits]
+        passages = [passage_of(hit.candidate.title, hit.candidate.chunk) for hit in hits]
         # Without a budget there is time for all, unless measurements show otherwise; one call is the cheapest.
         at_once = deadline.reason == "deadline" and self._reranker.seconds(len(passages)) <= AT_ONCE * deadline.left
         size = len(passages) if at_once else WAVE

@@ -14,7 +14,7 @@ from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.search.diversity import DIVERSE, by_document, diversified
 from retrieval.search.fusion import FUSED
 from retrieval.search.highlights import MAX_SENTENCES, with_highlights
-from retrieval.search.neighbors import with_neighbors
+from retrieval.search.neighbors import with_neighbors, with_sections
 from retrieval.search.query import Hit, Place, RecallReport, RerankReport, SearchQuery, SearchResult
 from retrieval.search.recall import STORE, Recall
 from retrieval.search.rerank import SecondStage
@@ -102,6 +102,9 @@ class SearchService:
         if query.neighbors and hits:
             joining = with_neighbors(self._store, collection, hits, query.neighbors)
             hits = await deadline.run(joining, STORE, grace=GRACE_SECONDS)
+        if query.section_tokens and hits:
+            reading = with_sections(self._store, collection, hits, query.section_tokens)
+            hits = await deadline.run(reading, STORE, grace=GRACE_SECONDS)
         if query.highlights and hits:
             instruction = query.reranking.instruction if query.reranking else None
             hits = await with_highlights(self._sentences, query.text, hits, query.highlights, instruction, deadline)

@@ -1,7 +1,9 @@
-"""The passage that both models read: the document's title and the chunk's text. A chunk from the middle of a document
-often does not name its subject; the title does."""
+"""The passage that both models read: the document's title, the chunk's section where the collection has it so, the
+header of its table, and its text. A chunk from the middle of a document often does not name its subject; these do."""
 
 from tokenizers import Tokenizer
+
+from retrieval.types import Chunk
 
 MAX_TITLE_TOKENS = 64
 """A title is repeated with every chunk, so a long one would crowd out the text."""
@@ -12,9 +14,8 @@ def passage(title: str, text: str) -> str:
     return f"{title}\n{text}" if title else text
 
 
-def text_of(passage: str, title: str) -> str:
-    """Returns the chunk's text of a passage."""
-    return passage[len(title) + 1 :] if title else passage
+def passage_of(title: str, chunk: Chunk) -> str:
+    return passage(title, f"{chunk.path}\n{chunk.full_text}" if chunk.path else chunk.full_text)
 
 
 def fit_title(title: str, tokenizer: Tokenizer) -> tuple[str, int]:

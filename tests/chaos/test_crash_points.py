@@ -68,7 +68,7 @@ class World:
             vectors = await self.store.vectors(name, list(chunks))
             async for stored in self.store.texts(name, document_id):
                 for text in stored:
-                    chunks[text.id] = (f"{text.title}\n{text.text}", np.asarray(vectors[text.id]).tobytes())
+                    chunks[text.id] = (text.passage, np.asarray(vectors[text.id]).tobytes())
         return contents
 
 

@@ -120,7 +120,7 @@ class MemoryStore(Moments):
 
     async def texts(self, name: str, document_id: DocumentId) -> AsyncIterator[Sequence[StoredText]]:
         self.begins("texts")
-        yield [StoredText(ChunkId(id_), "", "") for id_, owner in self._of(name).items() if owner == document_id]
+        yield [StoredText(ChunkId(id_), "") for id_, owner in self._of(name).items() if owner == document_id]
         self.ends("texts")
 
     async def delete(self, name: str, ids: Sequence[ChunkId]) -> None:

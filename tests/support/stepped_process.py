@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
+from retrieval.text.passages import passage_of
 from retrieval.types import ChunkId, DocumentId, EmbeddedChunk, StoredText, Vector
 from tests.support.crashes import Crash, Life
 
@@ -23,6 +24,9 @@ class MemoryStore:
         rows = self.rows.setdefault(name, {})
         return {id_: row for id_, row in rows.items() if document_id in (None, row.chunk.document_id)}
 
+    async def has_sections(self, name: str) -> bool:
+        return True
+
     async def upsert(self, name: str, rows: Sequence[EmbeddedChunk]) -> None:
         self.rows.setdefault(name, {}).update((row.chunk.id, row) for row in rows)
 
@@ -35,7 +39,7 @@ class MemoryStore:
             self.rows.setdefault(name, {}).pop(id_, None)
 
     async def texts(self, name: str, document_id: DocumentId) -> AsyncIterator[Sequence[StoredText]]:
-        yield [StoredText(id_, row.title, row.chunk.text) for id_, row in self.of(name, document_id).items()]
+        yield [StoredText(id_, passage_of(row.title, row.chunk)) for id_, row in self.of(name, document_id).items()]
 
     async def vectors(self, name: str, ids: Sequence[ChunkId]) -> Mapping[ChunkId, Vector]:
         rows = self.of(name)

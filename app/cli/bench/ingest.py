@@ -26,7 +26,7 @@ from ingestion.pipeline.document_chunks import chunk_document
 from ingestion.types import Document, ParsedDocument
 from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.errors import ConfigurationError
-from retrieval.text.passages import passage
+from retrieval.text.passages import passage, passage_of
 from retrieval.text.prompts import EmbeddingPrompts
 from retrieval.types import DocumentId, Lane, TokenIds
 
@@ -165,7 +165,7 @@ def _prompts(embedder: VllmEmbedder, max_model_len: int, corpus: Corpus, first: 
             collection="", id=DocumentId(each["id"]), sha256="", size=0, media_type="text/plain", title=each["title"]
         )
         chunked = chunk_document(document, ParsedDocument(each["text"], "text/plain"), embedder)
-        chunks += [passage(chunked.title, chunk.text) for chunk in chunked.chunks()]
+        chunks += [passage_of(chunked.title, chunk) for chunk in chunked.chunks()]
     prompts = EmbeddingPrompts(embedder.tokenizer, max_model_len=max_model_len, query_format="plain")
     return [prompt.ids for prompt in prompts.build(chunks, "document")]
 

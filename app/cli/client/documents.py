@@ -71,9 +71,12 @@ def _print_chunks(chunks: Iterable[dict[str, Any]]) -> None:
         place = [f"chunk {chunk['ordinal'] + 1}", f"{chunk['start']}-{chunk['end']}", f"{chunk['tokens']} tokens"]
         if chunk["page"] is not None:
             place.insert(1, f"page {chunk['page']}")
+        place += [" > ".join(chunk["section"])] if chunk["section"] else []
         results().print()
         results().rule(Text(", ".join(place)), align="left", characters="-")
-        repeated = max(end - chunk["start"], 0)
+        # The header of a table may stand before the text that offsets refer to.
+        header = len(chunk["text"]) - (chunk["end"] - chunk["start"])
+        repeated = header + max(end - chunk["start"], 0)
         results().print(Text(chunk["text"][:repeated], style="dim") + Text(chunk["text"][repeated:]), soft_wrap=True)
         end = max(end, chunk["end"])
 

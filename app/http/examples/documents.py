@@ -71,6 +71,7 @@ CHUNKS = {
                 "start": 0,
                 "end": 84,
                 "page": None,
+                "section": [],
                 "tokens": 19,
             }
         ],

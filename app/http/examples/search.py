@@ -18,6 +18,7 @@ QUESTIONS = {
         "group_by": "document",
     },
     "For a prompt: context and highlights": {"query": "how is the kiln cooled", "neighbors": 1, "highlights": 2},
+    "For a prompt: whole sections": {"query": "how is the kiln cooled", "expand": "section", "expand_tokens": 1500},
     "Two questions at once, by words alone": {
         "queries": ["kiln temperature", "glaze"],
         "mode": "sparse",
@@ -34,6 +35,7 @@ _KILN = {
     "start": 0,
     "end": 84,
     "page": None,
+    "section": [],
     "partition": "workshop",
     "media_type": "text/plain",
     "metadata": {"year": 2024, "machine": "kiln"},
@@ -53,6 +55,7 @@ _CLAUSE = {
     "start": 0,
     "end": 40,
     "page": 2,
+    "section": ["厂房租赁合同", "第三条 租金"],
     "partition": "法务部",
     "media_type": "application/pdf",
     "metadata": {"year": 2024},

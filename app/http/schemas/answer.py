@@ -35,10 +35,17 @@ class HitOut(Wire):
     )
     document_id: str = Field(description="Id of the document, as ingested.")
     title: str = Field(description="Title of the document; empty if it has none.")
-    text: str = Field(description="Text of the chunk.")
+    text: str = Field(
+        description="Text of the chunk. If it begins among the rows of a table, the table's header comes first, and "
+        "`start` and `end` are of the rest."
+    )
     start: int = Field(description="Offset of the first character in the document's text.")
     end: int = Field(description="Offset after the last character in the document's text.")
     page: int | None = Field(description="Page, counted from 1; null for documents without pages.")
+    section: list[str] = Field(
+        description="Headings above the chunk, the outermost first; empty without headings, and in a collection that "
+        "was made before sections were kept."
+    )
     partition: str = Field(description="Partition of the document; empty if it has none.")
     media_type: str = Field(description="Media type of the document.")
     metadata: dict[str, JsonValue] = Field(description="Metadata of the document, as ingested.")
@@ -52,7 +59,9 @@ class HitOut(Wire):
         description="Tokens of the passage that exceeded the reranker's window and were not read."
     )
     others: list[MemberOut] = Field(description="Other hits of the same document, with `group_by`.")
-    context: ContextOut | None = Field(description="The hit together with its neighbouring chunks, with `neighbors`.")
+    context: ContextOut | None = Field(
+        description="The hit with its neighbouring chunks (`neighbors`) or its section (`expand`)."
+    )
     highlights: list[HighlightOut] | None = Field(
         description="The best sentences, with `highlights`; null if they were not requested or the reranker was "
         "not available in time."
@@ -66,10 +75,11 @@ class HitOut(Wire):
                 "chunk_id": chunk.id,
                 "document_id": chunk.document_id,
                 "title": candidate.title,
-                "text": chunk.text,
+                "text": chunk.full_text,
                 "start": chunk.start,
                 "end": chunk.end,
                 "page": chunk.page,
+                "section": chunk.section,
                 "partition": candidate.partition,
                 "media_type": candidate.media_type,
                 "metadata": candidate.metadata,

@@ -36,7 +36,7 @@ class Cursors:
         offset, pool, mode, reranked, owner = json.loads(payload)
         if owner != digest:
             raise InvalidRequest(
-                "cursor: it belongs to another query; only top_k, neighbors and highlights may change."
+                "cursor: it belongs to another query; only top_k, neighbors, expand and highlights may change."
             )
         return Place(offset, pool, mode, reranked)
 

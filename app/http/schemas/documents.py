@@ -81,10 +81,15 @@ class DocumentTextOut(Wire):
 class ChunkOut(Wire):
     chunk_id: str = Field(validation_alias="id", description="Id of the chunk, as in hits.")
     ordinal: int = Field(description="Place among the document's chunks, counted from 0.")
-    text: str = Field(description="Text of the chunk.")
+    text: str = Field(
+        validation_alias="full_text",
+        description="Text of the chunk. If it begins among the rows of a table, the table's header comes first, and "
+        "`start` and `end` are of the rest.",
+    )
     start: int = Field(description="Offset of the first character in the document's text.")
     end: int = Field(description="Offset after the last character; the next chunk may begin before it (overlap).")
     page: int | None = Field(description="Page, counted from 1; null for documents without pages.")
+    section: list[str] = Field(description="Headings above the chunk, the outermost first.")
     tokens: int = Field(description="Tokens of the text by the embedding model's tokenizer.")
 
 

@@ -18,6 +18,7 @@ MAX_QUERIES = 32
 MAX_RERANKED = 400
 MAX_CANDIDATES = 1000
 """Maximum without reranking."""
+MAX_EXPANDED = 100
 MAX_HIGHLIGHTED = 100
 """Maximum number of hits with highlights in one request, over all its queries."""
 
@@ -134,6 +135,17 @@ class SearchIn(WireRequest):
     neighbors: int = Field(
         0, ge=0, le=10, description="Number of chunks on each side of a hit to return as its `context`."
     )
+    expand: Literal["section"] | None = Field(
+        None,
+        description="`section`: return the section of each hit as its `context`, for at most 100 hits of a request.",
+    )
+    expand_tokens: int = Field(
+        2048,
+        ge=1,
+        le=8192,
+        description="Limit of a `context` by `expand`, in tokens of the embedding model. The text nearest to the hit "
+        "is kept.",
+    )
     highlights: int = Field(
         0,
         ge=0,
@@ -165,7 +177,17 @@ class SearchIn(WireRequest):
                 "'candidates' is {asked}: at most {most} can be reranked; request fewer, or 'rerank': false",
                 {"asked": self.candidates, "most": MAX_RERANKED},
             )
+        if self.expand and self.neighbors:
+            raise PydanticCustomError(
+                "expand", "'expand' and 'neighbors' both fill the 'context' of hits: request one of them"
+            )
         hits = len(self.texts) * self.top_k
+        if self.expand and hits > MAX_EXPANDED:
+            raise PydanticCustomError(
+                "expand",
+                "'expand' for {hits} hits ('top_k' of each query): at most {most} in one request",
+                {"hits": hits, "most": MAX_EXPANDED},
+            )
         if self.highlights and hits > MAX_HIGHLIGHTED:
             raise PydanticCustomError(
                 "highlights",
@@ -180,7 +202,9 @@ class SearchIn(WireRequest):
 
     def digest(self) -> str:
         """Digest of the query and everything that determines the order of its hits; the page size does not."""
-        question = self.model_dump_json(exclude={"cursor", "top_k", "neighbors", "highlights"})
+        question = self.model_dump_json(
+            exclude={"cursor", "top_k", "neighbors", "expand", "expand_tokens", "highlights"}
+        )
         return sha256(question.encode()).hexdigest()[:16]
 
     def to_query(self, text: str, collection: Collection, place: Place | None = None) -> SearchQuery:
@@ -209,6 +233,7 @@ class SearchIn(WireRequest):
             by_document=self.group_by == "document",
             diversity=self.diversity,
             neighbors=self.neighbors,
+            section_tokens=self.expand_tokens if self.expand else 0,
             highlights=self.highlights,
         )
 

@@ -9,15 +9,20 @@ import orjson
 
 from retrieval.errors import StoreFailed
 from retrieval.stores.milvus.keys import declared_values
-from retrieval.text.passages import passage, text_of
+from retrieval.text.passages import passage_of
 from retrieval.text.words import joined, of_text
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, EmbeddedChunk
 
 DENSE: Final = "dense"
 SPARSE: Final = "sparse"
 CHUNK: Final = ("id", "document_id", "ordinal", "title", "passage", "start", "end", "page", "tokens")
-PAYLOAD: Final = (*CHUNK, "partition", "media_type", "metadata", "ingested_at")
-"""All fields that a search returns. Always named: without names, Milvus Lite returns the vectors as well."""
+"""Fields of a chunk, in collections of all releases. Always named: without names, Milvus Lite returns the vectors as
+well."""
+SECTION: Final = ("section", "lead", "header")
+"""Fields that collections made before 0.1.0 lack: the section as JSON; the characters of `passage` before the text; how
+many of these are the header of a table, line end included."""
+PAYLOAD: Final = ("partition", "media_type", "metadata", "ingested_at")
+"""Fields of the document that a search returns."""
 
 MAX_BYTES: Final = {
     "id": 512,
@@ -26,6 +31,7 @@ MAX_BYTES: Final = {
     "passage": 65_535,
     "title": 4096,
     "media_type": 255,
+    "section": 8192,
 }
 """Limits of VARCHAR fields. Milvus counts bytes of UTF-8 and allows 65,535 at most."""
 MAX_METADATA_BYTES: Final = 65_536
@@ -42,17 +48,18 @@ PRESENT: Final = {"page": f"page != {_NO_PAGE}", "ingested_at": f"ingested_at > 
 """Conditions that are true where a row has the field. Every row has the other ones, but for declared metadata keys."""
 
 
-def to_row(embedded: EmbeddedChunk, words_field: str | None = None) -> dict[str, Any]:
-    """Returns the row of a chunk, with the field of the passage's words if it is named. Raises StoreFailed, naming the
-    chunk, if a field is longer than Milvus can hold.
+def to_row(embedded: EmbeddedChunk, words_field: str | None = None, *, sections: bool = True) -> dict[str, Any]:
+    """Returns the row of a chunk, with the field of the passage's words if it is named, and with the fields of SECTION
+    if the collection has them. Raises StoreFailed, naming the chunk, if a field is longer than Milvus can hold.
     """
     chunk = embedded.chunk
+    passage = passage_of(embedded.title, chunk)
     row: dict[str, Any] = {
         "id": chunk.id,
         "partition": embedded.partition,
         "document_id": chunk.document_id,
         "ordinal": chunk.ordinal,
-        "passage": passage(embedded.title, chunk.text),
+        "passage": passage,
         "start": chunk.start,
         "end": chunk.end,
         "page": _NO_PAGE if chunk.page is None else chunk.page,
@@ -64,10 +71,14 @@ def to_row(embedded: EmbeddedChunk, words_field: str | None = None) -> dict[str,
         DENSE: np.asarray(embedded.vector, dtype=np.float32),
         **declared_values(embedded),
     }
+    if sections:
+        row["section"] = orjson.dumps(chunk.section).decode()
+        row["lead"] = len(passage) - len(chunk.text)
+        row["header"] = len(chunk.header) + 1 if chunk.header else 0
     if words_field is not None:
         row[words_field] = joined(of_text(row["passage"]), MAX_BYTES["passage"])
     for name, limit in MAX_BYTES.items():
-        _check(chunk.id, name, _utf8_size(chunk.id, name, row[name]), limit)
+        _check(chunk.id, name, _utf8_size(chunk.id, name, row.get(name, "")), limit)
     try:
         metadata_size = len(orjson.dumps(row["metadata"]))
     except TypeError as error:
@@ -77,7 +88,7 @@ def to_row(embedded: EmbeddedChunk, words_field: str | None = None) -> dict[str,
 
 
 def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
-    """Returns a candidate. `entity` holds the fields of PAYLOAD."""
+    """Returns a candidate. `entity` holds the fields of CHUNK, PAYLOAD and, if the collection has them, SECTION."""
     ingested_at = entity["ingested_at"]
     return Candidate(
         chunk=to_chunk(entity),
@@ -91,27 +102,35 @@ def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
 
 
 def to_chunk(entity: Mapping[str, Any]) -> Chunk:
-    """Returns a chunk. `entity` holds the fields of CHUNK."""
+    """Returns a chunk. `entity` holds the fields of CHUNK, and of SECTION if the collection has them."""
+    passage, title = entity["passage"], entity["title"]
+    path_at = len(title) + 1 if title else 0
+    lead, header = entity.get("lead", path_at), entity.get("header", 0)
     return Chunk(
         id=ChunkId(entity["id"]),
         document_id=DocumentId(entity["document_id"]),
         ordinal=entity["ordinal"],
-        text=text_of(entity["passage"], entity["title"]),
+        text=passage[lead:],
         start=entity["start"],
         end=entity["end"],
         tokens=entity["tokens"],
         page=None if entity["page"] == _NO_PAGE else entity["page"],
+        section=tuple(orjson.loads(entity["section"])) if "section" in entity else (),
+        header=passage[lead - header : lead].removesuffix("\n"),
+        path=passage[path_at : lead - header].removesuffix("\n"),
     )
 
 
-def batches(rows: Sequence[EmbeddedChunk], words_field: str | None = None) -> Iterable[list[dict[str, Any]]]:
+def batches(
+    rows: Sequence[EmbeddedChunk], words_field: str | None = None, *, sections: bool = True
+) -> Iterable[list[dict[str, Any]]]:
     """Yields rows in messages of bounded size. Only the last row of an id is kept: servers differ in which row of one
     message wins.
     """
     batch: list[dict[str, Any]] = []
     size = 0
     for embedded in {row.chunk.id: row for row in rows}.values():
-        row = to_row(embedded, words_field)
+        row = to_row(embedded, words_field, sections=sections)
         row_size = _size(row)
         if batch and (len(batch) == MAX_BATCH_ROWS or size + row_size > MAX_BATCH_BYTES):
             yield batch

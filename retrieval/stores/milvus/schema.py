@@ -121,6 +121,9 @@ def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionS
     schema.add_field("media_type", DataType.VARCHAR, max_length=MAX_BYTES["media_type"])
     for name in ("ordinal", "start", "end", "page", "tokens", "ingested_at"):
         schema.add_field(name, DataType.INT64)
+    schema.add_field("section", DataType.VARCHAR, max_length=MAX_BYTES["section"])
+    for name in ("lead", "header"):
+        schema.add_field(name, DataType.INT64)
     schema.add_field("metadata", DataType.JSON)
     add_fields(schema, spec.metadata_keys)
     schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=spec.dimension)

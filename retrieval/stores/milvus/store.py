@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from typing import Any, TypeVar
 
 import numpy as np
+from cachetools import LRUCache
 
 from retrieval.errors import CollectionNotFound, StoreFailed, Unsupported
 from retrieval.filters.tree import Filter
 from retrieval.stores.milvus.expressions import Value
 from retrieval.stores.milvus.filters import filter_template
 from retrieval.stores.milvus.keys import declared_in
-from retrieval.stores.milvus.rows import CHUNK, DENSE, PAYLOAD, SPARSE, batches, to_candidate, to_chunk
+from retrieval.stores.milvus.rows import CHUNK, DENSE, PAYLOAD, SECTION, SPARSE, batches, to_candidate, to_chunk
 from retrieval.stores.milvus.schema import ANY_WORDS, WORDS, collection_schema, indexes
 from retrieval.stores.milvus.session import MilvusSession
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
-from retrieval.text.passages import text_of
 from retrieval.text.words import joined, of_query
 from retrieval.types import (
     Candidate,
@@ -38,6 +38,8 @@ _MAX_QUERY_BYTES = 65_535
 """Limit of the words of a query."""
 _MIN_EF = 64
 """HNSW looks at this many neighbours at least; at `limit` of them where that is more, as the index demands."""
+_LAYOUTS_KEPT = 10_000
+"""Collections whose fields are remembered."""
 _PAGE_OF_IDS = 8192
 """Rows of one answer that holds ids only: 21 MB where each is as long as can be. Servers send 64 MB."""
 _PAGE_OF_VALUES = 256
@@ -66,6 +68,7 @@ class MilvusStore:
         self._session = MilvusSession(endpoint, token, read_seconds=read_seconds, write_seconds=write_seconds)
         self._with_words: set[str] = set()
         """Collections that were found to have the field of words: no collection loses it."""
+        self._with_sections: LRUCache[str, bool] = LRUCache(_LAYOUTS_KEPT)
 
     async def start(self) -> None:
         """Connects. Raises ConfigurationError. A remote server that is away is not an error: `failure` reports it."""
@@ -81,6 +84,13 @@ class MilvusStore:
     async def capabilities(self) -> StoreCapabilities:
         return (await self._session.traits()).capabilities
 
+    async def has_sections(self, name: str) -> bool:
+        known = self._with_sections.get(name)
+        if known is None:
+            description = await self._session.read("describe_collection", name)
+            known = self._with_sections[name] = _has_sections(description)
+        return known
+
     async def create_collection(self, name: StoreName, spec: CollectionSpec) -> None:
         session, traits = self._session, await self._session.traits()
         session.require_room()
@@ -89,6 +99,7 @@ class MilvusStore:
                 await session.write("create_collection", name, schema=collection_schema(spec, traits))
             description = await session.write("describe_collection", name)
             dimension, keys = _dimension(description), declared_in(description)
+            self._with_sections[name] = _has_sections(description)
             if dimension != spec.dimension:
                 raise StoreFailed(
                     f"Collection {name!r} holds vectors of {dimension} dimensions, not {spec.dimension}.",
@@ -110,6 +121,7 @@ class MilvusStore:
 
     async def drop_collection(self, name: StoreName) -> None:
         session = self._session
+        self._with_sections.pop(name, None)
         async with await session.turn():
             self._with_words.discard(name)
             if await session.write("has_collection", name):
@@ -122,6 +134,7 @@ class MilvusStore:
         return [StoreName(name) for name in await self._session.read("list_collections")]
 
     async def point_alias(self, alias: str, name: StoreName) -> None:
+        self._with_sections.pop(alias, None)
         async with await self._session.turn():
             try:
                 await self._session.write("alter_alias", name, alias)
@@ -135,7 +148,7 @@ class MilvusStore:
 
     async def upsert(self, name: str, rows: Sequence[EmbeddedChunk]) -> None:
         words_field = await self._words_field(name)
-        in_batches = iter(batches(rows, words_field))
+        in_batches = iter(batches(rows, words_field, sections=await self.has_sections(name)))
         # In a thread, where each text's words are to be found.
         while batch := await asyncio.to_thread(next, in_batches, None) if words_field else next(in_batches, None):
             await self._session.upsert(name, batch)
@@ -152,15 +165,14 @@ class MilvusStore:
     async def texts(self, name: str, document_id: DocumentId) -> AsyncIterator[Sequence[StoredText]]:
         async for page in self._pages(name, ("id",), "document_id == {document_id}", document_id=document_id):
             ids = [ChunkId(row["id"]) for row in page]
-            async for rows in self._rows(name, ("id", "title", "passage"), ids, _PAGE_OF_VALUES):
-                yield [
-                    StoredText(ChunkId(row["id"]), row["title"], text_of(row["passage"], row["title"])) for row in rows
-                ]
+            async for rows in self._rows(name, ("id", "passage"), ids, _PAGE_OF_VALUES):
+                yield [StoredText(ChunkId(row["id"]), row["passage"]) for row in rows]
 
     async def chunks(
         self, name: str, wanted: Mapping[DocumentId, Collection[int]]
     ) -> Mapping[tuple[DocumentId, int], Chunk]:
         found: dict[tuple[DocumentId, int], Chunk] = {}
+        fields = await self._chunk_fields(name)
         for part in _parts(
             [(document, ordinal) for document in wanted for ordinal in wanted[document]], _PAGE_OF_VALUES
         ):
@@ -174,7 +186,7 @@ class MilvusStore:
                 f"(document_id == {{document{number}}} and ordinal in {{ordinals{number}}})"
                 for number in range(len(ordinals))
             )
-            for row in await self._session.query(name, CHUNK, await self._session.filter(template, **values)):
+            for row in await self._session.query(name, fields, await self._session.filter(template, **values)):
                 chunk = to_chunk(row)
                 found[chunk.document_id, chunk.ordinal] = chunk
         return found
@@ -254,12 +266,15 @@ class MilvusStore:
             data=[data],
             anns_field=field,
             limit=limit,
-            output_fields=list(PAYLOAD),
+            output_fields=[*await self._chunk_fields(name), *PAYLOAD],
             search_params=params,
             **which,
         )
         hits: Sequence[Mapping[str, Any]] = results[0]
         return hits
+
+    async def _chunk_fields(self, name: str) -> Sequence[str]:
+        return (*CHUNK, *SECTION) if await self.has_sections(name) else CHUNK
 
     async def _which(self, partition: str | None, filter: Filter | None) -> Mapping[str, Any]:
         """Returns the arguments of a search in the partition, with the filter."""
@@ -305,6 +320,10 @@ def _parts(items: Sequence[ItemT], size: int) -> Iterator[Sequence[ItemT]]:
 
 def _dimension(description: Mapping[str, Any]) -> int:
     return next((int(field["params"]["dim"]) for field in description["fields"] if field["name"] == DENSE), 0)
+
+
+def _has_sections(description: Mapping[str, Any]) -> bool:
+    return any(field["name"] == SECTION[0] for field in description["fields"])
 
 
 def _prune_calls(keep: Mapping[DocumentId, Collection[ChunkId]]) -> Iterator[tuple[list[DocumentId], list[ChunkId]]]:

@@ -1,9 +1,12 @@
 """Collections, aliases, and what a store says of itself."""
 
 import pytest
+from pymilvus import MilvusClient
 
 from retrieval.errors import CollectionNotFound, StoreFailed
 from retrieval.ports import VectorStore
+from retrieval.stores.milvus.rows import SECTION
+from retrieval.stores.milvus.schema import collection_schema
 from retrieval.types import ChunkId, CollectionSpec, StoreName
 from tests.support.vector_store import (
     DIMENSION,
@@ -92,3 +95,31 @@ class TestAliases:
         await store.drop_collection(name)
         with pytest.raises(CollectionNotFound):
             await store.count(alias)
+
+    async def test_a_collection_of_an_earlier_release_goes_on_without_sections(self, store: VectorStore) -> None:
+        """As releases before 0.1.0 made it: chunks have no section there, and nothing else is missing."""
+        session = store._session  # type: ignore[attr-defined]
+        traits, name, spec = await session.traits(), new_name(), CollectionSpec(DIMENSION)
+        schema = collection_schema(spec, traits)
+        earlier = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        for field in schema.fields:
+            if field.name not in SECTION:
+                earlier.add_field(
+                    field.name,
+                    field.dtype,
+                    **{**field.params, "is_primary": field.is_primary, "is_partition_key": field.is_partition_key},
+                )
+        for function in schema.functions:
+            earlier.add_function(function)
+        async with await session.turn():
+            await session.write("create_collection", name, schema=earlier)
+        await store.create_collection(name, spec)
+        assert not await store.has_sections(name)
+        old = row(new_document(), text="text")
+        await store.upsert(name, [old])
+        (hit,) = await store.search(name, direction(EAST), limit=1)
+        assert hit.chunk == old.chunk
+        found = await store.chunks(name, {old.chunk.document_id: [0]})
+        assert list(found.values()) == [old.chunk]
+        await store.drop_collection(name)
+        assert await store.has_sections(await created(store))

@@ -77,20 +77,20 @@ class TestTexts:
         await store.upsert(shared, [row(document, n, text=text) for n, text in texts.items()] + [row(other)])
         pages = [page async for page in store.texts(shared, document)]
         assert len(pages) > 1
-        found = [(each.id, each.title, each.text) for page in pages for each in page]
-        assert sorted(found) == sorted((ChunkId(f"{document}/{n}"), "", text) for n, text in texts.items())
+        found = [(each.id, each.passage) for page in pages for each in page]
+        assert sorted(found) == sorted((ChunkId(f"{document}/{n}"), text) for n, text in texts.items())
 
     async def test_with_their_titles(self, store: VectorStore, shared: StoreName) -> None:
         document = new_document()
         await store.upsert(shared, [replace(row(document, text="text"), title="标题 “title”")])
         (page,) = [page async for page in store.texts(shared, document)]
-        assert page == [StoredText(ChunkId(f"{document}/0"), "标题 “title”", "text")]
+        assert page == [StoredText(ChunkId(f"{document}/0"), "标题 “title”\ntext")]
 
     async def test_of_the_longest_more_than_one_message_holds(self, store: VectorStore) -> None:
         # Without words, which Milvus Lite needs a tenth of a second to find in texts so long.
         name, document, longest = await created(store), new_document(), "!" * 65_535
         await store.upsert(name, [row(document, n, text=longest) for n in range(1_040)])
-        sizes = [len(page) async for page in store.texts(name, document) if all(e.text == longest for e in page)]
+        sizes = [len(page) async for page in store.texts(name, document) if all(e.passage == longest for e in page)]
         assert sum(sizes) == 1_040
         await store.drop_collection(name)
 

@@ -42,3 +42,25 @@ async def test_a_document_may_be_called_text(node: NodeUnderTest) -> None:
         assert (await node.http.get(f"/documents/{name}")).json()["id"] == name
         assert (await node.http.get(f"/documents/{name}/text")).json()["text"] == f"words of {name}"
         assert (await node.http.delete(f"/documents/{name}")).status_code == 204
+
+
+async def test_hits_and_chunks_have_their_section_and_rows_their_header(node: NodeUnderTest) -> None:
+    name = f"{uuid4().hex}.md"
+    rows = "\n".join(f"| kiln{number} | {number} |" for number in range(60))
+    text = f"# Guide\n\nAbout it.\n\n## Kilns\n\n| name | number |\n| ---- | ------ |\n{rows}\n\nThe end."
+    await node.ingest(
+        {"id": name, "text": text, "media_type": "text/markdown"}, chunking={"max_tokens": 64, "overlap": 8}
+    )
+    chunks = (await node.http.get(f"/documents/{name}/chunks")).json()["chunks"]
+    assert chunks[0]["section"] == ["Guide"]
+    assert all(chunk["section"] == ["Guide", "Kilns"] for chunk in chunks[1:])
+    with_rows = [chunk for chunk in chunks if "kiln" in chunk["text"]]
+    assert len(with_rows) > 5
+    assert all("| name | number |\n| ---- | ------ |\n| kiln" in chunk["text"] for chunk in with_rows)
+    assert (await node.http.get(f"/documents/{name}/text")).json()["text"] == text
+    of_it = {"type": "eq", "key": "document_id", "value": name}
+    (hit,) = (await node.search("kiln41", filter=of_it, top_k=1))["hits"]
+    assert hit["section"] == ["Guide", "Kilns"]
+    assert hit["text"].startswith("| name | number |")
+    assert "kiln41" in hit["text"]
+    assert text[hit["start"] : hit["end"]] in hit["text"]

@@ -105,7 +105,7 @@ class Record(CompatModel):
             "reranked": "rerank" in hit.scores,
         }
         return cls(
-            content=chunk.text,
+            content=chunk.full_text,
             score=score,
             title=candidate.title or chunk.document_id,
             metadata={**candidate.metadata, **own},

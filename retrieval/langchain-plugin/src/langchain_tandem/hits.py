@@ -12,6 +12,7 @@ HIT_FIELDS = (
     "start",
     "end",
     "page",
+    "section",
     "partition",
     "media_type",
     "score",

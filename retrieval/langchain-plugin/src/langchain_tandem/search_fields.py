@@ -22,6 +22,8 @@ OPTIONS = (
     "group_by",
     "diversity",
     "neighbors",
+    "expand",
+    "expand_tokens",
     "highlights",
     "instruction",
     "rerank_instruction",
@@ -49,6 +51,8 @@ class SearchFields(Connection):
     group_by: Literal["document"] | None = Field(None, description="Of each document its best chunk alone.")
     diversity: float | None = Field(None, description="How much a hit loses by being like those before it.")
     neighbors: int | None = Field(None, description="Chunks on either side of a hit, as its context.")
+    expand: Literal["section"] | None = Field(None, description="The section of a hit, as its context.")
+    expand_tokens: int | None = Field(None, description="Limit of that section in tokens.")
     highlights: int | None = Field(None, description="Sentences of each hit to point out.")
     instruction: str | None = Field(None, description="Instruction for the embedding model.")
     rerank_instruction: str | None = Field(None, description="Instruction for the reranker.")

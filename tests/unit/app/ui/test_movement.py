@@ -13,6 +13,7 @@ def a_hit(chunk: str, recalled: int, text: str = "one two three", **more: object
         "start": 100,
         "end": 100 + len(text),
         "page": None,
+        "section": [],
         "partition": "",
         "media_type": "text/plain",
         "metadata": {},

@@ -71,7 +71,8 @@ def check(text: str, spans: list[ChunkSpan], tokenizer: Tokenizer, max_tokens: i
     for span in spans:
         chunk = text[span.start : span.end]
         assert chunk.strip()
-        assert span.tokens == count(tokenizer, chunk)
+        header = text[slice(*span.header)] if span.header else ""
+        assert span.tokens == count(tokenizer, header + chunk)
         assert span.tokens <= max_tokens
         assert len(chunk.encode()) <= MAX_CHUNK_BYTES
         covered[span.start : span.end] = b"\1" * len(chunk)

@@ -25,6 +25,23 @@ def test_a_row_and_back() -> None:
     assert (candidate.metadata, candidate.ingested_at, candidate.score) == ({"a": [1]}, source.ingested_at, 0.5)
 
 
+@pytest.mark.parametrize("title", ["", "t"])
+@pytest.mark.parametrize("path", ["", "Guide > Install"])
+@pytest.mark.parametrize("header", ["", "| a | b |\n| - | - |"])
+def test_what_is_read_before_a_text_comes_back_apart(title: str, path: str, header: str) -> None:
+    source = embedded(text="| 1 | 2 |\nafter", title=title)
+    chunk = replace(source.chunk, section=("Guide", "安装"), path=path, header=header)
+    row = to_row(replace(source, chunk=chunk))
+    assert row["passage"] == "\n".join(part for part in (title, path, header, "| 1 | 2 |\nafter") if part)
+    assert to_candidate(row, 0).chunk == chunk
+
+
+def test_a_row_of_a_collection_without_sections_has_no_field_for_them() -> None:
+    row = to_row(embedded(title="t"), sections=False)
+    assert not {"section", "lead", "header"} & row.keys()
+    assert to_candidate(row, 0).chunk == embedded().chunk
+
+
 def test_what_is_absent_stays_absent_and_the_first_moments_are_not_absent() -> None:
     assert to_candidate(to_row(embedded()), 0).chunk.page is None
     assert to_candidate(to_row(embedded()), 0).ingested_at is None

@@ -243,5 +243,5 @@ def _found(hit: Hit) -> FoundOut:
         filename=filename_of(candidate.chunk.document_id, candidate.title),
         score=hit.score or 0.0,
         attributes=attributes_of(candidate.metadata),
-        content=[ContentOut(text=candidate.chunk.text)],
+        content=[ContentOut(text=candidate.chunk.full_text)],
     )
