@@ -298,6 +298,8 @@ class ChunkSpan:
     """Titles of the headings above it, the outermost first."""
     header: tuple[int, int] | None = None
     """Position of the header of the table that the chunk begins in the middle of."""
+    path: str = ""
+    """The section as the models read it before the chunk; empty where they do not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from retrieval.engines.derived import DerivedEmbedder
 from retrieval.engines.matryoshka import MatryoshkaEmbedder
 from retrieval.errors import FingerprintMismatch, InvalidRequest, Unsupported
 from retrieval.ports import Embedder
 from retrieval.types import Fingerprint
+
+_SECTIONS = "+sections"
+"""At the end of a prompt version: passages begin with their section."""
 
 MIN_DIMENSION = 32
 
@@ -25,6 +29,23 @@ def with_dimension(embedder: Embedder, dimension: int | None) -> Embedder:
             f"dimension: {embedder.fingerprint.model} was not trained for shorter vectors than its {whole} components."
         )
     return MatryoshkaEmbedder(embedder, dimension)
+
+
+def with_section_prefix(embedder: Embedder) -> Embedder:
+    """Returns `embedder` for collections whose passages begin with their section."""
+    fingerprint = embedder.fingerprint
+    if has_section_prefix(fingerprint):
+        return embedder
+    return DerivedEmbedder(embedder, replace(fingerprint, prompt_version=fingerprint.prompt_version + _SECTIONS))
+
+
+def has_section_prefix(fingerprint: Fingerprint) -> bool:
+    """Returns whether the passages behind the vectors begin with their section."""
+    return fingerprint.prompt_version.endswith(_SECTIONS)
+
+
+def without_section_prefix(fingerprint: Fingerprint) -> Fingerprint:
+    return replace(fingerprint, prompt_version=fingerprint.prompt_version.removesuffix(_SECTIONS))
 
 
 class Embedders:
@@ -48,6 +69,9 @@ class Embedders:
         """Returns the embedder of this fingerprint, including shorter vectors of a running model; None if no model
         matches.
         """
+        if has_section_prefix(fingerprint):
+            plain = self.named(without_section_prefix(fingerprint))
+            return with_section_prefix(plain) if plain else None
         if found := self.running(fingerprint):
             return found
         for embedder in self.every:

@@ -205,6 +205,10 @@ class ObservedStore(_Part):
         with self._telemetry.call(self._telemetry.metrics.store, "create_collection"):
             await self._store.create_collection(name, spec)
 
+    async def has_sections(self, name: str) -> bool:
+        with self._telemetry.call(self._telemetry.metrics.store, "has_sections"):
+            return await self._store.has_sections(name)
+
     async def drop_collection(self, name: StoreName) -> None:
         with self._telemetry.call(self._telemetry.metrics.store, "drop_collection"):
             await self._store.drop_collection(name)

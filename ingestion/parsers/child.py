@@ -2,7 +2,7 @@
 
 Frames: four bytes of length (big endian), a JSON object, then the bytes that the object announces. Request:
 `{"media_type", "plan", "tokenizer", "size", "ocr", "ocr_state", "boilerplate"}` with as many bytes of a tokenizer
-(0: the one before) and of the document; `plan`: null or `[title, window, max_tokens, overlap]`. Reply:
+(0: the one before) and of the document; `plan`: null or `[title, window, section_prefix, max_tokens, overlap]`. Reply:
 `{"title", "pages", "layout", "report", "size", "peak_bytes"}` with the text in UTF-8, or
 `{"error", "message", "size": 0, "peak_bytes"}`, or `{"ocr_needed": true, "size": 0, "peak_bytes"}`; `layout`: null or
 `{"title", "spans"}` with the fields of each ChunkSpan; `report`: the fields of a ReadingReport. The first frame,
@@ -101,8 +101,8 @@ def _answer(
         raise ParseLimit(f"The document's text has more than {max_chars:,} characters. Split the document.")
     chunked: dict[str, object] | None = None
     if plan and tokenizer:
-        title, window, *chunking = plan
-        done = layout(parsed, ChunkingPlan(title, tokenizer, window, Chunking(*chunking)))
+        title, window, section_prefix, *chunking = plan
+        done = layout(parsed, ChunkingPlan(title, tokenizer, window, Chunking(*chunking), section_prefix))
         chunked = {"title": done.title, "spans": list(map(astuple, done.spans))}
     pages = [(page.number, page.start) for page in parsed.pages]
     reply: dict[str, object] = {"title": parsed.title, "pages": pages, "layout": chunked}

@@ -38,7 +38,7 @@ _MAX_HEADER_BYTES = 2**26
 _MAX_TITLE_CHARS = 2**16
 _MAX_MESSAGE_CHARS = 2000
 _MAX_WARNINGS = 100
-_MAX_HEADINGS, _MAX_HEADING_CHARS = 6, 200
+_MAX_HEADINGS, _MAX_HEADING_CHARS, _MAX_PATH_CHARS = 6, 200, 1000
 _BYTES_PER_CHAR = 4
 _EXIT_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -130,7 +130,8 @@ class Child:
         header = {
             "media_type": request.media_type,
             "size": len(request.data),
-            "plan": plan and [plan.title, plan.window, plan.chunking.max_tokens, plan.chunking.overlap],
+            "plan": plan
+            and [*(plan.title, plan.window, plan.section_prefix, plan.chunking.max_tokens, plan.chunking.overlap)],
             "tokenizer": len(tokenizer),
             "ocr": request.ocr,
             "ocr_state": request.ocr_state,
@@ -244,8 +245,9 @@ def _spans(values: Sequence[Sequence[Any]], chars: int) -> tuple[ChunkSpan, ...]
             _number(tokens),
             tuple(_string(title, _MAX_HEADING_CHARS) for title in section[:_MAX_HEADINGS]),
             None if header is None else (_number(header[0], chars), _number(header[1], chars)),
+            _string(path, _MAX_PATH_CHARS),
         )
-        for start, end, tokens, section, header in values
+        for start, end, tokens, section, header, path in values
     ]
     if any(span.start >= span.end for span in spans):
         raise ValueError("a chunk without text")

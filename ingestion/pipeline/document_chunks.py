@@ -5,17 +5,18 @@ together with it.
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tokenizers import Tokenizer
 
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.pipeline.chunking import Count, chunk_id, chunk_spans
-from ingestion.pipeline.outline import FRONT_MATTER
+from ingestion.pipeline.outline import FRONT_MATTER, outline_of
 from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Document, ParsedDocument
+from retrieval.embedders import has_section_prefix
 from retrieval.ports import Embedder
-from retrieval.text.passages import fit_title, passage
+from retrieval.text.passages import MAX_PATH_TOKENS, fit_title, passage, path_line
 from retrieval.text.tokenizer import count_tokens
 from retrieval.types import Chunk, DocumentId
 
@@ -54,6 +55,7 @@ class ChunkedDocument:
                 page=None if page is None else self.parsed.pages[page].number,
                 section=span.section if self.sections else (),
                 header=header,
+                path=span.path if self.sections else "",
             )
 
 
@@ -67,17 +69,27 @@ class ChunkingPlan:
     window: int
     """Longest passage in tokens, special tokens not counted."""
     chunking: Chunking
+    section_prefix: bool = False
+    """Whether passages begin with their section."""
 
 
 def plan_for(document: Document, embedder: Embedder) -> ChunkingPlan:
-    return ChunkingPlan(document.title, embedder.tokenizer, embedder.max_tokens, document.chunking)
+    return ChunkingPlan(
+        document.title,
+        embedder.tokenizer,
+        embedder.max_tokens,
+        document.chunking,
+        has_section_prefix(embedder.fingerprint),
+    )
 
 
 def layout(parsed: ParsedDocument, plan: ChunkingPlan, count: Count | None = None) -> ChunkLayout:
     """Chunks a parsed document. Passages are counted by `count`; None: by the plan's tokenizer."""
     count = count or partial(count_tokens, plan.tokenizer)
     title, title_tokens = fit_title(plan.title or parsed.title or own_title(parsed), plan.tokenizer)
-    max_tokens = min(plan.chunking.max_tokens, plan.window - title_tokens)
+    outline = outline_of(parsed.text, parsed.media_type)
+    with_paths = plan.section_prefix and bool(outline.headings)
+    max_tokens = min(plan.chunking.max_tokens, plan.window - title_tokens - (MAX_PATH_TOKENS if with_paths else 0))
 
     def count_chunks(chunks: Sequence[str]) -> Sequence[int]:
         # With the title: the very passages that are embedded next.
@@ -90,7 +102,11 @@ def layout(parsed: ParsedDocument, plan: ChunkingPlan, count: Count | None = Non
         overlap=min(plan.chunking.overlap, max_tokens // 2),
         media_type=parsed.media_type,
         count=count_chunks,
+        outline=outline,
     )
+    if with_paths:
+        lines = {section: path_line(section, title, plan.tokenizer) for section in {span.section for span in spans}}
+        spans = [replace(span, path=lines[span.section]) for span in spans]
     return ChunkLayout(title, tuple(spans))
 
 

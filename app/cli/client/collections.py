@@ -73,6 +73,9 @@ def create(
     document_instruction: Annotated[
         str | None, typer.Option(help="Text put before every passage when it is embedded.")
     ] = None,
+    section_prefix: Annotated[
+        bool, typer.Option("--section-prefix", help="Put the headings above a chunk before its text.")
+    ] = False,
     as_json: AsJson = False,
     url: Url = NODE,
     api_key: ApiKey = None,
@@ -82,6 +85,7 @@ def create(
         "language": language,
         "duplicates": duplicates,
         "metadata_keys": _keys(metadata_key or []),
+        "section_prefix": section_prefix,
     }
     if chunking:
         settings["chunking"] = read_chunking(chunking)
@@ -144,6 +148,7 @@ def _show(collection: dict[str, Any]) -> None:
         "query instruction": collection["query_instruction"],
         "rerank instruction": collection["rerank_instruction"],
         "document instruction": collection.get("document_instruction"),
+        "section prefix": "yes" if collection["section_prefix"] else None,
         "model": f"{made['model']}, {made['dimension']} dimensions ({made['digest']})",
         "created": collection["created_at"][:19].replace("T", " "),
     }

@@ -214,6 +214,9 @@ def reembed(
     chunking: Annotated[
         str | None, typer.Option(help="Maximum chunk length in tokens, or with the overlap: 512:64.")
     ] = None,
+    section_prefix: Annotated[
+        bool | None, typer.Option(help="Put the headings above a chunk before its text. Default: as it is now.")
+    ] = None,
     qrels: Annotated[
         Path | None, typer.Option(help="Folder with queries and qrels.tsv. Default: the stored golden queries.")
     ] = None,
@@ -231,6 +234,8 @@ def reembed(
         else:
             messages().print("Starting" if models is None else f"Starting {models}")
             plan: dict[str, object] = {"models": models, "dimension": dimension, "tolerance": tolerance, "gate": gate}
+            if section_prefix is not None:
+                plan["section_prefix"] = section_prefix
             if chunking:
                 plan["chunking"] = read_chunking(chunking)
             if qrels:

@@ -35,6 +35,7 @@ _MANUALS = {
     "query_instruction": None,
     "rerank_instruction": None,
     "document_instruction": None,
+    "section_prefix": False,
     "fingerprint": FINGERPRINT,
     "created_at": "2026-03-02T08:15:24.594991Z",
 }
@@ -47,6 +48,7 @@ _CONTRACTS = {
     "query_instruction": "根据问题检索能够回答它的合同条款",
     "rerank_instruction": None,
     "document_instruction": None,
+    "section_prefix": False,
     "fingerprint": FINGERPRINT,
     "created_at": "2026-03-02T08:16:01.102338Z",
 }

@@ -8,7 +8,7 @@ from app.http.examples import collections as examples
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, CollectionPath, answer, failures, named
 from app.http.schemas.collections import CollectionIn, CollectionOut, CollectionsOut
-from retrieval.embedders import with_dimension
+from retrieval.embedders import with_dimension, with_section_prefix
 from retrieval.types import Lane
 
 router = APIRouter(prefix="/collections", tags=["collections"])
@@ -28,6 +28,8 @@ async def create_collection(
 ) -> CollectionOut:
     """Creates a collection for the node's embedding model."""
     embedder = with_dimension(node.embedder, body.dimension)
+    if body.section_prefix:
+        embedder = with_section_prefix(embedder)
     if body.document_instruction:
         # One that leaves no room in the model's window is refused here, not by each document later.
         await embedder.embed([""], kind="document", lane=Lane.INTERACTIVE, instruction=body.document_instruction)

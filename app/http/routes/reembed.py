@@ -10,7 +10,7 @@ from app.http.routes.documented import CATALOG, EMBEDDER, CollectionPath, answer
 from app.http.schemas.reembed import GoldenQueries, GoldenQueryIn, ReembedIn, ReembedOut
 from ingestion.errors import ReembeddingNotFound
 from ingestion.reembedding import Plan
-from retrieval.embedders import with_dimension
+from retrieval.embedders import has_section_prefix, with_dimension, with_section_prefix, without_section_prefix
 
 router = APIRouter(prefix="/collections/{name}", tags=["reembed"])
 
@@ -62,11 +62,15 @@ async def reembed_collection(
     """Fills a second version of the collection in the background, compares both versions and switches to the new one if
     it is as good. The collection serves meanwhile. Answers when the other model, if any, is running."""
     embedder = await node.collections.embedder_for(name, body.models)
+    current = (await node.collections.get(name)).fingerprint
     if body.models is None and body.dimension is None:
         # Only the chunks are to change: not the length of vectors that the collection has chosen.
-        embedder = node.embedders.named((await node.collections.get(name)).fingerprint) or embedder
+        embedder = node.embedders.named(without_section_prefix(current)) or embedder
+    embedder = with_dimension(embedder, body.dimension)
+    if has_section_prefix(current) if body.section_prefix is None else body.section_prefix:
+        embedder = with_section_prefix(embedder)
     plan = Plan(
-        embedder=with_dimension(embedder, body.dimension),
+        embedder=embedder,
         chunking=body.chunking.to_chunking() if body.chunking else None,
         golden=[query.to_query() for query in body.golden] if body.golden else None,
         tolerance=body.tolerance,

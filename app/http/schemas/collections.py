@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from app.http.schemas.wire import CollectionName, Instruction, Wire, WireRequest
 from ingestion.types import Chunking, Collection, Duplicates
+from retrieval.embedders import has_section_prefix
 from retrieval.filters.metadata_keys import MAX_KEYS
 from retrieval.filters.tree import KeyType
 from retrieval.types import Language
@@ -64,6 +65,11 @@ class CollectionIn(WireRequest):
         description="Text put before every passage when it is embedded, for models that were trained so "
         "(`passage: `). Qwen3-Embedding takes passages without one.",
     )
+    section_prefix: bool = Field(
+        False,
+        description="Whether the headings above a chunk are put before its text when it is embedded, searched by words "
+        "and reranked.",
+    )
 
 
 class FingerprintOut(Wire):
@@ -93,6 +99,9 @@ class CollectionOut(Wire):
         description="Reranking instruction for queries that bring none; null: the model's default."
     )
     document_instruction: str | None = Field(description="Text put before every passage when it is embedded.")
+    section_prefix: bool = Field(
+        False, description="Whether the headings above a chunk are put before its text for the models and for words."
+    )
     fingerprint: FingerprintOut = Field(
         description="Identity of the vectors: only vectors with equal fingerprints are comparable."
     )
@@ -101,7 +110,8 @@ class CollectionOut(Wire):
 
     @classmethod
     def of(cls, collection: Collection, chunks: int | None = None) -> Self:
-        return cls.model_validate(collection).model_copy(update={"chunks": chunks})
+        more = {"chunks": chunks, "section_prefix": has_section_prefix(collection.fingerprint)}
+        return cls.model_validate(collection).model_copy(update=more)
 
 
 class CollectionsOut(Wire):

@@ -42,6 +42,11 @@ class ReembedIn(WireRequest):
     chunking: ChunkingIn | None = Field(
         None, description="Chunking of all documents. Default: each document keeps its own."
     )
+    section_prefix: bool | None = Field(
+        None,
+        description="Whether the headings above a chunk are put before its text, as for new collections. Default: as "
+        "the collection has it.",
+    )
     golden: list[GoldenQueryIn] | None = Field(
         None,
         min_length=1,

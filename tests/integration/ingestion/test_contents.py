@@ -1,5 +1,6 @@
 """What a document became, as GET /documents/{id}/text and /documents/{id}/chunks give it."""
 
+import asyncio
 from uuid import uuid4
 
 from tests.support.node import NodeUnderTest
@@ -64,3 +65,44 @@ async def test_hits_and_chunks_have_their_section_and_rows_their_header(node: No
     assert hit["text"].startswith("| name | number |")
     assert "kiln41" in hit["text"]
     assert text[hit["start"] : hit["end"]] in hit["text"]
+
+
+async def test_a_section_prefix_is_read_by_words_and_models_and_is_no_part_of_the_text(node: NodeUnderTest) -> None:
+    text = "# Guide\n\nIntro.\n\n## Zirconium kilns\n\n" + " ".join(f"word{number}" for number in range(150))
+    found = {}
+    for prefix in (True, False):
+        name = f"sections_{prefix}"
+        body = {"name": name, "section_prefix": prefix, "chunking": {"max_tokens": 64, "overlap": 0}}
+        made = (await node.http.post("/collections", json=body)).json()
+        assert made["section_prefix"] == prefix
+        await node.ingest({"id": "a.md", "text": text, "media_type": "text/markdown"}, collection=name)
+        found[prefix] = (await node.search("zirconium", collection=name, mode="sparse"))["hits"]
+        whole = (await node.http.get("/documents/a.md/text", params={"collection": name})).json()["text"]
+        assert (whole.split(), len(whole)) == (text.split(), len(text))
+        fingerprint = made["fingerprint"]["prompt_version"]
+        assert fingerprint.endswith("+sections") == prefix
+    assert len(found[False]) == 1
+    assert len(found[True]) > 2
+    assert all(text[hit["start"] : hit["end"]] == hit["text"] for hit in found[True])
+    again = await node.http.post("/collections/sections_False/reembed", json={"section_prefix": True, "gate": False})
+    assert again.status_code == 202
+    async with asyncio.timeout(60):
+        while (await node.http.get("/collections/sections_False/reembed")).json()["phase"] not in ("flipped", "failed"):
+            await asyncio.sleep(0.05)
+    assert len((await node.search("zirconium", collection="sections_False", mode="sparse"))["hits"]) > 2
+    for prefix in (True, False):
+        await node.http.delete(f"/collections/sections_{prefix}")
+
+
+async def test_hits_come_with_their_section(node: NodeUnderTest) -> None:
+    name = f"{uuid4().hex}.md"
+    part = " ".join(f"word{number}" for number in range(150))
+    text = f"# Guide\n\nIntro.\n\n## Kilns\n\n{part}\n\n## Glazes\n\n{part} glaze"
+    await node.ingest(
+        {"id": name, "text": text, "media_type": "text/markdown"}, chunking={"max_tokens": 64, "overlap": 0}
+    )
+    of_it = {"type": "eq", "key": "document_id", "value": name}
+    (hit,) = (await node.search("glaze", filter=of_it, top_k=1, mode="sparse", expand="section"))["hits"]
+    assert hit["context"]["text"].split() == text[text.index("## Glazes") :].split()
+    refused = await node.http.post("/search", json={"query": "a", "expand": "section", "neighbors": 1})
+    assert refused.status_code == 422

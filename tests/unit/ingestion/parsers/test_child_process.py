@@ -62,9 +62,9 @@ async def ask(answers: bytes) -> Answer:
 
 
 async def test_a_good_answer() -> None:
-    layout = {"title": "U", "spans": [[0, 2, 1, [], None], [2, 4, 1, ["One", "Two"], [0, 1]]]}
+    layout = {"title": "U", "spans": [[0, 2, 1, [], None, ""], [2, 4, 1, ["One", "Two"], [0, 1], "Two"]]}
     answer = await ask(frame(GOOD | {"layout": layout}, b"text"))
-    chunked = ChunkLayout("U", (ChunkSpan(0, 2, 1), ChunkSpan(2, 4, 1, ("One", "Two"), (0, 1))))
+    chunked = ChunkLayout("U", (ChunkSpan(0, 2, 1), ChunkSpan(2, 4, 1, ("One", "Two"), (0, 1), "Two")))
     report = ReadingReport(2, (2,), (1,), 0.9, ("No text could be read on page 2.",))
     assert answer == Answer(ParsedDocument("text", "text/html", "T", (Page(1, 0),), chunked, report), 7)
 
@@ -107,12 +107,12 @@ async def test_a_refusal() -> None:
         frame(GOOD | {"report": REPORT | {"ocr_confidence": "high"}}, b"text"),
         frame(GOOD | {"report": REPORT | {"warnings": [5]}}, b"text"),
         frame(GOOD | {"layout": [1]}, b"text"),
-        frame(GOOD | {"layout": {"title": "", "spans": [[0, 5, 1, [], None]]}}, b"text"),
-        frame(GOOD | {"layout": {"title": "", "spans": [[2, 2, 1, [], None]]}}, b"text"),
-        frame(GOOD | {"layout": {"title": "", "spans": [[-1, 2, 1, [], None]]}}, b"text"),
+        frame(GOOD | {"layout": {"title": "", "spans": [[0, 5, 1, [], None, ""]]}}, b"text"),
+        frame(GOOD | {"layout": {"title": "", "spans": [[2, 2, 1, [], None, ""]]}}, b"text"),
+        frame(GOOD | {"layout": {"title": "", "spans": [[-1, 2, 1, [], None, ""]]}}, b"text"),
         frame(GOOD | {"layout": {"title": "", "spans": [[0, 2]]}}, b"text"),
-        frame(GOOD | {"layout": {"title": "", "spans": [[0, 2, 1, ["x" * 201], None]]}}, b"text"),
-        frame(GOOD | {"layout": {"title": "", "spans": [[0, 2, 1, [], [0, 5]]]}}, b"text"),
+        frame(GOOD | {"layout": {"title": "", "spans": [[0, 2, 1, ["x" * 201], None, ""]]}}, b"text"),
+        frame(GOOD | {"layout": {"title": "", "spans": [[0, 2, 1, [], [0, 5], ""]]}}, b"text"),
     ],
 )
 async def test_answers_without_sense(answers: bytes) -> None:

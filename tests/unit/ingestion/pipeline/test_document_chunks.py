@@ -6,7 +6,8 @@ import pytest
 
 from ingestion.pipeline.document_chunks import chunk_document, own_title
 from ingestion.types import Chunking, Document, ParsedDocument
-from retrieval.text.passages import passage
+from retrieval.embedders import with_section_prefix
+from retrieval.text.passages import passage, passage_of, path_line
 from retrieval.types import DocumentId
 from tests.support.fake_models import FakeEmbedder
 
@@ -63,3 +64,36 @@ def test_a_chunk_is_counted_as_it_is_embedded_with_its_title() -> None:
 def test_a_markdown_text_has_the_title_of_its_front_matter_or_first_heading(text: str, title: str) -> None:
     assert own_title(ParsedDocument(text, "text/markdown")) == title
     assert own_title(ParsedDocument(text, "text/plain")) == ""
+
+
+def test_with_a_section_prefix_passages_begin_with_title_and_section_and_fit_the_window() -> None:
+    text = "# Guide\n\n## Firing *it*\n\n" + " ".join(f"word{number}" for number in range(300))
+    embedder = with_section_prefix(FakeEmbedder(max_tokens=100))
+    done = chunk_document(document("Guide", 100), ParsedDocument(text, "text/markdown"), embedder)
+    chunks = list(done.chunks())
+    assert len(chunks) > 5
+    for chunk in chunks:
+        assert passage_of(done.title, chunk) == f"Guide\nFiring it\n{chunk.text}"
+        assert len(embedder.tokenizer.encode(passage_of(done.title, chunk)).ids) <= 100
+    plain = chunk_document(document("Guide", 100), ParsedDocument(text, "text/markdown"), FakeEmbedder(max_tokens=100))
+    assert {passage_of(plain.title, chunk) for chunk in plain.chunks()} == {
+        f"Guide\n{chunk.text}" for chunk in plain.chunks()
+    }
+    assert chunks[0].id != next(plain.chunks()).id
+
+
+def test_a_collection_without_fields_for_sections_gets_none() -> None:
+    rows = "\n".join(f"| {number} | b |" for number in range(60))
+    parsed = ParsedDocument(f"# A\n\n| a | b |\n| - | - |\n{rows}", "text/markdown")
+    done = chunk_document(document("", 60), parsed, FakeEmbedder(), sections=False)
+    chunks = list(done.chunks())
+    assert len(chunks) > 3
+    assert all(passage_of("T", chunk) == f"T\n{chunk.text}" and not chunk.section for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [(("T", "a", "b"), "a > b"), (("a", "T"), "a > T"), (("T",), ""), ((), ""), (("x " * 60, "y " * 60), "y " * 60)],
+)
+def test_a_section_in_one_line_has_the_innermost_headings_that_fit(section: tuple[str, ...], line: str) -> None:
+    assert path_line(section, "T", FakeEmbedder().tokenizer) == line
