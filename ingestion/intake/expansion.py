@@ -121,6 +121,8 @@ class _Expander:
 
     def _mail(self, upload: Upload, parts: mail.Mail, depth: int) -> None:
         self._keep(self._with_own(upload, parts.metadata))
+        if parts.unopened:
+            self._skip(upload.id or upload.filename or f"number {self.place}", parts.unopened)
         for member in parts.attached:
             if self._unpack:
                 self._part(upload, member, depth)

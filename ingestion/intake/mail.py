@@ -9,6 +9,10 @@ from ingestion.intake.budget import Budget
 from ingestion.parsers.mail import outlook
 from ingestion.parsers.mail.eml import DAMAGE, MAX_DEPTH, attachment_name, attachments, parse_message
 
+_MAX_BOUNDARIES = 10_000
+_MAX_LINES = 200_000
+_BYTES_A_LINE = 40
+"""Lines of encoded attachments are longer. Each line of a header and each part costs memory."""
 _MAX_ADDRESSES = 100
 _MAX_ADDRESS = 320
 _EXTENSIONS = {"message/rfc822": "eml", "text/plain": "txt", "text/html": "html", "application/pdf": "pdf"}
@@ -19,12 +23,16 @@ class Mail:
     metadata: Mapping[str, object]
     """`from`, `to`, `cc`: addresses; `date`: ISO 8601."""
     attached: list[Member]
+    unopened: str = ""
+    """Why the attachments were not looked at."""
 
 
 def read_parts(data: bytes, budget: Budget) -> Mail:
     """Returns the attachments; none of a damaged message, which reading reports. Raises TooLarge if they exceed the
     budget.
     """
+    if data.count(b"\n--") > _MAX_BOUNDARIES or data.count(b"\n") > _MAX_LINES + len(data) // _BYTES_A_LINE:
+        return Mail({}, [], "The message has too many parts or lines for its attachments to be opened.")
     try:
         message = parse_message(data)
         return Mail(_metadata(message), list(_members(message, budget)))

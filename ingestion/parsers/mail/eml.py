@@ -18,6 +18,7 @@ _HEADERS = ("Subject", "From", "To", "Cc", "Date")
 MAX_DEPTH = 5
 """Messages within messages."""
 _MAX_HEADER = 4000
+_MAX_PARAMETERS = 1500
 _MAX_NAME = 200
 # Looked up here because the child cannot open files later, not even those of Python's codecs.
 for _name in (
@@ -34,7 +35,8 @@ class _Policy(EmailPolicy):
     """Reads the beginning of headers only: what it costs grows with the square of their length."""
 
     def header_fetch_parse(self, name: str, value: str) -> Any:
-        return super().header_fetch_parse(name, value[:_MAX_HEADER])
+        limit = _MAX_PARAMETERS if name.lower().startswith("content-") else _MAX_HEADER
+        return super().header_fetch_parse(name, value[:limit])
 
 
 _POLICY = _Policy(header_factory=HeaderRegistry())

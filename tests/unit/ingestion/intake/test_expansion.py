@@ -192,6 +192,23 @@ def test_damaged_mail_stays_one_document(data: bytes) -> None:
     assert ids(expanded(data, "mail.eml")) == ["mail.eml"]
 
 
+@pytest.mark.parametrize("filling", [b"--x\n\n" * 10_001, b"A: b\n" * 300_000])
+def test_mail_that_would_cost_too_much_to_open_stays_one_document(filling: bytes) -> None:
+    data = b"Content-Type: multipart/mixed; boundary=x\n" + filling
+    found = expanded(data, "mail.eml")
+    assert ids(found) == ["mail.eml"]
+    assert reasons(found) == {
+        "mail.eml": "The message has too many parts or lines for its attachments to be opened."
+    }  # fmt: skip
+
+
+def test_opening_takes_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 9))
+    monkeypatch.setattr("ingestion.intake.budget.thread_time", lambda: float(next(clock)))
+    with pytest.raises(TooLarge, match="more than 20 seconds of processor time"):
+        expanded(archive({f"{number}.txt": "x" for number in range(5)}), "all.zip")
+
+
 def test_lines_are_documents_where_that_is_asked() -> None:
     data = '{"id": "k1", "title": "Kiln", "text": "hot"}\n\n{"id": 7}\nno json\n{"x": "窑"}\n{"id": "k1"}\n'.encode()
     assert ids(expanded(data, "data.jsonl")) == ["data.jsonl"]
