@@ -7,7 +7,7 @@
 #   make test-fast            unit and contract tests without engines and servers
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help client demo serve eval bench setup setup-dev test test-fast test-unit chaos fuzz check lock screenshots manifests clean
+.PHONY: help client demo serve eval bench setup setup-dev test test-fast test-unit chaos fuzz check lock audit screenshots manifests clean
 
 on_npu := python3 -c "import importlib.util as u; u.find_spec('vllm_ascend') or exit(1)"
 DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || { $(on_npu) 2> /dev/null && echo npu || echo cpu; })
@@ -75,6 +75,15 @@ check: setup-dev  ## Runs linters, type checks, import rules and unit tests
 URL ?= http://127.0.0.1:8080
 screenshots: setup-dev  ## Takes the screenshots of the web page for the documents, from the node at URL
 	@.venv/bin/python deploy/screenshots.py $(URL)
+
+# The tools have environments of their own: they are no part of what they look at.
+uv_tool := .venv/bin/uv tool run --quiet
+AUDITED ?= cpu
+audit: setup-dev  ## Checks the locked packages (AUDITED=cpu) for known flaws and licences, and writes their SBOM
+	@.venv/bin/python deploy/audit/licences.py deploy/requirements/$(AUDITED).txt
+	@$(uv_tool) --from cyclonedx-bom==7.5.0 cyclonedx-py requirements deploy/requirements/$(AUDITED).txt \
+	  --output-file sbom-$(AUDITED).cdx.json && echo "sbom-$(AUDITED).cdx.json (CycloneDX)"
+	@$(uv_tool) pip-audit==2.10.1 --require-hashes --disable-pip --requirement deploy/requirements/$(AUDITED).txt
 
 lock: setup-dev  ## Compiles deploy/requirements/ from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@deploy/requirements/lock.sh

@@ -153,6 +153,12 @@ class Settings(BaseSettings):
         False,
         description="Listen beyond the loopback address even without keys: anyone who reaches it may do everything.",
     )
+    tls_cert: Path | None = Field(
+        None, description="File with the node's certificate and its chain (PEM). With it the node speaks HTTPS alone."
+    )
+    tls_key: Path | None = Field(
+        None, description="File with the certificate's key (PEM, without a password). Both are read again when changed."
+    )
     public_docs: bool = Field(True, description="/docs and /openapi.json require no key. They contain no stored data.")
     public_metrics: bool = Field(
         False, description="/metrics requires no key. Otherwise it requires one with scope admin."
@@ -332,7 +338,7 @@ class Settings(BaseSettings):
             digest_of(key.get_secret_value())
         return value
 
-    @field_validator("data_dir", "models_dir", "api_keys_file")
+    @field_validator("data_dir", "models_dir", "api_keys_file", "tls_cert", "tls_key")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
@@ -355,6 +361,17 @@ class Settings(BaseSettings):
     def requires_keys(self) -> bool:
         """Whether callers need an API key."""
         return bool(self.api_keys or self.api_keys_file)
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> "Settings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("TANDEM_TLS_CERT and TANDEM_TLS_KEY are set together or not at all")
+        if self.tls_cert and self.worker_processes:
+            raise ValueError(
+                "TANDEM_TLS_CERT: worker processes reach the node over plain HTTP; leave TANDEM_WORKER_PROCESSES at 0, "
+                "or end TLS at a proxy"
+            )
+        return self
 
     @model_validator(mode="after")
     def _both_keys(self) -> "Settings":

@@ -10,6 +10,7 @@ import structlog
 
 from app.http.security.origins import is_loopback
 from app.http.server.run import Server, connections_of, server_config
+from app.http.server.tls import Certificate
 from app.main import create_app
 from app.node import descriptors
 from app.node.allocator import give_large_blocks_back
@@ -49,6 +50,13 @@ def serve(settings: Settings) -> int:
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     if not settings.requires_keys and not is_loopback(settings.host):
         log.warning("anyone who reaches this address may read and delete documents: TANDEM_ALLOW_KEYLESS is set")
+    if settings.requires_keys and not settings.tls_cert and not is_loopback(settings.host):
+        log.warning(
+            "API keys cross the network in the clear, unless a proxy with TLS is in front: set TANDEM_TLS_CERT and "
+            "TANDEM_TLS_KEY, or listen where only the proxy is",
+            host=settings.host,
+        )
+    certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
     failures: list[TandemError] = []
 
     def stop(error: TandemError) -> None:
@@ -69,12 +77,14 @@ def serve(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1 if failures else 0))
     log.info(
         "listening",
-        url=f"http://{settings.host}:{settings.port}",
+        url=f"http{'s' if certificate else ''}://{settings.host}:{settings.port}",
         data=str(settings.data_dir),
         connections=connections.bound,
         file_descriptors=descriptors_limit,
     )
-    Server(config, app.state.in_flight, drain, drain_seconds=settings.drain_seconds).run(sockets=[listener])
+    Server(config, app.state.in_flight, drain, drain_seconds=settings.drain_seconds, certificate=certificate).run(
+        sockets=[listener]
+    )
     return 1 if failures else 0
 
 

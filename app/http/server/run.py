@@ -1,5 +1,6 @@
 """Runs the application with uvicorn, within the limits of the settings."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -14,6 +15,7 @@ from app.http.server.in_flight import InFlightRequests
 from app.http.server.occupancy import Occupancy
 from app.http.server.prefix import ForwardedPrefix
 from app.http.server.protocol import BoundedProtocol
+from app.http.server.tls import Certificate
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from retrieval.gather_or_cancel import gather_or_cancel
@@ -54,15 +56,31 @@ class Server(uvicorn.Server):
     """Stops in order: refuses new requests, lets those in flight finish, and answers the rest."""
 
     def __init__(
-        self, config: uvicorn.Config, in_flight: InFlightRequests, drain: Drain, *, drain_seconds: float
+        self,
+        config: uvicorn.Config,
+        in_flight: InFlightRequests,
+        drain: Drain,
+        *,
+        drain_seconds: float,
+        certificate: Certificate | None = None,
     ) -> None:
         """`drain` runs meanwhile and ends the work that no request waits for."""
         super().__init__(config)
         self._in_flight = in_flight
         self._drain = drain
         self._drain_seconds = drain_seconds
+        self._certificate = certificate
+        self._watching: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._certificate:
+            self.config.ssl = self._certificate.context
+            self._watching = asyncio.create_task(self._certificate.watch())
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Still listening: new callers get a refusal, and the node's worker processes embed until they end.
         await gather_or_cancel([self._in_flight.finish(self._drain_seconds), self._drain()])
+        if self._watching:
+            self._watching.cancel()
         await super().shutdown(sockets)
