@@ -83,9 +83,15 @@ def _ingest(
             console.print(f"Not seen to the end: {len(running)} jobs, which run on. To stop them:")
             console.print(f"tandem cancel {' '.join(running)} --url {client.url}", markup=False, soft_wrap=True)
         raise
-    for part in (part for job in finished for part in job.get("skipped", ())):
-        console.print(f"{part['name']} was skipped: {part['reason']}", markup=False, soft_wrap=True)
+    for job in finished:
+        show_skipped(job, console)
     return [receipt for job in finished for receipt in job["documents"]]
+
+
+def show_skipped(job: Mapping[str, Any], console: Console) -> None:
+    """Prints what came in archives and mail and became no document."""
+    for part in job.get("skipped", ()):
+        console.print(f"{part['name']} was skipped: {part['reason']}", markup=False, soft_wrap=True)
 
 
 def summarise(receipts: Iterable[dict[str, Any]], console: Console) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from app.cli.client.ingest import Ingesting, summarise
+from app.cli.client.ingest import Ingesting, show_skipped, summarise
 from app.cli.client.node_client import Client
 from app.cli.console import messages, results
 from app.cli.exit_codes import Exit, print_json
@@ -30,6 +30,7 @@ def show(
         print_json(found)
         return
     _show_job(found, results())
+    show_skipped(found, results())
     summarise(found["documents"], results())
 
 
@@ -48,6 +49,7 @@ def watch(jobs: Jobs, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey 
     else:
         for job in ended:
             _show_job(job, results())
+            show_skipped(job, results())
             summarise(job["documents"], results())
     if any(job["progress"]["failed"] for job in ended):
         raise typer.Exit(Exit.FAILURES)
