@@ -93,7 +93,8 @@ class _StrictBase64(Base64Encoder):
             raise PydanticCustomError("base64", f"is not base64: {error}") from None
 
 
-Base64Content = Annotated[bytes, EncodedBytes(encoder=_StrictBase64)]
+# Not strict: what a validator of the whole model has looked at is Python, where bytes are no text.
+Base64Content = Annotated[bytes, Field(strict=False), EncodedBytes(encoder=_StrictBase64)]
 Text = Annotated[str, AfterValidator(_clean)]
 """Text without NUL; pydantic itself refuses lone surrogates."""
 FilledText = Annotated[Text, AfterValidator(_not_blank)]
