@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from retrieval.ports import Reranker
-from retrieval.types import Lane, RerankScores
+from retrieval.types import Calibration, Lane, RerankScores
 
 ENOUGH_TOKENS = 2048
 """Tokens computed without a pause that are enough to measure a speed: the fixed cost of a call dominates
@@ -121,6 +121,10 @@ class PacedReranker:
     @property
     def weight(self) -> float:
         return self._reranker.weight
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return self._reranker.calibration
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 
 from retrieval.filters.tree import Filter
 from retrieval.types import (
+    Calibration,
     Candidate,
     Chunk,
     ChunkId,
@@ -84,6 +85,11 @@ class Reranker(Lifecycle, Protocol):
         """Share of its scores in the order of hits, in (0, 1], unless the query states one: 1 for a model that was
         trained to rank.
         """
+        ...
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How its scores become relevance; None if they are it already."""
         ...
 
     async def rerank(

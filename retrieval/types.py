@@ -7,6 +7,7 @@ from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
 from json import dumps
+from math import exp
 from typing import Literal, NewType
 
 import numpy as np
@@ -81,6 +82,21 @@ class RerankScores:
     truncated_query_tokens: int
     """Tokens cut from the query, where it is longer than its share of the model's window."""
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Turns the scores of a reranker that was not trained to give probabilities into relevance: a logistic curve that
+    was fitted to queries with and without an answer."""
+
+    midpoint: float
+    """The score whose relevance is 0.5."""
+    width: float
+    """Above 0: the smaller, the steeper."""
+
+    def relevance(self, score: float) -> float:
+        """Returns the relevance of a passage with this score, in [0, 1]."""
+        return 1 / (1 + exp(min((self.midpoint - score) / self.width, 700)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from retrieval.errors import TandemError
 from retrieval.filters.tree import Filter
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
 from retrieval.types import (
+    Calibration,
     Candidate,
     Chunk,
     ChunkId,
@@ -179,6 +180,10 @@ class ObservedReranker(_Part):
     @property
     def weight(self) -> float:
         return self._reranker.weight
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return self._reranker.calibration
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None

@@ -20,7 +20,7 @@ from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_prefixes, read_tokenizer
 from retrieval.models.profiles import Model
 from retrieval.text.prompts import EmbeddingPrompts, Prompt
-from retrieval.types import Lane, RerankScores, Vectors
+from retrieval.types import Calibration, Lane, RerankScores, Vectors
 
 WEIGHT = 0.7
 """Measured with all-MiniLM-L6-v2 over hybrid recall, nDCG@10 on questions about paragraphs (SQuAD), on literature
@@ -46,6 +46,7 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices]):
         devices: Sequence[Device] = (),
         on_restart: Callable[[], Awaitable[None]] | None = None,
         weight: float = WEIGHT,
+        calibration: Calibration | None = None,
     ) -> None:
         """`options.task` must be `token_embed`. `weight` is the share of these scores in the order of hits. Raises
         ModelUnavailable, ConfigurationError.
@@ -55,6 +56,7 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices]):
         super().__init__(engines_on(devices, "reranker", options, on_restart), None)
         self._model = options.name
         self._weight = weight
+        self._calibration = calibration
         self._prompts = EmbeddingPrompts(
             read_tokenizer(options.model),
             max_model_len=options.max_model_len,
@@ -65,7 +67,7 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices]):
     @classmethod
     def for_model(cls, model: Model, options: EngineOptions, *, devices: Sequence[Device] = ()) -> Self:
         """Returns the second stage of `model`, which `options` serve. Raises as the constructor does."""
-        return cls(options, devices=devices, weight=model.late_interaction_weight)
+        return cls(options, devices=devices, weight=model.late_interaction_weight, calibration=model.calibration)
 
     @property
     def model(self) -> str:
@@ -74,6 +76,10 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices]):
     @property
     def weight(self) -> float:
         return self._weight
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return self._calibration
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None

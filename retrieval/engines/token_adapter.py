@@ -14,7 +14,7 @@ from retrieval.engines.adapter import EmbeddingModel, EngineModel
 from retrieval.models.folder import read_tokenizer, require_reranker
 from retrieval.ports import Lifecycle
 from retrieval.text.prompts import RerankPromptBuilder
-from retrieval.types import Embeddings, Lane, RerankScores, TextKind, TokenIds, Vector
+from retrieval.types import Calibration, Embeddings, Lane, RerankScores, TextKind, TokenIds, Vector
 
 
 class TokenEngine(Lifecycle, Protocol):
@@ -64,6 +64,10 @@ class TokenReranker(EngineModel[EngineT]):
     @property
     def weight(self) -> float:
         return 1.0
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return None
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None

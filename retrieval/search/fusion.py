@@ -1,6 +1,7 @@
 """Fuses the branches of recall into one order of candidates. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from retrieval.search.language import script_overlap
 from retrieval.search.query import Branch, Fusion, Hit
@@ -54,6 +55,31 @@ def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion, weights
     order = sorted(fused, key=lambda id_: (-fused[id_], min(ranks[id_].values()), id_))
     return [
         Hit(candidates[id_], fused[id_], {**scores[id_], FUSED: fused[id_]}, {**ranks[id_], FUSED: rank})
+        for rank, id_ in enumerate(order, start=1)
+    ]
+
+
+def merge(found: Sequence[Sequence[Hit]]) -> list[Hit]:
+    """Returns the hits of a question, which come first, and of its variants as one list, each once, best first: by the
+    mean of their scores, scaled to [0, 1] for each phrasing. The variants together count as much as the question. A hit
+    keeps the scores and ranks of the first phrasing that found it.
+    """
+    hits: dict[ChunkId, Hit] = {}
+    merged: dict[ChunkId, float] = {}
+    for number, each in enumerate(found):
+        weight = 0.5 if number == 0 else 0.5 / (len(found) - 1)
+        for hit, share in zip(each, scaled([hit.score or 0.0 for hit in each]), strict=True):
+            id_ = hit.candidate.chunk.id
+            hits.setdefault(id_, hit)
+            merged[id_] = merged.get(id_, 0.0) + weight * share
+    order = sorted(merged, key=lambda id_: (-merged[id_], id_))
+    return [
+        replace(
+            hits[id_],
+            score=merged[id_],
+            scores={**hits[id_].scores, FUSED: merged[id_]},
+            ranks={**hits[id_].ranks, FUSED: rank},
+        )
         for rank, id_ in enumerate(order, start=1)
     ]
 

@@ -56,6 +56,8 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
     text: str
+    variants: tuple[str, ...] = ()
+    """Other phrasings of the question: recalled as well, and reranked against `text`."""
     mode: Mode | None = None
     """None: hybrid, where the server can."""
     fusion: Fusion = Fusion()
@@ -71,7 +73,8 @@ class SearchQuery:
     partition: str | None = None
     filter: Filter | None = None
     min_score: float | None = None
-    """Applied to the score that the answer is ordered by and returns."""
+    """Compared with the reranker's score, or what its calibration makes of it; with `Hit.score` if nothing was
+    reranked."""
     instruction: str | None = None
     by_document: bool = False
     """Whether only the best chunk of each document is returned, with references to the others."""
@@ -132,7 +135,7 @@ class Hit:
     """The score that the order and `min_score` follow; None for one that the budget left unscored."""
     scores: Mapping[str, float]
     """Scores by stage: `dense` and `sparse` (branches of recall), `fused` (hybrid), `rerank`, `blended` (rerank and
-    recall), `diverse`.
+    recall), `diverse`, `relevance`.
     """
     ranks: Mapping[str, int]
     """Ranks by stage, from 1."""
@@ -179,6 +182,9 @@ class SearchResult:
     models: Mapping[str, str]
     score_name: str
     """The key of `Hit.scores` that `Hit.score` is."""
+    relevance_name: str | None
+    """Which of `Hit.scores` means how relevant a hit is, and `min_score` was compared with; None if nothing was
+    reranked."""
     truncated_query_tokens: int
     next: Place | None
     """Place of the next page; None if the pool has no more hits, or if time ran out during reranking, since a partial

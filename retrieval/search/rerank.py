@@ -15,11 +15,13 @@ from retrieval.search.language import is_foreign
 from retrieval.search.query import Hit, Reranking, RerankReport
 from retrieval.search.recall import MODEL_LANGUAGE
 from retrieval.text.passages import passage_of
-from retrieval.types import Lane, Language, RerankScores
+from retrieval.types import Calibration, Lane, Language, RerankScores
 
 log = structlog.get_logger()
 
 RERANK, BLENDED = "rerank", "blended"
+RELEVANCE = "relevance"
+"""What a calibrated reranker makes of its score."""
 WAVE = 8
 """Candidates that are scored or not scored together where there is a budget: the more, the coarser its end; the fewer,
 the oftener the query is prepared anew."""
@@ -40,6 +42,8 @@ class Reranked:
     report: RerankReport
     score_name: str | None = None
     """The new name of `Hit.score`; None: unchanged."""
+    relevance_name: str | None = None
+    """Which of `Hit.scores` means how relevant a hit is; None if none was reranked."""
     truncated_query_tokens: int = 0
 
 
@@ -94,7 +98,14 @@ class SecondStage:
         report = RerankReport(applied=True, candidates=count, scored=done, ms=ms)
         if done < count:
             report = replace(report, applied="partial", reason=deadline.reason)
-        return Reranked(ranked(hits, scored, weight), report, RERANK if weight == 1 else BLENDED, query_cut)
+        calibration = self._reranker.calibration
+        return Reranked(
+            ranked(hits, scored, weight, calibration),
+            report,
+            RERANK if weight == 1 else BLENDED,
+            RELEVANCE if calibration else RERANK,
+            query_cut,
+        )
 
     async def _scores(
         self, text: str, hits: Sequence[Hit], wanted: Reranking, deadline: Deadline
@@ -131,7 +142,9 @@ class SecondStage:
         return await self._reranker.rerank(text, passages, lane=Lane.INTERACTIVE, instruction=wanted.instruction)
 
 
-def ranked(hits: Sequence[Hit], scores: Sequence[_Score | None], weight: float) -> list[Hit]:
+def ranked(
+    hits: Sequence[Hit], scores: Sequence[_Score | None], weight: float, calibration: Calibration | None = None
+) -> list[Hit]:
     """Returns scored hits by their new score, ties in recall order, followed by those without a score, in recall order.
 
     A `weight` below 1 mixes in the recall score. Both are first scaled to [0, 1] between the worst and the best of the
@@ -139,7 +152,7 @@ def ranked(hits: Sequence[Hit], scores: Sequence[_Score | None], weight: float) 
     """
     pairs = list(zip(hits, scores, strict=True))
     scored = [
-        replace(hit, scores={**hit.scores, RERANK: found[0]}, truncated_tokens=found[1])
+        replace(hit, scores={**hit.scores, **_of_reranker(found[0], calibration)}, truncated_tokens=found[1])
         for hit, found in pairs
         if found
     ]
@@ -153,6 +166,10 @@ def ranked(hits: Sequence[Hit], scores: Sequence[_Score | None], weight: float) 
         ]
         return _ordered(_ordered(scored, RERANK), BLENDED) + rest
     return _ordered(scored, RERANK) + rest
+
+
+def _of_reranker(score: float, calibration: Calibration | None) -> dict[str, float]:
+    return {RERANK: score} | ({RELEVANCE: calibration.relevance(score)} if calibration else {})
 
 
 def _ordered(hits: Sequence[Hit], stage: str) -> list[Hit]:

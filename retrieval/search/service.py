@@ -5,18 +5,20 @@ highlights.
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from time import perf_counter
 
 from retrieval.deadline import GRACE_SECONDS, Deadline
 from retrieval.device.devices import Devices
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.pace import CANDIDATE_TOKENS, SENTENCE_TOKENS, Pace, PacedReranker
 from retrieval.ports import Embedder, Reranker, VectorStore
 from retrieval.search.diversity import DIVERSE, by_document, diversified
-from retrieval.search.fusion import FUSED
+from retrieval.search.fusion import FUSED, merge
 from retrieval.search.highlights import MAX_SENTENCES, with_highlights
 from retrieval.search.neighbors import with_neighbors, with_sections
 from retrieval.search.query import Hit, Place, RecallReport, RerankReport, SearchQuery, SearchResult
-from retrieval.search.recall import STORE, Recall
+from retrieval.search.recall import STORE, Recall, Recalled
 from retrieval.search.rerank import SecondStage
 from retrieval.text.tokenizer import check_text
 from retrieval.types import Language, StoreName
@@ -58,14 +60,19 @@ class SearchService:
         """
         started = perf_counter()
         deadline = Deadline.for_search(query.budget_ms, self._deadline_seconds)
-        check_text(query.text)
+        for text in (query.text, *query.variants):
+            check_text(text)
         with self._ahead_of_bulk_work(query):
-            recalled = await self._recall(collection, embedder, query, deadline)
+            recalled = await self._recall_all(collection, embedder, query, deadline)
             ended_recall = perf_counter()
             reranked = await self._second_stage(query.text, recalled.hits, query.reranking, deadline)
             mode = recalled.report.mode
-            score_name = reranked.score_name or (FUSED if mode == "hybrid" else mode)
-            hits = by_document(reranked.hits) if query.by_document else reranked.hits
+            score_name = reranked.score_name or (FUSED if mode == "hybrid" or query.variants else mode)
+            hits = reranked.hits
+            if query.min_score is not None:
+                hits = [hit for hit in hits if reaches(hit, query.min_score, reranked.relevance_name)]
+            if query.by_document:
+                hits = by_document(hits)
             end = query.offset + query.top_k
             if query.diversity:
                 ids = [hit.candidate.chunk.id for hit in hits]
@@ -73,8 +80,6 @@ class SearchService:
                 # Runs in a thread: a thousand vectors are compared a hundred times.
                 hits = await asyncio.to_thread(diversified, hits, vectors, query.diversity, end + 1)
                 score_name = DIVERSE
-            if query.min_score is not None:
-                hits = [hit for hit in hits if hit.score is not None and hit.score >= query.min_score]
             page = await self._complete(collection, query, hits[query.offset : end], deadline)
         ended = perf_counter()
         return SearchResult(
@@ -89,8 +94,27 @@ class SearchService:
             },
             models={"embed": embedder.fingerprint.model, "rerank": self._second_stage.model},
             score_name=score_name,
+            relevance_name=reranked.relevance_name,
             truncated_query_tokens=max(recalled.truncated_query_tokens, reranked.truncated_query_tokens),
             next=_next(query, recalled.report, reranked.report) if len(hits) > end else None,
+        )
+
+    async def _recall_all(
+        self, collection: StoreName, embedder: Embedder, query: SearchQuery, deadline: Deadline
+    ) -> Recalled:
+        """Recalls the question and its variants side by side. The report is the question's, with the candidates of
+        all.
+        """
+        if not query.variants:
+            return await self._recall(collection, embedder, query, deadline)
+        phrasings = [replace(query, text=text) for text in (query.text, *query.variants)]
+        every = await gather_or_cancel(self._recall(collection, embedder, each, deadline) for each in phrasings)
+        hits = merge([recalled.hits for recalled in every])[: query.pool]
+        return Recalled(
+            hits,
+            replace(every[0].report, candidates=len(hits)),
+            max(recalled.truncated_query_tokens for recalled in every),
+            max(recalled.embed_ms for recalled in every),
         )
 
     def _ahead_of_bulk_work(self, query: SearchQuery) -> AbstractContextManager[None]:
@@ -109,6 +133,14 @@ class SearchService:
             instruction = query.reranking.instruction if query.reranking else None
             hits = await with_highlights(self._sentences, query.text, hits, query.highlights, instruction, deadline)
         return hits
+
+
+def reaches(hit: Hit, least: float, relevance_name: str | None) -> bool:
+    """Returns whether a hit is at least so relevant, by the score that means relevance; if nothing was reranked, by the
+    score that orders the hits.
+    """
+    value = hit.score if relevance_name is None else hit.scores.get(relevance_name)
+    return value is not None and value >= least
 
 
 def passages_of(query: SearchQuery) -> int:

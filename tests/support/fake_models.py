@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from retrieval.errors import EngineDead, TandemError
 from retrieval.text.tokenizer import count_tokens, encode_texts
-from retrieval.types import Embeddings, Fingerprint, Lane, RerankScores, TextKind, Vector
+from retrieval.types import Calibration, Embeddings, Fingerprint, Lane, RerankScores, TextKind, Vector
 
 UNKNOWN = "[UNK]"
 
@@ -144,6 +144,10 @@ class FakeReranker:
     @property
     def weight(self) -> float:
         return 1.0
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return None
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None

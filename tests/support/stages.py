@@ -8,6 +8,7 @@ import numpy as np
 
 from retrieval.filters.tree import Filter
 from retrieval.types import (
+    Calibration,
     Candidate,
     Chunk,
     ChunkId,
@@ -107,11 +108,13 @@ class ScriptedReranker:
         scores: Mapping[str, float] | None = None,
         *,
         weight: float = 1.0,
+        calibration: Calibration | None = None,
         seconds: float = 0,
         seconds_a_passage: float = 0,
     ) -> None:
         self.scores = scores or {}
         self.weight = weight
+        self.calibration = calibration
         self.seconds = seconds
         self.seconds_a_passage = seconds_a_passage
         self._device = asyncio.Lock()

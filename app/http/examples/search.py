@@ -70,6 +70,7 @@ _CLAUSE = {
 _RERANKED = {
     "hits": [_KILN],
     "score_name": "rerank",
+    "relevance_name": "rerank",
     "recall": {"mode": "hybrid", "candidates": 50, "reason": None, "weights": {"dense": 1.0, "sparse": 1.0}},
     "rerank": {"applied": True, "reason": None, "candidates": 50, "scored": 50, "ms": 38.6},
     "timings_ms": {"embed": 6.2, "recall": 11.8, "rerank": 38.6, "total": 58.1},
@@ -93,6 +94,7 @@ ANSWERS = {
             }
         ],
         "score_name": "fused",
+        "relevance_name": None,
         "rerank": {"applied": False, "reason": "engine_dead", "candidates": 50, "scored": 0, "ms": 0.0},
     },
     "Two questions at once": {"results": [_RERANKED, {**_RERANKED, "hits": [], "next_cursor": None}]},

@@ -51,8 +51,8 @@ class HitOut(Wire):
     metadata: dict[str, JsonValue] = Field(description="Metadata of the document, as ingested.")
     score: float | None = Field(description="Score that orders the hits; null for a hit that was not reranked in time.")
     scores: dict[str, float] = Field(
-        description="Scores by stage: `dense` (cosine), `sparse` (BM25), `fused`, `rerank` (0 to 1), `blended`, "
-        "`diverse`."
+        description="Scores by stage: `dense` (cosine), `sparse` (BM25), `fused`, `rerank` (0 to 1), `relevance` "
+        "(0 to 1, with late interaction), `blended`, `diverse`."
     )
     ranks: dict[str, int] = Field(description="Ranks by stage, counted from 1.")
     truncated_tokens: int = Field(
@@ -134,6 +134,10 @@ class ModelsOut(Wire):
 class SearchOut(Wire):
     hits: list[HitOut] = Field(description="Hits, best first, at most `top_k`.")
     score_name: str = Field(description="Name of the entry of `scores` that is `score`.")
+    relevance_name: str | None = Field(
+        description="Name of the entry of `scores` that means how relevant a hit is, from 0 to 1, whatever else was "
+        "found: `min_score` is compared with it. Null if nothing was reranked."
+    )
     recall: RecallOut = Field(description="Result of the first stage.")
     rerank: RerankOut = Field(description="Result of the second stage.")
     timings_ms: TimingsOut = Field(description="Durations by stage.")
@@ -151,6 +155,7 @@ class SearchOut(Wire):
         return cls(
             hits=[HitOut.of(hit) for hit in result.hits],
             score_name=result.score_name,
+            relevance_name=result.relevance_name,
             recall=RecallOut.model_validate(result.recall, from_attributes=True),
             rerank=RerankOut.model_validate(result.rerank, from_attributes=True),
             timings_ms=TimingsOut.model_validate(dict(result.timings_ms)),

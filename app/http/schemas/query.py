@@ -15,6 +15,7 @@ from retrieval.search.query import Fusion, Mode, Place, Reranking, SearchQuery
 
 MAX_QUERY_CHARACTERS = 100_000
 MAX_QUERIES = 32
+MAX_VARIANTS = 8
 MAX_RERANKED = 400
 MAX_CANDIDATES = 1000
 """Maximum without reranking."""
@@ -75,6 +76,11 @@ class SearchIn(WireRequest):
     queries: Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)] | None = Field(
         None, description="Several queries, each answered independently."
     )
+    variants: Annotated[list[Query], Field(min_length=1, max_length=MAX_VARIANTS, fail_fast=True)] | None = Field(
+        None,
+        description="Other phrasings of `query`: each is recalled, and the candidates of all are reranked once, "
+        "against `query`.",
+    )
     collection: CollectionName = Field("docs", description="Collection to search.")
     top_k: int = Field(10, ge=1, le=100, description="Maximum number of hits.")
     cursor: Annotated[str, Field(max_length=1000)] | None = Field(
@@ -125,7 +131,11 @@ class SearchIn(WireRequest):
         "`ordinal`, `page`, `ingested_at`, and `metadata.` with a key of the documents' metadata.",
     )
     exclude: ExcludeIn = Field(ExcludeIn(), description="Documents and chunks to leave out.")
-    min_score: float | None = Field(None, description="Minimum of `score`.")
+    min_score: float | None = Field(
+        None,
+        description="Minimum relevance of a hit: of the score that `relevance_name` names; of `score` if nothing was "
+        "reranked.",
+    )
     group_by: Literal["document"] | None = Field(
         None, description="`document`: return only the best chunk of each document."
     )
@@ -163,6 +173,8 @@ class SearchIn(WireRequest):
     def _one_kind_of_question(self) -> Self:
         if (self.query is None) == (self.queries is None):
             raise PydanticCustomError("one_question", "needs either 'query' or 'queries', not both")
+        if self.queries and self.variants:
+            raise PydanticCustomError("variants", "'variants' requires 'query', not 'queries'")
         if self.queries and self.cursor:
             raise PydanticCustomError(
                 "cursor", "'cursor' requires 'query', not 'queries': request the pages of each query separately"
@@ -219,6 +231,7 @@ class SearchIn(WireRequest):
         )
         return SearchQuery(
             text=text,
+            variants=tuple(self.variants or ()),
             mode=place.mode if place else self.mode,
             fusion=self.fusion.to_fusion(),
             top_k=self.top_k,

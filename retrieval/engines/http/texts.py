@@ -17,7 +17,7 @@ from retrieval.engines.http.tokens import engine_class
 from retrieval.engines.http.truncation import PairTruncator, truncate_text
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_tokenizer, require_cross_encoder, stated_window
-from retrieval.types import Embeddings, Lane, RerankScores, TextKind
+from retrieval.types import Calibration, Embeddings, Lane, RerankScores, TextKind
 
 
 class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
@@ -103,6 +103,10 @@ class HttpPairReranker(EngineModel[HttpEngine[Pair]]):
     @property
     def weight(self) -> float:
         return 1.0
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return None
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None

@@ -46,5 +46,5 @@ async def retrieve_for_dify(
     )
     queries = [question.to_query(body.query, collection)]
     [result] = await cancel_on_disconnect(request, run_queries(queries, collection, node, admission, metrics))
-    found = records(result.hits, result.score_name, setting.score_threshold or 0.0)
+    found = records(result.hits, result.score_name, result.relevance_name, setting.score_threshold or 0.0)
     return Response(RetrievalOut(records=found).model_dump_json(), media_type="application/json")

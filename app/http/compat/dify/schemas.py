@@ -86,9 +86,7 @@ class RetrievalIn(CompatRequest):
 
 class Record(CompatModel):
     content: str = Field(description="Text of the chunk.")
-    score: float = Field(
-        ge=0, le=1, description="Score that orders the records, from 0 to 1; `metadata.score_name` names it."
-    )
+    score: float = Field(ge=0, le=1, description="Relevance, from 0 to 1; `metadata.score_name` names the score.")
     title: str = Field(description="Title of the document, or its id if it has none.")
     metadata: dict[str, JsonValue] = Field(
         description="Metadata of the document, with `document_id`, `chunk_id`, `page`, `score_name` and `reranked`."
@@ -124,14 +122,16 @@ class DifyErrorOut(CompatModel):
     error_msg: str = Field(description="Message, followed by this node's error code in brackets.")
 
 
-def records(hits: Sequence[Hit], score_name: str, threshold: float) -> list[Record]:
-    """Returns records with a score of at least `threshold`, in their order. Maps the scores of every stage into 0 to 1:
-    a BM25 score s becomes s / (1 + s), which keeps the order; a cosine below 0 becomes 0.
+def records(hits: Sequence[Hit], score_name: str, relevance_name: str | None, threshold: float) -> list[Record]:
+    """Returns records with a score of at least `threshold`, in their order. The score is the one that means relevance;
+    if nothing was reranked, the one that orders the hits, in 0 to 1: a BM25 score s becomes s / (1 + s), which keeps
+    the order; a cosine below 0 becomes 0.
     """
     found = []
     for hit in hits:
-        raw = max(0.0, hit.score or 0.0)
-        score = raw / (1 + raw) if score_name == "sparse" else min(1.0, raw)
+        raw = max(0.0, (hit.scores.get(relevance_name) if relevance_name else hit.score) or 0.0)
+        by_words = relevance_name is None and score_name == "sparse"
+        score = raw / (1 + raw) if by_words else min(1.0, raw)
         if score >= threshold:
-            found.append(Record.of(hit, score, score_name))
+            found.append(Record.of(hit, score, relevance_name or score_name))
     return found

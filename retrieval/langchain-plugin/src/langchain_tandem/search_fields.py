@@ -47,7 +47,7 @@ class SearchFields(Connection):
     )
     partition: str | None = None
     filter: dict[str, Any] | None = Field(None, description='{"type": "eq", "key": "metadata.year", "value": 2024}')
-    min_score: float | None = Field(None, description="Least score, of the one that hits are ordered by.")
+    min_score: float | None = Field(None, description="Least relevance of a hit, from 0 to 1.")
     group_by: Literal["document"] | None = Field(None, description="Of each document its best chunk alone.")
     diversity: float | None = Field(None, description="How much a hit loses by being like those before it.")
     neighbors: int | None = Field(None, description="Chunks on either side of a hit, as its context.")

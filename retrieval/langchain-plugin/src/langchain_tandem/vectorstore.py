@@ -1,6 +1,6 @@
 """A collection as a LangChain vector store."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from typing import Any, Self
 
@@ -180,9 +180,16 @@ class TandemVectorStore(VectorStore):
         mmr_options = {"candidates": fetch_k, "diversity": 1 - lambda_mult, **options}
         return await self.asimilarity_search(query, k, **mmr_options)
 
-    def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """Returns the identity: scores of reranking and of fused recall already lie between 0 and 1."""
-        return lambda score: score
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **options: Any
+    ) -> list[tuple[Document, float]]:
+        return _read_relevance(self._fields.client.search(query, **self._fields.options({"k": k, **options})))
+
+    async def _asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **options: Any
+    ) -> list[tuple[Document, float]]:
+        options = self._fields.options({"k": k, **options})
+        return _read_relevance(await self._fields.async_client.search(query, **options))
 
     def _wire(
         self, texts: Iterable[str], metadatas: list[dict[str, Any]] | None, ids: Sequence[str | None] | None
@@ -199,6 +206,17 @@ def _read(answer: Mapping[str, Any]) -> list[tuple[Document, float]]:
             nan if hit["score"] is None else hit["score"],
         )
         for hit in answer["hits"]
+    ]
+
+
+def _read_relevance(answer: Mapping[str, Any]) -> list[tuple[Document, float]]:
+    """Returns the scores that mean relevance, from 0 to 1; if nothing was reranked, the scores of the order."""
+    name = answer["relevance_name"]
+    if name is None:
+        return _read(answer)
+    return [
+        (document, hit["scores"].get(name, 0.0))
+        for (document, _), hit in zip(_read(answer), answer["hits"], strict=True)
     ]
 
 

@@ -33,6 +33,7 @@ def an_answer(*recalled: int) -> SearchOut:
         {
             "hits": [a_hit(f"c{rank}", rank).model_dump() for rank in recalled],
             "score_name": "rerank",
+            "relevance_name": "rerank",
             "recall": {"mode": "dense", "candidates": 50, "reason": None},
             "rerank": {"applied": True, "reason": None, "candidates": 50, "scored": 50, "ms": 30.0},
             "timings_ms": {"embed": 10.0, "recall": 20.0, "rerank": 30.0, "total": 80.0},

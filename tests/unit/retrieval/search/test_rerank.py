@@ -8,7 +8,7 @@ from retrieval.errors import BudgetExceeded, EngineDead, EngineFailed, InvalidRe
 from retrieval.pace import Pace, PacedReranker
 from retrieval.search.query import Hit, Reranking
 from retrieval.search.rerank import WAVE, Reranked, SecondStage, ranked
-from retrieval.types import Lane, RerankScores
+from retrieval.types import Calibration, Lane, RerankScores
 from tests.support.hits import names, recalled
 
 HITS = recalled(a=0.9, b=0.8, c=0.7)
@@ -20,6 +20,7 @@ class Scorer:
 
     model = "scorer"
     weight = 1.0
+    calibration = None
 
     def __init__(self, *, holds: str = "", fails: TandemError | None = None) -> None:
         self.asked: list[Sequence[str]] = []
@@ -82,6 +83,15 @@ def test_a_weight_mixes_in_recall_on_one_scale() -> None:
     assert [hit.ranks["blended"] for hit in hits] == [1, 2, 3]
     assert [hit.scores["rerank"] for hit in hits] == [0.80, 0.75, 0.70]
     assert names(ranked(recalled(a=20, b=15, c=10), [(0.70, 0), (0.75, 0), (0.80, 0)], 0.4)) == ["a", "b", "c"]
+
+
+def test_a_calibrated_score_is_relevance_beside_its_own() -> None:
+    calibration = Calibration(midpoint=0.7, width=0.02)
+    hits = ranked(recalled(a=20, b=15), [(0.70, 0), (0.74, 0)], 0.6, calibration)
+    relevance = {hit.candidate.chunk.id: hit.scores["relevance"] for hit in hits}
+    assert relevance == pytest.approx({"a": 0.5, "b": 0.8808}, abs=1e-4)
+    assert {hit.candidate.chunk.id: hit.scores["rerank"] for hit in hits} == {"a": 0.70, "b": 0.74}
+    assert (calibration.relevance(-1e9), calibration.relevance(1e9)) == pytest.approx((0, 1))
 
 
 async def test_without_a_budget_the_pool_is_one_call() -> None:

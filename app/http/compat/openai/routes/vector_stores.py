@@ -183,12 +183,16 @@ async def search_vector_store(
     for result in results:
         for hit in result.hits:
             known = best.get(hit.candidate.chunk.id)
-            if known is None or (known.score or 0.0) < (hit.score or 0.0):
+            if known is None or _score(known, result.relevance_name) < _score(hit, result.relevance_name):
                 best[hit.candidate.chunk.id] = hit
-    ordered = sorted(best.values(), key=lambda hit: -(hit.score or 0.0))[: body.max_num_results]
+    names = {result.relevance_name for result in results}
+    relevance_name = names.pop() if len(names) == 1 else None
+    # The scores that order hits compare those of one query; relevance compares those of several.
+    order = relevance_name if len(results) > 1 else None
+    ordered = sorted(best.values(), key=lambda hit: -_score(hit, order))[: body.max_num_results]
     return StoreSearchOut(
         search_query=body.queries,
-        data=[_found(hit) for hit in ordered],
+        data=[_found(hit, _score(hit, relevance_name)) for hit in ordered],
         stages=[StagesOut.of(result) for result in results],
     )
 
@@ -236,12 +240,16 @@ def _query(body: StoreSearchIn, text: str, collection: Collection) -> SearchQuer
     )
 
 
-def _found(hit: Hit) -> FoundOut:
+def _score(hit: Hit, relevance_name: str | None) -> float:
+    return (hit.scores.get(relevance_name) if relevance_name else hit.score) or 0.0
+
+
+def _found(hit: Hit, score: float) -> FoundOut:
     candidate = hit.candidate
     return FoundOut(
         file_id=candidate.chunk.document_id,
         filename=filename_of(candidate.chunk.document_id, candidate.title),
-        score=hit.score or 0.0,
+        score=score,
         attributes=attributes_of(candidate.metadata),
         content=[ContentOut(text=candidate.chunk.full_text)],
     )

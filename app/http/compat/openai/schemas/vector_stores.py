@@ -110,7 +110,9 @@ class StoresOut(Page[StoreOut]):
 
 class RankingOptions(CompatRequest):
     ranker: Literal["none", "auto", "default-2024-11-15"] = Field("auto", description="`none`: without reranking.")
-    score_threshold: float | None = Field(None, ge=0, le=1, description="Minimum of `score`.")
+    score_threshold: float | None = Field(
+        None, ge=0, le=1, description="Minimum of `score`, which is the relevance of a result."
+    )
 
 
 class StoreSearchIn(CompatRequest):
@@ -141,7 +143,9 @@ class ContentOut(CompatModel):
 class FoundOut(CompatModel):
     file_id: str = Field(description="Id of the file, which is the id of the document.")
     filename: str = Field(description="Name of the uploaded file; for other documents the title, else the id.")
-    score: float = Field(description="Score that orders the results; `stages` names it.")
+    score: float = Field(
+        description="Relevance of the result, from 0 to 1; without reranking, the score that orders the results."
+    )
     attributes: dict[str, Scalar] = Field(description="Metadata of the document, without lists and objects.")
     content: list[ContentOut] = Field(description="The chunk.")
 
