@@ -35,6 +35,12 @@ class TwoDevices:
             for device in self.node.components.devices
         }
 
+    @property
+    def embedding(self) -> bool:
+        """Whether documents are being embedded."""
+        assert self.node.components.devices
+        return any(device.gate.bulk_tokens for device in self.node.components.devices)
+
     async def health(self) -> tuple[int, dict[str, bool], dict[str, int]]:
         """Status, and which devices are well, and their restarts."""
         answer = await self.http.get("/health/ready")
@@ -112,7 +118,7 @@ async def away_and_back(two: TwoDevices, fail: Callable[[list[int]], None]) -> N
     searches = [asyncio.create_task(searching()) for _ in range(2)]
     first = 1000 * (restarts + 1)
     ingesting = asyncio.create_task(two.ingest(first, 200))
-    while two.node.components.embedder.engine.unfinished == 0:
+    while not two.embedding:
         await asyncio.sleep(0.01)
     fail(two.pids["1"])
     await well(False)
