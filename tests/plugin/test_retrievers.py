@@ -95,15 +95,15 @@ def test_no_key_is_shown(workshop: str, node_url: str) -> None:
 def test_every_event_loop_gets_connections_of_its_own(workshop: str) -> None:
     retriever = TandemRetriever(collection=workshop, k=1)
 
-    async def ask(*, beside: bool) -> int:
+    async def ask(*, nested: bool) -> int:
         client = retriever.async_client
         found = await asyncio.gather(*(retriever.ainvoke("kiln") for _ in range(5)))
-        others = await asyncio.to_thread(asyncio.run, ask(beside=False)) if beside else 0
+        others = await asyncio.to_thread(asyncio.run, ask(nested=False)) if nested else 0
         assert retriever.async_client is client
         await retriever.aclose()
         return len(found) + others
 
-    assert [asyncio.run(ask(beside=True)), asyncio.run(ask(beside=False))] == [10, 5]
+    assert [asyncio.run(ask(nested=True)), asyncio.run(ask(nested=False))] == [10, 5]
 
 
 def test_connections_of_loops_that_ended_are_not_kept(workshop: str) -> None:

@@ -38,17 +38,17 @@ class EngineBench:
     bare: Speeds | None
     alone: Summary
     """Searches, nothing else computing."""
-    beside: Summary
+    alongside: Summary
     """Latency of searches during continuous ingestion."""
-    texts_beside: float
+    texts_alongside: float
     """Texts a second that it embeds then."""
 
     @property
     def ratios(self) -> Ratios:
         return Ratios(
-            ratio(self.beside.p50, self.alone.p50),
-            ratio(self.beside.p99, self.alone.p99),
-            ratio(self.texts_beside, self.ours.embedded[-1].texts_per_second),
+            ratio(self.alongside.p50, self.alone.p50),
+            ratio(self.alongside.p99, self.alone.p99),
+            ratio(self.texts_alongside, self.ours.embedded[-1].texts_per_second),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -70,8 +70,8 @@ def measure_engines(settings: Settings, load: EngineLoad, *, bare: bool, console
     """Measures the engines. Raises ConfigurationError if the settings name no engines of this machine,
     ModelUnavailable, EngineFailed.
     """
-    ours, alone, beside, texts, work = asyncio.run(_measure(settings, load, console))
-    return EngineBench(ours, _bare(work, console) if bare else None, alone, beside, texts)
+    ours, alone, alongside, texts, work = asyncio.run(_measure(settings, load, console))
+    return EngineBench(ours, _bare(work, console) if bare else None, alone, alongside, texts)
 
 
 async def _measure(
@@ -108,14 +108,16 @@ async def _measure(
             alone = await _search_times(search, load)
             counts: list[tuple[float, int]] = []
             async with fed(embed, prompts.batches(load.lengths[-1], slice_tokens), ahead) as texts:
-                beside = await _search_times(search, load, on_measured=lambda: counts.append((perf_counter(), texts())))
+                alongside = await _search_times(
+                    search, load, on_measured=lambda: counts.append((perf_counter(), texts()))
+                )
                 counts.append((perf_counter(), texts()))
             (start, before), (end, after) = counts
             work = BareWork(embedder.engine.options, reranker.engine.options, load, slice_tokens, ahead)
         finally:
             await embedder.close()
             await reranker.close()
-    return Speeds(tuple(embedded), tuple(reranked)), alone, beside, (after - before) / (end - start), work
+    return Speeds(tuple(embedded), tuple(reranked)), alone, alongside, (after - before) / (end - start), work
 
 
 async def _search_times(
@@ -167,12 +169,12 @@ def show_engines(bench: EngineBench, load: EngineLoad, console: Console) -> None
         table.add_column(column, justify="right" if column else "left")
     bare = bench.bare
     for number, each in enumerate(bench.ours.embedded):
-        beside = bare.embedded[number] if bare else None
+        peer = bare.embedded[number] if bare else None
         table.add_row(
             f"embed {each.tokens} tokens, texts/s (tokens/s)",
             f"{each.texts_per_second:,.0f} ({each.tokens_per_second:,.0f})",
-            f"{beside.texts_per_second:,.0f} ({beside.tokens_per_second:,.0f})" if beside else "",
-            f"{each.texts_per_second / beside.texts_per_second:.2f}" if beside else "",
+            f"{peer.texts_per_second:,.0f} ({peer.tokens_per_second:,.0f})" if peer else "",
+            f"{each.texts_per_second / peer.texts_per_second:.2f}" if peer else "",
         )
     for number, reranked in enumerate(bench.ours.reranked):
         took, other = reranked.times.p50, bare.reranked[number].times.p50 if bare else None
@@ -185,8 +187,8 @@ def show_engines(bench: EngineBench, load: EngineLoad, console: Console) -> None
     console.print(table)
     console.print(
         f"{load.rate:g} searches a second, {load.candidates} candidates: p50 {bench.alone.p50:.0f}, p99 "
-        f"{bench.alone.p99:.0f} ms; during ingestion {bench.beside.p50:.0f} and {bench.beside.p99:.0f} ms at "
-        f"{bench.texts_beside:,.0f} texts/s",
+        f"{bench.alone.p99:.0f} ms; during ingestion {bench.alongside.p50:.0f} and {bench.alongside.p99:.0f} ms at "
+        f"{bench.texts_alongside:,.0f} texts/s",
         markup=False,
     )
     console.print(f"Both at once over alone: {ratio_text(bench.ratios)}", markup=False)

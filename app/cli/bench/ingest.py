@@ -197,8 +197,8 @@ def _own_settings(node: MeasuredNode) -> Settings:
     """Returns the settings of the command's own node. Raises ConfigurationError if there are none, or no engine."""
     if node.settings is None or node.settings.engine != "vllm":
         raise ConfigurationError(
-            "The bare engine and LangChain are measured beside a node of its own with TANDEM_ENGINE=vllm: leave --url "
-            "out, or say --no-bare."
+            "The bare engine and LangChain are measured with a node that the command starts, with TANDEM_ENGINE=vllm: "
+            "omit --url, or pass --no-bare."
         )
     return node.settings
 

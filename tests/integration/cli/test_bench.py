@@ -141,7 +141,7 @@ async def test_documents_that_fail_end_it(
         (("search", "--json", "nowhere/run.json"), "there is no folder nowhere"),
         (("mixed", "--dummy-weights", "qwen3-0.6b"), "--dummy-weights cannot be combined"),
         (("mixed", "--pool", "10", "--tokens", "30"), "10 documents are fewer than 50 candidates"),
-        (("ingest", "--langchain", "--texts", "1", "--rounds", "1"), "beside a node of its own"),
+        (("ingest", "--langchain", "--texts", "1", "--rounds", "1"), "a node that the command starts"),
     ],
 )
 async def test_what_is_refused(bench: Bench, arguments: tuple[str, ...], words: str) -> None:

@@ -47,7 +47,7 @@ def test_candidates_share_how_their_prompts_begin(window: int, shared: int) -> N
 def a_bench(*, bare: bool) -> EngineBench:
     ours = Speeds((Embedded(64, 4000.0), Embedded(256, 1600.0)), (Reranked(20, Summary.of([20.0, 22.0, 24.0])),))
     other = Speeds((Embedded(64, 2000.0), Embedded(256, 1600.0)), (Reranked(20, Summary.of([44.0])),))
-    return EngineBench(ours, other if bare else None, Summary.of([50.0]), Summary.of([60.0]), texts_beside=800.0)
+    return EngineBench(ours, other if bare else None, Summary.of([50.0]), Summary.of([60.0]), texts_alongside=800.0)
 
 
 def test_ratios_are_over_each_alone() -> None:

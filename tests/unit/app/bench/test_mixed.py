@@ -23,11 +23,11 @@ def ingesting(rate: float, least_waiting: int | None = 900) -> Ingested:
     return Ingested(10, rate, rate * 100, least_waiting)
 
 
-def one_round(alone: Searched, rate: float, beside: Searched, rate_beside: float) -> dict[Stretch, Measured]:
+def one_round(alone: Searched, rate: float, during: Searched, rate_during: float) -> dict[Stretch, Measured]:
     return {
         "searches": Measured("searches", alone, None),
         "ingestion": Measured("ingestion", None, ingesting(rate)),
-        "both": Measured("both", beside, ingesting(rate_beside)),
+        "both": Measured("both", during, ingesting(rate_during)),
     }
 
 

