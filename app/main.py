@@ -130,7 +130,9 @@ def create_app(
     app.state.callers = callers = Callers(keys, catalog)
     app.state.recorder = recorder = Recorder(catalog)
     app.state.rates = rates = RateLimits()
-    app.add_middleware(Access, callers=callers, recorder=recorder, rates=rates, public=public_paths(settings))
+    app.add_middleware(
+        Access, callers=callers, recorder=recorder, rates=rates, metrics=metrics, public=public_paths(settings)
+    )
     # The address it listens on is one of its names; with keys, names are checked only if some are set.
     names = (*settings.allowed_hosts, settings.host) if settings.allowed_hosts or not settings.requires_keys else ()
     app.add_middleware(InFlightMiddleware, in_flight=app.state.in_flight)

@@ -36,6 +36,11 @@ class CallMetrics:
         (self.seconds.labels(*labels) if labels else self.seconds).observe(seconds)
 
 
+MAX_KEYS = 1000
+"""API keys that are counted one by one."""
+OTHER_KEYS = "other"
+
+
 class Metrics:
     """All metrics of one node, in a registry of its own."""
 
@@ -68,6 +73,13 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
+        self.key_requests = Counter(
+            "tandem_key_requests_total",
+            "Requests by the id of their API key",
+            ("key",),
+            registry=registry,
+        )
+        self._keys: set[str] = set()
         self.tool_calls = Counter(
             "tandem_mcp_calls_total", "Calls of MCP tools by outcome", ("tool", "outcome"), registry=registry
         )
@@ -139,6 +151,12 @@ class Metrics:
 
     def watch_admissions(self, admissions: AdmissionCollector) -> None:
         self.registry.register(admissions)
+
+    def count_key(self, key_id: str) -> None:
+        """Counts a request by its key: the first MAX_KEYS by their ids, all further ones together."""
+        if len(self._keys) < MAX_KEYS:
+            self._keys.add(key_id)
+        self.key_requests.labels(key_id if key_id in self._keys else OTHER_KEYS).inc()
 
     def observe_tool(self, tool: str, outcome: str, seconds: float) -> None:
         self.tool_calls.labels(tool, outcome).inc()

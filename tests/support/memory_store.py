@@ -8,6 +8,7 @@ import numpy as np
 from retrieval.errors import CollectionNotFound
 from retrieval.filters.evaluate import matches
 from retrieval.filters.tree import Filter
+from retrieval.text.passages import passage_of
 from retrieval.types import (
     Candidate,
     Chunk,
@@ -41,6 +42,9 @@ class InMemoryStore:
     async def create_collection(self, name: StoreName, spec: CollectionSpec) -> None:
         self._rows.setdefault(name, {})
 
+    async def has_sections(self, name: str) -> bool:
+        return True
+
     async def drop_collection(self, name: StoreName) -> None:
         self._rows.pop(name, None)
 
@@ -68,7 +72,7 @@ class InMemoryStore:
 
     async def texts(self, name: str, document_id: DocumentId) -> AsyncIterator[Sequence[StoredText]]:
         yield [
-            StoredText(row.chunk.id, row.title, row.chunk.text)
+            StoredText(row.chunk.id, passage_of(row.title, row.chunk))
             for row in self._of(name).values()
             if row.chunk.document_id == document_id
         ]

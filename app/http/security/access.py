@@ -15,6 +15,7 @@ from app.errors import LimitReached, Unauthorized
 from app.http.security.callers import Callers
 from app.http.server.bodies import answer_unread, refuse
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 from app.ui.session import authorization
 from retrieval.errors import TandemError
 
@@ -34,13 +35,20 @@ class Access:
     """
 
     def __init__(
-        self, app: ASGIApp, callers: Callers, recorder: Recorder, rates: RateLimits, public: frozenset[str]
+        self,
+        app: ASGIApp,
+        callers: Callers,
+        recorder: Recorder,
+        rates: RateLimits,
+        metrics: Metrics,
+        public: frozenset[str],
     ) -> None:
         """`public` holds paths that are answered without a key."""
         self._app = app
         self._callers = callers
         self._recorder = recorder
         self._rates = rates
+        self._metrics = metrics
         self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,6 +70,8 @@ class Access:
                 else:
                     await refuse(error, scope, receive, send)
                 return
+            if caller.key_id is not None:
+                self._metrics.count_key(caller.key_id)
             try:
                 self._rates.take(caller, "requests")
             except LimitReached as error:

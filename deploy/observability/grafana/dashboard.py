@@ -36,6 +36,7 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Ready", "none", {"{{instance}}": "tandem_ready{@}"}, "1 while searches and ingestion work"),
         Panel("Failing components", "none", {"{{instance}} {{component}}": "tandem_component_failing{@}"}),
         Panel("Requests", "reqps", {"{{route}} {{status}}": rate("tandem_http_requests_total", "route, status")}),
+        Panel("Requests by API key", "reqps", {"{{key}}": rate("tandem_key_requests_total", "key")}),
         Panel("Time to answer, p95", "s", {"{{route}}": quantile(0.95, "tandem_http_request_seconds", "route")}),
         Panel(
             "Open",
