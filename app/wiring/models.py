@@ -26,6 +26,7 @@ from retrieval.engines.vllm.ascend import ascend_options, default_window, vllm_a
 from retrieval.engines.vllm.cuda import SLICES_AHEAD, cuda_options
 from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
+from retrieval.engines.vllm.versions import installed_engine, refused_version
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_tokenizer
 from retrieval.models.hub import ModelHub
@@ -130,6 +131,13 @@ def engine_options(
     return ascend_options(options, known, release, chip)
 
 
+def require_engine_version(settings: Settings) -> None:
+    """Raises ConfigurationError if engines are to be started on a version of vLLM that is not supported."""
+    found = installed_engine() if settings.engine == "vllm" else None
+    if found and (reason := refused_version(*found)):
+        raise ConfigurationError(reason)
+
+
 def lacks_compiler() -> bool:
     """Returns whether models cannot be compiled for this CPU."""
     return find_device() == "cpu" and find_compiler() is None
@@ -139,6 +147,7 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
     """Returns both models, on the same devices or behind one gate for servers."""
     if settings.engine == "node":
         raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
+    require_engine_version(settings)
     chosen = build_profile(settings)
     hub = model_hub(settings)
     if settings.load_format == "dummy":

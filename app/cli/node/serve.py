@@ -19,7 +19,7 @@ from app.node.private_files import keep_files_private, warn_if_readable
 from app.settings import Settings
 from app.telemetry.logs import configure_logging
 from app.wiring.memory import check_memory
-from app.wiring.models import build_profile
+from app.wiring.models import build_profile, require_engine_version
 from retrieval.errors import ConfigurationError, TandemError
 
 log = structlog.get_logger()
@@ -45,6 +45,7 @@ def serve(settings: Settings) -> int:
     give_large_blocks_back()
     keep_files_private()
     _prepare(settings.data_dir)
+    require_engine_version(settings)
     check_memory(settings, build_profile(settings))
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})

@@ -1,12 +1,16 @@
 """What the options say arrives in vLLM's own configuration."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from json import loads
 from pathlib import Path
 
 import pytest
 
 from retrieval.engines.vllm.options import capture_whole_steps, engine_arguments, engine_config
+from retrieval.engines.vllm.versions import installed_engine
 from tests.support.engines import engine_options
+
+SIGNATURES = Path(__file__).parents[2] / "support" / "vllm_signatures"
 
 
 def test_graph_sizes_and_the_plugin_s_configuration_arrive(tiny_embedding_folder: Path) -> None:
@@ -57,3 +61,14 @@ def _mode_of(folder: Path, before: str, flash_attention: int | None) -> str:
     config.compilation_config.cudagraph_mode = CUDAGraphMode[before]  # on a CPU there is none
     capture_whole_steps(config, flash_attention)
     return config.compilation_config.cudagraph_mode.name
+
+
+def test_the_signatures_of_the_installed_version_are_its_own() -> None:
+    from vllm.config import PoolerConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    found = installed_engine()
+    assert found is not None
+    kept = loads((SIGNATURES / f"{found[1].base_version}.json").read_text())
+    for each in (AsyncEngineArgs, PoolerConfig):
+        assert kept[each.__name__] == sorted(field.name for field in fields(each) if not field.name.startswith("_"))
