@@ -10,7 +10,7 @@ from app.http.routes.reembed import reembed_collection
 from app.http.schemas.collections import CollectionIn
 from app.http.schemas.reembed import ReembedIn
 from app.http.schemas.wire import CollectionName
-from app.ui.rendering import PageNode, PageRoute, checked_form, field, redirect, render, validated
+from app.ui.rendering import PageNode, PageRoute, checked_form, field, redirect, render, validated, whole_number
 from retrieval.errors import InvalidRequest
 
 router = APIRouter(prefix="/ui/collections", include_in_schema=False, route_class=PageRoute)
@@ -35,7 +35,7 @@ async def create(request: Request, node: PageNode) -> Response:
         "duplicates": field(form, "duplicates", "store"),
         "metadata_keys": _declared(form),
     }
-    numbers = {name: _number(form, name) for name in ("max_tokens", "overlap", "dimension")}
+    numbers = {name: whole_number(form, name) for name in ("max_tokens", "overlap", "dimension")}
     chunking = {name: numbers[name] for name in ("max_tokens", "overlap") if numbers[name] is not None}
     if chunking:
         body["chunking"] = chunking
@@ -50,15 +50,15 @@ async def create(request: Request, node: PageNode) -> Response:
 
 @router.get("/{name}")
 async def collection_page(request: Request, name: Name, node: PageNode) -> Response:
-    collection = await node.collections.get(name)
+    collection, manages = await node.collections.get(name), node.caller.has("manage")
     return render(
         request,
         "collection.html",
         collection=collection,
         chunks=await node.collections.count(name),
         totals=(await node.collections.totals([name])).get(name),
-        golden=await node.collections.golden_queries(name),
-        move=node.collections.reembedding(name),
+        golden=await node.collections.golden_queries(name) if manages else (),
+        move=node.collections.reembedding(name) if manages else None,
     )
 
 
@@ -68,7 +68,7 @@ async def reembed(request: Request, name: Name, node: PageNode) -> Response:
     body: dict[str, Any] = {"gate": field(form, "gate") == "on"}
     if models := field(form, "models").strip():
         body["models"] = models
-    if (size := _number(form, "max_tokens")) is not None:
+    if (size := whole_number(form, "max_tokens")) is not None:
         body["chunking"] = {"max_tokens": size}
     await reembed_collection(name, validated(ReembedIn, body), node)
     return redirect(request, f"/ui/collections/{name}")
@@ -103,11 +103,3 @@ def _declared(form: FormData) -> dict[str, str]:
                 )
             declared[key] = kind
     return declared
-
-
-def _number(form: FormData, name: str) -> int | None:
-    text = field(form, name).strip()
-    try:
-        return int(text) if text else None
-    except ValueError:
-        raise InvalidRequest(f"{name}: {text[:40]!r} is not a whole number.") from None

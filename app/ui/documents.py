@@ -77,7 +77,11 @@ async def document_page(
     id_ = DocumentId(document_id)
     missing = ""
     try:
-        page = await node.documents.chunks(collection, id_, first=first, limit=MAX_CHUNKS)
+        if node.caller.has("search"):
+            page = await node.documents.chunks(collection, id_, first=first, limit=MAX_CHUNKS)
+        else:
+            page = ChunkPage(await node.documents.get(collection, id_), (), None)
+            missing = "This key may not read texts: it has not the scope search."
     except DocumentBusy as error:
         # Its record, and what can be done with it, are of use even so.
         page, missing = ChunkPage(await node.documents.get(collection, id_), (), None), error.message

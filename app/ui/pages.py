@@ -1,6 +1,6 @@
 """The routers of the pages: those that need a key, and those for signing in."""
 
-from app.ui import account, assets, collections, documents, evaluation, jobs, search, system
+from app.ui import account, assets, collections, documents, evaluation, jobs, keys, search, system
 
 PUBLIC_PAGES = (assets.router, account.router)
 PAGES = (
@@ -10,4 +10,5 @@ PAGES = (
     jobs.router,
     evaluation.router,
     system.router,
+    keys.router,
 )

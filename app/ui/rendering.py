@@ -15,13 +15,14 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
 from app import ROOT
+from app.access.caller import Caller
 from app.access.view import NodeView
 from app.errors import STATUS, validation_error
 from app.http.routes.dependencies import ServingNode
 from app.http.uploads import UploadRoute
 from app.ui import session
 from app.ui.language import language_of, translator
-from retrieval.errors import TandemError
+from retrieval.errors import InvalidRequest, TandemError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -62,9 +63,16 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         t=translator(language),
         signed_in=session.COOKIE in request.cookies,
         csrf=getattr(request.state, "csrf", ""),
+        can=_permissions(request),
         **values,
     )
     return HTMLResponse(text, status, HEADERS)
+
+
+def _permissions(request: Request) -> Callable[..., bool]:
+    """Returns the function by which templates leave out what the key may not do; the services refuse it in any case."""
+    caller = request.scope.get("state", {}).get("caller")
+    return caller.has if isinstance(caller, Caller) else lambda *_: False
 
 
 def redirect(request: Request, path: str) -> RedirectResponse:
@@ -126,6 +134,15 @@ def field(form: FormData, name: str, default: str = "") -> str:
     """Returns a text field; `default` if it is absent or a file."""
     value = form.get(name, default)
     return value if isinstance(value, str) else default
+
+
+def whole_number(form: FormData, name: str) -> int | None:
+    """Returns the number in a text field; None if it is empty. Raises InvalidRequest."""
+    text = field(form, name).strip()
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise InvalidRequest(f"{name}: {text[:40]!r} is not a whole number.") from None
 
 
 def validated(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:

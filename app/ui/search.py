@@ -20,7 +20,7 @@ from app.http.schemas.wire import CollectionName, FilledId, FilledText
 from app.http.search_requests import find_collection, run_queries
 from app.ranks import recall_rank
 from app.ui.movement import REASONS, moved_between, pieces, slopes, time_bar
-from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
+from app.ui.rendering import PageNode, PageRoute, checked_form, field, redirect, render
 from app.ui.search_form import OPERATORS, SECOND, SearchForm, as_curl, as_langchain, as_python, to_request
 from ingestion.types import Collection
 from retrieval.errors import InvalidRequest, TandemError
@@ -44,6 +44,8 @@ class Shown:
 
 @router.get("/")
 async def search_page(request: Request, node: PageNode, admission: SearchAdmission, metrics: NodeMetrics) -> Response:
+    if not node.caller.has("search"):
+        return redirect(request, "/ui/documents")
     form = SearchForm.read(request.query_params)
     collections = await node.collections.list()
     shown = Shown()

@@ -9,6 +9,7 @@ from app.http.routes.dependencies import NodeMetrics, NodeRunner, SearchAdmissio
 from app.http.routes.health import queue_depth
 from app.telemetry.metrics import Metrics
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, render
+from app.wiring.plan_table import ROWS
 
 router = APIRouter(prefix="/ui/system", include_in_schema=False, route_class=PageRoute)
 
@@ -37,7 +38,9 @@ async def system_page(request: Request, node: PageNode, runner: NodeRunner) -> R
             "rerank": node.reranker.model,
         },
         capabilities=node.capabilities,
-        report=None,
+        devices=node.devices or (),
+        plan=node.devices.plan if node.devices else None,
+        plan_rows=ROWS,
     )
 
 

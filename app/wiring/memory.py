@@ -85,14 +85,22 @@ def plan_devices(settings: Settings, demands: Sequence[EngineDemand], device: De
 
 def planned_engines(settings: Settings, demands: Sequence[EngineDemand]) -> Sequence[EnginePlan] | None:
     """Returns the plans that engines are started with, in the order of `demands`. None if there is no plan: they then
-    take ENGINE_DEFAULTS. Raises ConfigurationError, with the whole plan in its message, if they do not fit.
+    take ENGINE_DEFAULTS. Raises the errors of `fitting_plan`.
+    """
+    found = fitting_plan(settings, demands)
+    return found.engines if found else None
+
+
+def fitting_plan(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | None:
+    """Returns the plan of `plan_here`, which fits. Raises ConfigurationError, with the whole plan in its message, if it
+    does not.
     """
     found = plan_here(settings, demands)
     if found is None:
         return None
     _require_fit(settings, found, demands)
     (log.info if found.verdict == "fits" else log.warning)("memory planned", verdict=found.message)
-    return found.engines
+    return found
 
 
 def with_query_engine(settings: Settings, device: Device, plan_of: Callable[[Settings], Plan | None]) -> Settings:

@@ -11,7 +11,14 @@ import structlog
 from app.node.node import OnStep
 from app.settings import Settings
 from app.wiring.devices import build_devices, npu_chip
-from app.wiring.memory import ENGINE_DEFAULTS, engine_demand, pair_demands, planned_engines, with_query_engine_here
+from app.wiring.memory import (
+    ENGINE_DEFAULTS,
+    engine_demand,
+    fitting_plan,
+    pair_demands,
+    planned_engines,
+    with_query_engine_here,
+)
 from retrieval.device.detect import find_compiler, find_device
 from retrieval.device.devices import Device, Devices
 from retrieval.device.engine_memory import EnginePlan
@@ -170,7 +177,8 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
     settings = await to_thread(with_query_engine_here, settings, chosen, folders)
     devices = await to_thread(build_devices, settings, gate_options(settings))
     demands = pair_demands(settings, chosen, folders)
-    planned = await to_thread(planned_engines, settings, demands) or (None,) * len(demands)
+    devices.plan = await to_thread(fitting_plan, settings, demands)
+    planned = devices.plan.engines if devices.plan else (None,) * len(demands)
     kind = SECOND_STAGES[chosen.second_stage]
     shares = settings.embed_memory_share, settings.rerank_memory_share
     embedding = partial(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed")

@@ -29,7 +29,7 @@ def plan_table(plan: Plan) -> Table:
     table.add_column("GB", no_wrap=True)
     for engine in plan.engines:
         table.add_column(f"{engine.role}\n{escape(engine.model)}\n{engine.weight_format}", justify="right")
-    for name, value in _ROWS:
+    for name, value in ROWS:
         table.add_row(name, *(value(engine) for engine in plan.engines), end_section=name == "together")
     return table
 
@@ -96,7 +96,7 @@ def _gb(count: int) -> str:
     return f"{count / 1e9:.2f}"
 
 
-_ROWS: tuple[tuple[str, Callable[[EnginePlan], str]], ...] = (
+ROWS: tuple[tuple[str, Callable[[EnginePlan], str]], ...] = (
     ("weights", lambda engine: _gb(engine.weight_bytes)),
     ("key-value cache", lambda engine: _gb(engine.kv_cache_bytes)),
     ("activations of a step", lambda engine: _gb(engine.activation_bytes)),
@@ -110,3 +110,4 @@ _ROWS: tuple[tuple[str, Callable[[EnginePlan], str]], ...] = (
     ("longest inputs at once", lambda engine: f"{engine.full_inputs_at_once:,}"),
     ("passages at once", lambda engine: f"{engine.passages_at_once:,}"),
 )
+"""Parts of the memory and limits of an engine, by name; memory is in GB of 10^9 bytes."""

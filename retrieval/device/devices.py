@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from retrieval.device.gate import Gate
 from retrieval.device.memory_wait import ReadMemory
+from retrieval.device.planner import Plan
 
 Role = Literal["embed", "rerank"]
 BOTH_ROLES: frozenset[Role] = frozenset({"embed", "rerank"})
@@ -69,6 +70,8 @@ class Devices(Sequence[Device]):
 
     def __init__(self, devices: Sequence[Device]) -> None:
         self._devices = tuple(devices)
+        self.plan: Plan | None = None
+        """The plan of each device's memory that the engines were started with; None if it is not known."""
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # Sequence's two overloads
         return self._devices[index]

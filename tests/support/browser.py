@@ -97,9 +97,9 @@ async def a_page(browser: "Browser", url: str, *, signed_in: bool = True, **opti
     assert watched.foreign == []
 
 
-async def sign_in(watched: Watched) -> None:
+async def sign_in(watched: Watched, key: str = KEY) -> None:
     await watched.page.goto(f"{watched.url}/")
-    await watched.page.fill("input[name=key]", KEY)
+    await watched.page.fill("input[name=key]", key)
     await watched.page.press("input[name=key]", "Enter")
     await watched.page.wait_for_selector("form[role=search]")
 

@@ -16,6 +16,7 @@ from app.settings import Settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.parsers.process import ProcessParser
+from retrieval.device.devices import Devices
 from retrieval.ports import VectorStore
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
@@ -59,13 +60,14 @@ async def running(
     *,
     open_embedder: OpenEmbedder | None = None,
     store: VectorStore | None = None,
+    devices: Devices | None = None,
     **settings: object,
 ) -> AsyncIterator[NodeUnderTest]:
     """A node whose data lies in `folder`; `settings` as in app.settings, with the profile that reads English alone.
     `store`: None for Milvus Lite."""
     settings = {"models": "minilm", **settings}
     embedder, reranker = FakeEmbedder(), FakeReranker()
-    components = replace(real_but_for(embedder, reranker, folder), open_embedder=open_embedder)
+    components = replace(real_but_for(embedder, reranker, folder), open_embedder=open_embedder, devices=devices)
     if store is not None:
         components = replace(components, store=store)
     app = create_app(Settings(data_dir=folder, selftest_margin=False, **settings), components)  # type: ignore[arg-type]

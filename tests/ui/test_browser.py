@@ -22,6 +22,8 @@ PAGES = [
     "/ui/jobs",
     "/ui/evaluation",
     "/ui/system",
+    "/ui/keys",
+    "/ui/audit-log",
 ]
 
 
@@ -130,6 +132,25 @@ async def test_results_of_an_evaluation_are_opened(chromium: Browser, browsed: s
         await page.click("form.card button")
         await expect(page.locator("h2")).to_have_text("kilns")
         await expect(page.locator(".bars rect")).to_have_count(1)
+
+
+async def test_a_key_is_made_used_and_revoked(chromium: Browser, browsed: str) -> None:
+    async with a_page(chromium, browsed) as here:
+        page = here.page
+        await page.goto(f"{browsed}/ui/keys")
+        await page.fill("input[name=name]", "reader")
+        await page.get_by_role("button", name="Create").click()
+        secret = await page.locator("pre code").inner_text()
+        async with a_page(chromium, browsed, signed_in=False) as readers:
+            await sign_in(readers, secret)
+            await expect(readers.page.get_by_role("link", name="System")).to_have_count(0)
+            await readers.page.goto(f"{browsed}/ui/document?id=kilns/7.md")
+            await expect(readers.page.locator(".chunk")).to_have_count(1)
+            await expect(readers.page.locator("button.danger")).to_have_count(0)
+        page.on("dialog", lambda dialog: dialog.accept())
+        await page.goto(f"{browsed}/ui/keys")
+        await page.get_by_role("button", name="Revoke").click()
+        await expect(page.locator("td .state")).to_have_text("ended")
 
 
 async def test_signing_in_and_out(chromium: Browser, browsed: str) -> None:

@@ -14,7 +14,12 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
+from retrieval.device.devices import Device, Devices
+from retrieval.device.engine_memory import EngineDemand
+from retrieval.device.gate import Gate, GateOptions
+from retrieval.device.planner import DeviceMemory, plan
 from retrieval.evaluation.datasets import load_dataset
+from retrieval.models.shapes import KNOWN_SHAPES
 from tests.support.node import NodeUnderTest, running
 
 NASTY = '<script>alert("x")</script><img src=x onerror=alert(1)>\'"&'
@@ -53,6 +58,11 @@ def token(text: str) -> str:
     found = re.search(r'name="csrf" value="([0-9a-f]{64})"', text)
     assert found
     return found[1]
+
+
+async def sign_in(http: httpx.AsyncClient, key: str) -> None:
+    answer = await http.post("/ui/login", data={"key": key, "next": "/"})
+    assert answer.status_code == 303, answer.text
 
 
 async def test_a_search_shows_what_both_stages_did(page: NodeUnderTest) -> None:
@@ -211,6 +221,9 @@ CHANGES = [
     "/ui/jobs/x/retry",
     "/ui/system/audit",
     "/ui/evaluation",
+    "/ui/keys",
+    "/ui/keys/y/rotate",
+    "/ui/keys/y/revoke",
 ]
 
 
@@ -233,7 +246,9 @@ async def test_every_change_of_the_page_is_in_this_list(page: NodeUnderTest) -> 
         if getattr(route, "path", "").startswith("/ui/") and "POST" in getattr(route, "methods", ())
     }
     public = {"/ui/login", "/ui/logout", "/ui/language"}
-    listed = {path.replace("/docs/", "/{name}/").replace("/x/", "/{job_id}/") for path in CHANGES}
+    listed = {
+        path.replace("/docs/", "/{name}/").replace("/x/", "/{job_id}/").replace("/y/", "/{key_id}/") for path in CHANGES
+    }
     assert posted - public == listed
 
 
@@ -266,6 +281,89 @@ async def test_a_key_is_asked_for_and_kept_in_a_cookie(keyed: httpx.AsyncClient)
     assert (await keyed.get("/collections")).status_code == 401
     await keyed.post("/ui/logout")
     assert (await keyed.get("/?q=harbour")).status_code == 303
+
+
+async def test_keys_are_made_listed_rotated_and_revoked(keyed: httpx.AsyncClient) -> None:
+    await sign_in(keyed, "a-key-of-this-node")
+    form = token((await keyed.get("/ui/keys")).text)
+    fields = {"csrf": form, "name": "a <b>reader</b>", "scopes": ["search"], "collections": "docs, manuals-*"}
+    made = await keyed.post("/ui/keys", data={**fields, "days": "7", "requests_per_minute": "100"})
+    assert made.status_code == 201, made.text
+    assert "<b>reader</b>" not in made.text
+    secret = re.search(r"<code>(tandem_[^<]+)</code>", made.text)
+    id_ = re.search(r"key_[0-9a-f]+", made.text)
+    assert secret
+    assert id_
+    listed = (await keyed.get("/ui/keys")).text
+    assert secret[1] not in listed
+    assert "docs, manuals-*" in listed
+    stored = (await keyed.get(f"/keys/{id_[0]}", headers={"Authorization": "Bearer a-key-of-this-node"})).json()
+    assert stored["limits"]["requests_per_minute"] == 100
+    assert stored["expires_at"]
+    rotated = await keyed.post(f"/ui/keys/{id_[0]}/rotate", data={"csrf": form})
+    assert secret[1] not in rotated.text
+    assert "tandem_" in rotated.text
+    await keyed.post(f"/ui/keys/{id_[0]}/revoke", data={"csrf": form})
+    assert ">ended<" in (await keyed.get("/ui/keys")).text
+    log = (await keyed.get("/ui/audit-log", params={"action": "key.revoke"})).text
+    assert log.count(id_[0]) == 1
+    assert "key.create" not in log
+    refused = await keyed.post("/ui/keys", data={"csrf": form, "name": "x", "days": "soon"})
+    assert refused.status_code == 422
+    assert "days: &#39;soon&#39; is not a whole number." in refused.text
+    keyed.cookies.clear()
+
+
+@pytest.mark.parametrize(
+    ("scope", "views", "refused"),
+    [
+        ("search", ["/", "/ui/compare", "/ui/documents", "/ui/collections", "/ui/evaluation"], "/ui/jobs"),
+        ("ingest", ["/ui/documents", "/ui/collections", "/ui/jobs"], "/ui/system"),
+        ("manage", ["/ui/documents", "/ui/collections", "/ui/jobs"], "/ui/keys"),
+    ],
+)
+async def test_a_key_sees_only_what_it_may(
+    keyed: httpx.AsyncClient, scope: str, views: list[str], refused: str
+) -> None:
+    admin = {"Authorization": "Bearer a-key-of-this-node"}
+    await keyed.post("/ingest", json={"documents": [{"id": "a", "text": "A harbour."}], "wait": True}, headers=admin)
+    await keyed.post("/collections", json={"name": "hidden"}, headers=admin)
+    body = {"name": scope, "scopes": [scope], "collections": ["docs"]}
+    await sign_in(keyed, (await keyed.post("/keys", json=body, headers=admin)).json()["key"])
+    shown = await keyed.get("/ui/documents")
+    navigation = re.search("<nav.*?</nav>", shown.text, re.DOTALL)
+    assert navigation
+    assert re.findall('href="(/(?:ui/[a-z]+)?)"', navigation[0]) == views
+    for view in views:
+        answer = await keyed.get(view)
+        assert answer.status_code == 200, (view, answer.text)
+        assert "hidden" not in re.sub("<[^>]*>", "", answer.text)
+    assert (await keyed.get(refused)).status_code == 403
+    pages = "".join(
+        [(await keyed.get(path)).text for path in ("/ui/documents", "/ui/document?id=a", "/ui/collections/docs")]
+    )
+    assert ("/ui/upload" in pages) == ("/ui/document/delete" in pages) == (scope == "ingest")
+    assert ("/ui/collections/docs/delete" in pages) == (scope == "manage")
+    assert ("A harbour." in pages) == ("/ui/original" in pages) == (scope == "search")
+    first = await keyed.get("/")
+    assert (first.status_code, first.headers.get("location")) == (
+        (200, None) if scope == "search" else (303, "/ui/documents")
+    )
+    keyed.cookies.clear()
+
+
+async def test_the_devices_and_the_plan_of_their_memory_are_shown(tmp_path: Path) -> None:
+    gigabyte = 10**9
+    demand = EngineDemand("embedder", "Qwen3-Embedding-0.6B", KNOWN_SHAPES["Qwen/Qwen3-Embedding-0.6B"], 8192)
+    devices = Devices([Device("0", Gate(GateOptions())), Device("1", Gate(GateOptions()))])
+    async with running(tmp_path, devices=devices) as node:
+        assert "There is none: no device reports its memory" in (await node.http.get("/ui/system")).text
+        devices.plan = plan([demand], DeviceMemory(24 * gigabyte, name="A card"), step_tokens=8192)
+        text = (await node.http.get("/ui/system")).text
+    rows = dict(re.findall(r'<tr><th scope="row">(.*?)</th>.*?<td class="figure">(.*?)</td></tr>', text))
+    assert rows["together"] == f"{devices.plan.engines[0].total_bytes / gigabyte:.2f}"
+    assert "A card" in text
+    assert {"0", "1"} <= rows.keys()
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,25 @@ from typing import get_args
 
 from app import ROOT
 from app.ui.assets import STATIC
+from app.ui.keys import LIMITS
 from app.ui.language import chinese
 from app.ui.movement import REASONS
+from app.wiring.plan_table import ROWS
 from ingestion.types import DocumentState, JobState, ReceiptStatus
 
 TEMPLATES = ROOT / "app" / "ui" / "templates"
 TEXT = re.compile(r"""\bt\(\s*(?:"([^"]*)"|'([^']*)')\s*\)""")
 # Of values that templates translate: what a macro or a list names.
-VALUES = {"Search", "Compare", "Documents", "Collections", "Jobs", "Evaluation", "System"} | {
+VALUES = {"Search", "Compare", "Documents", "Collections", "Jobs", "Evaluation", "System", "Keys"} | {
     *("dense", "sparse", "fused", "rerank", "blended", "diverse", "embed", "recall", "other", "hybrid"),
     *("filling", "measuring", "flipped", "refused", "failed"),
     *get_args(DocumentState),
     *get_args(JobState),
     *get_args(ReceiptStatus),
     *REASONS.values(),
+    *(name for name, _ in ROWS),
+    *(name.replace("_", " ") for name in LIMITS),
+    "This key may not read texts: it has not the scope search.",
 }
 
 
