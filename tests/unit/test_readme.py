@@ -35,6 +35,12 @@ def test_both_lead_to_the_same_pages_in_their_own_language() -> None:
     assert pages(ENGLISH, "en") == pages(CHINESE, "zh")
 
 
+def test_the_index_lists_every_page() -> None:
+    pages = {f"deploy/docs/en/{path.name}" for path in (ROOT / "deploy" / "docs" / "en").glob("*.md")}
+    index = ENGLISH.partition("## Documentation")[2].partition("## Development")[0]
+    assert set(re.findall(r"\]\(([^)]+)\)", index)) == pages
+
+
 def test_the_readme_is_short() -> None:
     assert len(ENGLISH.split()) <= 1100
     assert len(ENGLISH.splitlines()) <= 200
