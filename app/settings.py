@@ -76,17 +76,18 @@ class Settings(BaseSettings):
         description="One engine more (engine vllm), which embeds queries alone: none waits behind documents. Default: "
         "on a CUDA GPU with room for it.",
     )
-    tensor_parallel: int = Field(
-        1,
+    tensor_parallel: int | None = Field(
+        None,
         ge=1,
         le=64,
-        description="Devices that each model is split over (engine vllm), neighbours of those that are used.",
+        description="Devices that each model is split over (engine vllm), neighbours of those that are used. "
+        "Default: 1; where models fit no single device, as many equal ones as they need.",
     )
     devices: Annotated[tuple[int, ...] | None, NoDecode] = Field(
         None,
         description="Devices that engines are placed on (engine vllm): how many of the visible ones, or which, counted "
-        "from 0 and comma separated, as in `0,2` or `2,`. Default: all. On a CPU: groups of engines, each with a part "
-        "of the cores; default: 1.",
+        "from 0 and comma separated, as in `0,2` or `2,`. Default: all that the models fit. On a CPU: groups of "
+        "engines, each with a part of the cores; default: 1.",
     )
     placement: Literal["both", "by-role"] = Field(
         "both",
@@ -361,6 +362,11 @@ class Settings(BaseSettings):
     def requires_keys(self) -> bool:
         """Whether callers need an API key."""
         return bool(self.api_keys or self.api_keys_file)
+
+    @property
+    def parts(self) -> int:
+        """Number of devices that each model is split over unless more are decided on."""
+        return self.tensor_parallel or 1
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> "Settings":

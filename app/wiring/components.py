@@ -42,16 +42,16 @@ async def build_components(settings: Settings, on_step: OnStep, internal_key: st
 
     Raises ModelUnavailable, ConfigurationError, Unsupported.
     """
-    embedder, reranker, devices = await build_models(settings, on_step)
+    models = await build_models(settings, on_step)
     return Components(
-        embedder=embedder,
-        reranker=reranker,
+        embedder=models.embedder,
+        reranker=models.reranker,
         store=build_store(settings),
         catalog=build_catalog(settings),
         blobs=build_blobs(settings),
         parser=build_parser(settings),
-        devices=devices,
-        open_embedder=partial(open_embedder, settings, devices) if settings.engine == "vllm" else None,
+        devices=models.devices,
+        open_embedder=partial(open_embedder, models.settings, models.devices) if settings.engine == "vllm" else None,
         worker_processes=build_worker_processes(settings, internal_key),
         reserve=build_reserve(settings),
     )

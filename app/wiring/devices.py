@@ -40,7 +40,7 @@ def places(settings: Settings) -> tuple[Place, ...]:
     """Returns the placements, at least one. Blocks. Raises ConfigurationError if the settings name devices that do not
     exist, or fewer than models are split over.
     """
-    kind, parts = find_device(), settings.tensor_parallel
+    kind, parts = find_device(), settings.parts
     if kind == "cpu":
         groups: list[tuple[str, ...]] = [(str(number),) for number in settings.devices or (0,)]
     else:
@@ -67,7 +67,7 @@ def places(settings: Settings) -> tuple[Place, ...]:
 def build_devices(settings: Settings, options: GateOptions) -> Devices:
     """Returns the devices, each with its own gate. Raises the errors of `places`; blocks."""
     kind, found = find_device(), places(settings)
-    cores = cores_of_groups(len(found), settings.tensor_parallel) if kind == "cpu" else [None] * len(found)
+    cores = cores_of_groups(len(found), settings.parts) if kind == "cpu" else [None] * len(found)
     return Devices(
         [
             Device(
@@ -105,14 +105,20 @@ def visible_devices() -> Sequence[str]:
     return ()
 
 
+def read_devices() -> Mapping[str, DeviceMemory]:
+    """Returns the current memory of the visible devices by name, in their order; empty where no program reports it.
+    Blocks. Raises ConfigurationError if ASCEND_RT_VISIBLE_DEVICES is wrong.
+    """
+    read = _READERS.get(find_device())
+    return read() if read else {}
+
+
 def read_device(devices: Sequence[str] | None = None) -> DeviceMemory | None:
     """Returns the current memory of that one of `devices` with the least free memory; None: of all devices of this
     process. Returns None if there is none, or no program reports it. Blocks. Raises ConfigurationError if
     ASCEND_RT_VISIBLE_DEVICES is wrong.
     """
-    read = _READERS.get(find_device())
-    visible = read() if read else {}
-    among = [memory for name, memory in visible.items() if devices is None or name in devices]
+    among = [memory for name, memory in read_devices().items() if devices is None or name in devices]
     if not among:
         return None
     least = min(among, key=lambda device: device.usable_bytes)

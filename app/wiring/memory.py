@@ -1,7 +1,6 @@
 """Plans the device's memory from the settings, and refuses models that do not fit."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import structlog
 
 from app.settings import Settings
 from app.wiring.devices import places, read_device
-from app.wiring.plan_table import plan_text
+from app.wiring.plan_table import DeviceRow, plan_text
 from retrieval.device.alternatives import alternatives
 from retrieval.device.detect import Device, find_device
 from retrieval.device.engine_memory import EngineDemand, EnginePlan
@@ -54,12 +53,13 @@ RERANK_CACHED_STEPS = 2.0
 tokens took 88 and 94 ms on two H200s with 1.5, and 74 and 88 in two turns on a third with this (Qwen3 0.6B)."""
 
 
-def plan_here(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | None:
+def plan_here(settings: Settings, demands: Sequence[EngineDemand], step_tokens: int | None = None) -> Plan | None:
     """Returns one plan for all devices, for the free memory of the one with the least; None if no program reports their
-    memory. If devices differ in their roles, it is the plan of those that need more. Raises ConfigurationError if
+    memory. If devices differ in their roles, it is the plan of those that need more. `step_tokens` is None for the
+    device's default. Raises ConfigurationError if
     models cannot be split over as many devices as the settings state, or devices are named that do not exist.
     """
-    parts, found = settings.tensor_parallel, places(settings)
+    parts, found = settings.parts, places(settings)
     device = read_device([name for place in found for name in place.devices])
     if device is None:
         for demand in demands:
@@ -67,15 +67,18 @@ def plan_here(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | Non
         if find_device() == "cpu":
             cores_of_parts(parts)
         return None
-    return plan_devices(settings, demands, device, _step_tokens())
+    return plan_devices(settings, demands, device, step_tokens)
 
 
-def plan_devices(settings: Settings, demands: Sequence[EngineDemand], device: DeviceMemory, step_tokens: int) -> Plan:
-    """Returns the plan for `device`, the one with the least memory of those that engines are placed on."""
-    fixed, parts = settings.max_model_len is not None, settings.tensor_parallel
+def plan_devices(
+    settings: Settings, demands: Sequence[EngineDemand], device: DeviceMemory, step_tokens: int | None
+) -> Plan:
+    """Returns the plan for `device`, the one with the least memory of those that engines are placed on. `step_tokens`
+    is None for the default of the devices here."""
+    fixed, parts, step = settings.max_model_len is not None, settings.parts, step_tokens or _step_tokens()
 
     def planned(demands: Sequence[EngineDemand]) -> Plan:
-        return plan(demands, device, step_tokens=step_tokens, window_is_fixed=fixed, tensor_parallel=parts)
+        return plan(demands, device, step_tokens=step, window_is_fixed=fixed, tensor_parallel=parts)
 
     if settings.placement == "both":
         return planned(demands)
@@ -98,7 +101,7 @@ def fitting_plan(settings: Settings, demands: Sequence[EngineDemand]) -> Plan | 
     found = plan_here(settings, demands)
     if found is None:
         return None
-    _require_fit(settings, found, demands)
+    require_fit(settings, found, demands)
     (log.info if found.verdict == "fits" else log.warning)("memory planned", verdict=found.message)
     return found
 
@@ -116,30 +119,12 @@ def with_query_engine(settings: Settings, device: Device, plan_of: Callable[[Set
     return wanted if found and found.verdict == "fits" else settings.model_copy(update={"query_engine": False})
 
 
-def with_query_engine_here(
-    settings: Settings, pair: ModelProfile, folders: tuple[Path | None, Path | None] = (None, None)
-) -> Settings:
-    """Returns `with_query_engine` for the device of this machine. `folders` has the meaning of `pair_demands`'s; raises
-    the errors of `plan_here`.
-    """
-    return with_query_engine(settings, find_device(), lambda each: plan_here(each, pair_demands(each, pair, folders)))
-
-
-def check_memory(settings: Settings, pair: ModelProfile) -> None:
-    """Raises ConfigurationError, as `planned_engines` does, before anything is downloaded or started. Models that are
-    neither installed nor well known pass: they are planned for once they are installed.
-    """
-    if settings.engine != "vllm":
-        return
-    with suppress(ModelUnavailable):
-        demands = pair_demands(settings, pair)
-        if found := plan_here(settings, demands):
-            _require_fit(settings, found, demands)
-
-
-def _require_fit(settings: Settings, found: Plan, demands: Sequence[EngineDemand]) -> None:
+def require_fit(
+    settings: Settings, found: Plan, demands: Sequence[EngineDemand], rows: Sequence[DeviceRow] = ()
+) -> None:
+    """Raises ConfigurationError with the whole plan, what to do instead and `rows` if `found` does not fit."""
     if not found.fits:
-        raise ConfigurationError(plan_text(found, advice(settings, found, demands, step_tokens=_step_tokens())))
+        raise ConfigurationError(plan_text(found, advice(settings, found, demands, step_tokens=_step_tokens()), rows))
 
 
 def _step_tokens() -> int:

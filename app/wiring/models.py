@@ -2,7 +2,7 @@
 
 from asyncio import to_thread
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from app.wiring.memory import (
     fitting_plan,
     pair_demands,
     planned_engines,
-    with_query_engine_here,
 )
+from app.wiring.placement import find_placement, log_placement
 from retrieval.device.detect import find_compiler, find_device
 from retrieval.device.devices import Device, Devices
 from retrieval.device.engine_memory import EnginePlan
@@ -114,7 +114,7 @@ def engine_options(
         max_num_batched_tokens=defaults.max_num_batched_tokens,
         # Documents share no prefixes, and the few that queries share are not worth the hashing of every document.
         prefix_caching=task != "embed",
-        tensor_parallel=settings.tensor_parallel,
+        tensor_parallel=settings.parts,
         enforce_eager=settings.enforce_eager or lacks_compiler(),
         load_format=settings.load_format,
         stall_seconds=settings.engine_stall_seconds or defaults.stall_seconds,
@@ -150,8 +150,18 @@ def lacks_compiler() -> bool:
     return find_device() == "cpu" and find_compiler() is None
 
 
-async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, Reranker, Devices]:
-    """Returns both models, on the same devices or behind one gate for servers."""
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Both models, on the same devices or behind one gate for servers."""
+
+    embedder: Embedder
+    reranker: Reranker
+    devices: Devices
+    settings: Settings
+    """With what they left open decided."""
+
+
+async def build_models(settings: Settings, on_step: OnStep) -> Models:
     if settings.engine == "node":
         raise ConfigurationError("TANDEM_ENGINE=node is for `tandem worker`: a node has engines or servers of its own.")
     require_engine_version(settings)
@@ -166,15 +176,18 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
     rerank_folder = await hub.resolve(chosen.rerank.id, report)
     if settings.engine == "http":
         gate = Gate(gate_options(settings))
-        return (
+        return Models(
             http_embedder(settings, chosen.embed, embed_folder, gate),
             _http_reranker(settings, chosen.rerank, rerank_folder, gate),
             Devices([Device("servers", gate)]),
+            settings,
         )
     if lacks_compiler() and not settings.enforce_eager:
         log.warning("NO C++ COMPILER: engines compute without compilation, which is slower", remedy="install g++")
     folders = embed_folder, rerank_folder
-    settings = await to_thread(with_query_engine_here, settings, chosen, folders)
+    placement = await to_thread(find_placement, settings, lambda each: pair_demands(each, chosen, folders))
+    log_placement(placement)
+    settings = placement.settings
     devices = await to_thread(build_devices, settings, gate_options(settings))
     demands = pair_demands(settings, chosen, folders)
     devices.plan = await to_thread(fitting_plan, settings, demands)
@@ -192,11 +205,11 @@ async def build_models(settings: Settings, on_step: OnStep) -> tuple[Embedder, R
         query_engine=await to_thread(embedding, planned[-2]) if settings.query_engine else None,
         devices=devices.holding("embed"),
     )
-    return embedder, second_stage, devices
+    return Models(embedder, second_stage, devices, settings)
 
 
 async def open_embedder(settings: Settings, devices: Devices, models: str) -> Embedder:
-    """Returns the embedder of a pair's name or a model's id, with the settings of the node's own."""
+    """Returns the embedder of a pair's name or a model's id, with the settings of the node's own, all decided."""
     known = next((pair.embed for pair in PROFILES if pair.name == models), None)
     chosen = known or model(models)
     folder = await model_hub(settings).resolve(chosen.id)

@@ -1,6 +1,7 @@
 """Formats a plan of the device's memory for people (a table, in a terminal or in a message) and for programs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from io import StringIO
 
 from rich import box
@@ -9,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval.device.engine_memory import EnginePlan
-from retrieval.device.planner import Plan, gigabytes
+from retrieval.device.planner import DeviceMemory, Plan, gigabytes
 
 _WIDTH = 120
 
@@ -34,10 +35,44 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def plan_text(plan: Plan, advice: Sequence[str]) -> str:
-    """Returns the table, the verdict and the advice without colours, over several lines."""
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """One visible device, and the engines on it."""
+
+    name: str
+    memory: DeviceMemory
+    engines: Sequence[EnginePlan] = ()
+    """Each with what it takes of this device."""
+    note: str = ""
+
+    @property
+    def planned_bytes(self) -> int:
+        return sum(engine.total_bytes for engine in self.engines)
+
+
+def device_table(rows: Sequence[DeviceRow]) -> Table:
+    """Returns a table with a row for each device. GB are 10^9 bytes."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False, pad_edge=False)
+    for name in ("Device", "Kind"):
+        table.add_column(name)
+    for name in ("GB", "in use", "planned"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Engines")
+    for row in rows:
+        memory, placed = row.memory, ", ".join(engine.role for engine in row.engines)
+        figures = [gigabytes(each) for each in (memory.total_bytes, memory.used_bytes, row.planned_bytes)]
+        told = "; ".join(each for each in (placed or "none", row.note) if each)
+        table.add_row(escape(row.name), escape(memory.kind), *figures, escape(told))
+    return table
+
+
+def plan_text(plan: Plan, advice: Sequence[str], rows: Sequence[DeviceRow] = ()) -> str:
+    """Returns the table, the verdict and the advice without colours, over several lines; the devices if there are
+    several."""
     console = Console(file=StringIO(), width=_WIDTH, color_system=None)
     console.print(plan_table(plan))
+    if len(rows) > 1:
+        console.print("", device_table(rows), sep="\n")
     assert isinstance(console.file, StringIO)
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
     return "\n".join([verdict(plan, advice), "", *lines])
@@ -47,7 +82,7 @@ def verdict(plan: Plan, advice: Sequence[str]) -> str:
     return "\n- ".join([f"{plan.message} Instead, one of:", *advice]) if advice else plan.message
 
 
-def plan_record(plan: Plan, advice: Sequence[str]) -> dict[str, object]:
+def plan_record(plan: Plan, advice: Sequence[str], rows: Sequence[DeviceRow] = ()) -> dict[str, object]:
     """Returns every figure, to compare with what a device shows. Bytes are of one device; `total_bytes` of an engine is
     what its process holds there.
     """
@@ -66,6 +101,19 @@ def plan_record(plan: Plan, advice: Sequence[str]) -> dict[str, object]:
         "tensor_parallel": plan.tensor_parallel,
         "needed_bytes": plan.needed_bytes,
         "engines": [_engine_record(engine) for engine in plan.engines],
+        "devices": [_device_record(row) for row in rows],
+    }
+
+
+def _device_record(row: DeviceRow) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "kind": row.memory.kind,
+        "total_bytes": row.memory.total_bytes,
+        "used_bytes": row.memory.used_bytes,
+        "planned_bytes": row.planned_bytes,
+        "engines": [engine.role for engine in row.engines],
+        "note": row.note,
     }
 
 

@@ -49,8 +49,8 @@ from app.cli.bench.node import MeasuredNode, choose_corpus, describe_machine, du
 from app.cli.bench.search import search_at_rate
 from app.cli.node.spawn import running_node
 from app.settings import PREFIX, load_settings
-from app.wiring.memory import pair_demands, plan_here, with_query_engine_here
 from app.wiring.models import build_models, build_profile
+from app.wiring.placement import check_memory
 from app.wiring.plan_table import plan_record
 from retrieval.device.devices import Devices
 from retrieval.engines.cross_encoder import CrossEncoderReranker
@@ -147,7 +147,8 @@ async def _engines(run: Run, devices: int, settings: Any) -> dict[str, Any]:
         repeats=asked.repeats,
     )
     began = monotonic()
-    embedder, reranker, placed = await build_models(settings, lambda _: None)
+    models = await build_models(settings, lambda _: None)
+    embedder, reranker, placed = models.embedder, models.reranker, models.devices
     assert isinstance(embedder, VllmEmbedder)
     assert isinstance(reranker, CrossEncoderReranker)
     try:
@@ -545,10 +546,10 @@ def measure_split(run: Run, shapes: str, devices: int) -> None:
 
 def _split(run: Run, name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     settings = load_settings(**overrides)
-    pair = build_profile(settings)
-    planned = plan_here(settings, pair_demands(with_query_engine_here(settings, pair), pair))
+    placement = check_memory(settings, build_profile(settings))
+    planned = placement.plan if placement else None
     before = memory_used()
-    record: dict[str, Any] = {"plan": plan_record(planned, ()) if planned else None}
+    record: dict[str, Any] = {"plan": plan_record(planned, (), placement.rows) if placement and planned else None}
     label = Path(name).name.replace(" ", "-")
     with node_of(run, f"split-{label}", **overrides) as (node, took):
         state = node.client.ready()[1]
@@ -578,7 +579,7 @@ def _split(run: Run, name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
             "errors": dict(alone.errors),
             "ingested_tokens_per_second": fed.tokens_per_second,
         }
-        if settings.tensor_parallel > 1 and run.left > 60:
+        if settings.parts > 1 and run.left > 60:
             record["rank_killed"] = _kill_rank(run, node, question, corpus)
     return record
 

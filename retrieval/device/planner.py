@@ -27,6 +27,11 @@ class DeviceMemory:
     """Number of such devices, this one included, that engines may use."""
 
     @property
+    def kind(self) -> str:
+        """Its name without the number that the name of an NPU begins with."""
+        return self.name.rpartition(", ")[2]
+
+    @property
     def usable_bytes(self) -> int:
         return max(0, int(self.total_bytes * (1 - RESERVE)) - self.used_bytes)
 

@@ -79,7 +79,8 @@ async def _measure(
 ) -> tuple[Speeds, Summary, Summary, float, BareWork]:
     with console.status("") as status:
         report = step_reporter(console, status)
-        embedder, reranker, devices = await build_models(settings, report)
+        models = await build_models(settings, report)
+        embedder, reranker, devices = models.embedder, models.reranker, models.devices
         if not isinstance(embedder, VllmEmbedder) or not isinstance(reranker, SecondStageReranker):
             raise ConfigurationError("TANDEM_ENGINE: this benchmark measures the engines of this machine; unset it.")
         try:

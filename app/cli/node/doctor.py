@@ -3,7 +3,7 @@
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -20,9 +20,10 @@ from app.cli.console import messages
 from app.cli.exit_codes import print_json
 from app.settings import Settings
 from app.wiring.components import build_catalog, build_store
-from app.wiring.devices import npu_chip, npus, places
-from app.wiring.memory import pair_demands, plan_here, with_query_engine_here
+from app.wiring.devices import Place, npu_chip, npus, places
+from app.wiring.memory import pair_demands
 from app.wiring.models import build_profile
+from app.wiring.placement import find_placement
 from langchain_tandem.client import NodeUnreachable
 from retrieval.device.detect import find_compiler, find_device
 from retrieval.engines.vllm.ascend import known_faults, refused_embedder, vllm_ascend_release
@@ -108,11 +109,20 @@ def _npus(settings: Settings) -> list[Finding]:
         detail = f"NPU {npu.id} chip {npu.chip}, {npu.name}: {free:.1f} of {total:.1f} GiB free, health {npu.health}"
         findings.append(Finding("ok" if npu.health == "OK" else "note", f"device {npu.device}", detail))
     try:
-        placed = " and ".join(place.name for place in places(settings))
+        placed = " and ".join(place.name for place in _places(settings))
     except ConfigurationError as error:
         return [*findings, Finding("fail", "devices", error.message)]
     findings.append(Finding("ok", "devices", f"engines run on device {placed}; TANDEM_DEVICES chooses others"))
     return findings
+
+
+def _places(settings: Settings) -> Sequence[Place]:
+    """Returns where engines are placed; where the settings alone place them if the models' size is not known."""
+    pair = build_profile(settings)
+    try:
+        return find_placement(settings, lambda each: pair_demands(each, pair)).places
+    except ModelUnavailable:
+        return places(settings)
 
 
 def _engines(settings: Settings) -> list[Finding]:
@@ -204,15 +214,17 @@ def _memory(settings: Settings) -> list[Finding]:
         return []
     try:
         pair = build_profile(settings)
-        found = plan_here(settings, pair_demands(with_query_engine_here(settings, pair), pair))
+        placement = find_placement(settings, lambda each: pair_demands(each, pair))
     except ModelUnavailable:
         return []
     except ConfigurationError as error:
         return [Finding("fail", "memory", error.message)]
+    found = placement.plan
     if found is None:
         return []
     if found.fits:
-        return [Finding("ok", "memory", found.message)]
+        left_out = (Finding("note", f"device {name}", f"left out: {why}") for name, why in placement.left_out.items())
+        return [Finding("ok", "memory", found.message), *left_out]
     alone = replace(found.device, used_bytes=0)
     others = not found.devices_missing and found.needed_bytes <= alone.usable_bytes  # possibly a running node
     return [Finding("note" if others else "fail", "memory", f"{found.message} See: tandem plan")]

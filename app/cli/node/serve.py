@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import structlog
+from rich.console import Console
 
 from app.http.security.origins import is_loopback
 from app.http.server.run import Server, connections_of, server_config
@@ -18,8 +19,9 @@ from app.node.last_resort import end_after
 from app.node.private_files import keep_files_private, warn_if_readable
 from app.settings import Settings
 from app.telemetry.logs import configure_logging
-from app.wiring.memory import check_memory
 from app.wiring.models import build_profile, require_engine_version
+from app.wiring.placement import check_memory
+from app.wiring.plan_table import device_table
 from retrieval.errors import ConfigurationError, TandemError
 
 log = structlog.get_logger()
@@ -46,7 +48,9 @@ def serve(settings: Settings) -> int:
     keep_files_private()
     _prepare(settings.data_dir)
     require_engine_version(settings)
-    check_memory(settings, build_profile(settings))
+    placement = check_memory(settings, build_profile(settings))
+    if placement and placement.rows and not settings.log_json:
+        Console(stderr=True).print(device_table(placement.rows))
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     if not settings.requires_keys and not is_loopback(settings.host):

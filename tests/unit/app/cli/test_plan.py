@@ -10,21 +10,21 @@ from typer.testing import CliRunner, Result
 
 from app.cli import main as cli
 from app.cli.node import doctor
+from app.cli.node import plan as plan_command
 from app.settings import Settings
+from app.wiring import devices, placement
 from app.wiring import memory as engine_plan
-from app.wiring.devices import Place
 from app.wiring.memory import (
-    check_memory,
     engine_demand,
     pair_demands,
     plan_here,
     planned_engines,
     with_query_engine,
-    with_query_engine_here,
 )
 from app.wiring.models import RERANK_ONLY_TOLERANCE, build_profile, engine_options, gate_options
+from app.wiring.placement import check_memory, find_placement
 from retrieval.device import detect
-from retrieval.device.devices import BOTH_ROLES
+from retrieval.device.nvidia_smi import Gpu
 from retrieval.device.planner import DeviceMemory
 from retrieval.errors import ConfigurationError, ModelUnavailable
 from retrieval.models.profiles import Model
@@ -59,9 +59,14 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     """Sets the device that is found."""
 
     def found(memory: DeviceMemory | None) -> None:
-        monkeypatch.setattr(engine_plan, "find_device", lambda: "cuda")
-        monkeypatch.setattr(engine_plan, "read_device", lambda names: memory)
-        monkeypatch.setattr(engine_plan, "places", lambda settings: (Place(("0",), BOTH_ROLES),))
+        for module in (engine_plan, placement, devices, plan_command):
+            monkeypatch.setattr(module, "find_device", lambda: "cuda")
+        gpus = (
+            [Gpu(str(n), memory.name, memory.total_bytes, memory.used_bytes) for n in range(memory.count)]
+            if memory
+            else []
+        )
+        monkeypatch.setattr(devices, "read_gpus", lambda visible: gpus)
 
     return found
 
@@ -137,15 +142,14 @@ def test_folders_say_what_they_hold(folder: Path) -> None:
     assert [engine["max_model_len"] for engine in told["engines"]] == [2048] * 3
 
 
-def test_without_a_device_its_memory_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.cli.node.plan.read_device", lambda: None)
+def test_without_a_device_its_memory_is_asked_for(device: Device) -> None:
+    device(None)
     result = tandem_plan("--models", "qwen3-0.6b")
     assert (result.exit_code, "tandem plan --memory 24" in result.stderr) == (6, True)
 
 
-def test_the_device_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = DeviceMemory(24 * GB, used_bytes=2 * GB, name="NVIDIA L4")
-    monkeypatch.setattr("app.cli.node.plan.read_device", lambda: memory)
+def test_the_device_that_is_here(device: Device) -> None:
+    device(DeviceMemory(24 * GB, used_bytes=2 * GB, name="NVIDIA L4"))
     result = tandem_plan("--models", "qwen3-0.6b")
     assert result.output.splitlines()[0].strip() == "NVIDIA L4: 24.0 GB, 2.0 of them in use by others"
 
@@ -234,7 +238,8 @@ def test_queries_have_an_engine_of_their_own_where_there_is_room(
 def test_where_no_memory_is_told_there_is_no_room(device: Device) -> None:
     device(None)
     settings = Settings(models="qwen3-0.6b")
-    assert with_query_engine_here(settings, build_profile(settings)).query_engine is False
+    pair = build_profile(settings)
+    assert find_placement(settings, lambda each: pair_demands(each, pair)).settings.query_engine is False
 
 
 def test_for_queries_the_cache_holds_the_longest_and_no_more(device: Device) -> None:

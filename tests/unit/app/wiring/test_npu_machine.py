@@ -13,11 +13,12 @@ import app.cli.node.doctor
 import app.wiring.devices
 import app.wiring.memory
 import app.wiring.models
+import app.wiring.placement
 from app.cli.node.doctor import doctor
 from app.settings import Settings, load_settings, visible_npus
 from app.wiring.devices import npu_chip
-from app.wiring.memory import check_memory
 from app.wiring.models import build_profile, engine_options
+from app.wiring.placement import check_memory
 from retrieval.device.npu_smi import Npu, select_npus
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError, DeviceUnknown, Unsupported
@@ -56,7 +57,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine()
     for name in ("ASCEND_RT_VISIBLE_DEVICES", "TANDEM_MODELS", "TANDEM_ENGINE", "TANDEM_MAX_MODEL_LEN"):
         monkeypatch.delenv(name, raising=False)
-    for module in (app.wiring.devices, app.cli.node.doctor, app.wiring.memory, app.wiring.models):
+    for module in (app.wiring.devices, app.cli.node.doctor, app.wiring.memory, app.wiring.models, app.wiring.placement):
         monkeypatch.setattr(module, "find_device", lambda: "npu")
     for module in (app.cli.node.doctor, app.wiring.models):
         monkeypatch.setattr(module, "vllm_ascend_release", found.release)
