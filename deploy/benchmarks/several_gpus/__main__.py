@@ -1,0 +1,101 @@
+"""What one node makes of several devices: `python deploy/benchmarks/several_gpus --out FOLDER`.
+
+Writes results.json and results.md to the folder after every part, so that a run that is cut off leaves what it found.
+Weights are made up of the models' shapes: nothing is downloaded, and answers mean nothing. On a CPU, where groups of
+engines stand for devices, it shows that the parts work, with `--shapes` of a folder whose config.json is small.
+
+Parts, for each number in --devices:
+  engines  the engines and gates without HTTP and stores: tokens a second embedded, and a rerank's time against its
+           pool, on one device and spread over those that are idle
+  mixed    a node: searches alone, ingestion alone, both at once
+  search   the highest rate of searches whose p99 stays below --p99
+With more than one device:
+  faults   one device's engines killed, then one hung, each under searches and ingestion, and an audit at the end
+  split    each model of --split-shapes split over the devices, compared with one device with the whole of it
+"""
+
+import argparse
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from app.cli.bench.node import dummy_settings
+from deploy.benchmarks.several_gpus.engines import measure_engines
+from deploy.benchmarks.several_gpus.run import Run, console
+from deploy.benchmarks.several_gpus.scaling import scaling
+from deploy.benchmarks.several_gpus.split import measure_split
+from deploy.benchmarks.several_gpus.whole_node import measure_node
+
+PARTS = ("engines", "mixed", "search", "faults", "split")
+
+
+def measure(run: Run) -> None:
+    asked = run.asked
+    if any(part in asked.parts for part in PARTS[:4]):
+        with dummy_settings(asked.shapes, console) as dummies:
+            for count in asked.devices:
+                if "engines" in asked.parts:
+                    run.part(f"engines {count}", 45 + asked.seconds, partial(measure_engines, run, count, dummies))
+                parts = [part for part in ("mixed", "search", "faults") if part in asked.parts]
+                if parts:
+                    run.part(f"all of node {count}", 60, partial(measure_node, run, count, parts, dummies))
+        scaling(run)
+    if "split" in asked.parts:
+        for shapes in asked.split_shapes:
+            measure_split(run, shapes, max(asked.devices))
+    run.write()
+
+
+def numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
+
+
+def options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--devices", type=numbers, default=[1, 2], help="how many, comma separated")
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS[:4]), help=",".join(PARTS))
+    parser.add_argument("--shapes", default="qwen3-0.6b", help="of the weights: a pair's name, or a folder")
+    parser.add_argument("--split-shapes", type=lambda text: text.split(","), default=["qwen3-8b"])
+    parser.add_argument("--budget", type=float, default=540, help="seconds of the whole")
+    parser.add_argument("--seconds", type=float, default=12, help="of one measurement")
+    parser.add_argument("--warm-up", type=float, default=3, help="seconds before each")
+    parser.add_argument("--rate", type=float, default=5, help="searches/s for each device, during ingestion")
+    parser.add_argument("--split-rate", type=float, default=2, help="the same where models are split")
+    parser.add_argument("--highest", type=float, default=32, help="searches/s for each device that it cannot do")
+    parser.add_argument("--p99", type=float, default=150, help="ms")
+    parser.add_argument("--candidates", type=int, default=50)
+    parser.add_argument("--tokens", type=int, default=256, help="of a text")
+    parser.add_argument("--pool", type=int, default=2000, help="documents that are searched")
+    parser.add_argument("--pools", type=numbers, default=[10, 20, 50, 100, 200, 400], help="candidates of reranks")
+    parser.add_argument("--repeats", type=int, default=20, help="reranks of each size")
+    return parser
+
+
+def main() -> int:
+    asked = options().parse_args()
+    if unknown := set(asked.parts) - set(PARTS):
+        raise SystemExit(f"--parts: {', '.join(sorted(unknown))} is not one of {', '.join(PARTS)}")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    run = Run(asked)
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"the budget of {asked.budget:g} s is spent")
+
+    signal.signal(signal.SIGALRM, end)
+    signal.alarm(int(asked.budget) + 1)
+    try:
+        measure(run)
+    except TimeoutError as error:
+        run.lines += ["", f"**{error}**"]
+    finally:
+        signal.alarm(0)
+        run.write()
+    return 1 if any(isinstance(each, dict) and "failed" in each for each in run.found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

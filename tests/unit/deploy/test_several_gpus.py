@@ -1,0 +1,45 @@
+"""The measurements of several devices: what an audit after a fault says is lost, and that the program starts."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.benchmarks.several_gpus.faults import loss
+
+ROOT = Path(__file__).parents[3]
+
+
+def report(documents: int, *, finding: str | None = None, note: str | None = None) -> dict[str, Any]:
+    findings = [{"kind": finding, "count": 2}] if finding else []
+    notes = [{"kind": note, "count": 3}] if note else []
+    return {"documents": documents, "findings": findings, "notes": notes}
+
+
+@pytest.mark.parametrize(
+    ("audited", "lost"),
+    [
+        (report(10), None),
+        (report(12), None),
+        (report(9), "10 documents were reported ingested, and the catalog has 9"),
+        (report(10, finding="documents_outdated"), "2 documents_outdated"),
+        (report(10, note="documents_moving"), "3 documents_moving"),
+    ],
+)
+def test_loss(audited: dict[str, Any], lost: str | None) -> None:
+    assert loss(audited, 10, {}) == lost
+
+
+def test_documents_that_did_not_become_ready_are_lost() -> None:
+    assert loss(report(10), 10, {"failed": 2}) == "2 documents failed"
+
+
+def test_the_folder_is_the_program(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "deploy" / "benchmarks" / "several_gpus"), "--out", str(tmp_path), "--parts"]
+    done = subprocess.run([*command, "nothing"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.strip()) == (
+        1,
+        "--parts: nothing is not one of engines, mixed, search, faults, split",
+    )
