@@ -1,34 +1,39 @@
 """Collections: a row in the catalog, a physical collection in the store, and an alias between them."""
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from hashlib import sha256
 from time import monotonic
 
 from ingestion.blob_gc import BlobCollector
+from ingestion.collection_names import alias_of, is_internal, shadow_of
 from ingestion.disk_reserve import DiskReserve
 from ingestion.ports import Catalog
 from ingestion.types import Chunking, Collection, DocumentRecord, Duplicates
+from ingestion.vector_agreement import VectorAgreement
 from retrieval.errors import CollectionExists, CollectionNotFound
 from retrieval.filters.metadata_keys import check_declared
 from retrieval.filters.tree import KeyType
 from retrieval.ports import VectorStore
 from retrieval.types import CollectionSpec, Fingerprint, Language, StoreName
 
-_SHADOW = "~other"
 RECENT_SECONDS = 2.0
 RECENT_COLLECTIONS = 1000
 
 
 class CollectionService:
     def __init__(
-        self, catalog: Catalog, store: VectorStore, collector: BlobCollector, reserve: DiskReserve | None = None
+        self,
+        catalog: Catalog,
+        store: VectorStore,
+        collector: BlobCollector,
+        agreement: VectorAgreement,
+        reserve: DiskReserve | None = None,
     ) -> None:
         self._catalog = catalog
         self._store = store
         self._collector = collector
+        self._agreement = agreement
         self._reserve = reserve or DiskReserve()
         self._recent: dict[str, tuple[float, Collection]] = {}
 
@@ -69,6 +74,7 @@ class CollectionService:
         CollectionExists."""
         if collection.name in {other.name for other in await self._catalog.collections()}:
             raise CollectionExists(f"Collection {collection.name!r} exists already.", collection=collection.name)
+        await self._agreement.prepare(collection.fingerprint)
         await self._store.create_collection(
             collection.store_name,
             CollectionSpec(collection.fingerprint.dimension, collection.metadata_keys),
@@ -84,6 +90,7 @@ class CollectionService:
         if not is_internal(collection.name):
             await self._store.point_alias(alias_of(collection.name), collection.store_name)
         await self._catalog.add_collection(collection)
+        await self._agreement.record(collection)
 
     async def get(self, name: str) -> Collection:
         """Returns the collection. Raises CollectionNotFound."""
@@ -128,12 +135,14 @@ class CollectionService:
         await self._store.drop_collection(collection.store_name)
         hashes = {record.document.sha256 async for record in self._records(name)}
         await self._catalog.remove_collection(name)
+        self._agreement.removed(collection)
         self.forget(name)
         await self._collector.retire(hashes)
 
     def forget(self, name: str) -> None:
         """Drops the cached record, so that the next search reads the catalog."""
         self._recent.pop(name, None)
+        self._agreement.replaced(name)
 
     async def _records(self, name: str) -> AsyncIterator[DocumentRecord]:
         after = None
@@ -141,22 +150,3 @@ class CollectionService:
             for record in page:
                 yield record
             after = page[-1].document.id
-
-
-def alias_of(name: str) -> str:
-    """What the store calls the collection: the name itself where Milvus takes it, which is ASCII letters, digits and
-    `_`; else what it takes of it, and a digest. Begins with `_` then, which no name does."""
-    if re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
-        return name
-    return f"_{re.sub('[^A-Za-z0-9]+', '_', name).strip('_')}_{sha256(name.encode()).hexdigest()[:16]}"
-
-
-def shadow_of(name: str) -> str:
-    """Returns the name of the second version that a collection may have: the one being filled, or the previous one."""
-    return name + _SHADOW
-
-
-def is_internal(name: str) -> bool:
-    """Returns whether the name is internal. No request can name it: public names have letters, digits, `_`, `-` and
-    `.`."""
-    return "~" in name

@@ -27,8 +27,9 @@ from ingestion.types import (
     Totals,
     WorkerId,
 )
+from retrieval.evaluation.golden_vectors import GoldenVectors
 from retrieval.ports import Lifecycle
-from retrieval.types import ChunkId, DocumentId
+from retrieval.types import ChunkId, DocumentId, StoreName
 
 
 class Parser(Lifecycle, Protocol):
@@ -110,6 +111,14 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         held in either, and every document that is ready in `name` is ready in `other`. Jobs, receipts and golden
         queries stay with their names. Raises CollectionNotFound.
         """
+        ...
+
+    async def set_golden_vectors(self, store_name: StoreName, golden: GoldenVectors) -> None:
+        """Replaces the golden vectors of a version of a collection. Does nothing if no collection has it."""
+        ...
+
+    async def golden_vectors(self, store_name: StoreName) -> GoldenVectors | None:
+        """Returns the golden vectors of a version of a collection; None if it has none."""
         ...
 
     async def set_golden_queries(self, collection: str, queries: Sequence[GoldenQuery]) -> None:

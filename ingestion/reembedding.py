@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import structlog
 
-from ingestion.collections import CollectionService, alias_of, shadow_of
+from ingestion.collection_names import alias_of, shadow_of
+from ingestion.collections import CollectionService
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.ports import Catalog
 from ingestion.quality import Quality, Verdict
@@ -85,10 +86,14 @@ class Reembedding:
 
     async def start(self, name: str, plan: Plan) -> Status:
         """Starts a run, or resumes an interrupted one with the same model and chunking. Raises CollectionNotFound,
-        InvalidRequest (no golden queries; a run is in progress).
+        InvalidRequest (no golden queries; a run is in progress), FingerprintMismatch (the present version, which the
+        new one is to be compared with, cannot be searched).
         """
         self._refuse_if_running(name)
-        await self._catalog.collection(name)
+        current = await self._catalog.collection(name)
+        if plan.gate:
+            # Before hours of filling, not after.
+            self._embedder_of(current)
         if plan.gate and not (await self._catalog.golden_queries(name) if plan.golden is None else plan.golden):
             raise InvalidRequest(
                 f"There is nothing to compare the models of {name!r} by: store golden queries with the collection, "
@@ -104,7 +109,7 @@ class Reembedding:
         other = await self._catalog.collection(shadow_of(name))
         if other.created_at > (await self._catalog.collection(name)).created_at:
             raise CollectionNotFound(f"Collection {name!r} has no earlier version to go back to.", collection=name)
-        embedder = self._embedders.for_collection(other.name, other.fingerprint)
+        embedder = self._embedder_of(other)
         plan = Plan(embedder, chunking=None, golden=None, tolerance=1.0, gate=False)
         return self._launch(name, self._exchange(name, plan))
 
@@ -117,6 +122,9 @@ class Reembedding:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _embedder_of(self, collection: Collection) -> Embedder:
+        return self._embedders.for_collection(collection.name, collection.store_name, collection.fingerprint)
 
     def _refuse_if_running(self, name: str) -> None:
         if name in self._tasks and not self._tasks[name].done():
@@ -195,7 +203,7 @@ class Reembedding:
             pass
         else:
             same = (other.fingerprint, other.chunking) == (plan.embedder.fingerprint, wanted)
-            if same and other.created_at > current.created_at:
+            if same and other.created_at > current.created_at and self._embedders.agree(other.store_name):
                 return
             await self._collections.delete(other.name)
         fingerprint = plan.embedder.fingerprint
@@ -264,7 +272,7 @@ class Reembedding:
         self._update(name, phase="measuring")
         golden = await self._catalog.golden_queries(name) if plan.golden is None else plan.golden
         current, other = await self._catalog.collection(name), await self._catalog.collection(shadow_of(name))
-        before = self._embedders.for_collection(name, current.fingerprint)
+        before = self._embedder_of(current)
         verdict = await self._quality.compare(
             golden, (current.store_name, before), (other.store_name, plan.embedder), plan.tolerance
         )

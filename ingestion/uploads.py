@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from ingestion.blob_gc import BlobCollector
-from ingestion.collections import is_internal
+from ingestion.collection_names import is_internal
 from ingestion.errors import DocumentNotFound, TooLarge
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog

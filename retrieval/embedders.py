@@ -6,8 +6,9 @@ from dataclasses import replace
 from retrieval.engines.derived import DerivedEmbedder
 from retrieval.engines.matryoshka import MatryoshkaEmbedder
 from retrieval.errors import FingerprintMismatch, InvalidRequest, Unsupported
+from retrieval.evaluation.golden_vectors import MIN_COSINE, Agreement
 from retrieval.ports import Embedder
-from retrieval.types import Fingerprint
+from retrieval.types import Fingerprint, StoreName
 
 _SECTIONS = "+sections"
 """At the end of a prompt version: passages begin with their section."""
@@ -52,6 +53,8 @@ class Embedders:
     def __init__(self, main: Embedder) -> None:
         self.main = main
         """Makes new collections."""
+        self.agreements: dict[StoreName, Agreement] = {}
+        """How the collections' golden vectors agree with those of the running models, as far as they were compared."""
         self._more: list[Embedder] = []
 
     @property
@@ -80,20 +83,34 @@ class Embedders:
                 return MatryoshkaEmbedder(embedder, fingerprint.dimension)
         return None
 
-    def for_collection(self, name: str, fingerprint: Fingerprint) -> Embedder:
+    def agree(self, store_name: StoreName) -> bool:
+        """Returns whether nothing is known against the vectors of the collection."""
+        found = self.agreements.get(store_name)
+        return found is None or found.agrees
+
+    def for_collection(self, name: str, store_name: StoreName, fingerprint: Fingerprint) -> Embedder:
         """Returns the embedder of a collection. Raises FingerprintMismatch if its vectors were made by a model that is
-        not running.
+        not running, or if the running one does not compute them any more.
         """
         found = self.named(fingerprint)
+        made, running = fingerprint, self.main.fingerprint
         if found is None:
-            made, running = fingerprint, self.main.fingerprint
             raise FingerprintMismatch(
-                f"Collection {name!r} was made with {made.model} ({made.dimension} dimensions, {made.engine}, "
-                f"fingerprint {made.digest}), this node runs {running.model} ({running.dimension} dimensions, "
-                f"{running.engine}, fingerprint {running.digest}). Start the node with the first model, re-embed the "
-                "collection with `tandem reembed`, or ingest into a new one.",
+                f"Collection {name!r} was made with {made.model} ({made.dimension} dimensions, fingerprint "
+                f"{made.digest}), this node runs {running.model} ({running.dimension} dimensions, fingerprint "
+                f"{running.digest}). Start the node with the first model, re-embed the collection with `tandem reembed "
+                "--no-gate`, or ingest into a new one.",
                 collection=name,
                 stored=made.digest,
                 running=running.digest,
+            )
+        if not self.agree(store_name):
+            raise FingerprintMismatch(
+                f"Collection {name!r}: the engine computes other vectors with {made.model} than the collection holds "
+                f"(cosine of golden vectors {self.agreements[store_name].cosine:.4f}, at least {MIN_COSINE}). Go back "
+                "to the engine that made them, or re-embed the collection with `tandem reembed --no-gate`.",
+                collection=name,
+                stored=made.digest,
+                running=found.fingerprint.digest,
             )
         return found

@@ -38,7 +38,9 @@ class Lane(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Decides whether two vectors are comparable. Vectors of different fingerprints never share a collection."""
+    """Decides whether two vectors are comparable. Vectors of different fingerprints never share a collection. Whether
+    another engine or release computes the same is measured, not part of it: see retrieval.evaluation.golden_vectors.
+    """
 
     model: str
     """Public name of the model, without any path of the machine."""
@@ -48,8 +50,6 @@ class Fingerprint:
     normalized: bool
     prompt_version: str
     """Version of the texts that retrieval.text.prompts puts around queries and documents."""
-    engine: str
-    """Engine and version class, for instance `vllm-0.32`."""
 
     @property
     @lru_cache(maxsize=64)  # noqa: B019  # asked for with every document, and there are few

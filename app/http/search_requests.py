@@ -27,7 +27,7 @@ async def run_queries(
     hold and the time that ranking them is expected to take, and counts them in the metrics. Raises FingerprintMismatch,
     Overloaded, and the errors of SearchService.
     """
-    embedder = node.embedders.for_collection(collection.name, collection.fingerprint)
+    embedder = node.embedders.for_collection(collection.name, collection.store_name, collection.fingerprint)
     passages = sum(passages_of(query) for query in queries)
     node.use_search(candidates=passages)
     seconds = sum(node.search_seconds(query) for query in queries)

@@ -63,7 +63,10 @@ class ServiceBackend:
         return (await describe(node, job)).model_dump(mode="json")
 
     async def collections(self) -> Sequence[Json]:
-        return [CollectionOut.of(each).model_dump(mode="json") for each in await self._view().collections.list()]
+        view = self._view()
+        agreements = view.embedders.agreements
+        found = await view.collections.list()
+        return [CollectionOut.of(each, agreements.get(each.store_name)).model_dump(mode="json") for each in found]
 
 
 class HttpBackend:

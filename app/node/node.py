@@ -24,6 +24,7 @@ from ingestion.reembedding import Reembedding
 from ingestion.retention import Retention
 from ingestion.service import IngestionService, Limits
 from ingestion.uploads import FileService
+from ingestion.vector_agreement import VectorAgreement
 from ingestion.worker import WorkerOptions, WorkObserver
 from retrieval.device.devices import Devices, chosen
 from retrieval.embedders import Embedders
@@ -35,6 +36,7 @@ from retrieval.errors import (
     TandemError,
     Unsupported,
 )
+from retrieval.evaluation.golden_vectors import MIN_COSINE
 from retrieval.evaluation.selftest import run_selftest
 from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.models.profiles import is_folder, model
@@ -101,7 +103,9 @@ class Node:
         notifications = Notifications()
         parts = components
         collector = BlobCollector(parts.catalog, parts.blobs)
-        self.collections = CollectionService(parts.catalog, parts.store, collector, parts.reserve)
+        self.embedders = Embedders(parts.embedder)
+        self._agreement = VectorAgreement(parts.catalog, self.embedders)
+        self.collections = CollectionService(parts.catalog, parts.store, collector, self._agreement, parts.reserve)
         self.ingestion = IngestionService(
             parts.catalog,
             parts.blobs,
@@ -116,7 +120,6 @@ class Node:
         self.files = FileService(
             parts.catalog, parts.blobs, collector, self.ingestion, max_bytes=options.limits.document_bytes
         )
-        self.embedders = Embedders(parts.embedder)
         self.search_deadline_seconds = options.search_deadline_seconds
         self.rerank_pace, self.embed_pace = Pace(), Pace()
         self.reranker = PacedReranker(parts.reranker, self.rerank_pace)
@@ -190,6 +193,7 @@ class Node:
         on_step("testing the models")
         await self._test_models()
         await until_available(self._prepare, "preparing the default collection", on_step)
+        await until_available(self._agreement.check, "comparing golden vectors", on_step)
         self._workers.start()
         await self._start_processes()
         self._watching = asyncio.create_task(self._watch())
@@ -253,6 +257,20 @@ class Node:
             found["self_test"] = f"The models do not behave as they must. {_failures(self.selftest)}"
         return {name: reason for name, reason in found.items() if reason}
 
+    @property
+    def disagreeing(self) -> str | None:
+        """Says how many collections hold vectors that the running engine does not compute; None if there are none.
+        The node serves all others."""
+        refused = self._agreement.refused
+        if not refused:
+            return None
+        lowest = min(agreement.cosine for agreement in refused.values())
+        return (
+            f"The engine computes other vectors than those of {len(refused)} collections, which are refused (cosine of "
+            f"golden vectors {lowest:.4f}, at least {MIN_COSINE}). The log names them; `tandem reembed NAME --no-gate` "
+            "makes their vectors anew."
+        )
+
     async def _prepare(self) -> None:
         self._cursors = Cursors(await self.components.catalog.secret(CURSOR_KEY))
         self.capabilities = await self.components.store.capabilities()
@@ -310,6 +328,7 @@ class Node:
             if set(was_failing) - set(failing):
                 try:
                     await self._test_models()
+                    await self._agreement.check()  # it may have come back as another release
                 except TandemError:  # it failed again; the next check may succeed
                     continue
             was_failing = failing

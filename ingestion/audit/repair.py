@@ -46,11 +46,14 @@ class Repairer:
     async def requeue(self, collection: Collection, record: DocumentRecord) -> bool:
         """Queues a document so that the pipeline writes its chunks again; returns whether it is queued.
 
-        It is not queued if processing cannot succeed: its original is missing, or the collection has another model.
+        It is not queued if processing cannot succeed: its original is missing, or the collection has another
+        model, or vectors that the running engine does not compute.
         Failed documents are not queued either: they would fail again.
         """
         document = record.document
-        if self._embedders.named(collection.fingerprint) is None or not await self._blobs.get([document.sha256]):
+        if self._embedders.named(collection.fingerprint) is None or not self._embedders.agree(collection.store_name):
+            return False
+        if not await self._blobs.get([document.sha256]):
             return False
         queued = await self._catalog.requeue(collection.name, {document.id: record.version}, now=datetime.now(UTC))
         self._work_arrived.announce()

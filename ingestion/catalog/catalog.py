@@ -35,7 +35,8 @@ from ingestion.types import (
     Totals,
     WorkerId,
 )
-from retrieval.types import ChunkId, DocumentId
+from retrieval.evaluation.golden_vectors import GoldenVectors
+from retrieval.types import ChunkId, DocumentId, StoreName
 
 
 class SqlCatalog:
@@ -78,6 +79,12 @@ class SqlCatalog:
 
     async def swap_collections(self, name: str, other: str) -> bool:
         return await self._database.write(lambda connection: swap.swap(connection, name, other))
+
+    async def set_golden_vectors(self, store_name: StoreName, golden: GoldenVectors) -> None:
+        await self._database.write(lambda connection: collections.set_golden_vectors(connection, store_name, golden))
+
+    async def golden_vectors(self, store_name: StoreName) -> GoldenVectors | None:
+        return await self._database.read(lambda connection: collections.golden_vectors(connection, store_name))
 
     async def set_golden_queries(self, collection: str, queries: Sequence[GoldenQuery]) -> None:
         await self._database.write(lambda connection: collections.set_golden(connection, collection, queries))

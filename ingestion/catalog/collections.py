@@ -11,6 +11,11 @@ from ingestion.catalog import records
 from ingestion.catalog.tables import collections, documents, golden_queries
 from ingestion.types import Collection, Duplicates, GoldenQuery
 from retrieval.errors import CollectionExists, CollectionNotFound
+from retrieval.evaluation.golden_vectors import GoldenVectors
+from retrieval.types import StoreName
+
+_RECORD = select(*(column for column in collections.c if column.name not in ("golden_texts", "golden_vectors")))
+"""A collection's row but for what only the check of its vectors reads."""
 
 
 async def add(connection: AsyncConnection, collection: Collection) -> None:
@@ -25,12 +30,12 @@ async def add(connection: AsyncConnection, collection: Collection) -> None:
 
 async def named(connection: AsyncConnection, name: str) -> Collection:
     """Implements Catalog.collection."""
-    return records.collection(await _row(connection, select(collections), name))
+    return records.collection(await _row(connection, _RECORD, name))
 
 
 async def every(connection: AsyncConnection) -> Sequence[Collection]:
     """Implements Catalog.collections."""
-    rows = await connection.execute(select(collections).order_by(collections.c.name))
+    rows = await connection.execute(_RECORD.order_by(collections.c.name))
     return [records.collection(row) for row in rows]
 
 
@@ -65,6 +70,19 @@ async def alone(connection: AsyncConnection, name: str) -> None:
     CollectionNotFound.
     """
     await _row(connection, select(collections.c.name).with_for_update(), name)
+
+
+async def set_golden_vectors(connection: AsyncConnection, store_name: StoreName, golden: GoldenVectors) -> None:
+    """Implements Catalog.set_golden_vectors."""
+    values = records.golden_values(golden)
+    await connection.execute(collections.update().where(collections.c.store_name == store_name).values(values))
+
+
+async def golden_vectors(connection: AsyncConnection, store_name: StoreName) -> GoldenVectors | None:
+    """Implements Catalog.golden_vectors."""
+    query: Select[Any] = select(collections.c.golden_texts, collections.c.golden_vectors)
+    row: Row[Any] | None = (await connection.execute(query.where(collections.c.store_name == store_name))).first()
+    return None if row is None or row.golden_vectors is None else records.golden_vectors(row)
 
 
 async def set_golden(connection: AsyncConnection, name: str, queries: Sequence[GoldenQuery]) -> None:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Row
 
 from ingestion.types import (
@@ -20,6 +21,7 @@ from ingestion.types import (
     Receipt,
 )
 from retrieval.errors import InvalidRequest
+from retrieval.evaluation.golden_vectors import GoldenText, GoldenVectors
 from retrieval.types import ChunkId, DocumentId, Fingerprint, StoreName
 
 MESSAGE_CHARACTERS = 2000
@@ -49,7 +51,7 @@ def collection(row: Row[Any]) -> Collection:
     return Collection(
         name=row.name,
         store_name=StoreName(row.store_name),
-        fingerprint=Fingerprint(**row.fingerprint),
+        fingerprint=fingerprint(row.fingerprint),
         language=row.language,
         chunking=Chunking(row.max_tokens, row.overlap),
         created_at=row.created_at,
@@ -59,6 +61,26 @@ def collection(row: Row[Any]) -> Collection:
         rerank_instruction=row.rerank_instruction,
         document_instruction=row.document_instruction,
     )
+
+
+def fingerprint(stored: Mapping[str, Any]) -> Fingerprint:
+    """Reads a stored fingerprint. Those of collections made before golden vectors name the engine and its version as
+    well, which decides nothing any more: they are read as fingerprints of the same model.
+    """
+    return Fingerprint(**{field.name: stored[field.name] for field in fields(Fingerprint)})
+
+
+def golden_values(golden: GoldenVectors) -> Values:
+    return {
+        "golden_texts": [asdict(each) for each in golden.texts],
+        "golden_vectors": np.ascontiguousarray(golden.vectors, dtype="<f4").tobytes(),
+    }
+
+
+def golden_vectors(row: Row[Any]) -> GoldenVectors:
+    texts = tuple(GoldenText(**each) for each in row.golden_texts)
+    vectors = np.frombuffer(row.golden_vectors, dtype="<f4").reshape(len(texts), -1)
+    return GoldenVectors(texts, vectors.astype(np.float32))
 
 
 def digest(document: Document) -> str:

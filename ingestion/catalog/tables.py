@@ -63,6 +63,9 @@ collections = Table(
     Column("query_instruction", String),
     Column("document_instruction", String),
     Column("rerank_instruction", String),
+    # They belong to the vectors, so an exchange takes them along. Read only by the check at start.
+    Column("golden_texts", Json),
+    Column("golden_vectors", LargeBinary),
 )
 
 golden_queries = Table(

@@ -105,7 +105,7 @@ class Pipeline:
     ) -> AsyncGenerator[list[Outcome], None]:
         try:
             collection = await self._catalog.collection(name)
-            embedder = self._embedders.for_collection(name, collection.fingerprint)
+            embedder = self._embedders.for_collection(name, collection.store_name, collection.fingerprint)
             sections = await self._store.has_sections(collection.store_name)
             stopped = await self._stopped(collection, claims)
         except TandemError as error:

@@ -52,7 +52,6 @@ class EmbeddingModel(EngineModel[EngineT]):
         folder: Path,
         *,
         name: str,
-        engine_version: str,
         max_model_len: int,
         dimension: int | None,
         gate: Gate | None = None,
@@ -75,7 +74,6 @@ class EmbeddingModel(EngineModel[EngineT]):
             dimension=self._dimensions or full_dimension(folder),
             normalized=True,
             prompt_version=prompt_version(prefixes),
-            engine=engine_version,
         )
 
     @property

@@ -16,7 +16,7 @@ WORKER = WorkerId("worker")
 
 
 def a_collection(name: str = "docs") -> Collection:
-    fingerprint = Fingerprint("model", "0123456789ab", 8, True, "1", "fake")
+    fingerprint = Fingerprint("model", "0123456789ab", 8, True, "1")
     return Collection(
         name,
         StoreName(f"{name}__{fingerprint.digest}"),

@@ -65,7 +65,6 @@ class FakeEmbedder:
             dimension=self._dimension,
             normalized=True,
             prompt_version="1",
-            engine="fake-1",
         )
 
     @property

@@ -61,12 +61,13 @@ async def running(
     open_embedder: OpenEmbedder | None = None,
     store: VectorStore | None = None,
     devices: Devices | None = None,
+    embedder: FakeEmbedder | None = None,
     **settings: object,
 ) -> AsyncIterator[NodeUnderTest]:
     """A node whose data lies in `folder`; `settings` as in app.settings, with the profile that reads English alone.
     `store`: None for Milvus Lite."""
     settings = {"models": "minilm", **settings}
-    embedder, reranker = FakeEmbedder(), FakeReranker()
+    embedder, reranker = embedder or FakeEmbedder(), FakeReranker()
     components = replace(real_but_for(embedder, reranker, folder), open_embedder=open_embedder, devices=devices)
     if store is not None:
         components = replace(components, store=store)

@@ -23,7 +23,7 @@ from retrieval.types import (
 )
 from tests.support.hits import a_candidate
 
-FINGERPRINT = Fingerprint("told", "0" * 12, 4, normalized=True, prompt_version="1", engine="told-1")
+FINGERPRINT = Fingerprint("told", "0" * 12, 4, normalized=True, prompt_version="1")
 
 
 async def never() -> None:

@@ -100,7 +100,7 @@ async def _work(catalog: Catalog, settings: Settings, documents: int, spent: dic
 
 
 def _collection(name: str) -> Collection:
-    fingerprint = Fingerprint("bench", "0" * 12, 8, True, "1", "none")
+    fingerprint = Fingerprint("bench", "0" * 12, 8, True, "1")
     return Collection(name, StoreName(name), fingerprint, "mixed", Chunking(), datetime.now(UTC))
 
 

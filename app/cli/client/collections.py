@@ -150,6 +150,7 @@ def _show(collection: dict[str, Any]) -> None:
         "document instruction": collection.get("document_instruction"),
         "section prefix": "yes" if collection["section_prefix"] else None,
         "model": f"{made['model']}, {made['dimension']} dimensions ({made['digest']})",
+        "vectors": _disagreement(collection),
         "created": collection["created_at"][:19].replace("T", " "),
     }
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -157,6 +158,13 @@ def _show(collection: dict[str, Any]) -> None:
         if value:
             table.add_row(name, Text(value, overflow="fold"))
     results().print(table)
+
+
+def _disagreement(collection: dict[str, Any]) -> str | None:
+    compared = collection.get("vectors")
+    if not compared or compared["agree"]:
+        return None
+    return f"not those of the running engine (cosine {compared['cosine']:.4f}): tandem reembed --no-gate"
 
 
 def _chunking(collection: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from app.wiring.components import build_reserve, build_worker_parts, worker_opti
 from ingestion.errors import BlobStoreUnavailable
 from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog
+from ingestion.vector_agreement import VectorAgreement
 from retrieval.errors import ConfigurationError, TandemError
 from retrieval.ports import Lifecycle
 from retrieval.processes.vitals import TICK_SECONDS
@@ -169,6 +170,8 @@ class _Process:
         await until_available(
             partial(until_originals_are_visible, parts.catalog, parts.blobs), "looking at originals", _log_step
         )
+        agreement = VectorAgreement(parts.catalog, parts.embedders)
+        await until_available(agreement.check, "comparing golden vectors", _log_step)
         self._workers = Workers(
             parts,
             worker_options(settings),

@@ -6,7 +6,6 @@ FINGERPRINT = {
     "dimension": 1024,
     "normalized": True,
     "prompt_version": "1",
-    "engine": "vllm-0.32",
     "digest": "7d97a8f42cdd",
 }
 
@@ -37,6 +36,7 @@ _MANUALS = {
     "document_instruction": None,
     "section_prefix": False,
     "fingerprint": FINGERPRINT,
+    "vectors": {"agree": True, "cosine": 0.9998},
     "created_at": "2026-03-02T08:15:24.594991Z",
 }
 _CONTRACTS = {
@@ -50,6 +50,7 @@ _CONTRACTS = {
     "document_instruction": None,
     "section_prefix": False,
     "fingerprint": FINGERPRINT,
+    "vectors": {"agree": True, "cosine": 0.9998},
     "created_at": "2026-03-02T08:16:01.102338Z",
 }
 

@@ -44,7 +44,7 @@ async def create_collection(
         rerank_instruction=body.rerank_instruction,
         document_instruction=body.document_instruction,
     )
-    return CollectionOut.of(collection, chunks=0)
+    return CollectionOut.of(collection, node.embedders.agreements.get(collection.store_name), chunks=0)
 
 
 @router.get(
@@ -54,7 +54,9 @@ async def create_collection(
 )
 async def list_collections(node: ServingNode) -> CollectionsOut:
     """All collections. Get one collection for its number of chunks."""
-    return CollectionsOut(collections=[CollectionOut.of(each) for each in await node.collections.list()])
+    agreements = node.embedders.agreements
+    found = await node.collections.list()
+    return CollectionsOut(collections=[CollectionOut.of(each, agreements.get(each.store_name)) for each in found])
 
 
 @router.get(
@@ -67,7 +69,9 @@ async def list_collections(node: ServingNode) -> CollectionsOut:
 )
 async def get_collection(name: CollectionPath, node: ServingNode) -> CollectionOut:
     """One collection, with its number of chunks."""
-    return CollectionOut.of(await node.collections.get(name), await node.collections.count(name))
+    collection = await node.collections.get(name)
+    agreement = node.embedders.agreements.get(collection.store_name)
+    return CollectionOut.of(collection, agreement, await node.collections.count(name))
 
 
 @router.delete(

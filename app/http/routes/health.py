@@ -56,6 +56,8 @@ async def get_readiness(runner: NodeRunner) -> JSONResponse:
         ]
     if node and runner.phase == "serving":
         body.checks = {name: CheckOut(ok=True, detail="ok") for name in (*node.parts, "self_test")} | checks
+        if lost := node.disagreeing:
+            body.checks["vectors"] = CheckOut(ok=False, detail=lost)
         body.models = ModelsOut(embed=node.components.embedder.fingerprint.model, rerank=node.components.reranker.model)
         body.devices = [
             DeviceOut(

@@ -51,7 +51,7 @@ async def get_golden_queries(name: CollectionPath, node: ServingNode) -> GoldenQ
     status_code=202,
     responses={
         202: answer(examples.STARTED, "The re-embedding has started."),
-        **failures("collection_not_found", "unsupported", *EMBEDDER, *CATALOG),
+        **failures("collection_not_found", "fingerprint_mismatch", "unsupported", *EMBEDDER, *CATALOG),
     },
 )
 async def reembed_collection(

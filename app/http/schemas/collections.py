@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from app.http.schemas.wire import CollectionName, Instruction, Wire, WireRequest
 from ingestion.types import Chunking, Collection, Duplicates
 from retrieval.embedders import has_section_prefix
+from retrieval.evaluation.golden_vectors import Agreement
 from retrieval.filters.metadata_keys import MAX_KEYS
 from retrieval.filters.tree import KeyType
 from retrieval.types import Language
@@ -80,8 +81,19 @@ class FingerprintOut(Wire):
     dimension: int = Field(description="Length of the vectors.")
     normalized: bool = Field(description="Whether the vectors have unit length.")
     prompt_version: str = Field(description="Version of the prompts around queries and documents.")
-    engine: str = Field(description="Engine and its compatible version.")
     digest: str = Field(description="12 hexadecimal digits of a digest of all these values.")
+
+
+class VectorsOut(Wire):
+    agree: bool = Field(
+        description="Whether the running engine computes the vectors that the collection holds; if not, searches and "
+        "documents are refused until it is re-embedded."
+    )
+    cosine: float = Field(description="Lowest cosine between golden vectors, stored and fresh.")
+
+    @classmethod
+    def of(cls, agreement: Agreement) -> Self:
+        return cls(agree=agreement.agrees, cosine=agreement.cosine)
 
 
 class CollectionOut(Wire):
@@ -105,12 +117,19 @@ class CollectionOut(Wire):
     fingerprint: FingerprintOut = Field(
         description="Identity of the vectors: only vectors with equal fingerprints are comparable."
     )
+    vectors: VectorsOut | None = Field(
+        None, description="Comparison of golden vectors; null if the collection's model is not running."
+    )
     created_at: datetime = Field(description="Time of creation.")
     chunks: int | None = Field(None, description="Number of searchable chunks; null in lists, where it is not counted.")
 
     @classmethod
-    def of(cls, collection: Collection, chunks: int | None = None) -> Self:
-        more = {"chunks": chunks, "section_prefix": has_section_prefix(collection.fingerprint)}
+    def of(cls, collection: Collection, agreement: Agreement | None, chunks: int | None = None) -> Self:
+        more = {
+            "chunks": chunks,
+            "section_prefix": has_section_prefix(collection.fingerprint),
+            "vectors": VectorsOut.of(agreement) if agreement else None,
+        }
         return cls.model_validate(collection).model_copy(update=more)
 
 

@@ -13,7 +13,6 @@ from retrieval.device.gated import encode_gated
 from retrieval.engines.adapter import EmbeddingModel, EngineModel
 from retrieval.engines.http.dialects.dialect import Dialect, Pair, Text
 from retrieval.engines.http.server import HttpEngine, HttpServerOptions
-from retrieval.engines.http.tokens import engine_class
 from retrieval.engines.http.truncation import PairTruncator, truncate_text
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_tokenizer, require_cross_encoder, stated_window
@@ -38,7 +37,6 @@ class HttpTextEmbedder(EmbeddingModel[HttpEngine[Text]]):
             HttpEngine(server, dialect, transport=transport),
             folder,
             name=server.model,
-            engine_version=engine_class(dialect.name),
             max_model_len=stated_window(folder, server.max_model_len),
             dimension=dimension,
             gate=gate,

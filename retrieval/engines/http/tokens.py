@@ -34,7 +34,6 @@ class HttpEmbedder(TokenEmbedder[HttpEngine[TokenIds]]):
             HttpEngine(server, dialect, transport=transport),
             folder,
             name=server.model,
-            engine_version=engine_class(dialect.name),
             max_model_len=window_within(folder, server.max_model_len),
             dimension=dimension,
             gate=gate,
@@ -61,10 +60,3 @@ class HttpReranker(TokenReranker[HttpEngine[TokenIds]]):
             max_model_len=window_within(folder, server.max_model_len),
             gate=gate,
         )
-
-
-def engine_class(dialect: str) -> str:
-    """Returns the engine's name in the fingerprint. The version that serves at the address is unknown here: operators
-    have to keep it the same for a collection's life.
-    """
-    return "http" if dialect == "vllm" else f"http-{dialect}"

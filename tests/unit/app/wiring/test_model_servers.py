@@ -54,7 +54,7 @@ async def test_servers_of_text(tmp_path: Path, minilm_folder: Path, cross_encode
     embedder, reranker = await _models(tmp_path, (minilm_folder, dialect), (cross_encoder_folder, dialect))
     assert isinstance(embedder, HttpTextEmbedder)
     assert isinstance(reranker, HttpPairReranker)
-    assert embedder.fingerprint.engine == f"http-{dialect}"
+    assert embedder.engine.dialect.name == dialect
 
 
 @pytest.mark.parametrize(

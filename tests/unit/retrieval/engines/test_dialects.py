@@ -388,10 +388,10 @@ def test_every_name_has_a_dialect_for_both_tasks(small_qwen3_tokenizer: Tokenize
     assert TOKEN_RERANK["vllm-ascend"](small_qwen3_tokenizer).path == "/classify"
 
 
-def test_the_fingerprint_tells_dialects_apart(cross_encoder_folder: Path) -> None:
+def test_dialects_share_the_fingerprint_of_a_model(cross_encoder_folder: Path) -> None:
     engines = [
         *(HttpEmbedder(cross_encoder_folder, options(), dialect).fingerprint for dialect in TOKEN_EMBED.values()),
         *(HttpTextEmbedder(cross_encoder_folder, options(), dialect).fingerprint for dialect in TEXT_EMBED.values()),
     ]
-    assert [each.engine for each in engines] == ["http", "http-vllm-ascend", "http-sglang", "http-tei", "http-infinity"]
-    assert len({each.digest for each in engines}) == 5
+    assert len(engines) == 5
+    assert len({each.digest for each in engines}) == 1

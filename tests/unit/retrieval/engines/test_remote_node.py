@@ -27,7 +27,7 @@ from retrieval.types import Fingerprint, Lane
 from tests.support.fake_models import word_tokenizer
 from tests.support.waiting import until
 
-MADE = Fingerprint("model", "0123456789ab", 2, True, "1", "fake-1")
+MADE = Fingerprint("model", "0123456789ab", 2, True, "1")
 TEXTS = ["a", "b", "c"]
 
 
