@@ -159,7 +159,9 @@ def _split(
         elif number not in able:
             left_out[names[number]] = f"A window of {fitting[number]:,} tokens fits, and {widest:,} on others."
         elif number not in used:
-            left_out[names[number]] = f"No {parts - 1} more of its kind are left to split models with."
+            left_out[names[number]] = (
+                f"Models are split over {parts} devices of one kind, and too few are left beside it."
+            )
     return settings.model_copy(update={"devices": tuple(used)}), left_out
 
 

@@ -184,6 +184,7 @@ async def test_doctor_shows_visible_chips_only_and_their_health(
     ("packages", "fit", "words"),
     [
         ({"vllm": "0.13.0", "vllm-ascend": "0.13.0"}, False, "FAIL  vllm-ascend"),
+        ({"vllm": "0.26.0", "vllm-ascend": "0.26.0"}, False, "FAIL  engine       vllm-ascend 0.26.0 is installed"),
         ({"vllm": "0.26.0", "vllm-ascend": "0.23.0"}, True, "made for vLLM 0.23.0, found 0.26.0"),
         ({"vllm-ascend": "0.23.0"}, False, "vLLM is not installed"),
         ({"vllm": "0.23.0"}, False, "vllm-ascend, which computes on an NPU, is not installed"),

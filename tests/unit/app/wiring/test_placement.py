@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from app.cli import main as cli
+from app.cli.node import doctor, serve
 from app.cli.node import plan as plan_command
-from app.cli.node import serve
 from app.settings import Settings
 from app.wiring import devices, memory, placement
 from app.wiring.memory import pair_demands
@@ -112,7 +112,7 @@ def test_models_that_fit_no_device_are_split_over_equal_ones(gpus: Gpus) -> None
     gpus((24, 0), (24, 0), (24, 0), (24, 0), (24, 0))
     found = placed(models="qwen3-8b")
     assert (found.settings.tensor_parallel, names(found)) == (2, ["0,1", "2,3"])
-    assert list(found.left_out) == ["4"]
+    assert found.left_out == {"4": "Models are split over 2 devices of one kind, and too few are left beside it."}
     with capture_logs() as logs:
         log_placement(found)
     split = [entry for entry in logs if entry["event"].startswith("models are split")]
@@ -188,6 +188,14 @@ def test_tandem_plan_prints_a_row_for_each_device(gpus: Gpus, monkeypatch: pytes
         ("2", True),
     ]
     assert told["devices"][0]["note"] == "TANDEM_DEVICES leaves it out"
+
+
+def test_doctor_names_the_devices_that_are_left_out(gpus: Gpus) -> None:
+    gpus((24, 0), (24, 20))
+    fits, left_out = doctor._memory(Settings(models="qwen3-0.6b"))
+    assert (fits.verdict, fits.what) == ("ok", "memory")
+    assert (left_out.verdict, left_out.what) == ("note", "device 1")
+    assert left_out.detail.startswith("left out: Does not fit: ")
 
 
 def test_tandem_serve_prints_the_devices_before_it_listens(
