@@ -59,6 +59,7 @@ async def collection_page(request: Request, name: Name, node: PageNode) -> Respo
         totals=(await node.collections.totals([name])).get(name),
         golden=await node.collections.golden_queries(name) if manages else (),
         move=node.collections.reembedding(name) if manages else None,
+        agreement=node.embedders.agreements.get(collection.store_name),
     )
 
 

@@ -1,11 +1,15 @@
 """A node starts with another engine, which computes other vectors of the same model than its collections hold."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from retrieval.device.devices import Device, Devices, chosen_device
+from retrieval.device.gate import Gate, GateOptions
+from retrieval.types import Embeddings, Lane, TextKind
 from tests.support.memory_store import InMemoryStore
 from tests.support.node import NodeUnderTest, running
 from tests.support.other_engine import OtherEngine
@@ -49,6 +53,24 @@ async def test_an_engine_that_computes_the_same(tmp_path: Path) -> None:
         assert hits[0]["document_id"] == "loom"
 
 
+class OtherwiseOnOneDevice(OtherEngine):
+    async def embed(
+        self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
+    ) -> Embeddings:
+        device = chosen_device()
+        self._by = 1.0 if device and device.name == "1" else 0.0
+        return await super().embed(texts, kind=kind, lane=lane, instruction=instruction)
+
+
+async def test_one_device_of_several_that_computes_otherwise(tmp_path: Path) -> None:
+    store = InMemoryStore()
+    await filled(tmp_path, store)
+    devices = Devices([Device(name, Gate(GateOptions())) for name in ("0", "1", "2")])
+    async with running(tmp_path, store=store, embedder=OtherwiseOnOneDevice(), devices=devices) as node:
+        assert not (await described(node))["vectors"]["agree"]
+        assert not (await node.http.get("/health/ready")).json()["checks"]["vectors"]["ok"]
+
+
 async def test_an_engine_that_computes_otherwise(tmp_path: Path) -> None:
     store = InMemoryStore()
     await filled(tmp_path, store)
@@ -63,6 +85,8 @@ async def test_an_engine_that_computes_otherwise(tmp_path: Path) -> None:
         assert found["vectors"]["cosine"] < 0.95
         (listed,) = (await node.http.get("/collections")).json()["collections"]
         assert listed["vectors"] == found["vectors"]
+
+        assert "not those of the running engine" in (await node.http.get("/ui/collections/docs")).text
 
         refused = await node.http.post("/search", json={"query": "loom"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "fingerprint_mismatch")
