@@ -36,6 +36,7 @@ from app.telemetry.observed import Telemetry, observed
 from app.telemetry.requests import TelemetryMiddleware
 from app.telemetry.scrape import Scrape
 from app.telemetry.tracing import Tracing
+from app.ui.evaluation.runs import Evaluations
 from app.ui.pages import PAGES, PUBLIC_PAGES
 from app.wiring.components import build_components, node_options
 from app.wiring.devices import read_loads
@@ -84,6 +85,7 @@ def create_app(
             try:
                 yield
             finally:
+                await app.state.evaluations.stop()
                 recording.cancel()
                 await asyncio.gather(recording, return_exceptions=True)
                 await runner.stop()
@@ -105,6 +107,7 @@ def create_app(
         trusted=settings.trusted_proxies,
     )
     app.state.in_flight = InFlightRequests()
+    app.state.evaluations = Evaluations()
     error_handlers.install(app)
     app.include_router(health.router)
     guards = [] if settings.public_metrics else [Depends(caller), Depends(administrator)]

@@ -114,6 +114,17 @@ async def test_hits_are_judged_and_saved(chromium: Browser, browsed: str) -> Non
         await expect(page.locator(".judgements")).to_be_hidden()
 
 
+async def test_judgements_are_evaluated(chromium: Browser, browsed: str) -> None:
+    async with a_page(chromium, browsed) as here:
+        page = here.page
+        await page.goto(f"{browsed}/?q=kiln+5")
+        await page.locator(".judge button[data-relevant=true]").first.click()
+        await page.get_by_role("button", name="Evaluate with them").click()
+        await page.wait_for_url("**/ui/evaluation/runs/*")
+        await expect(page.locator("#run .state")).to_have_text("succeeded", timeout=30_000)
+        await expect(page.locator(".bars rect")).to_have_count(6)
+
+
 async def test_the_figures_of_the_system_move(chromium: Browser, browsed: str) -> None:
     async with a_page(chromium, browsed) as here:
         page = here.page
@@ -129,8 +140,8 @@ async def test_results_of_an_evaluation_are_opened(chromium: Browser, browsed: s
         page = here.page
         await page.goto(f"{browsed}/ui/evaluation")
         await page.set_input_files("input[name=run]", file)
-        await page.click("form.card button")
-        await expect(page.locator("h2")).to_have_text("kilns")
+        await page.click("form.results button")
+        await expect(page.locator("h2").first).to_have_text("kilns")
         await expect(page.locator(".bars rect")).to_have_count(1)
 
 

@@ -1,5 +1,6 @@
 """The page over HTTP: what it shows, what it refuses, and that it goes no way around the services."""
 
+import asyncio
 import io
 import json
 import re
@@ -8,10 +9,12 @@ from collections.abc import AsyncIterator
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
 
+from app.cli.evaluate.run import parse
 from app.main import create_app
 from app.settings import Settings
 from retrieval.device.devices import Device, Devices
@@ -207,7 +210,131 @@ async def test_judgements_become_a_judged_collection(page: NodeUnderTest, tmp_pa
     assert "Lantern and harbour 3." in [passage.text for passage in collection.passages]
 
 
-TAKE_FILES = ("/ui/upload", "/ui/evaluation")
+JUDGED = [
+    {"query": "harbour 3", "document_id": "harbour/3.txt", "relevant": True},
+    {"query": "harbour 5", "document_id": "harbour/5.txt", "relevant": True},
+    {"query": "harbour 5", "document_id": "harbour/4.txt", "relevant": False},
+    {"query": "nothing", "document_id": "harbour/4.txt", "relevant": False},
+]
+
+
+async def evaluated(
+    http: httpx.AsyncClient, files: dict[str, object] | None = None, **fields: object
+) -> tuple[str, str]:
+    """Starts an evaluation and waits for its end; returns the address and the text of its page."""
+    form = token((await http.get("/ui/evaluation")).text)
+    body = {"judgements": json.dumps({"collection": "docs", "judgements": JUDGED})} if files is None else {}
+    parts = files or {"judged": ("", b"")}
+    started = await http.post("/ui/evaluation/runs", data={"csrf": form, **body, **fields}, files=parts)
+    assert started.status_code == 303, started.text
+    address = started.headers["location"]
+    async with asyncio.timeout(60):
+        while "hx-trigger" in (text := (await http.get(address)).text):
+            await asyncio.sleep(0.05)
+    return address, text
+
+
+async def test_judgements_are_evaluated_on_the_page(page: NodeUnderTest) -> None:
+    address, text = await evaluated(page.http, candidates="10")
+    rows = re.findall(r'<tr><th scope="row">([^<]+)</th><td class="figure">([^<]+)</td>', text)
+    assert [name for name, _ in rows] == [
+        each for mode in ("BM25", "dense", "hybrid") for each in (mode, f"{mode} + rerank")
+    ]
+    # The query without a relevant document does not count.
+    assert "2 / 2 queries" in text
+    saved = await page.http.get(f"{address}/results")
+    run = parse(saved.content, "saved")
+    assert run.candidates == 10
+    [collection] = run.collections
+    assert dict(collection.texts) == {"q1": "harbour 3", "q2": "harbour 5"}
+    # The figures are those of the same searches through the API.
+    for row in collection.rows:
+        for query_id, query in collection.texts.items():
+            top = {"top_k": row.pool or 100, "candidates": row.pool or 100}
+            answer = await page.search(query, mode=row.mode, rerank=bool(row.pool), **top)
+            ids = list(dict.fromkeys(hit["document_id"] for hit in answer["hits"]))  # type: ignore[attr-defined]
+            wanted = query.replace(" ", "/") + ".txt"
+            assert row.queries[query_id].measures["MRR@10"] == pytest.approx(1 / (ids.index(wanted) + 1))
+    assert [f"{row.measures['nDCG@10']:.3f}" for row in collection.rows] == [figure for _, figure in rows]
+
+
+async def test_two_runs_are_compared_with_a_way_to_the_search(page: NodeUnderTest) -> None:
+    first, _ = await evaluated(page.http, candidates="10")
+    results = json.loads((await page.http.get(f"{first}/results")).text)
+    better = results["collections"][0]["rows"][-1]
+    better["queries"]["q2"]["measures"]["nDCG@10"] = 0.125
+    form = token((await page.http.get("/ui/evaluation")).text)
+    saved, changed = (await page.http.get(f"{first}/results")).content, json.dumps(results).encode()
+    opened = await page.http.post(
+        "/ui/evaluation", data={"csrf": form}, files={"run": ("a.json", saved), "earlier": ("b.json", changed)}
+    )
+    link = re.search(r'<a href="/\?([^"]+)">harbour 5</a></th><td class="figure">0.125</td>', opened.text)
+    assert link
+    state = dict(parse_qsl(unescape(link[1])))
+    assert state == {
+        "q": "harbour 5",
+        "collection": "docs",
+        "mode": "hybrid",
+        "rerank": "on",
+        "candidates": "10",
+    }
+    assert 'id="hit-1"' in (await page.http.get(f"/?{unescape(link[1])}")).text
+    second, _ = await evaluated(page.http, candidates="12")
+    compared = await page.http.get(second, params={"earlier": first.rpartition("/")[2]})
+    assert compared.text.count("(2 queries)") == 6
+
+
+async def test_an_archive_is_evaluated_on_a_collection_that_holds_it(page: NodeUnderTest) -> None:
+    form = token((await page.http.get("/ui/evaluation")).text)
+    body = json.dumps({"collection": "docs", "judgements": JUDGED})
+    archive = (await page.http.post("/ui/judgements", data={"csrf": form, "judgements": body})).content
+    _, text = await evaluated(
+        page.http, {"judged": ("mine.zip", archive)}, collection="docs", queries="1", candidates="10"
+    )
+    assert "<h2>mine</h2>" in text
+    assert "1 / 1 queries" in text
+    await page.http.post("/collections", json={"name": "empty"})
+    for name, data, fields, reason in (
+        ("mine.zip", archive, {"collection": "empty"}, "holds none of the documents that are judged relevant"),
+        ("mine.zip", archive, {"queries": "501"}, "queries"),
+        ("mine.zip", b"not an archive", {}, "mine.zip: not a ZIP archive"),
+        ("mine.zip", zipped({"queries.jsonl": "{}"}), {}, "mine.zip: corpus.jsonl: cannot be read"),
+        ("", b"", {}, "No file was chosen"),
+    ):
+        refused = await page.http.post(
+            "/ui/evaluation/runs", data={"csrf": form, **fields}, files={"judged": (name, data)}
+        )
+        assert (refused.status_code, reason in unescape(refused.text)) == (422, True), refused.text
+
+
+async def test_a_run_is_stopped_and_one_runs_at_a_time(page: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = token((await page.http.get("/ui/evaluation")).text)
+    body = {"csrf": form, "judgements": json.dumps({"collection": "docs", "judgements": JUDGED})}
+    parts = {"judged": ("", b"")}
+    stuck = asyncio.Event()
+
+    async def embed(*_: object, **__: object) -> None:
+        await stuck.wait()
+
+    monkeypatch.setattr(page.embedder, "embed", embed)
+    started = await page.http.post("/ui/evaluation/runs", data=body, files=parts)
+    address = started.headers["location"]
+    second = await page.http.post("/ui/evaluation/runs", data=body, files=parts)
+    assert (second.status_code, "An evaluation is running on this node" in second.text) == (429, True)
+    assert (await page.http.post(f"{address}/cancel", data={"csrf": form})).status_code == 303
+    assert "cancelled" in (await page.http.get(address)).text
+    assert (await page.http.get(f"{address}/results")).status_code == 303
+
+
+def zipped(members: dict[str, str]) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return written.getvalue()
+
+
+TAKE_FILES = ("/ui/upload", "/ui/evaluation", "/ui/evaluation/runs")
 CHANGES = [
     "/ui/upload",
     "/ui/document/delete",
@@ -221,6 +348,8 @@ CHANGES = [
     "/ui/jobs/x/retry",
     "/ui/system/audit",
     "/ui/evaluation",
+    "/ui/evaluation/runs",
+    "/ui/evaluation/runs/z/cancel",
     "/ui/keys",
     "/ui/keys/y/rotate",
     "/ui/keys/y/revoke",
@@ -246,9 +375,8 @@ async def test_every_change_of_the_page_is_in_this_list(page: NodeUnderTest) -> 
         if getattr(route, "path", "").startswith("/ui/") and "POST" in getattr(route, "methods", ())
     }
     public = {"/ui/login", "/ui/logout", "/ui/language"}
-    listed = {
-        path.replace("/docs/", "/{name}/").replace("/x/", "/{job_id}/").replace("/y/", "/{key_id}/") for path in CHANGES
-    }
+    names = {"docs": "{name}", "x": "{job_id}", "y": "{key_id}", "z": "{run_id}"}
+    listed = {"/".join(names.get(part, part) for part in path.split("/")) for path in CHANGES}
     assert posted - public == listed
 
 
@@ -349,6 +477,21 @@ async def test_a_key_sees_only_what_it_may(
     assert (first.status_code, first.headers.get("location")) == (
         (200, None) if scope == "search" else (303, "/ui/documents")
     )
+    keyed.cookies.clear()
+
+
+async def test_a_run_is_its_key_s_alone(keyed: httpx.AsyncClient) -> None:
+    admin = {"Authorization": "Bearer a-key-of-this-node"}
+    documents = [{"id": f"harbour/{number}.txt", "text": f"Lantern and harbour {number}."} for number in range(8)]
+    await keyed.post("/ingest", json={"documents": documents, "wait": True}, headers=admin)
+    await sign_in(keyed, "a-key-of-this-node")
+    address, _ = await evaluated(keyed, candidates="10")
+    keyed.cookies.clear()
+    key = (await keyed.post("/keys", json={"name": "other", "scopes": ["search"]}, headers=admin)).json()
+    await sign_in(keyed, key["key"])
+    assert (await keyed.get(address)).headers["location"] == "/ui/evaluation"
+    assert (await keyed.get(f"{address}/results")).status_code == 303
+    assert address not in (await keyed.get("/ui/evaluation")).text
     keyed.cookies.clear()
 
 

@@ -18,7 +18,7 @@ from app.cli.client.ingest import Ingesting
 from app.cli.client.node_client import Client
 from app.cli.console import counted, step_reporter
 from app.cli.evaluate.compare import compare, show_comparison
-from app.cli.evaluate.run import CLIENT, NAMES, STAGES, CollectionRun, QueryResult, Row, Run, load, record, save
+from app.cli.evaluate.run import CLIENT, NAMES, STAGES, CollectionRun, Row, Run, load, record, save
 from app.cli.evaluate.table import show
 from app.cli.exit_codes import print_json
 from app.cli.node.spawn import running_node
@@ -27,7 +27,6 @@ from app.settings import PREFIX, Settings, load_settings
 from langchain_tandem.client import Refused
 from retrieval.errors import InvalidRequest, TandemError
 from retrieval.evaluation.datasets import Dataset, load_dataset
-from retrieval.evaluation.metrics import DEPTHS, measure_queries
 from retrieval.search.query import Mode
 
 DOCUMENTS_A_REQUEST = 100
@@ -121,12 +120,7 @@ def search(
             stage: timings[stage] for stage in STAGES if taken[stage]
         }
         rankings[query_id] = list(dict.fromkeys(hit["document_id"] for hit in answer["hits"]))
-    measured = measure_queries(dataset.qrels, rankings)
-    results = {
-        query_id: QueryResult({name: value for name, value in measured[query_id].items() if DEPTHS[name] <= depth}, ms)
-        for query_id, ms in times.items()
-    }
-    return Row.of(mode, pool, results), answer["models"]
+    return Row.measured(mode, pool, depth, dataset.qrels, rankings, times), answer["models"]
 
 
 def evaluate(client: Client, dataset: Dataset, console: Console, *, pool: int) -> CollectionRun:
@@ -164,6 +158,7 @@ def evaluate(client: Client, dataset: Dataset, console: Console, *, pool: int) -
         no_bm25=no_bm25,
         ingest_seconds=round(seconds, 3),
         rows=tuple(rows),
+        texts=dict(dataset.queries),
     )
 
 

@@ -1,15 +1,16 @@
 """The results of `tandem eval`, and the file that keeps them for later comparisons."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from ir_measures.util import Qrel
 from pydantic import TypeAdapter, ValidationError
 
 from retrieval.errors import InvalidRequest
-from retrieval.evaluation.metrics import means
+from retrieval.evaluation.metrics import DEPTHS, means, measure_queries
 from retrieval.search.query import Mode
 
 NAMES: Mapping[Mode, str] = {"sparse": "BM25", "dense": "dense", "hybrid": "hybrid"}
@@ -57,6 +58,31 @@ class Row:
         times = {stage: Latency.of(each.ms[stage] for each in queries.values()) for stage in _any(queries).ms}
         return cls(mode, pool, means({id_: each.measures for id_, each in queries.items()}), times, queries)
 
+    @classmethod
+    def measured(
+        cls,
+        mode: Mode,
+        pool: int | None,
+        depth: int,
+        qrels: Sequence[Qrel],
+        rankings: Mapping[str, Sequence[str]],
+        times: Mapping[str, Mapping[str, float]],
+    ) -> "Row":
+        """Returns the row of rankings that go `depth` documents deep; `rankings` as for `measure_queries`, `times` as
+        QueryResult.ms, by query.
+        """
+        measured = measure_queries(qrels, rankings)
+        return cls.of(
+            mode,
+            pool,
+            {
+                query_id: QueryResult(
+                    {name: value for name, value in measured[query_id].items() if DEPTHS[name] <= depth}, ms
+                )
+                for query_id, ms in times.items()
+            },
+        )
+
     @property
     def name(self) -> str:
         return f"{NAMES[self.mode]} + rerank" if self.pool else NAMES[self.mode]
@@ -88,6 +114,10 @@ class CollectionRun:
     """Why the rows that need it are not there."""
     ingest_seconds: float
     rows: tuple[Row, ...]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Texts of the queries by id; empty in files of earlier releases."""
+    searched: str | None = None
+    """The existing collection that was searched; None: one that was filled for the run and deleted after it."""
 
     @property
     def queries(self) -> int:
