@@ -29,13 +29,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on. Loopback unless you say otherwise.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    host: str = Field("127.0.0.1", description="Address to listen on. By default only loopback.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 selects a free port.")
     data_dir: Path = Field(Path("data"), description="Folder of the embedded stores and of the originals.")
 
     models: str | None = Field(
         None,
-        description="Model pair: qwen3-0.6b, qwen3-4b, qwen3-8b, e5 or minilm. Default: by the device that is found.",
+        description="Model pair: qwen3-0.6b, qwen3-4b, qwen3-8b, e5 or minilm. Default: depends on the detected "
+        "device.",
     )
     embed_model: str | None = Field(None, description="ModelScope id, Hugging Face id or folder of the embedder.")
     rerank_model: str | None = Field(None, description="The same for the reranker.")
@@ -73,8 +74,8 @@ class Settings(BaseSettings):
     )
     query_engine: bool | None = Field(
         None,
-        description="One engine more (engine vllm), which embeds queries alone: none waits behind documents. Default: "
-        "on a CUDA GPU with room for it.",
+        description="Run an additional engine that embeds only queries, so that no query waits for documents (engine "
+        "vllm). Default: true on a CUDA GPU with enough memory.",
     )
     tensor_parallel: int | None = Field(
         None,
@@ -85,9 +86,9 @@ class Settings(BaseSettings):
     )
     devices: Annotated[tuple[int, ...] | None, NoDecode] = Field(
         None,
-        description="Devices that engines are placed on (engine vllm): how many of the visible ones, or which, counted "
-        "from 0 and comma separated, as in `0,2` or `2,`. Default: all that the models fit. On a CPU: groups of "
-        "engines, each with a part of the cores; default: 1.",
+        description="Devices that engines are placed on (engine vllm): their number, or a comma separated list that "
+        "counts from 0, such as `0,2` or `2,`. Default: all visible devices that the models fit. On a "
+        "CPU: the number of engine groups that share the cores; default: 1.",
     )
     placement: Literal["both", "by-role"] = Field(
         "both",
@@ -98,7 +99,7 @@ class Settings(BaseSettings):
         None,
         gt=0,
         le=10,
-        description="Work of ingestion that may be in flight when a search arrives, as a fraction of the search's own "
+        description="Ingestion work that may be in flight when a search arrives, as a multiple of the search's own "
         "time. Default: 0.5; 0.7 if queries have a separate engine.",
     )
     load_format: Literal["auto", "dummy"] = Field(
@@ -106,12 +107,12 @@ class Settings(BaseSettings):
         description="dummy: random weights of the models' shapes, to measure a machine; answers are meaningless.",
     )
     enforce_eager: bool = Field(
-        False, description="Neither compilation nor graphs: engines start sooner and compute slower (engine vllm)."
+        False, description="Disable compilation and graphs: engines start faster and compute slower (engine vllm)."
     )
     engine_stall_seconds: float | None = Field(
         None,
         ge=5,
-        description="An engine that has work and finishes nothing for so long hangs: it is killed and started again "
+        description="An engine that has work and finishes none of it for this time counts as hung and is restarted "
         "(engine vllm). Default: 60; 120 on an NPU, 600 on a CPU.",
     )
     selftest_margin: bool = Field(
@@ -143,19 +144,19 @@ class Settings(BaseSettings):
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Comma separated, in clear or as sha256:<64 hexadecimal digits>. When set, every route except "
-        "/health and /docs requires one as a bearer token, or one of `tandem keys create`. These may do "
-        "everything.",
+        description="Comma separated keys, in clear or as sha256:<64 hexadecimal digits>, with all rights. When set, "
+        "every route except /health and /docs requires one of them, or one that `tandem keys create` "
+        "made, as a bearer token.",
     )
     api_keys_file: Path | None = Field(
-        None, description="File with further keys, one per line; # begins a comment. Read again when it changes."
+        None, description="File with further keys, one per line; # begins a comment. It is read again when it changes."
     )
     allow_keyless: bool = Field(
         False,
-        description="Listen beyond the loopback address even without keys: anyone who reaches it may do everything.",
+        description="Listen beyond the loopback address even without keys: everyone who can reach it has all rights.",
     )
     tls_cert: Path | None = Field(
-        None, description="File with the node's certificate and its chain (PEM). With it the node speaks HTTPS alone."
+        None, description="File with the node's certificate and its chain (PEM). When set, the node serves HTTPS only."
     )
     tls_key: Path | None = Field(
         None, description="File with the certificate's key (PEM, without a password). Both are read again when changed."
@@ -191,7 +192,7 @@ class Settings(BaseSettings):
         20,
         ge=1,
         le=3600,
-        description="Time for a request's head to arrive; its body has to bring 1 KB a second over this time.",
+        description="Time for a request's headers to arrive; after that its body must bring 1 KB a second.",
     )
     keep_alive_seconds: float = Field(30, ge=1, le=3600, description="An idle connection is closed after this time.")
     max_body_mb: int = Field(
@@ -202,13 +203,13 @@ class Settings(BaseSettings):
         256,
         ge=1,
         le=4096,
-        description="Largest total size of what is unpacked from the archives and mails of one request.",
+        description="Largest total size of the unpacked members of the archives and mails of one request.",
     )
     disk_reserve_mb: int = Field(
         512,
         ge=0,
-        description="Free space that is kept on the disk of the data folder, at most a twentieth of it: below that, "
-        "writes are refused (503 store_full) and ingestion waits; 0: none.",
+        description="Free space to keep on the disk of the data folder, at most a twentieth of the disk: below it, "
+        "writes are refused (503 store_full) and ingestion waits. 0: no reserve.",
     )
     retention_days: int = Field(
         30,
@@ -223,15 +224,15 @@ class Settings(BaseSettings):
     max_candidates_in_flight: int = Field(
         8000,
         ge=1,
-        description="Maximum of candidates and highlights' sentences of all searches in flight; beyond it POST "
+        description="Maximum number of candidates and highlighted sentences of all searches in flight; beyond it POST "
         "/search is 429.",
     )
     search_deadline_seconds: float = Field(
         60,
         ge=1,
         le=600,
-        description="Longest time of a search: candidates that are not reranked by then come last. A search that "
-        "could not be answered by then at the measured speed is 429.",
+        description="Longest time of a search. Candidates that are not reranked in time come last; a search that the "
+        "node cannot answer in time is refused with 429.",
     )
     max_texts_in_flight: int = Field(
         4096,
@@ -241,12 +242,12 @@ class Settings(BaseSettings):
 
     own_token_ids: bool = Field(
         False,
-        description="Token ids sent to /v1/embeddings are taken as the served model's own. Otherwise a request has to "
-        "say so (`own_token_ids`), for the ids that clients send by themselves are another tokenizer's.",
+        description="Treat token ids sent to /v1/embeddings as ids of the served model. By default a request has to "
+        "state this (`own_token_ids`), because clients that send ids automatically use another tokenizer.",
     )
 
     workers: int = Field(
-        3, ge=0, le=64, description="Concurrent ingestion batches of a process, for each device; 0: none."
+        3, ge=0, le=64, description="Concurrent ingestion batches of a process for each device; 0: no ingestion."
     )
     worker_processes: int = Field(
         0,
@@ -255,7 +256,9 @@ class Settings(BaseSettings):
         description="Child processes of the node that ingest instead of the node itself; they need a Milvus server.",
     )
     worker_batch: int = Field(64, ge=1, le=1024, description="Documents that a worker claims at once.")
-    lease_seconds: float = Field(60, ge=1, description="A worker that is silent for this long loses its documents.")
+    lease_seconds: float = Field(
+        60, ge=1, description="Another worker takes over the documents of a worker that is silent for this long."
+    )
     max_attempts: int = Field(
         5, ge=1, le=100, description="Attempts before a document counts as failed; outages do not count."
     )
@@ -267,15 +270,17 @@ class Settings(BaseSettings):
     )
     ocr: OcrMode = Field(
         "auto",
-        description="Pictures and pages without text are read by OCR (auto), every page of PDF and pictures is "
-        "(always), or none is (never: no request can have it). Requests may say otherwise.",
+        description="auto: OCR reads pictures and pages without text; always: pictures and all pages of PDF files; "
+        "never: none, and no request can enable it. Otherwise a request may choose.",
     )
     ocr_pages: int = Field(200, ge=1, le=20_000, description="Maximum number of pages of one document that OCR reads.")
     ocr_seconds: int = Field(
-        600, ge=1, le=36_000, description="Processor time that OCR of one document may take; later pages are left out."
+        600, ge=1, le=36_000, description="Processor time that OCR of one document may take; later pages are skipped."
     )
     drain_seconds: float = Field(
-        20, ge=0, description="How long a stop waits for work in flight; the process ends 15 s later at most."
+        20,
+        ge=0,
+        description="Time that a stopping node waits for work in flight; the process exits at most 15 s later.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
