@@ -57,6 +57,7 @@ def main(arguments: list[str]) -> None:
     os.dup2(2, 1)  # whatever a library prints must not get between the frames
     requests = os.fdopen(os.dup(0), "rb")
     os.dup2(2, 0)
+    nowhere = os.open(os.devnull, os.O_RDWR)
     config = configuration(seconds=CLOCK_FACTOR * seconds, max_chars=max_chars)
     memory = _Memory()
     pages = PageReader(Ocr() if ocr_pages else None, OcrLimits(ocr_pages, ocr_seconds))
@@ -69,6 +70,8 @@ def main(arguments: list[str]) -> None:
         # The first extraction starts threads and opens what they need; afterwards nothing is opened any more.
         runner.run(by_type[HTML](b"<p>ready</p>", ReadOptions()))
         _limit(memory_mib)
+        for standard in range(3):  # so far the parent learns there why a start fails; what is printed later may be text
+            os.dup2(nowhere, standard)
         _send(replies, {"ready": restrictions, "size": 0})
         tokenizer: Tokenizer | None = None
         while (request := _receive(requests)) is not None:

@@ -7,7 +7,7 @@ import math
 import os
 import struct
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ _MAX_HEADER_BYTES = 2**26
 _MAX_TITLE_CHARS = 2**16
 _MAX_MESSAGE_CHARS = 2000
 _MAX_WARNINGS = 100
+_MAX_LINE_CHARS = 300
 _MAX_HEADINGS, _MAX_HEADING_CHARS, _MAX_PATH_CHARS = 6, 200, 1000
 _BYTES_PER_CHAR = 4
 _EXIT_SECONDS = 5.0
@@ -175,6 +176,19 @@ class Child:
             self._process.kill()
         self._requests.close()
 
+    async def last_line(self) -> str:
+        """Returns the last line that a child which never became ready wrote to standard error, as a rule its exception;
+        empty if there is none. It has seen no document by then.
+        """
+        assert self._process.stderr
+        try:
+            async with asyncio.timeout(_EXIT_SECONDS):
+                written = await self._process.stderr.read(2**16)
+        except TimeoutError:
+            return ""
+        lines = written.decode(errors="replace").split("\n")
+        return next((line.strip()[:_MAX_LINE_CHARS] for line in reversed(lines) if line.strip()), "")
+
     async def wait(self) -> int | None:
         """Returns the child's exit status, killing it if necessary; None if even that does not end it in time."""
         for _ in range(2):
@@ -201,7 +215,7 @@ async def spawn(limits: ParserLimits, *, ocr: bool = False) -> Child:
         str(math.ceil(limits.ocr_seconds) if ocr else 0),
         stdin=PIPE,
         stdout=PIPE,
-        stderr=DEVNULL,
+        stderr=PIPE,  # a child that is ready writes there no more
         env=_ENVIRONMENT,
         limit=2**20,
     )

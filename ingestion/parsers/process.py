@@ -259,14 +259,15 @@ class ProcessParser:
                 self._children.add(child)
                 await child.ready()
         except (TimeoutError, asyncio.IncompleteReadError, Garbage, OSError, RuntimeError) as error:
-            status = ""
+            status, line = "", str(error)
             if child:
                 self._discard(child)
                 status = f", exit status {await child.wait()}"
+                line = await child.last_line() or line
             if ocr and self._open and isinstance(error, asyncio.IncompleteReadError):
                 raise _OcrBroken("The process for OCR does not start.") from None
-            self._failure = f"The parser process does not start ({type(error).__name__}{status})."
-            log.warning("parser does not start", reason=str(error), error=type(error).__name__)
+            self._failure = f"The parser process does not start ({type(error).__name__}{status}): {line}"
+            log.warning("parser does not start", reason=line, error=type(error).__name__)
             raise ParserUnavailable(self._failure) from None
         except asyncio.CancelledError:
             if child:

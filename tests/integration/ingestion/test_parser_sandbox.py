@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
+from ingestion.errors import ParserUnavailable
 from ingestion.parsers import child_process
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.detect import HTML
@@ -43,6 +44,9 @@ child.readers = with_probe
 child.main(sys.argv[1:])
 """
 """The child with one document type more: Python, which it evaluates."""
+
+
+NOWHERE = Path(os.devnull).stat().st_rdev
 
 
 class Probe:
@@ -170,7 +174,7 @@ async def test_every_thread_is_restricted(probe: Probe) -> None:
 
 async def test_nothing_but_pipes_and_the_child_itself_is_open(probe: Probe) -> None:
     own = {"pipe", "socket", "/dev/null", f"/proc/{probe.pid}/status", "anon_inode"}
-    assert {target.partition(":")[0] for target in probe.descriptors()} <= own
+    assert {devices.partition(":")[0] for devices in probe.descriptors()} <= own
 
 
 async def test_documents_are_read_all_the_same(probe: Probe) -> None:
@@ -179,3 +183,16 @@ async def test_documents_are_read_all_the_same(probe: Probe) -> None:
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     )
     assert done.text == "# Heading\n\nWords."
+
+
+async def test_a_child_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_process, "_PROGRAM", ("-c", "raise ImportError('no such library')"))
+    parser = ProcessParser(processes=1)
+    with pytest.raises(ParserUnavailable, match=r"exit status 1.*ImportError: no such library"):
+        await parser.start()
+    await parser.close()
+
+
+async def test_a_child_that_is_ready_prints_nowhere(probe: Probe) -> None:
+    devices = await probe("[os.fstat(standard).st_rdev for standard in (1, 2)]")
+    assert devices == [NOWHERE, NOWHERE]

@@ -67,6 +67,9 @@ class FakeChild:
         self.ended = True
         self.finish.set()
 
+    async def last_line(self) -> str:
+        return ""
+
     async def wait(self) -> int:
         return -signal.SIGKILL
 
