@@ -1,9 +1,10 @@
 """Takes pictures of the page of a running node that holds the documents of `make demo`, for the documentation.
 
-`make screenshots URL=http://127.0.0.1:8080`. Needs Chromium of the system.
+`make screenshots URL=http://127.0.0.1:8080`. Needs Chromium of the system, and a font with Chinese characters.
 """
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +25,9 @@ def main(url: str) -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("Chromium is missing: apt-get install chromium")
+    fonts = shutil.which("fc-list")
+    if fonts and not subprocess.run([fonts, ":lang=zh"], capture_output=True, check=True).stdout:  # noqa: S603  # fixed
+        raise SystemExit("No font has Chinese characters: apt-get install fonts-noto-cjk")
     HERE.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

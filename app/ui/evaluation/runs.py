@@ -103,6 +103,11 @@ class Evaluations:
         """Ends a run that has not ended; nothing else happens to one that has."""
         if evaluation is self._running and self._task is not None:
             self._task.cancel()
+            await self.wait()
+
+    async def wait(self) -> None:
+        """Waits until no run is under way."""
+        if self._task is not None:
             await asyncio.wait([self._task])
 
     async def stop(self) -> None:
