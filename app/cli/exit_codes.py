@@ -39,7 +39,7 @@ class Exit(IntEnum):
     UNREACHABLE = 3, "no node answers"
     REFUSED = 4, "the node refused the request: a missing API key, an unknown collection, an invalid value"
     UNABLE = 5, "the node is full, starting, or lacks a component; retry later"
-    MACHINE = 6, "a problem of this machine: a wrong setting, a missing model, a node that did not start"
+    MACHINE = 6, "a local problem: a wrong setting, a missing model, a node that did not start"
     INTERRUPTED = 130, "Ctrl-C"
 
 
