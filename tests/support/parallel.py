@@ -25,7 +25,7 @@ GROUPS: Final[Mapping[str, frozenset[str]]] = {
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which reads the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("dist", "no") != "loadgroup":
+    if not getattr(config.option, "loadgroup", False):  # set in workers, where `dist` is "no"
         return
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item) or str(item.path)))
