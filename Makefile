@@ -42,10 +42,11 @@ bench: setup  ## Measures searches and ingestion alone and together, with minilm
 	  --seconds 15 --warm-up 3 --rounds 2 $(ARGS)
 
 # Tests that share an engine, a server or a file run in one worker: tests/support/parallel.py.
-WORKERS ?= 2
-pytest := .venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+in_parallel = .venv/bin/python -m pytest -n $(1) --dist loadscope --no-loadscope-reorder
+WORKERS ?= 1
+pytest := $(if $(filter 1,$(WORKERS)),.venv/bin/python -m pytest,$(call in_parallel,$(WORKERS)))
 
-test: setup-dev  ## Runs all tests, in WORKERS processes (2)
+test: setup-dev  ## Runs all tests; WORKERS=2 runs them in two processes, which takes 24 GB
 	@$(pytest) $(ARGS)
 
 # Implementations that need an engine, a Milvus server or PostgreSQL.
@@ -54,10 +55,10 @@ slow_parts := $(foreach kind,embedder reranker,$(foreach of,tiny reduced minilm 
 empty :=
 space := $(empty) $(empty)
 test-fast: setup-dev  ## Runs unit tests, and the contracts on the embedded parts
-	@$(pytest) tests/unit tests/contract -k "not ($(subst $(space), or ,$(strip $(slow_parts))))" $(ARGS)
+	@$(call in_parallel,2) tests/unit tests/contract -k "not ($(subst $(space), or ,$(strip $(slow_parts))))" $(ARGS)
 
 test-unit: setup-dev  ## Runs the unit tests
-	@$(pytest) tests/unit $(ARGS)
+	@$(call in_parallel,2) tests/unit $(ARGS)
 
 chaos: setup-dev  ## Runs the long fault-injection tests (an hour) and prints what they measured
 	@.venv/bin/python -m pytest tests/chaos --chaos=long $(ARGS)
@@ -70,7 +71,7 @@ check: setup-dev  ## Runs linters, type checks, import rules and unit tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(pytest) -q tests/unit
+	$(call in_parallel,2) -q tests/unit
 
 URL ?= http://127.0.0.1:8080
 screenshots: setup-dev  ## Takes the screenshots of the web page for the documents, from the node at URL

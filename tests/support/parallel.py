@@ -1,41 +1,57 @@
-"""Which tests share a worker process where several run them (`pytest -n 2 --dist loadgroup`).
+"""Which tests share a worker process where several run them (`pytest -n 2`).
 
 What is slow to start lives for a session, and each worker has its own session: tests that share an engine, a server
 or a node share a worker, and so do the tests of one file.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Final
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-GROUPS: Final[Mapping[str, frozenset[str]]] = {
+ROOT = Path(__file__).parents[2]
+GROUPS: Final[Mapping[str, str]] = {
     # A machine runs one Milvus server at a time: nothing that needs it may be in another group.
-    "stores": frozenset({"milvus_server", "milvus_server_store", "lite_server", "lite_server_store"}),
-    "engines": frozenset(
-        f"{name}_{kind}"
-        for name in ("tiny", "reduced", "minilm", "http", "sglang", "tei", "infinity")
-        for kind in ("embedder", "reranker")
-    )
-    | {"embedding_server", "reranking_server", "infinity_url"},
-    "node": frozenset({"node", "face"}),
+    "stores": r"\b(milvus_server|lite_server|cluster_of|milvus_server_store|lite_server_store)\b",
+    "engines": r"\b((tiny|reduced|minilm|http|sglang|tei|infinity)_(embedder|reranker)"
+    r"|(embedding|reranking)_server|infinity_url)\b",
+    "node": r"\b(node: NodeUnderTest|face: Face)\b",
 }
-"""The fixtures of each group. A test whose fixtures are of several belongs to the first; these groups run first."""
+"""The fixtures of each group, as their names stand in a test's parameters or in its file. The first that is found
+counts; these groups run first."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the marks
+class GroupScheduling(LoadScopeScheduling):
+    """Gives a worker all tests of a group."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:
+    return GroupScheduling(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not getattr(config.option, "loadgroup", False):  # set in workers, where `dist` is "no"
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item) or str(item.path)))
-    order = {name: number for number, name in enumerate(GROUPS)}
-    items.sort(key=lambda item: order.get(_group(item) or "", len(order)))
+    if hasattr(config, "workerinput"):
+        order = {name: number for number, name in enumerate(GROUPS)}
+        items.sort(key=lambda item: order.get(group_of(item.nodeid), len(order)))
 
 
-def _group(item: pytest.Item) -> str | None:
-    callspec = getattr(item, "callspec", None)
-    # Contract tests name the implementation in a parameter, and ask for its fixture at run time.
-    named = {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
-    used = named.union(getattr(item, "fixturenames", ()))
-    return next((group for group, fixtures in GROUPS.items() if used & fixtures), None)
+def group_of(nodeid: str) -> str:
+    """Returns the group of a test, the path of its file where it has none."""
+    path, _, test = nodeid.partition("::")
+    # A contract's test names the implementation in a parameter.
+    named = (name for name, fixtures in GROUPS.items() if re.search(fixtures, test))
+    return next(named, _group_of_file(path) or path)
+
+
+@cache
+def _group_of_file(path: str) -> str | None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return next((name for name, fixtures in GROUPS.items() if re.search(fixtures, text)), None)

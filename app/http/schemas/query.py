@@ -1,5 +1,6 @@
 """Search requests."""
 
+import json
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Literal, Self
@@ -214,10 +215,9 @@ class SearchIn(WireRequest):
 
     def digest(self) -> str:
         """Digest of the query and everything that determines the order of its hits; the page size does not."""
-        question = self.model_dump_json(
-            exclude={"cursor", "top_k", "neighbors", "expand", "expand_tokens", "highlights"}
-        )
-        return sha256(question.encode()).hexdigest()[:16]
+        question = self.model_dump(exclude={"cursor", "top_k", "neighbors", "expand", "expand_tokens", "highlights"})
+        # With escapes: a filter is checked later, and may hold what UTF-8 cannot write.
+        return sha256(json.dumps(question).encode()).hexdigest()[:16]
 
     def to_query(self, text: str, collection: Collection, place: Place | None = None) -> SearchQuery:
         """Returns the query. `place` is the position in `cursor`. Raises InvalidRequest for an invalid filter."""

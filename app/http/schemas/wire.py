@@ -38,6 +38,10 @@ COLLECTION_NAME = r"^[^\W\d_][\w.-]{0,99}$"
 def _clean(text: str) -> str:
     if "\0" in text:
         raise PydanticCustomError(INVALID_TEXT, "contains NUL characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError(INVALID_TEXT, "contains lone surrogates") from None
     return text
 
 

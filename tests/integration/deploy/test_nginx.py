@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -29,8 +30,8 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx, of Debian's package nginx-light")
 
-DIMENSION = 40
-"""Keeps its collection apart from those that other tests leave in the same Milvus."""
+DIMENSIONS = count(200)
+"""One for each pair of nodes: the dimension is part of a collection's name in the Milvus that tests share."""
 CLIENTS, SEARCHES = 6, 25
 UNLIMITED = {"rate=50r/s": "rate=9999r/s", "rate=20r/s": "rate=9999r/s"}
 TIGHT = {"client_max_body_size 100m;": "client_max_body_size 1m;", "rate=20r/s": "rate=1r/m", "burst=50": "burst=1"}
@@ -39,8 +40,8 @@ TIGHT = {"client_max_body_size 100m;": "client_max_body_size 1m;", "rate=20r/s":
 class HeldEmbedder(FakeEmbedder):
     """Documents are embedded once it is let go."""
 
-    def __init__(self) -> None:
-        super().__init__(dimension=DIMENSION)
+    def __init__(self, dimension: int) -> None:
+        super().__init__(dimension=dimension)
         self.let_go = asyncio.Event()
         self.let_go.set()
 
@@ -67,9 +68,9 @@ class ServedNode:
 
 
 @asynccontextmanager
-async def served(folder: Path, database: str, milvus: str) -> AsyncIterator[ServedNode]:
+async def served(folder: Path, database: str, milvus: str, dimension: int) -> AsyncIterator[ServedNode]:
     """A node that `tandem serve` would make, but for its models, behind a proxy on this machine."""
-    embedder = HeldEmbedder()
+    embedder = HeldEmbedder(dimension)
     components = Components(
         embedder=embedder,
         reranker=FakeReranker(),
@@ -109,8 +110,9 @@ async def served(folder: Path, database: str, milvus: str) -> AsyncIterator[Serv
 
 @pytest.fixture
 async def nodes(tmp_path: Path, postgres_url: str, milvus_server: ServerProcess) -> AsyncIterator[list[ServedNode]]:
+    dimension = next(DIMENSIONS)
     async with AsyncExitStack() as stack:
-        both = [served(tmp_path / "data", postgres_url, milvus_server.uri) for _ in range(2)]
+        both = [served(tmp_path / "data", postgres_url, milvus_server.uri, dimension) for _ in range(2)]
         yield [await stack.enter_async_context(each) for each in both]
 
 
