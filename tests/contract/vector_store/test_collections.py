@@ -117,6 +117,7 @@ class TestAliases:
         assert not await store.has_sections(name)
         old = row(new_document(), text="text")
         await store.upsert(name, [old])
+        assert await store.count(name) == 1  # read at Strong consistency; a search may lag behind a write
         (hit,) = await store.search(name, direction(EAST), limit=1)
         assert hit.chunk == old.chunk
         found = await store.chunks(name, {old.chunk.document_id: [0]})
