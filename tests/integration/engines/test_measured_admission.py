@@ -36,7 +36,7 @@ def slow(node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
         ("/score", {"text_1": "words", "text_2": [TEXT] * 1000}),
         ("/embed", {"texts": [TEXT] * 256, "kind": "query", "lane": "interactive"}),
         ("/v1/embeddings", {"input": [TEXT] * 256, "input_type": "query"}),
-        ("/v1/embeddings", {"input": [[0] * 500] * 256, "input_type": "query"}),
+        ("/v1/embeddings", {"input": [[0] * 500] * 256, "input_type": "query", "own_token_ids": True}),
     ],
 )
 async def test_too_much_for_the_deadline_is_429_before_any_work(
