@@ -1,4 +1,4 @@
-"""Input of the commands: documents and queries on standard input, NDJSON files, and metadata as options."""
+"""Input of the commands: documents and queries on standard input, NDJSON files, metadata as options, confirmations."""
 
 import asyncio
 import json
@@ -8,9 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from app.cli.console import messages
+from app.cli.exit_codes import Exit
 from retrieval.errors import InvalidRequest
 
 STDIN = Path("-")
+
+
+def confirm(action: str, question: str) -> None:
+    """Asks on the terminal before `action`, such as "Revoking a key". Ends the command if the answer is no; raises
+    InvalidRequest where there is no terminal.
+    """
+    if not messages().is_terminal:
+        raise InvalidRequest(f"{action} cannot be undone: confirm with --yes.")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(Exit.FAILURES)
 
 
 def read_metadata(pairs: Sequence[str]) -> dict[str, Any]:

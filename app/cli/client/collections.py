@@ -8,8 +8,9 @@ from rich.text import Text
 
 from app.cli.client.node_client import Client
 from app.cli.client.reembed import read_chunking
-from app.cli.console import messages, results
-from app.cli.exit_codes import Exit, print_json
+from app.cli.console import results
+from app.cli.exit_codes import print_json
+from app.cli.input import confirm
 from app.cli.options import NODE, ApiKey, AsJson, Name, Url
 from ingestion.types import Duplicates
 from retrieval.errors import InvalidRequest
@@ -114,10 +115,7 @@ def delete(
 ) -> None:
     """Delete a collection with its documents, vectors, jobs and originals."""
     if not yes:
-        if not messages().is_terminal:
-            raise InvalidRequest("Deleting a collection cannot be undone: confirm with --yes.")
-        if not typer.confirm(f"Delete {name} with its documents, vectors, jobs and originals?", err=True):
-            raise typer.Exit(Exit.FAILURES)
+        confirm("Deleting a collection", f"Delete {name} with its documents, vectors, jobs and originals?")
     with Client(url, api_key) as client:
         client.delete_collection(name)
     if as_json:

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from app.cli.client.node_client import Client
 from app.cli.console import messages, results
-from app.cli.exit_codes import Exit, print_json
+from app.cli.exit_codes import print_json
+from app.cli.input import confirm
 from app.cli.options import NODE, ApiKey, AsJson, Url
 from retrieval.errors import InvalidRequest
 
@@ -101,10 +102,7 @@ def revoke(
 ) -> None:
     """End a key for good, within a second."""
     if not yes:
-        if not messages().is_terminal:
-            raise InvalidRequest("Revoking a key cannot be undone: confirm with --yes.")
-        if not typer.confirm(f"Revoke {key_id}?", err=True):
-            raise typer.Exit(Exit.FAILURES)
+        confirm("Revoking a key", f"Revoke {key_id}?")
     with Client(url, api_key) as client:
         client.revoke_key(key_id)
     if as_json:
