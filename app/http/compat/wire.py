@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 
-from app.errors import INVALID_TEXT
 from app.http.schemas.absence import NullIsAbsence
+from app.http.schemas.wire import whole
 
 
 class CompatModel(BaseModel):
@@ -21,17 +20,9 @@ class CompatRequest(CompatModel, NullIsAbsence):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-def _whole(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise PydanticCustomError(INVALID_TEXT, "contains lone surrogates") from None
-    return text
-
-
-WholeText = Annotated[str, AfterValidator(_whole)]
+WholeText = Annotated[str, AfterValidator(whole)]
 """Any text that can be encoded, blank ones included."""
-LongText = Annotated[str, Field(max_length=1_000_000), AfterValidator(_whole)]
+LongText = Annotated[str, Field(max_length=1_000_000), AfterValidator(whole)]
 """A text for a model, which truncates what exceeds its window."""
 
 

@@ -35,14 +35,19 @@ RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]
 COLLECTION_NAME = r"^[^\W\d_][\w.-]{0,99}$"
 
 
-def _clean(text: str) -> str:
-    if "\0" in text:
-        raise PydanticCustomError(INVALID_TEXT, "contains NUL characters")
+def whole(text: str) -> str:
+    """Checks that the text can be encoded: pydantic looks for lone surrogates only where a length is bounded."""
     try:
         text.encode()
     except UnicodeEncodeError:
         raise PydanticCustomError(INVALID_TEXT, "contains lone surrogates") from None
     return text
+
+
+def _clean(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError(INVALID_TEXT, "contains NUL characters")
+    return whole(text)
 
 
 def _not_blank(text: str) -> str:
@@ -100,7 +105,7 @@ class _StrictBase64(Base64Encoder):
 # Not strict: what a validator of the whole model has looked at is Python, where bytes are no text.
 Base64Content = Annotated[bytes, Field(strict=False), EncodedBytes(encoder=_StrictBase64)]
 Text = Annotated[str, AfterValidator(_clean)]
-"""Text without NUL; pydantic itself refuses lone surrogates."""
+"""Text without NUL and lone surrogates."""
 FilledText = Annotated[Text, AfterValidator(_not_blank)]
 Instruction = Annotated[FilledText, Field(max_length=2000)]
 # Bounded before they are checked: behind a check, pydantic says "items" where it means characters.
