@@ -37,14 +37,17 @@ async def search(
 ) -> Response:
     """Recalls candidates and reranks them. Each hit has the scores and ranks of both stages."""
     collection = await find_collection(body.collection, node, body.budget_ms)
-    digest = node.caller.space.digest(body.digest())
-    place = node.cursors.place(body.cursor, digest) if body.cursor else None
+
+    def digest() -> str:
+        return node.caller.space.digest(body.digest())
+
+    place = node.cursors.place(body.cursor, digest()) if body.cursor else None
     queries = [body.to_query(text, collection, place) for text in body.texts]
     results = await cancel_on_disconnect(request, run_queries(queries, collection, node, admission, metrics))
 
     def answer(result: SearchResult) -> SearchOut:
         more = result.next if body.query is not None else None
-        cursor = node.cursors.at(more, digest) if more else None
+        cursor = node.cursors.at(more, digest()) if more else None
         return SearchOut.of(result, cursor, request.state.request_id)
 
     answers = [answer(result) for result in results]
