@@ -1,6 +1,6 @@
 """Collections: a row in the catalog, a physical collection in the store, and an alias between them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
@@ -9,13 +9,12 @@ from ingestion.blob_gc import BlobCollector
 from ingestion.collection_names import alias_of, is_internal, shadow_of
 from ingestion.disk_reserve import DiskReserve
 from ingestion.ports import Catalog
-from ingestion.types import Chunking, Collection, DocumentRecord, Duplicates
+from ingestion.types import Collection, CollectionOptions, DocumentRecord
 from ingestion.vector_agreement import VectorAgreement
 from retrieval.errors import CollectionExists, CollectionNotFound
 from retrieval.filters.metadata_keys import check_declared
-from retrieval.filters.tree import KeyType
 from retrieval.ports import VectorStore
-from retrieval.types import CollectionSpec, Fingerprint, Language, StoreName
+from retrieval.types import CollectionSpec, Fingerprint, StoreName
 
 RECENT_SECONDS = 2.0
 RECENT_COLLECTIONS = 1000
@@ -37,34 +36,23 @@ class CollectionService:
         self._reserve = reserve or DiskReserve()
         self._recent: dict[str, tuple[float, Collection]] = {}
 
-    async def create(
-        self,
-        name: str,
-        fingerprint: Fingerprint,
-        *,
-        language: Language = "mixed",
-        chunking: Chunking | None = None,
-        duplicates: Duplicates = "store",
-        metadata_keys: Mapping[str, KeyType] | None = None,
-        query_instruction: str | None = None,
-        rerank_instruction: str | None = None,
-        document_instruction: str | None = None,
-    ) -> Collection:
+    async def create(self, name: str, fingerprint: Fingerprint, options: CollectionOptions | None = None) -> Collection:
         """Creates a collection. Raises CollectionExists, StoreFull, InvalidRequest for keys that cannot be declared."""
+        options = options or CollectionOptions()
         self._reserve.require()
-        check_declared(metadata_keys or {})
+        check_declared(options.metadata_keys)
         collection = Collection(
             name=name,
             store_name=StoreName(f"{alias_of(name)}__{fingerprint.digest}"),
             fingerprint=fingerprint,
-            language=language,
-            chunking=chunking or Chunking(),
+            language=options.language,
+            chunking=options.chunking,
             created_at=datetime.now(UTC),
-            duplicates=duplicates,
-            metadata_keys=metadata_keys or {},
-            query_instruction=query_instruction,
-            rerank_instruction=rerank_instruction,
-            document_instruction=document_instruction,
+            duplicates=options.duplicates,
+            metadata_keys=options.metadata_keys,
+            query_instruction=options.query_instruction,
+            rerank_instruction=options.rerank_instruction,
+            document_instruction=options.document_instruction,
         )
         await self.add(collection)
         return collection

@@ -73,6 +73,19 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectionOptions:
+    """What the creator of a collection may choose; the fields are those of Collection."""
+
+    language: Language = "mixed"
+    chunking: Chunking = Chunking()
+    duplicates: Duplicates = "store"
+    metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
+    query_instruction: str | None = None
+    rerank_instruction: str | None = None
+    document_instruction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GoldenQuery:
     """A query whose answer is known, used to measure a collection."""
 

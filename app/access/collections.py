@@ -7,10 +7,9 @@ from app.access.trail import Trail
 from app.errors import Forbidden
 from app.node.node import Node
 from ingestion.reembedding import Plan, Status
-from ingestion.types import Chunking, Collection, Duplicates, GoldenQuery, Totals
-from retrieval.filters.tree import KeyType
+from ingestion.types import Collection, CollectionOptions, GoldenQuery, Totals
 from retrieval.ports import Embedder
-from retrieval.types import Fingerprint, Language
+from retrieval.types import Fingerprint
 
 
 class CollectionsView:
@@ -46,19 +45,7 @@ class CollectionsView:
         seen = [name for name in names if self._caller.sees(name)]
         return await self._node.components.catalog.totals(seen, prefix=self._caller.space.prefix)
 
-    async def create(
-        self,
-        name: str,
-        fingerprint: Fingerprint,
-        *,
-        language: Language = "mixed",
-        chunking: Chunking | None = None,
-        duplicates: Duplicates = "store",
-        metadata_keys: Mapping[str, KeyType] | None = None,
-        query_instruction: str | None = None,
-        rerank_instruction: str | None = None,
-        document_instruction: str | None = None,
-    ) -> Collection:
+    async def create(self, name: str, fingerprint: Fingerprint, options: CollectionOptions | None = None) -> Collection:
         """See CollectionService.create. Raises Forbidden, also for a name that this caller would not see."""
         async with self._trail.action("collection.create", name):
             self._trail.require("manage")
@@ -69,17 +56,7 @@ class CollectionsView:
                     f"Collection {name!r} is outside of what this API key may use ({allowed}): choose a name within.",
                     collection=name,
                 )
-            return await self._node.collections.create(
-                name,
-                fingerprint,
-                language=language,
-                chunking=chunking,
-                duplicates=duplicates,
-                metadata_keys=metadata_keys,
-                query_instruction=query_instruction,
-                rerank_instruction=rerank_instruction,
-                document_instruction=document_instruction,
-            )
+            return await self._node.collections.create(name, fingerprint, options)
 
     async def delete(self, name: str) -> None:
         """Raises Forbidden, CollectionNotFound."""

@@ -8,6 +8,7 @@ from app.http.examples import collections as examples
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, CollectionPath, answer, failures, named
 from app.http.schemas.collections import CollectionIn, CollectionOut, CollectionsOut
+from ingestion.types import CollectionOptions
 from retrieval.embedders import with_dimension, with_section_prefix
 from retrieval.types import Lane
 
@@ -33,9 +34,7 @@ async def create_collection(
     if body.document_instruction:
         # One that leaves no room in the model's window is refused here, not by each document later.
         await embedder.embed([""], kind="document", lane=Lane.INTERACTIVE, instruction=body.document_instruction)
-    collection = await node.collections.create(
-        body.name,
-        embedder.fingerprint,
+    options = CollectionOptions(
         language=body.language,
         chunking=body.chunking.to_chunking(),
         duplicates=body.duplicates,
@@ -44,6 +43,7 @@ async def create_collection(
         rerank_instruction=body.rerank_instruction,
         document_instruction=body.document_instruction,
     )
+    collection = await node.collections.create(body.name, embedder.fingerprint, options)
     return CollectionOut.of(collection, node.embedders.agreements.get(collection.store_name), chunks=0)
 
 
