@@ -19,7 +19,8 @@ COMPILED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller of a request. With an id only, it may do everything."""
+    """The caller of a request. The defaults are every right: those of a key of the settings, and of everyone on a
+    node without keys."""
 
     key_id: str | None
     """Id of a stored key; for a key of the settings, the first 12 hexadecimal digits of its SHA-256; INTERNAL. None:

@@ -35,8 +35,9 @@ class KeysView:
             self._trail.require("admin")
             if self._caller.key_id is None:
                 raise KeyNeeded(
-                    "This node has no keys, so anyone who reaches it may do everything, despite stored keys. "
-                    "Set TANDEM_API_KEYS or TANDEM_API_KEYS_FILE, and start it again."
+                    "This node checks no keys, because its settings hold none: everyone who reaches it has every scope "
+                    "on every collection, and a stored key would restrict nobody. Set TANDEM_API_KEYS or "
+                    "TANDEM_API_KEYS_FILE, and start it again."
                 )
             key, secret = await self._keys.create(
                 name,
