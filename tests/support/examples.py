@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from app.cli import main as cli
 
 ROOT = Path(__file__).parents[2]
+ABOUT_KEYS = ("keys", "audit-log")
 PAGES = (
     Path("README.md"),
     Path("retrieval/langchain-plugin/README.md"),
@@ -54,10 +55,14 @@ def read_blocks(page: Path) -> list[Block]:
 
 
 class Examples:
-    """Runs them; in the working folder, with `names` put in place of what stands for something else in the text."""
+    """Runs them; in the working folder, with `names` put in place of what stands for something else in the text.
 
-    def __init__(self, url: str, names: Mapping[str, str]) -> None:
+    Commands about keys run in the environment `keyed`: they need a node that has keys.
+    """
+
+    def __init__(self, url: str, keyed: Mapping[str, str], names: Mapping[str, str]) -> None:
         self._url = url
+        self._keyed = keyed
         self._names = names
         self._cells: dict[Path, dict[str, object]] = {}
 
@@ -83,7 +88,7 @@ class Examples:
 
     def _tandem(self, arguments: list[str], stdin: Path | None) -> str:
         given = stdin.read_bytes() if stdin else b""
-        environment = {"TANDEM_URL": self._url}
+        environment = self._keyed if arguments[0] in ABOUT_KEYS else {"TANDEM_URL": self._url}
         result = CliRunner().invoke(cli.app, arguments, prog_name="tandem", input=given, env=environment)
         assert result.exit_code == 0, (arguments, result.output)
         return result.stdout

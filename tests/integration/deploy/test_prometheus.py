@@ -28,6 +28,7 @@ from tests.support.waiting import free_port
 OBSERVABILITY = Path(__file__).parents[3] / "deploy" / "observability"
 LOAD = DeviceLoad("0", "NVIDIA H200", 70 * 2**30, 139 * 2**30, utilization=0.8, temperature_celsius=50, power_watts=500)
 THRESHOLD = re.compile(r"\s*(==|>|<)\s*[\d.]+\s*$")
+KEY = "right"
 INTERVAL, WINDOW = "1s", "10s"
 
 
@@ -53,7 +54,10 @@ async def prometheus(folder: Path, node: str) -> AsyncIterator[httpx.AsyncClient
     source = OBSERVABILITY / "prometheus"
     configuration = yaml.safe_load((source / "prometheus.yaml").read_text())
     configuration["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
-    configuration["scrape_configs"][0]["static_configs"] = [{"targets": [node.removeprefix("http://")]}]
+    configuration["scrape_configs"][0] |= {
+        "static_configs": [{"targets": [node.removeprefix("http://")]}],
+        "authorization": {"credentials": KEY},
+    }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
     shutil.copy(source / "alerts.yaml", folder)
     address = f"127.0.0.1:{free_port()}"
@@ -106,14 +110,14 @@ async def test_every_query_finds_data(tmp_path: Path, monkeypatch: pytest.Monkey
     embedder, reranker = FakeEmbedder(), FakeReranker()
     components = replace(real_but_for(embedder, reranker, tmp_path / "node"), devices=Devices([Device("0", Gate())]))
     settings = Settings(
-        data_dir=tmp_path / "node", models="minilm", selftest_margin=False, max_candidates_in_flight=150
+        data_dir=tmp_path / "node", models="minilm", selftest_margin=False, max_candidates_in_flight=150, api_keys=KEY
     )  # type: ignore[arg-type]
     (tmp_path / "node").mkdir()
     (tmp_path / "prometheus").mkdir()
     queries = [*dashboard_queries(), *alert_queries()]
     async with (
         listening(create_app(settings, components)) as node,
-        httpx.AsyncClient(base_url=node.url, timeout=60) as http,
+        httpx.AsyncClient(base_url=node.url, timeout=60, headers={"Authorization": f"Bearer {KEY}"}) as http,
         prometheus(tmp_path / "prometheus", node.url) as monitoring,
     ):
         missing, turn = queries, 0

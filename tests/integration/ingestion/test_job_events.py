@@ -13,7 +13,7 @@ import httpx
 import pytest
 from httpx_sse import aconnect_sse
 
-import app.http.routes.jobs
+import app.http.job_events
 from app.cli.client.node_client import Client
 from app.main import create_app
 from app.node.node import Components
@@ -196,7 +196,7 @@ async def test_a_client_that_leaves_is_forgotten(idle: Idle, monkeypatch: pytest
 
 
 async def test_a_silent_stream_is_kept_alive(idle: Idle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.http.routes.jobs, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(app.http.job_events, "PING_SECONDS", 0.1)
     job_id = await idle.accept(1)
     async with asyncio.timeout(10), idle.http.stream("GET", f"/jobs/{job_id}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")

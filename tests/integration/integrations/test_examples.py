@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,7 @@ NOT_RUN = {
     r"(\w+=\S+ )*(\.venv-npu/bin/)?tandem (serve|worker|doctor)\b": "nodes and workers; their own tests start them",
     r"\.venv-npu/bin/tandem plan": "of the device that is there",
     r"tandem (eval|bench) ": "minutes of work on judged collections; test_evaluate and test_bench run them",
+    r"tandem (backup|restore) ": "of a stopped node's data; test_backup and test_command_line run them",
     r"tandem reembed ": "fills a collection anew; test_reembed runs it",
     r"(\.venv-npu/bin/)?tandem models pull": "downloads models",
     r"tandem ingest .*--watch": "ends only when it is told to; test_cli runs it",
@@ -36,7 +38,7 @@ NOT_RUN = {
     r"unzip ": "of an archive that the page writes; tests/ui reads one",
     r"export \w+=|(\w+=\S+\s*)+$": "settings alone",
     r"(\.venv/bin/)?pip |%pip |python3\.11 -m venv ": "downloads",
-    r"tar |grep |systemctl |crontab |printf ": "of the machine",
+    r"tar |grep |systemctl |crontab |printf |echo |(PREFIX=\S* )?envsubst |nginx |git clone ": "of the machine",
 }
 """Commands by how they begin."""
 NO_COMMANDS = {
@@ -95,6 +97,18 @@ def quiet_node() -> Iterator[None]:
     structlog.configure(**before)
 
 
+@asynccontextmanager
+async def node_with_keys(data: Path) -> AsyncIterator[tuple[dict[str, str], str]]:
+    """The variables by which `tandem` finds the node, and the id of a stored key."""
+    components = real_but_for(FakeEmbedder(), FakeReranker(), data)
+    settings = Settings(data_dir=data, selftest_margin=False, api_keys="right")  # type: ignore[arg-type]
+    async with listening(create_app(settings, components)) as served:
+        async with httpx.AsyncClient(base_url=served.url, headers={"Authorization": "Bearer right"}) as http:
+            created = await http.post("/keys", json={"name": "reports", "scopes": ["search"]})
+            key_id = created.raise_for_status().json()["id"]
+        yield {"TANDEM_URL": served.url, "TANDEM_API_KEY": "right"}, key_id
+
+
 @pytest.fixture(scope="module")
 async def examples(quiet_node: None, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Examples]:
     data = tmp_path_factory.mktemp("node")
@@ -102,12 +116,16 @@ async def examples(quiet_node: None, folder: Path, tmp_path_factory: pytest.Temp
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("HOME", str(folder / "home"))
-        async with listening(create_app(Settings(data_dir=data, selftest_margin=False), components)) as served:
+        async with (
+            listening(create_app(Settings(data_dir=data, selftest_margin=False), components)) as served,
+            node_with_keys(tmp_path_factory.mktemp("node-with-keys")) as (keyed, key_id),
+        ):
             patch.setenv("TANDEM_URL", served.url)
             async with httpx.AsyncClient(base_url=served.url) as http:
-                document = {"documents": [{"id": "note-1", "text": "A note."}], "wait": True}
-                job = (await http.post("/ingest", json=document)).raise_for_status().json()["job_id"]
-            yield Examples(served.url, {"JOB_ID": job, "JOB": job, "KEY": "none"})
+                documents = [{"id": id_, "text": "A note."} for id_ in ("note-1", "notes.md")]
+                answer = await http.post("/ingest", json={"documents": documents, "wait": True})
+                job = answer.raise_for_status().json()["job_id"]
+            yield Examples(served.url, keyed, {"JOB_ID": job, "JOB": job, "KEY": "none", "ID": key_id})
 
 
 def test_every_command_is_run_or_named_with_its_reason() -> None:
