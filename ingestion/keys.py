@@ -1,7 +1,7 @@
 """Stored API keys: what the catalog holds of each, and how they are made, rotated and revoked. A key itself is shown
 once and never stored: the catalog has its SHA-256, by which it is found."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -95,8 +95,12 @@ class KeyCatalog(Protocol):
         """Does nothing to a key that was revoked before. Raises KeyNotFound."""
         ...
 
-    async def touch_key(self, id_: str, at: datetime) -> None:
-        """Notes that the key was used."""
+    async def key_changes(self) -> int:
+        """Counts the revocations and rotations so far. While it is the same, so are the rights of every digest."""
+        ...
+
+    async def touch_keys(self, ids: Collection[str], at: datetime) -> None:
+        """Notes that the keys were used."""
         ...
 
 

@@ -223,8 +223,11 @@ class SqlCatalog:
     async def revoke_key(self, id_: str, at: datetime) -> None:
         await self._database.write(lambda connection: keys.revoke(connection, id_, at))
 
-    async def touch_key(self, id_: str, at: datetime) -> None:
-        await self._database.write(lambda connection: keys.touch(connection, id_, at))
+    async def key_changes(self) -> int:
+        return await self._database.read(keys.changes)
+
+    async def touch_keys(self, ids: Several[str], at: datetime) -> None:
+        await self._database.write(lambda connection: keys.touch(connection, ids, at))
 
     async def record(self, entries: Sequence[AuditEntry]) -> None:
         await self._database.write(lambda connection: audit_log.record(connection, entries))

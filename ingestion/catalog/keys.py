@@ -1,6 +1,6 @@
 """API keys in the catalog. Each function is part of a transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -8,11 +8,13 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.catalog.tables import api_keys
+from ingestion.catalog.tables import api_keys, key_changes
 from ingestion.keys import KeyLimits, StoredKey, key_not_found
 
-# Made once: every request may ask it.
+# Made once: they are asked often.
 _WITH_DIGEST = select(api_keys).where(api_keys.c.digest == bindparam("digest"))
+_CHANGES = select(key_changes.c.count)
+_USED = update(api_keys).where(api_keys.c.id == bindparam("key")).values(last_used_at=bindparam("at"))
 
 
 async def add(connection: AsyncConnection, key: StoredKey) -> None:
@@ -47,6 +49,7 @@ async def set_digest(connection: AsyncConnection, id_: str, digest: str) -> None
     change = update(api_keys).where(api_keys.c.id == id_, api_keys.c.revoked_at.is_(None)).values(digest=digest)
     if not (await connection.execute(change)).rowcount:
         raise key_not_found(id_)
+    await _count_change(connection)
 
 
 async def revoke(connection: AsyncConnection, id_: str, at: datetime) -> None:
@@ -55,11 +58,23 @@ async def revoke(connection: AsyncConnection, id_: str, at: datetime) -> None:
     change = update(api_keys).where(api_keys.c.id == id_).values(revoked_at=revoked)
     if not (await connection.execute(change)).rowcount:
         raise key_not_found(id_)
+    await _count_change(connection)
 
 
-async def touch(connection: AsyncConnection, id_: str, at: datetime) -> None:
-    """Implements KeyCatalog.touch_key."""
-    await connection.execute(update(api_keys).where(api_keys.c.id == id_).values(last_used_at=at))
+async def changes(connection: AsyncConnection) -> int:
+    """Implements KeyCatalog.key_changes."""
+    return int((await connection.execute(_CHANGES)).scalar_one())
+
+
+async def touch(connection: AsyncConnection, ids: Collection[str], at: datetime) -> None:
+    """Implements KeyCatalog.touch_keys."""
+    # In order, so that two nodes never wait for each other's rows.
+    await connection.execute(_USED, [{"key": id_, "at": at} for id_ in sorted(ids)])
+
+
+async def _count_change(connection: AsyncConnection) -> None:
+    # Last in its transaction: the row is locked until the commit, so counts appear in the order of their commits.
+    await connection.execute(update(key_changes).values(count=key_changes.c.count + 1))
 
 
 def _key(row: Row[Any]) -> StoredKey:

@@ -101,6 +101,9 @@ api_keys = Table(
     Index("api_keys_digest", "digest", unique=True),
 )
 
+# One row. Every revocation and rotation adds one, so that nodes ask once for the changes of all keys.
+key_changes = Table("key_changes", metadata, Column("count", BigInteger, nullable=False))
+
 audit_log = Table(
     "audit_log",
     metadata,

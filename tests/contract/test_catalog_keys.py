@@ -61,8 +61,24 @@ class TestKeys:
 
     async def test_remember_their_last_use(self, catalog: SqlCatalog) -> None:
         await catalog.add_key(KEY)
-        await catalog.touch_key("key_b", NOW)
-        assert (await catalog.key("key_b")).last_used_at == NOW
+        for id_ in ("a", "c"):
+            await catalog.add_key(replace(KEY, id=f"key_{id_}", digest=id_ * 64))
+        await catalog.touch_keys({"key_c", "key_b", "key_unknown"}, NOW)
+        assert [(await catalog.key(f"key_{id_}")).last_used_at for id_ in "abc"] == [None, NOW, NOW]
+
+    async def test_count_what_ends_one(self, catalog: SqlCatalog) -> None:
+        counts = [await catalog.key_changes()]
+        await catalog.add_key(KEY)
+        counts.append(await catalog.key_changes())
+        await catalog.set_key_digest("key_b", "d" * 64)
+        counts.append(await catalog.key_changes())
+        await catalog.touch_keys(["key_b"], NOW)
+        await catalog.revoke_key("key_b", NOW)
+        counts.append(await catalog.key_changes())
+        with pytest.raises(KeyNotFound):
+            await catalog.revoke_key("key_c", NOW)
+        counts.append(await catalog.key_changes())
+        assert counts == [counts[0] + each for each in (0, 0, 1, 2, 2)]
 
 
 def entry(minute: int, **values: object) -> AuditEntry:

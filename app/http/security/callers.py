@@ -15,23 +15,42 @@ from app.http.security.api_keys import ApiKeys
 from ingestion.keys import KEY_PREFIX, KeyCatalog, StoredKey, digest_of_key
 from retrieval.errors import TandemError
 
-FRESH_SECONDS: Final = 0.5
-"""Maximum age of cached keys: a revoked one stops on every node within this time and a look-up."""
+FRESH_SECONDS: Final = 0.75
+"""A request waits for the count of changes if the last one is older: a revoked key stops on every node within this time
+and the time that the count takes.
+"""
+ASK_SECONDS: Final = 0.25
+"""Age from which requests have the changes counted, without waiting."""
+KEPT_SECONDS: Final = 600.0
+"""A key that did not change is looked up again after this time."""
+REFUSED_SECONDS: Final = 0.5
+"""How long a key that is not stored is refused without a look-up."""
 REMEMBERED: Final = 20_000
-"""Stored keys, and refused ones, that are known at once."""
+"""Stored keys that are known at once, and as many refused ones."""
 TOUCH: Final = timedelta(minutes=1)
 """Accuracy with which the last use of a key is recorded."""
 
 
 class Callers:
+    """Knows the stored keys that were used lately. One count of all changes, several times a second while requests
+    come, says that none of them was revoked or rotated; after a change all are looked up again.
+    """
+
     def __init__(
         self, fixed: ApiKeys, catalog: Callable[[], KeyCatalog], clock: Callable[[], float] = monotonic
     ) -> None:
         """`catalog` raises NotReady while there is none."""
         self._fixed = fixed
         self._catalog = catalog
-        self._looks: TTLCache[str, asyncio.Task[StoredKey | None]] = TTLCache(REMEMBERED, FRESH_SECONDS, clock)
-        self._touching: set[asyncio.Task[None]] = set()
+        self._clock = clock
+        self._looks: TTLCache[str, asyncio.Task[StoredKey | None]] = TTLCache(REMEMBERED, KEPT_SECONDS, clock)
+        self._refused: TTLCache[str, None] = TTLCache(REMEMBERED, REFUSED_SECONDS, clock)
+        self._changes: int | None = None
+        self._counted_at = float("-inf")
+        self._counting: asyncio.Task[None] | None = None
+        self._touched: TTLCache[str, None] = TTLCache(REMEMBERED, TOUCH.total_seconds(), clock)
+        self._used: set[str] = set()
+        self._touching: asyncio.Task[None] | None = None
 
     async def caller(self, authorization: str | None) -> Caller:
         """Raises Unauthorized, NotReady, CatalogUnavailable."""
@@ -50,32 +69,61 @@ class Callers:
 
     async def _stored(self, digest: str) -> Caller | None:
         """Raises Unauthorized for a key that has ended."""
+        if digest in self._refused:
+            return None
+        await self._forget_changed()
         look = self._looks.get(digest)
         if look is None:
-            # Its age counts from before the database is asked, and whoever comes meanwhile waits for the same answer.
+            # Kept before the database is asked: whoever comes meanwhile waits for the same answer, and a change that is
+            # counted meanwhile drops it.
             look = self._looks[digest] = asyncio.create_task(self._catalog().key_with(digest))
         try:
-            key = await asyncio.shield(look)
+            key = look.result() if look.done() else await asyncio.shield(look)
         except TandemError:
             self._looks.pop(digest, None)
             raise
         if key is None:
+            self._looks.pop(digest, None)
+            self._refused[digest] = None
             return None
         now = datetime.now(UTC)
         if why := key.ended(now):
             raise Unauthorized(f"This API key {why}. Ask its issuer for another one.", key_given=True)
-        if key.last_used_at is None or now - key.last_used_at > TOUCH:
-            self._touch(key, now)
+        if key.id not in self._touched and (key.last_used_at is None or now - key.last_used_at > TOUCH):
+            self._touched[key.id] = None
+            self._touch(key.id)
         return caller_of(key)
 
-    def _touch(self, key: StoredKey, now: datetime) -> None:
-        """Records the use of a key in the background, without delaying the request."""
+    async def _forget_changed(self) -> None:
+        """Forgets all keys if one was revoked or rotated. Raises NotReady, CatalogUnavailable."""
+        age = self._clock() - self._counted_at
+        if age < ASK_SECONDS:
+            return
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count())
+            # Read, so that asyncio does not report what nobody waited for; the next count meets it again.
+            self._counting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if age >= FRESH_SECONDS:
+            await asyncio.shield(self._counting)
+
+    async def _count(self) -> None:
+        # The age of a count is from before the database is asked.
+        asked_at = self._clock()
+        changes = await self._catalog().key_changes()
+        if changes != self._changes:
+            self._looks.clear()
+            self._changes = changes
+        self._counted_at = asked_at
+
+    def _touch(self, id_: str) -> None:
+        """Records the use of a key in the background, without delaying the request; of many keys in one write."""
 
         async def touch() -> None:
-            with suppress(TandemError):
-                await self._catalog().touch_key(key.id, now)
+            while self._used:
+                used, self._used = self._used, set()
+                with suppress(TandemError):
+                    await self._catalog().touch_keys(used, datetime.now(UTC))
 
-        if key.id not in {task.get_name() for task in self._touching}:
-            task = asyncio.create_task(touch(), name=key.id)
-            self._touching.add(task)
-            task.add_done_callback(self._touching.discard)
+        self._used.add(id_)
+        if self._touching is None or self._touching.done():
+            self._touching = asyncio.create_task(touch())

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from app.access.caller import Caller
 from app.errors import Forbidden, Unauthorized
 from app.http.security.api_keys import ApiKeys
-from app.http.security.callers import FRESH_SECONDS, Callers
+from app.http.security.callers import ASK_SECONDS, FRESH_SECONDS, KEPT_SECONDS, Callers
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import CatalogUnavailable, KeyNotFound
 from ingestion.keys import KeyService, StoredKey
@@ -30,21 +30,37 @@ class Clock:
 
 
 class Counted:
-    """A catalog that counts how often it is asked for a key."""
+    """A catalog that counts how often it is asked for a key, and for the changes of all."""
 
     def __init__(self, catalog: SqlCatalog) -> None:
         self._catalog = catalog
         self.looks = 0
+        self.counts = 0
         self.away = False
+        self.answering = asyncio.Event()
+        """Clear it, and what the database answered comes late."""
+        self.answering.set()
+        self.touched: list[set[str]] = []
 
     async def key_with(self, digest: str) -> StoredKey | None:
         self.looks += 1
         if self.away:
             raise CatalogUnavailable("The database does not answer.")
-        return await self._catalog.key_with(digest)
+        found = await self._catalog.key_with(digest)
+        await self.answering.wait()
+        return found
 
-    async def touch_key(self, id_: str, at: datetime) -> None:
-        await self._catalog.touch_key(id_, at)
+    async def key_changes(self) -> int:
+        self.counts += 1
+        if self.away:
+            raise CatalogUnavailable("The database does not answer.")
+        found = await self._catalog.key_changes()
+        await self.answering.wait()
+        return found
+
+    async def touch_keys(self, ids: Collection[str], at: datetime) -> None:
+        self.touched.append(set(ids))
+        await self._catalog.touch_keys(ids, at)
 
 
 @pytest.fixture
@@ -113,6 +129,74 @@ async def test_a_revoked_key_stops_when_what_is_known_of_it_is_old(catalog: SqlC
     assert FRESH_SECONDS < 1
 
 
+async def test_a_revoked_key_stops_though_its_look_up_came_before_and_ends_after(
+    catalog: SqlCatalog, clock: Clock
+) -> None:
+    (first, one), (_, other) = [await made(catalog) for _ in range(2)]
+    counted = Counted(catalog)
+    callers = callers_of(counted, clock)
+    await callers.caller(f"Bearer {other}")
+    counted.answering.clear()
+    waiting = asyncio.create_task(callers.caller(f"Bearer {one}"))
+    while counted.looks < 2:
+        await asyncio.sleep(0)
+    while catalog._database._transactions:
+        await asyncio.sleep(0)
+    await KeyService(catalog).revoke(first.id)
+    counted.answering.set()
+    clock.now += FRESH_SECONDS
+    await callers.caller(f"Bearer {other}")
+    await waiting
+    with pytest.raises(Unauthorized, match="was revoked"):
+        await callers.caller(f"Bearer {one}")
+
+
+async def test_one_count_serves_all_keys(catalog: SqlCatalog, clock: Clock) -> None:
+    secrets = [(await made(catalog))[1] for _ in range(5)]
+    counted = Counted(catalog)
+    callers = callers_of(counted, clock)
+    for passed in range(1, 5):
+        for secret in secrets:
+            await callers.caller(f"Bearer {secret}")
+        assert (counted.looks, counted.counts) == (5, passed)
+        clock.now += FRESH_SECONDS
+    clock.now += KEPT_SECONDS
+    await callers.caller(f"Bearer {secrets[0]}")
+    assert counted.looks == 6
+
+
+async def test_a_busy_node_does_not_wait_for_the_count(catalog: SqlCatalog, clock: Clock) -> None:
+    _, secret = await made(catalog)
+    counted = Counted(catalog)
+    callers = callers_of(counted, clock)
+    await callers.caller(f"Bearer {secret}")
+    counted.answering.clear()
+    clock.now += ASK_SECONDS
+    for _ in range(3):
+        await callers.caller(f"Bearer {secret}")
+    clock.now += FRESH_SECONDS
+    late = asyncio.create_task(callers.caller(f"Bearer {secret}"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not late.done()
+    counted.answering.set()
+    await late
+    assert counted.counts == 2
+
+
+async def test_a_wrong_key_is_looked_up_once_and_leaves_the_others_known(catalog: SqlCatalog, clock: Clock) -> None:
+    _, secret = await made(catalog)
+    counted = Counted(catalog)
+    callers = callers_of(counted, clock)
+    for key in (secret, "tandem_wrong", "tandem_wrong", secret):
+        await asyncio.gather(callers.caller(f"Bearer {key}"), return_exceptions=True)
+    assert counted.looks == 2
+    clock.now += FRESH_SECONDS  # it may have been created
+    with pytest.raises(Unauthorized):
+        await callers.caller("Bearer tandem_wrong")
+    assert counted.looks == 3
+
+
 async def test_a_rotated_key_has_a_new_secret_and_the_same_rights(catalog: SqlCatalog, clock: Clock) -> None:
     key, before = await made(catalog)
     rotated, after = await KeyService(catalog).rotate(key.id)
@@ -158,11 +242,20 @@ async def test_without_the_database_a_stored_key_is_not_let_in_and_not_refused_f
     assert (await callers.caller(f"Bearer {FIXED}")).unlimited
     counted.away = False
     assert await callers.caller(f"Bearer {secret}")
+    counted.away = True
+    assert await callers.caller(f"Bearer {secret}")
+    clock.now += FRESH_SECONDS  # whether it was revoked cannot be told any more
+    with pytest.raises(CatalogUnavailable):
+        await callers.caller(f"Bearer {secret}")
 
 
 async def test_the_last_use_is_kept(catalog: SqlCatalog, clock: Clock) -> None:
-    key, secret = await made(catalog)
-    callers = callers_of(Counted(catalog), clock)
-    await callers.caller(f"Bearer {secret}")
-    await asyncio.gather(*callers._touching)
-    assert (await catalog.key(key.id)).last_used_at is not None
+    keys = [await made(catalog) for _ in range(3)]
+    counted = Counted(catalog)
+    callers = callers_of(counted, clock)
+    await asyncio.gather(*(callers.caller(f"Bearer {secret}") for _, secret in keys for _ in range(2)))
+    assert callers._touching is not None
+    await callers._touching
+    assert [(await catalog.key(key.id)).last_used_at is not None for key, _ in keys] == [True] * 3
+    assert sorted(id_ for ids in counted.touched for id_ in ids) == sorted(key.id for key, _ in keys)
+    assert len(counted.touched) < 3  # in as few writes as can be
