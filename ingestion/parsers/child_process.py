@@ -181,11 +181,12 @@ class Child:
         empty if there is none. It has seen no document by then.
         """
         assert self._process.stderr
-        try:
+        written = b""
+        # One read returns what has arrived, which may end before the last line.
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_SECONDS):
-                written = await self._process.stderr.read(2**16)
-        except TimeoutError:
-            return ""
+                while len(written) < 2**16 and (part := await self._process.stderr.read(2**12)):
+                    written += part
         lines = written.decode(errors="replace").split("\n")
         return next((line.strip()[:_MAX_LINE_CHARS] for line in reversed(lines) if line.strip()), "")
 

@@ -185,8 +185,16 @@ async def test_documents_are_read_all_the_same(probe: Probe) -> None:
     assert done.text == "# Heading\n\nWords."
 
 
-async def test_a_child_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_process, "_PROGRAM", ("-c", "raise ImportError('no such library')"))
+LATE = """
+import subprocess, sys
+subprocess.Popen(["/bin/sh", "-c", "sleep 0.3; echo ImportError: no such library >&2"], stdout=subprocess.DEVNULL)
+sys.exit("Traceback:")
+"""
+
+
+@pytest.mark.parametrize("program", ["raise ImportError('no such library')", LATE], ids=["at once", "in two parts"])
+async def test_a_child_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    monkeypatch.setattr(child_process, "_PROGRAM", ("-c", program))
     parser = ProcessParser(processes=1)
     with pytest.raises(ParserUnavailable, match=r"exit status 1.*ImportError: no such library"):
         await parser.start()
