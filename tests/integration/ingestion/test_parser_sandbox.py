@@ -187,9 +187,10 @@ async def test_documents_are_read_all_the_same(probe: Probe) -> None:
 
 LATE = """
 import subprocess, sys
-subprocess.Popen(["/bin/sh", "-c", "sleep 0.3; echo ImportError: no such library >&2"], stdout=subprocess.DEVNULL)
+subprocess.Popen(["/bin/sh", "-c", "sleep 0.3; exec >&-; sleep 0.3; echo ImportError: no such library >&2"])
 sys.exit("Traceback:")
 """
+"""Its exit status is known before its standard output ends, and the last line comes after both."""
 
 
 @pytest.mark.parametrize("program", ["raise ImportError('no such library')", LATE], ids=["at once", "in two parts"])
