@@ -99,6 +99,7 @@ def create_api(**options: Any) -> Api:
         contact={"name": "Tandem"},
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/", "description": "This node"}],
+        openapi_url=None,  # app.http.routes.docs_page
         openapi_tags=[{"name": tag.name, "description": tag.description} for tag in TAGS],
         redirect_slashes=False,  # it would redirect callers to the host of their Host field
         generate_unique_id_function=lambda route: route.name,

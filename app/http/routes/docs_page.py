@@ -1,8 +1,9 @@
-"""The API's documentation as a page, which needs nothing from any other host."""
+"""The API's schema, and its documentation as a page, which needs nothing from any other host."""
 
 from typing import Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 
 from app.ui.assets import STATIC, named_file
 
@@ -23,6 +24,16 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+
+
+@router.get("/openapi.json")
+async def schema(request: Request) -> JSONResponse:
+    """The schema. Its one server is the path under which the caller reaches this node."""
+    app: FastAPI = request.app
+    found = app.openapi()
+    (server,) = found["servers"]
+    root = request.scope.get("root_path", "")
+    return JSONResponse({**found, "servers": [{**server, "url": root or server["url"]}]})
 
 
 @router.get("/docs")

@@ -213,7 +213,7 @@ async def test_a_sub_path_works_for_all_that_the_service_shows(tmp_path: Path, n
         docs = await http.get("/docs")
         assert 'src="docs/docs.js"' in docs.text  # relative: from /tandem/docs it leads to /tandem/docs/docs.js
         assert (await http.get("/docs/docs.js")).status_code == 200
-        assert (await http.get("/openapi.json")).json()["servers"][0] == {"url": "/tandem"}
+        assert (await http.get("/openapi.json")).json()["servers"] == [{"url": "/tandem", "description": "This node"}]
         page = await http.get("/")
         assert page.status_code == 200
         assert 'href="/tandem/ui/documents"' in page.text

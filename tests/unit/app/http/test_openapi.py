@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import httpx
 import pytest
 
 from app.errors import STATUS, meaning_of
@@ -53,6 +54,15 @@ def test_has_summary_description_and_tag(operation: Json) -> None:
     assert operation["summary"]
     assert operation["summary"] != made_up
     assert not operation["summary"].endswith(".")
+
+
+@pytest.mark.parametrize(("root", "server"), [("", "/"), ("/team/rag", "/team/rag")])
+async def test_the_one_server_is_the_path_that_the_caller_uses(root: str, server: str) -> None:
+    transport = httpx.ASGITransport(create_app(Settings()), root_path=root)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        found = (await http.get("/openapi.json")).json()
+    assert found["servers"] == [{"url": server, "description": "This node"}]
+    assert set(found["paths"]) == set(SCHEMA["paths"])
 
 
 def test_operation_ids_are_names_of_functions_and_unique() -> None:
