@@ -104,13 +104,20 @@ class Embedders:
                 stored=made.digest,
                 running=running.digest,
             )
-        if not self.agree(store_name):
-            raise FingerprintMismatch(
-                f"Collection {name!r}: the engine computes other vectors with {made.model} than the collection holds "
-                f"(cosine of golden vectors {self.agreements[store_name].cosine:.4f}, at least {MIN_COSINE}). Go back "
-                "to the engine that made them, or re-embed the collection with `tandem reembed --no-gate`.",
-                collection=name,
-                stored=made.digest,
-                running=found.fingerprint.digest,
-            )
+        self.require_agreement(name, store_name, made)
         return found
+
+    def require_agreement(self, name: str, store_name: StoreName, made: Fingerprint) -> None:
+        """Raises FingerprintMismatch if the collection's model, whose fingerprint is `made`, is known to compute other
+        vectors now.
+        """
+        if self.agree(store_name):
+            return
+        raise FingerprintMismatch(
+            f"Collection {name!r}: the engine computes other vectors with {made.model} than the collection holds "
+            f"(cosine of golden vectors {self.agreements[store_name].cosine:.4f}, at least {MIN_COSINE}). Go back "
+            "to the engine that made them, or re-embed the collection with `tandem reembed --no-gate`.",
+            collection=name,
+            stored=made.digest,
+            running=made.digest,
+        )

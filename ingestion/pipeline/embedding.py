@@ -9,6 +9,7 @@ from retrieval.errors import EngineFailed, NotReady
 from retrieval.ports import Embedder, VectorStore
 from retrieval.text.passages import passage_of
 from retrieval.types import Chunk, ChunkId, DocumentId, Lane, Vector
+from retrieval.vectors_for import vectors_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,13 @@ class ChunkEmbedder:
             # documents.
             raise NotReady(self._embedder.failure)
         try:
-            embeddings = await self._embedder.embed(
-                [text for _, text in texts],
-                kind="document",
-                lane=Lane.BULK,
-                instruction=self._collection.document_instruction,
-            )
+            with vectors_for(self._collection.store_name):
+                embeddings = await self._embedder.embed(
+                    [text for _, text in texts],
+                    kind="document",
+                    lane=Lane.BULK,
+                    instruction=self._collection.document_instruction,
+                )
         except EngineFailed as error:
             documents = list(dict.fromkeys(document for document, _ in texts))
             if len(documents) == 1:

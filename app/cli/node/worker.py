@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 
@@ -25,7 +25,7 @@ from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog
 from ingestion.vector_agreement import VectorAgreement
 from retrieval.errors import ConfigurationError, TandemError
-from retrieval.ports import Lifecycle
+from retrieval.ports import Embedder, Lifecycle
 from retrieval.processes.vitals import TICK_SECONDS
 
 log = structlog.get_logger()
@@ -33,6 +33,7 @@ log = structlog.get_logger()
 SAMPLED_DOCUMENTS = 20
 """Documents sampled from each collection; the smallest original among them is checked."""
 POLL_SECONDS = 1.0
+WATCH_SECONDS = 1.0
 NICENESS = 5
 """Niceness of a process that a node has started, so that the node, which answers searches, takes precedence. On two
 busy cores searches during ingestion took 1.79 times as long as alone instead of 2.04, and ingestion kept 0.86 of its
@@ -150,6 +151,7 @@ class _Process:
         self._work_arrived = work_arrived
         self._parts: Mapping[str, Lifecycle] = {}
         self._workers: Workers | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._telemetry = Telemetry(Metrics(), Tracing.to(trace_endpoint()))
 
     async def start(self) -> None:
@@ -183,14 +185,32 @@ class _Process:
             takes=lambda fingerprint: parts.embedders.named(fingerprint) is not None,
         )
         self._workers.start()
+        self._watching = asyncio.create_task(watch_engine(parts.embedders.main, agreement.check))
         log.info("working", worker=self._workers.name, model=parts.embedders.main.fingerprint.model)
 
     async def stop(self) -> None:
         if self._workers:
             log.info("draining", at_most_s=self._settings.drain_seconds)
             await self._workers.stop()
+        if self._watching:
+            self._watching.cancel()
         await close_all(self._parts)
         await asyncio.to_thread(self._telemetry.tracing.close)
+
+
+async def watch_engine(embedder: Embedder, compare: Callable[[], Awaitable[None]]) -> None:
+    """Calls `compare` when the embedder serves again after a failure: it may have come back with another engine."""
+    was_failing = False
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        failing = embedder.failure is not None
+        if was_failing and not failing:
+            try:
+                await compare()
+            except TandemError as error:  # it failed again; the next comparison may succeed
+                log.warning("golden vectors not compared", code=error.code, reason=error.message)
+                continue
+        was_failing = failing
 
 
 async def _follow_node(work_arrived: Notifications, stopping: asyncio.Event) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from app.http.disconnect import cancel_on_disconnect
 from app.http.embed_requests import admits_any_size, seconds_to_embed
@@ -13,6 +13,7 @@ from app.http.routes.documented import EMBEDDER, answer, failures, named
 from app.http.schemas.embed import EmbedderOut, EmbedIn, EmbedOut, fingerprint_out
 from retrieval.engines.remote_node.replies import tokenizer_digest
 from retrieval.errors import EngineDead
+from retrieval.types import StoreName
 
 router = APIRouter(prefix="/embed", tags=["embed"])
 
@@ -40,7 +41,7 @@ async def describe_embedder(node: ServingNode) -> EmbedderOut:
     response_model=EmbedOut,
     responses={
         200: answer(examples.VECTORS, "One vector per text."),
-        **failures("overloaded", "budget_exceeded", *EMBEDDER),
+        **failures("overloaded", "budget_exceeded", "fingerprint_mismatch", *EMBEDDER),
     },
 )
 async def embed(
@@ -48,9 +49,20 @@ async def embed(
     request: Request,
     node: ServingNode,
     admission: EmbedAdmission,
+    store_name: Annotated[
+        StoreName | None,
+        Query(
+            min_length=1,
+            max_length=255,
+            description="For worker processes: name in the store of the collection that the vectors are for. 409 "
+            "`fingerprint_mismatch` if this node's engine computes other vectors than those in it.",
+        ),
+    ] = None,
 ) -> Response:
     """Embeds texts into vectors of unit length, in their order. Texts longer than the window are truncated at their
     end."""
+    if store_name is not None:
+        node.embedders.require_agreement(store_name, store_name, node.embedder.fingerprint)
     node.use_models(texts=len(body.texts))
     embedder, lane = node.embedder, body.as_lane
     expected = seconds_to_embed(node, embedder, body.texts)

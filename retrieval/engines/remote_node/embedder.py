@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from urllib.parse import urlencode
 
 import httpx
 import numpy as np
@@ -33,10 +34,19 @@ from retrieval.errors import (
 from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.text.tokenizer import count_tokens
 from retrieval.types import Embeddings, Fingerprint, Lane, TextKind
+from retrieval.vectors_for import wanted_for
 
 PATH = "/embed"
 
 OnChanged = Callable[[FingerprintMismatch], None]
+
+
+class NodeChanged(FingerprintMismatch):
+    """The node computes other vectors than when the work was begun. No text is at fault: another process may do the
+    work, or this one when the node is as it was.
+    """
+
+    retryable = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ class NodeEmbedder:
         self._node = node
         self._on_changed = on_changed
         self._model: ServedModel | None = None
-        self._changed: FingerprintMismatch | None = None
+        self._changed: NodeChanged | None = None
         self._connection = HttpConnection(
             node.url,
             api_key=node.api_key,
@@ -146,8 +156,9 @@ class NodeEmbedder:
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        """Implements `Embedder.embed`. Raises Unavailable (late, or overloaded for long) and FingerprintMismatch (the
-        node serves another model now) as well. One failed request of a call cancels the others.
+        """Implements `Embedder.embed`. Raises Unavailable (late, or overloaded for long) and NodeChanged as well: the
+        node serves another model now, or its engine computes other vectors than those of the collection that
+        `vectors_for` names. One failed request of a call cancels the others.
         """
         fingerprint = self._known().fingerprint
         replies = await gather_or_cancel(
@@ -181,14 +192,18 @@ class NodeEmbedder:
     async def _request(self, texts: list[str], kind: TextKind, lane: Lane, instruction: str | None) -> EmbedReply:
         """Retries in the bulk lane: a document should not fail because the node is busy."""
         body = orjson.dumps({"texts": texts, "kind": kind, "lane": lane.name.lower(), "instruction": instruction})
+        collection = wanted_for()
+        path = f"{PATH}?{urlencode({'store_name': collection})}" if collection else PATH
         until = monotonic() + (self._node.patience_seconds if lane is Lane.BULK else 0)
         while True:
             if self._changed:
                 raise self._changed
-            response = await self._connection.post(PATH, body, lane)
+            response = await self._connection.post(path, body, lane)
             if response.status_code == httpx.codes.OK:
                 return await self._take(response.content, len(texts))
             error = error_of(self._node.url, response)
+            if isinstance(error, FingerprintMismatch):
+                raise NodeChanged(error.message, **error.detail)
             overloaded = response.status_code == httpx.codes.TOO_MANY_REQUESTS
             if isinstance(error, Unavailable) and not overloaded:
                 self._connection.found(error.message)  # until a probe or a request succeeds
@@ -214,10 +229,10 @@ class NodeEmbedder:
             return error.message
         return None if model == self._model else self._note_change(model.fingerprint).message
 
-    def _note_change(self, now: Fingerprint) -> FingerprintMismatch:
+    def _note_change(self, now: Fingerprint) -> NodeChanged:
         if self._changed is None:
             before = self._known().fingerprint
-            self._changed = FingerprintMismatch(
+            self._changed = NodeChanged(
                 f"The node at {self._node.url} no longer serves {before.model} as it did at the start "
                 f"(fingerprint {before.digest}, now {now.model}, {now.digest}): start this process again.",
                 stored=before.digest,

@@ -1,18 +1,22 @@
 """What `tandem worker` insists on before it starts."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from app.cli.node import worker
 from app.cli.node.worker import require_shared_parts, until_originals_are_visible
 from app.settings import load_settings
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import BlobStoreUnavailable
 from ingestion.types import JobId
-from retrieval.errors import ConfigurationError
+from retrieval.errors import ConfigurationError, Unavailable
 from tests.support.catalog import a_collection, a_document
+from tests.support.fake_models import FakeEmbedder
+from tests.support.waiting import until
 
 SHARED = {
     "database_url": "postgresql://u:hunter2@h/d",
@@ -75,3 +79,30 @@ async def test_a_worker_sees_the_originals_or_says_that_it_does_not(catalog: Sql
     await until_originals_are_visible(catalog, blobs)
     with pytest.raises(BlobStoreUnavailable, match="TANDEM_BLOBS"):
         await until_originals_are_visible(catalog, others)
+
+
+async def test_vectors_are_compared_again_when_the_engine_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "WATCH_SECONDS", 0)
+    embedder = FakeEmbedder()
+    await embedder.start()
+    compared: list[str | None] = []
+
+    async def compare() -> None:
+        compared.append(embedder.failure)
+        if len(compared) == 1:
+            raise Unavailable("gone again")
+
+    watching = asyncio.create_task(worker.watch_engine(embedder, compare))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not compared  # it served all the time
+    embedder.fail_with = Unavailable("gone")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not compared
+    embedder.fail_with = None
+    await until(lambda: len(compared) == 2, seconds=5)  # the first comparison failed
+    for _ in range(5):
+        await asyncio.sleep(0)
+    watching.cancel()
+    assert compared == [None, None]

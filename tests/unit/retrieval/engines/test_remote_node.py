@@ -10,20 +10,20 @@ import numpy as np
 import orjson
 import pytest
 
-from retrieval.engines.remote_node.embedder import NodeEmbedder, NodeServerOptions
+from retrieval.engines.remote_node.embedder import NodeChanged, NodeEmbedder, NodeServerOptions
 from retrieval.engines.remote_node.replies import tokenizer_digest
 from retrieval.errors import (
     ConfigurationError,
     EngineDead,
     EngineFailed,
-    FingerprintMismatch,
     InvalidText,
     NotReady,
     StoreFailed,
     TandemError,
     Unavailable,
 )
-from retrieval.types import Fingerprint, Lane
+from retrieval.types import Fingerprint, Lane, StoreName
+from retrieval.vectors_for import vectors_for
 from tests.support.fake_models import word_tokenizer
 from tests.support.waiting import until
 
@@ -194,12 +194,29 @@ async def test_another_model_in_an_answer_is_noticed_for_good() -> None:
     node = Node()
     async with embedding(node) as embedder:
         node.answers = lambda texts: httpx.Response(200, json=embedded(texts, replace(MADE, revision="ba9876543210")))
-        with pytest.raises(FingerprintMismatch, match="start this process again"):
+        with pytest.raises(NodeChanged, match="start this process again") as raised:
             await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
         node.answers = lambda texts: httpx.Response(200, json=embedded(texts))
-        with pytest.raises(FingerprintMismatch):
+        with pytest.raises(NodeChanged):
             await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
+        assert raised.value.retryable  # the documents are handed back
         assert "start this process again" in (embedder.failure or "")
+
+
+async def test_a_node_that_computes_other_vectors_of_the_model_is_no_document_s_fault() -> None:
+    node = Node()
+    async with embedding(node, texts_per_request=2) as embedder:
+        with vectors_for(StoreName("docs__é&")):
+            await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
+            assert [request.url.params.get("store_name") for request in node.requests[1:]] == ["docs__é&"] * 2
+            node.answers = lambda texts: refused("fingerprint_mismatch", 409)
+            with pytest.raises(NodeChanged, match="so it is") as raised:
+                await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
+        assert (raised.value.retryable, raised.value.code) == (True, "fingerprint_mismatch")
+        assert embedder.failure is None  # it serves other collections
+        node.answers = lambda texts: httpx.Response(200, json=embedded(texts))
+        await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
+        assert node.requests[-1].url.query == b""
 
 
 @pytest.mark.parametrize("now", [described(replace(MADE, model="other")), described(max_tokens=4)])
