@@ -15,7 +15,6 @@ import pytest
 from app.main import create_app
 from app.node.node import Node
 from app.settings import Settings
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 BACK_WITHIN_S = 300
@@ -89,8 +88,14 @@ async def two(
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=120) as http,
     ):
-        await until(lambda: app.state.runner.node is not None and app.state.runner.phase == "serving", seconds=400)
-        yield TwoDevices(http, app.state.runner.node)
+        runner = app.state.runner
+        try:
+            async with asyncio.timeout(400):
+                while runner.node is None or runner.phase != "serving":
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            raise AssertionError((await http.get("/health/ready")).text) from None
+        yield TwoDevices(http, runner.node)
 
 
 async def away_and_back(two: TwoDevices, fail: Callable[[list[int]], None]) -> None:
