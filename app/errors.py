@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 import ingestion.errors  # noqa: F401  # its classes belong to the tree
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
@@ -166,6 +167,7 @@ def has_retry_after(code: str) -> bool:
     return STATUS[code] in (429, 503) or _class_of(code).retryable
 
 
+@cache  # the schema asks for each code on each of its routes
 def _class_of(code: str) -> type[TandemError]:
     return {vars(each)["code"]: each for each in _tree(TandemError) if "code" in vars(each)}[code]
 

@@ -1,36 +1,60 @@
 """Fixtures that tests share."""
 
+import gc
+from typing import Final
+
 import pytest
 import structlog
 
 pytest.register_assert_rewrite("tests.support")  # before anything imports it
 
+# What every process needs: options, hooks of xdist.
 pytest_plugins = [
-    "tests.support.audited",
-    "tests.support.browser",
     "tests.support.chaos",
-    "tests.support.dialect_servers",
-    "tests.support.engines",
-    "tests.support.faces",
-    "tests.support.fakes",
     "tests.support.fuzz",
-    "tests.support.late_interaction",
-    "tests.support.vllm_serve",
-    "tests.support.qwen3_tokenizer",
-    "tests.support.hub",
-    "tests.support.infinity",
-    "tests.support.databases",
-    "tests.support.node",
-    "tests.support.node_embedder",
     "tests.support.parallel",
-    "tests.support.s3",
-    "tests.support.scripted_node",
-    "tests.support.stores",
 ]
+FIXTURES: Final = (
+    "audited",
+    "browser",
+    "dialect_servers",
+    "engines",
+    "faces",
+    "fakes",
+    "late_interaction",
+    "vllm_serve",
+    "qwen3_tokenizer",
+    "hub",
+    "infinity",
+    "databases",
+    "node",
+    "node_embedder",
+    "s3",
+    "scripted_node",
+    "stores",
+)
+"""Modules of tests.support, loaded where tests run: they import the whole service, which takes seconds."""
 
 
-def pytest_configure() -> None:
-    """Logs plain tracebacks: to draw a rich one takes a second, and tests of errors make hundreds."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepares a process that runs tests. With `-n`, workers do; the process that started them runs none."""
+    if config.option.dist != "no":
+        return
+    gc.disable()  # until the tests are collected: modules and tests live as long as the process
+    for module in FIXTURES:
+        config.pluginmanager.import_plugin(f"tests.support.{module}")
+    _log_plain_tracebacks()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Collects garbage from here on, and never looks through what was imported."""
+    gc.freeze()
+    gc.enable()
+
+
+def _log_plain_tracebacks() -> None:
+    """To draw a rich one takes a second, and tests of errors make hundreds."""
     *processors, _ = structlog.get_config()["processors"]
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*processors, plain])

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from app.main import create_app
-from app.settings import Settings
 from tests.support.node import NodeUnderTest
+from tests.support.openapi import openapi_schema
 
-SCHEMA = create_app(Settings()).openapi()
+SCHEMA = openapi_schema()
 MARK = "mark"
 LONG = 3000
 

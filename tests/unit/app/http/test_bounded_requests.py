@@ -7,14 +7,13 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from app.cli.client.node_client import Client
 from app.errors import MAX_PROBLEMS, validation_error
-from app.main import create_app
 from app.mcp.backends import HttpBackend
 from app.mcp.schemas import IngestArguments, NoArguments, SearchArguments
 from app.mcp.tools import Tools
-from app.settings import Settings
 from tests.support.bounds import unbounded
+from tests.support.openapi import openapi_schema
 
-SCHEMA = create_app(Settings()).openapi()
+SCHEMA = openapi_schema()
 COMPONENTS = SCHEMA["components"]["schemas"]
 OPERATIONS = {f"{method} {path}": found for path, every in SCHEMA["paths"].items() for method, found in every.items()}
 

@@ -40,9 +40,11 @@ class Parts(HTMLParser):
             self.inline.append(data)
 
 
+APP = create_app(load_settings(api_keys="a-key"))
+
+
 async def answer(path: str) -> httpx.Response:
-    app = create_app(load_settings(api_keys="a-key"))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(APP), base_url="http://127.0.0.1") as http:
         return await http.get(path)
 
 

@@ -11,11 +11,10 @@ from app.http.schemas.collections import CollectionIn
 from app.http.schemas.ingest import IngestIn
 from app.http.schemas.query import SearchIn
 from app.http.schemas.wire import WireRequest
-from app.main import create_app
 from app.mcp.schemas import SearchArguments
-from app.settings import Settings
+from tests.support.openapi import openapi_schema
 
-SCHEMA = create_app(Settings()).openapi()
+SCHEMA = openapi_schema()
 COMPONENTS = SCHEMA["components"]["schemas"]
 OPERATIONS = {
     f"{method} {path}": operation["requestBody"]

@@ -11,6 +11,7 @@ from app.errors import STATUS, meaning_of
 from app.http.tags import TAGS
 from app.main import create_app
 from app.settings import Settings
+from tests.support.openapi import openapi_schema
 
 Json = dict[str, Any]
 
@@ -23,11 +24,7 @@ NEVER_DOCUMENTED = {
 }
 
 
-def schema(**settings: object) -> Json:
-    return create_app(Settings(**settings)).openapi()  # type: ignore[arg-type]
-
-
-SCHEMA = schema(api_keys="key")
+SCHEMA = openapi_schema(api_keys="key")
 OPERATIONS: Mapping[str, Json] = {
     f"{method.upper()} {path}": operation
     for path, methods in SCHEMA["paths"].items()
@@ -177,4 +174,4 @@ def test_references_lead_somewhere() -> None:
 
 def test_keys_are_optional_where_the_node_has_none() -> None:
     assert SCHEMA["paths"]["/search"]["post"]["security"] == [{"ApiKey": []}]
-    assert schema()["paths"]["/search"]["post"]["security"] == [{}, {"ApiKey": []}]
+    assert openapi_schema()["paths"]["/search"]["post"]["security"] == [{}, {"ApiKey": []}]

@@ -1,6 +1,7 @@
 """What web pages can do to a node: nothing, whatever the route."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 EVIL = "http://evil.example"
 
 
+@cache
 def app_with(**settings: object) -> Any:
     return create_app(load_settings(**settings))
 

@@ -67,9 +67,12 @@ def test_a_walk_shows_each_hit_once_and_in_the_order_of_the_one_long_list(
     dense: dict[str, float], sparse: dict[str, float], rerank: dict[str, float], query: SearchQuery, sizes: list[int]
 ) -> None:
     service = SearchService(ScriptedReranker(rerank), ScriptedStore(dense, sparse), ["en"])  # type: ignore[arg-type]
-    whole = asyncio.run(ask(service, replace(query, top_k=query.candidates)))
+
+    async def both() -> tuple[SearchResult, list[str]]:
+        return await ask(service, replace(query, top_k=query.candidates)), await walked(service, query, sizes)
+
+    whole, seen = asyncio.run(both())
     assert whole.next is None, "the list is as long as its pool"
-    seen = asyncio.run(walked(service, query, sizes))
     assert len(set(seen)) == len(seen)
     assert seen == names(list(whole.hits))
 
