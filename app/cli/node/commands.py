@@ -1,5 +1,5 @@
 """Commands that examine this machine or measure: doctor, plan, migrate, backup,
-restore, models, eval, bench-catalog.
+restore, models, eval.
 
 Their implementation is imported when they are called, as in app.cli.main.
 """
@@ -186,15 +186,3 @@ def evaluate(
     )
     if fail_if_worse and not as_good:
         raise typer.Exit(Exit.FAILURES)
-
-
-@local_app.command("bench-catalog")
-def bench_catalog(
-    documents: Annotated[int, typer.Option(min=1, help="Number of documents.")] = 10_000,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the catalog alone: SQLite, or the empty database in TANDEM_DATABASE_URL."""
-    from app.cli.bench.catalog import bench_catalog as run_bench_catalog
-    from app.settings import load_settings
-
-    run_bench_catalog(load_settings(), messages() if as_json else results(), documents=documents, as_json=as_json)

@@ -1,6 +1,8 @@
-"""tandem bench-catalog: the time that the catalog adds to a document, without parsing, models or vectors."""
+"""Measures the time that the catalog adds to a document, without parsing, models or vectors:
+`python deploy/benchmarks/catalog.py [DOCUMENTS]`, on SQLite or on the empty database of TANDEM_DATABASE_URL."""
 
 import asyncio
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,8 +16,7 @@ from uuid import uuid4
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.exit_codes import print_json
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from app.wiring.components import build_catalog
 from ingestion.ports import Catalog
 from ingestion.types import Chunking, Collection, Document, JobId, Outcome, WorkerId
@@ -26,7 +27,7 @@ REQUEST = 256
 """Documents of one POST /ingest."""
 
 
-def bench_catalog(settings: Settings, console: Console, *, documents: int, as_json: bool = False) -> None:
+def bench_catalog(settings: Settings, console: Console, *, documents: int) -> None:
     """Prints milliseconds per document, for SQLite on this disk or for the empty database of TANDEM_DATABASE_URL.
 
     Raises ConfigurationError if that database is in use, CatalogUnavailable.
@@ -37,9 +38,6 @@ def bench_catalog(settings: Settings, console: Console, *, documents: int, as_js
         spent = asyncio.run(_measure(build_catalog(settings), settings, documents, console))
     kind = "SQLite" if settings.database_url is None else "PostgreSQL"
     each = {what: seconds / documents * 1000 for what, seconds in spent.items()}
-    if as_json:
-        print_json({"database": kind, "documents": documents, "ms_a_document": each})
-        return
     table = Table(title=f"{kind}: {documents:,} documents in one queue, claimed by {settings.worker_batch}")
     table.add_column("what")
     table.add_column("ms a document", justify="right")
@@ -114,3 +112,7 @@ def _document(collection: str, number: int) -> Document:
         title=f"Document {number}",
         metadata={"year": 2020 + number % 5, "tags": ["a", "b"]},
     )
+
+
+if __name__ == "__main__":
+    bench_catalog(load_settings(), Console(), documents=int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)

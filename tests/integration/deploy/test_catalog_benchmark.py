@@ -1,4 +1,4 @@
-"""tandem bench-catalog on both databases."""
+"""The benchmark of the catalog on both databases."""
 
 import asyncio
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-from app.cli.bench.catalog import REQUEST, bench_catalog
 from app.settings import Settings
+from deploy.benchmarks.catalog import REQUEST, bench_catalog
 from ingestion.catalog.catalog import SqlCatalog
 from retrieval.errors import ConfigurationError
 from tests.support.catalog import a_collection
