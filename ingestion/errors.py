@@ -146,3 +146,11 @@ class BlobStoreUnavailable(Unavailable):
     """The blob store cannot be written or read now (disk full, no permission)."""
 
     code = "blob_store_unavailable"
+
+
+def document_not_found(collection: str, document_id: str) -> DocumentNotFound:
+    return DocumentNotFound(
+        f"There is no document {document_id!r} in collection {collection!r}.",
+        collection=collection,
+        document_id=document_id,
+    )

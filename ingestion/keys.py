@@ -1,7 +1,7 @@
 """Stored API keys: what the catalog holds of each, and how they are made, rotated and revoked. A key itself is shown
 once and never stored: the catalog has its SHA-256, by which it is found."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -10,6 +10,8 @@ from typing import Final, Literal, Protocol, get_args
 
 from ingestion.errors import KeyNotFound
 from retrieval.errors import InvalidRequest
+from retrieval.filters.parse import parse_filter
+from retrieval.filters.tree import fields_of
 
 Scope = Literal["search", "ingest", "manage", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -18,6 +20,8 @@ KEY_PREFIX: Final = "tandem_"
 """Prefix of every stored key, so that scanners of source code recognise a committed one."""
 SECRET_BYTES: Final = 32
 ID_PREFIX: Final = "key_"
+FILTER_FIELDS: Final = ("document_id", "media_type", "partition", "ingested_at")
+"""Fields, besides metadata, that a document in the catalog has in common with its chunks in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class StoredKey:
     limits: KeyLimits = NO_LIMITS
     tenant: str | None = None
     """Whose documents the key reads and writes, and no others; None: those of no tenant, and all tenants'."""
+    filter: Mapping[str, object] | None = None
+    """Tree of the documents that the key reads, and no others, as retrieval.filters.parse takes it; None: all."""
 
     def ended(self, now: datetime) -> str | None:
         """The reason why the key is no longer valid; None while it is."""
@@ -118,6 +124,7 @@ class KeyService:
         expires_at: datetime | None = None,
         limits: KeyLimits = NO_LIMITS,
         tenant: str | None = None,
+        filter: Mapping[str, object] | None = None,
     ) -> tuple[StoredKey, str]:
         """Returns the record and the key. Raises InvalidRequest."""
         now = datetime.now(UTC)
@@ -127,6 +134,8 @@ class KeyService:
             raise InvalidRequest(
                 "scopes: a key of a tenant searches and ingests; manage and admin concern whole collections."
             )
+        if filter is not None:
+            _require_of_documents(filter, scopes)
         if expires_at is not None and expires_at <= now:
             raise InvalidRequest(f"expires_at: {expires_at.isoformat()} has passed; name a time in the future.")
         secret = new_secret()
@@ -141,6 +150,7 @@ class KeyService:
             expires_at=expires_at,
             limits=limits,
             tenant=tenant,
+            filter=filter,
         )
         await self._catalog.add_key(key)
         return key, secret
@@ -162,6 +172,21 @@ class KeyService:
 
     async def page(self, after: str | None, limit: int) -> Sequence[StoredKey]:
         return await self._catalog.keys(after=after, limit=limit)
+
+
+def _require_of_documents(filter: Mapping[str, object], scopes: Sequence[Scope]) -> None:
+    """Raises InvalidRequest for a filter that no key can have, or none with these scopes."""
+    if set(scopes) != {"search"}:
+        raise InvalidRequest(
+            "scopes: a key with a filter has the scope search alone, since whoever writes can replace what the filter "
+            "hides; create another key for writing."
+        )
+    for field in fields_of(parse_filter(filter, {})):
+        if not field.metadata and field.name not in FILTER_FIELDS:
+            raise InvalidRequest(
+                f"filter: {field} differs between the chunks of a document or is found by its parser; the filter of a "
+                f"key takes {', '.join(FILTER_FIELDS)} and metadata."
+            )
 
 
 def digest_of_key(secret: str) -> str:

@@ -1,7 +1,7 @@
 """The types of ingestion: documents as received, what was read from them, and the results."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 from operator import xor
@@ -196,6 +196,12 @@ class Totals:
     """Bytes of all originals."""
     chunks: int = 0
     """Chunks that the catalog counts as searchable."""
+
+    def plus(self, record: "DocumentRecord") -> "Totals":
+        """The totals with one more document."""
+        kind = "unfinished" if record.state == "queued" else "cancelled" if record.cancelled else record.state
+        size, chunks = self.size + record.document.size, self.chunks + record.chunks
+        return replace(self, size=size, chunks=chunks, **{kind: getattr(self, kind) + 1})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import hmac
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from ingestion.collection_names import is_internal
 from ingestion.errors import DocumentNotFound, TooLarge
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
+from ingestion.selection import Selects, selected
 from ingestion.service import IngestionService
 from ingestion.types import Collection, DocumentRecord, Upload
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText
@@ -67,13 +69,21 @@ class FileService:
         self._owner: str | None = None
         self._sees: Callable[[str], bool] = lambda _: True
         self._prefix = ""
+        self._selects: Callable[[Collection], Selects] = lambda _: lambda _: True
 
-    def of(self, owner: str, sees: Callable[[str], bool], prefix: str = "") -> "FileService":
+    def of(
+        self,
+        owner: str,
+        sees: Callable[[str], bool],
+        prefix: str = "",
+        selects: Callable[[Collection], Selects] = lambda _: lambda _: True,
+    ) -> "FileService":
         """Returns the service for a caller who has the uploads of `owner`, and documents whose ids begin with `prefix`
-        in the collections that `sees` is true of, and nothing else. Ids come and go without the prefix.
+        and that `selects` is true of, in the collections that `sees` is true of, and nothing else. Ids come and go
+        without the prefix.
         """
         limited = copy(self)
-        limited._owner, limited._sees, limited._prefix = owner, sees, prefix
+        limited._owner, limited._sees, limited._prefix, limited._selects = owner, sees, prefix, selects
         return limited
 
     async def keep(self, filename: str, data: bytes, media_type: str | None) -> StoredFile:
@@ -166,7 +176,7 @@ class FileService:
         found = []
         for collection in await self._collections():
             record = (await self._catalog.documents_named(collection.name, [wanted])).get(wanted)
-            if record:
+            if record and self._selects(collection)(record):
                 found.append((collection, record))
         return found
 
@@ -174,14 +184,21 @@ class FileService:
         """Returns the files that belong to a collection: the first `limit` by id after `after`."""
         found: dict[str, StoredFile] = {}
         for collection in await self._collections():
-            records = await self._catalog.documents(
+            records = selected(
+                self._catalog,
                 collection.name,
+                self._selects(collection),
                 after=DocumentId(self._prefix + after) if after else None,
-                limit=limit,
                 prefix=self._prefix or None,
+                at_once=limit,
             )
-            for record in records:
-                found.setdefault(record.document.id, self._file(record))
+            async with aclosing(records):
+                taken = 0
+                async for record in records:
+                    found.setdefault(record.document.id, self._file(record))
+                    taken += 1
+                    if taken == limit:
+                        break
         return [found[id_] for id_ in sorted(found)][:limit]
 
     async def _upload(self, id_: str) -> tuple[StoredFile, bytes] | None:

@@ -1,7 +1,7 @@
 """The caller of a request and its permissions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -32,15 +32,17 @@ class Caller:
     limits: KeyLimits = NO_LIMITS
     tenant: str | None = None
     """Whose documents alone exist for this caller; None: those of everybody."""
+    filter: Mapping[str, object] | None = None
+    """Tree of the documents that alone exist for this caller; None: all."""
 
     @property
     def unlimited(self) -> bool:
         """Whether the caller may see every collection and everything in it."""
-        return self.collections == EVERY_COLLECTION and self.tenant is None
+        return self.collections == EVERY_COLLECTION and self.space.whole
 
     @property
     def space(self) -> Space:
-        return Space(self.tenant)
+        return Space(self.tenant, self.filter)
 
     def sees(self, collection: str) -> bool:
         """Returns whether the caller may see a collection of that name."""
@@ -61,7 +63,7 @@ class Caller:
 
 
 def caller_of(key: StoredKey) -> Caller:
-    return Caller(key.id, frozenset(key.scopes), key.collections, key.limits, key.tenant)
+    return Caller(key.id, frozenset(key.scopes), key.collections, key.limits, key.tenant, key.filter)
 
 
 @lru_cache(COMPILED)

@@ -1,13 +1,16 @@
 """Collections, as one caller sees them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
 
 from app.access.caller import Caller
 from app.access.trail import Trail
 from app.errors import Forbidden
 from app.node.node import Node
 from ingestion.reembedding import Plan, Status
+from ingestion.selection import selected
 from ingestion.types import Collection, CollectionOptions, GoldenQuery, Totals
+from retrieval.errors import CollectionNotFound
 from retrieval.ports import Embedder
 from retrieval.types import Fingerprint
 
@@ -34,7 +37,7 @@ class CollectionsView:
     async def count(self, name: str) -> int:
         """Chunks that a search can find. Raises CollectionNotFound."""
         self._trail.require(collection=name)
-        if self._caller.tenant is not None:
+        if not self._caller.space.whole:
             await self._node.collections.get(name)
             found = (await self.totals([name])).get(name, Totals())
             return found.chunks
@@ -43,7 +46,17 @@ class CollectionsView:
     async def totals(self, names: Sequence[str]) -> Mapping[str, Totals]:
         """Returns the totals of those of `names` that hold documents."""
         seen = [name for name in names if self._caller.sees(name)]
-        return await self._node.components.catalog.totals(seen, prefix=self._caller.space.prefix)
+        space, catalog = self._caller.space, self._node.components.catalog
+        if space.filter is None:
+            return await catalog.totals(seen, prefix=space.prefix)
+        found: dict[str, Totals] = {}
+        for name in seen:
+            with suppress(CollectionNotFound):  # deleted meanwhile
+                selects = space.selects(await self._node.collections.get_recent(name))
+                async with aclosing(selected(catalog, name, selects, prefix=space.prefix)) as records:
+                    async for record in records:
+                        found[name] = found.get(name, Totals()).plus(record)
+        return found
 
     async def create(self, name: str, fingerprint: Fingerprint, options: CollectionOptions | None = None) -> Collection:
         """See CollectionService.create. Raises Forbidden, also for a name that this caller would not see."""

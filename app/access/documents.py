@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Collection as Several
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 from app.access.caller import Caller
 from app.access.trail import Trail
 from app.errors import LimitReached
 from app.node.node import Node
 from ingestion.contents import ChunkPage, TextPage
-from ingestion.errors import JobNotFound
+from ingestion.errors import DocumentBusy, JobNotFound, document_not_found
 from ingestion.keys import Scope
+from ingestion.selection import Selects, selected
 from ingestion.types import (
     Boilerplate,
     Chunking,
@@ -41,25 +42,33 @@ class DocumentsView:
     async def get(self, collection: str, document_id: DocumentId) -> DocumentRecord:
         """Raises Forbidden, DocumentNotFound, CollectionNotFound."""
         self._trail.require(*READING, collection=collection)
-        stored = self._space.stored(document_id)
-        return self._space.record(await self._node.components.catalog.document(collection, stored))
+        return self._space.record(await self._record(collection, self._space.stored(document_id)))
 
     async def page(
         self, collection: str, *, after: DocumentId | None = None, limit: int = 100
     ) -> Sequence[DocumentRecord]:
         """Returns the documents after `after`, ordered by id. Raises Forbidden, CollectionNotFound."""
         self._trail.require(*READING, collection=collection)
-        found = await self._node.components.catalog.documents(
-            collection, after=after and self._space.stored(after), limit=limit, prefix=self._space.prefix
-        )
-        return [self._space.record(each) for each in found]
+        space, catalog = self._space, self._node.components.catalog
+        stored = after and space.stored(after)
+        if space.filter is None:
+            found = list(await catalog.documents(collection, after=stored, limit=limit, prefix=space.prefix))
+        else:
+            selects, found = await self._selects(collection), []
+            async with aclosing(selected(catalog, collection, selects, after=stored, prefix=space.prefix)) as records:
+                async for record in records:
+                    found.append(record)
+                    if len(found) == limit:
+                        break
+        return [space.record(each) for each in found]
 
     async def named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
         """Returns the existing documents of `ids`. Raises Forbidden, CollectionNotFound."""
         self._trail.require(*READING, collection=collection)
         stored = [self._space.stored(id_) for id_ in ids]
         found = await self._node.components.catalog.documents_named(collection, stored)
-        return {self._space.shown(id_): self._space.record(each) for id_, each in found.items()}
+        selects = await self._selects(collection)
+        return {self._space.shown(id_): self._space.record(each) for id_, each in found.items() if selects(each)}
 
     async def chunks(
         self, collection: str, document_id: DocumentId, *, limit: int, cursor: str | None = None, first: int = 0
@@ -67,7 +76,8 @@ class DocumentsView:
         """See DocumentContents.chunks. The first page is recorded as an export. Raises Forbidden."""
         self._trail.require("search", collection=collection)
         stored = self._space.stored(document_id)
-        page = await self._node.contents.chunks(collection, stored, limit=limit, cursor=cursor, first=first)
+        async with self._reading(collection, stored):
+            page = await self._node.contents.chunks(collection, stored, limit=limit, cursor=cursor, first=first)
         if cursor is None and first == 0:
             await self._trail.export("document.export", collection, stored)
         return self._space.chunk_page(page)
@@ -76,7 +86,8 @@ class DocumentsView:
         """See DocumentContents.text. The first page is recorded as an export. Raises Forbidden."""
         self._trail.require("search", collection=collection)
         stored = self._space.stored(document_id)
-        page = await self._node.contents.text(collection, stored, cursor=cursor)
+        async with self._reading(collection, stored):
+            page = await self._node.contents.text(collection, stored, cursor=cursor)
         if cursor is None:
             await self._trail.export("document.export", collection, stored)
         return self._space.text_page(page)
@@ -87,13 +98,18 @@ class DocumentsView:
         """
         self._trail.require("search", collection=collection)
         await self._trail.export("collection.export", collection, None)
-        return [await self._node.contents.whole_text(collection, self._space.stored(id_)) for id_ in ids]
+        texts = []
+        for stored in map(self._space.stored, ids):
+            async with self._reading(collection, stored):
+                texts.append(await self._node.contents.whole_text(collection, stored))
+        return texts
 
     async def original(self, collection: str, document_id: DocumentId) -> tuple[Document, bytes]:
         """See IngestionService.original. Raises Forbidden."""
         self._trail.require("search", collection=collection)
         stored = self._space.stored(document_id)
-        document, data = await self._node.ingestion.original(collection, stored)
+        async with self._reading(collection, stored):
+            document, data = await self._node.ingestion.original(collection, stored)
         await self._trail.export("document.export", collection, stored)
         return self._space.document(document), data
 
@@ -158,6 +174,40 @@ class DocumentsView:
             self._trail.require("ingest", collection=collection)
             await self._node.ingestion.delete(collection, stored)
 
+    async def _selects(self, collection: str) -> Selects:
+        """See Space.selects. Raises CollectionNotFound."""
+        if self._space.filter is None:
+            return lambda _: True
+        return self._space.selects(await self._node.collections.get_recent(collection))
+
+    async def _record(self, collection: str, stored: DocumentId) -> DocumentRecord:
+        """Raises DocumentNotFound, CollectionNotFound."""
+        record = await self._node.components.catalog.document(collection, stored)
+        if not (await self._selects(collection))(record):
+            raise document_not_found(collection, stored)
+        return record
+
+    @asynccontextmanager
+    async def _reading(self, collection: str, stored: DocumentId) -> AsyncGenerator[None, None]:
+        """Within it, a document that exists for the caller is read. With a filter, it has to be the version that the
+        catalog describes: while a document is being replaced, the store holds texts of a version that the filter may
+        not be true of. Raises DocumentNotFound, DocumentBusy, CollectionNotFound.
+        """
+        if self._space.filter is None:
+            yield
+            return
+        before = await self._record(collection, stored)
+        if before.state == "ready":
+            yield
+            after = await self._record(collection, stored)
+            if (after.version, after.state) == (before.version, "ready"):
+                return
+        raise DocumentBusy(
+            f"Document {stored!r} is {before.state}: an API key with a filter reads it when its newest version is "
+            "ready.",
+            document_id=stored,
+        )
+
     async def _require_room(self, collection: str, uploads: Sequence[Upload]) -> None:
         """Raises LimitReached where the key may not store so much more. Requests that come at the same moment may pass
         a limit together; what is in an archive counts once it is unpacked.
@@ -204,7 +254,7 @@ class FilesView:
         self._files = (
             node.files
             if caller.unlimited
-            else node.files.of(caller.key_id or "", caller.sees, caller.space.prefix or "")
+            else node.files.of(caller.key_id or "", caller.sees, caller.space.prefix or "", caller.space.selects)
         )
         self._trail = trail
 

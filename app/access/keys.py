@@ -1,6 +1,6 @@
 """Stored keys and the audit log, which are an administrator's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from app.access.caller import Caller
@@ -29,6 +29,7 @@ class KeysView:
         expires_at: datetime | None,
         limits: KeyLimits,
         tenant: str | None,
+        filter: Mapping[str, object] | None,
     ) -> tuple[StoredKey, str]:
         """Returns the record and the key, which is shown this once. Raises InvalidRequest, KeyNeeded."""
         async with self._trail.action("key.create") as recorded:
@@ -47,6 +48,7 @@ class KeysView:
                 expires_at=expires_at,
                 limits=limits,
                 tenant=tenant,
+                filter=filter,
             )
             recorded.subject = key.id
             return key, secret

@@ -1,21 +1,37 @@
-"""Maps the ids that a caller uses to those that are stored: they differ for keys of a tenant (ingestion.tenants)."""
+"""The part of the collections that exists for a caller: the documents of a tenant, those that the filter of a key
+selects, or all. Maps the ids that a caller uses to those that are stored: they differ for keys of a tenant
+(ingestion.tenants).
+"""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from app.errors import Forbidden
 from ingestion.contents import ChunkPage, TextPage
+from ingestion.selection import Selects
 from ingestion.tenants import partition_of, prefix_of
-from ingestion.types import Document, DocumentRecord, Receipt
+from ingestion.types import Collection, Document, DocumentRecord, Receipt
+from retrieval.errors import InvalidRequest
+from retrieval.filters.evaluate import matches
+from retrieval.filters.parse import parse_filter
 from retrieval.filters.tree import And, Compare, Filter, In, Not, Or, Value
 from retrieval.search.query import Hit, SearchQuery, SearchResult
-from retrieval.types import Chunk, DocumentId
+from retrieval.types import Candidate, Chunk, ChunkId, DocumentId
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
     tenant: str | None
     """None: all documents, under the ids that they are stored by."""
+    filter: Mapping[str, object] | None = None
+    """Tree of the documents of this space; None: all of the tenant, or of everybody."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has all documents."""
+        return self.tenant is None and self.filter is None
 
     @property
     def prefix(self) -> str | None:
@@ -56,17 +72,46 @@ class Space:
     def text_page(self, page: TextPage) -> TextPage:
         return page if self.tenant is None else replace(page, record=self.record(page.record))
 
-    def query(self, query: SearchQuery) -> SearchQuery:
-        """The query within this space. Raises Forbidden for one that names another partition."""
-        if self.tenant is None:
-            return query
-        if query.partition not in (None, self.tenant):
+    def forced(self, collection: Collection) -> Filter | None:
+        """The filter of this space, on stored ids. Raises Forbidden where it does not fit the collection's keys."""
+        if self.filter is None:
+            return None
+        try:
+            return self._filter(parse_filter(self.filter, collection.metadata_keys))
+        except InvalidRequest as error:
             raise Forbidden(
-                f"partition: this API key searches {self.tenant!r} alone; leave the partition out.",
-                partition=self.tenant,
+                f"The filter of this API key does not fit collection {collection.name!r}: {error.message} Ask the "
+                "key's issuer for another one.",
+                collection=collection.name,
+            ) from error
+
+    def selects(self, collection: Collection) -> Selects:
+        """Returns what tells for a stored document of the collection whether the filter of this space is true of it. A
+        filter that does not fit the collection is true of none.
+        """
+        try:
+            forced = self.forced(collection)
+        except Forbidden:
+            return lambda _: False
+        return lambda record: forced is None or matches(forced, _as_row(record))
+
+    def query(self, query: SearchQuery, collection: Collection) -> SearchQuery:
+        """The query within this space. Raises Forbidden for one that names another partition."""
+        if self.tenant is not None:
+            query = self._of_tenant(query, self.tenant)
+        forced = self.forced(collection)
+        if forced is None:
+            return query
+        return replace(query, filter=forced if query.filter is None else And((forced, query.filter)))
+
+    def _of_tenant(self, query: SearchQuery, tenant: str) -> SearchQuery:
+        if query.partition not in (None, tenant):
+            raise Forbidden(
+                f"partition: this API key searches {tenant!r} alone; leave the partition out.",
+                partition=tenant,
             )
         filter = query.filter and self._filter(query.filter)
-        return replace(query, partition=partition_of(self.tenant), filter=filter)
+        return replace(query, partition=partition_of(tenant), filter=filter)
 
     def result(self, result: SearchResult) -> SearchResult:
         if self.tenant is None:
@@ -77,8 +122,11 @@ class Space:
         return key if key is None or self.prefix is None else self.prefix + key
 
     def digest(self, digest: str) -> str:
-        """Of a query, for its cursors: those of one tenant are no other's."""
-        return digest if self.tenant is None else f"{digest} {self.prefix}"
+        """Of a query, for its cursors: those of one tenant or filter are no other's."""
+        if self.whole:
+            return digest
+        filter = json.dumps(self.filter, sort_keys=True)
+        return f"{digest} {self.prefix} {sha256(filter.encode()).hexdigest()[:16]}"
 
     def _hit(self, hit: Hit) -> Hit:
         candidate = replace(hit.candidate, chunk=self._chunk(hit.candidate.chunk), partition=self.tenant or "")
@@ -103,3 +151,17 @@ class Space:
 
     def _value(self, value: Value) -> Value:
         return self.stored(value) if isinstance(value, str) else value
+
+
+def _as_row(record: DocumentRecord) -> Candidate:
+    """The document as a filter on FILTER_FIELDS and metadata sees any of its chunks."""
+    document = record.document
+    return Candidate(
+        chunk=Chunk(ChunkId(""), document.id, 0, "", 0, 0, 0),
+        score=0.0,
+        title=document.title,
+        media_type=document.media_type,
+        partition=document.partition,
+        metadata=document.metadata,
+        ingested_at=record.ingested_at,
+    )

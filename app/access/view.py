@@ -94,7 +94,9 @@ class NodeView:
         """Searches `collection`, a result of `collection_to_search`."""
         self._trail.require("search")
         space = self.caller.space
-        return space.result(await self._node.search.search(collection.store_name, embedder, space.query(query)))
+        return space.result(
+            await self._node.search.search(collection.store_name, embedder, space.query(query, collection))
+        )
 
     def search_seconds(self, query: SearchQuery) -> float:
         return self._node.search.seconds(query)

@@ -1,5 +1,6 @@
 """Stored keys: the list, a new one, its rotation and its end; and the audit log. All of it is an administrator's."""
 
+import json
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -11,6 +12,7 @@ from app.http.schemas.wire import Text
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, redirect, render, validated, whole_number
 from ingestion.audit_log import AuditFilter
 from ingestion.keys import SCOPES, KeyLimits
+from retrieval.errors import InvalidRequest
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -53,6 +55,11 @@ async def create(request: Request, node: PageNode) -> Response:
     }
     if tenant := field(form, "tenant").strip():
         body["tenant"] = tenant
+    if text := field(form, "filter").strip():
+        try:
+            body["filter"] = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest(f"filter: not JSON ({error}).") from None
     if days := whole_number(form, "days"):
         ends = datetime.now(UTC) + timedelta(days=min(days, MAX_DAYS))
         body["expires_at"] = ends.isoformat(timespec="seconds")
@@ -64,6 +71,7 @@ async def create(request: Request, node: PageNode) -> Response:
         expires_at=wanted.expires_at,
         limits=wanted.limits.to_limits(),
         tenant=wanted.tenant,
+        filter=wanted.filter,
     )
     return render(request, "key.html", 201, key=key, secret=secret)
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ingestion.catalog import collections, fair_turns, records
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents
-from ingestion.errors import Cancelled, DocumentNotFound
+from ingestion.errors import Cancelled, document_not_found
 from ingestion.tenants import after_prefix
 from ingestion.types import DocumentRecord, QueueState, Totals
 from retrieval.types import DocumentId
@@ -23,11 +23,7 @@ async def document(connection: AsyncConnection, collection: str, document_id: Do
     row = (await connection.execute(query)).first()
     if row is None:
         await collections.require(connection, collection)
-        raise DocumentNotFound(
-            f"There is no document {document_id!r} in collection {collection!r}.",
-            collection=collection,
-            document_id=document_id,
-        )
+        raise document_not_found(collection, document_id)
     return records.record(row)
 
 

@@ -31,7 +31,7 @@ from ingestion.catalog import completion, fair_turns, records
 from ingestion.catalog.records import Values
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents
-from ingestion.errors import DocumentBusy, DocumentNotFound
+from ingestion.errors import DocumentBusy, document_not_found
 from ingestion.types import Claim, Outcome, WorkerId
 from retrieval.types import ChunkId, DocumentId
 
@@ -98,11 +98,7 @@ async def claim_document(
     this = and_(documents.c.collection == collection, documents.c.id == document_id)
     row = (await connection.execute(select(documents).where(this).with_for_update())).first()
     if row is None:
-        raise DocumentNotFound(
-            f"There is no document {document_id!r} in collection {collection!r}.",
-            collection=collection,
-            document_id=document_id,
-        )
+        raise document_not_found(collection, document_id)
     if row.lease_token is not None and row.due_at > now:
         raise DocumentBusy(
             f"Document {document_id!r} is being processed; try again when that has ended.",

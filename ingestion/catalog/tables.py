@@ -96,6 +96,7 @@ api_keys = Table(
     Column("last_used_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
     Column("tenant", String),
+    Column("filter", Json),
     # The fields of KeyLimits.
     Column("limits", Json, nullable=False),
     Index("api_keys_digest", "digest", unique=True),

@@ -2,7 +2,7 @@
 stores/milvus/filters.py compiles them for a server.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, get_args
@@ -114,3 +114,15 @@ class Not:
 
 
 Filter = Compare | In | Contains | Match | Exists | And | Or | Not
+
+
+def fields_of(filter: Filter) -> Iterator[Field]:
+    """Yields the field of every comparison in the tree."""
+    match filter:
+        case And(filters=filters) | Or(filters=filters):
+            for each in filters:
+                yield from fields_of(each)
+        case Not(filter=inner):
+            yield from fields_of(inner)
+        case _:
+            yield filter.field

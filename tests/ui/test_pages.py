@@ -436,6 +436,14 @@ async def test_keys_are_made_listed_rotated_and_revoked(keyed: httpx.AsyncClient
     log = (await keyed.get("/ui/audit-log", params={"action": "key.revoke"})).text
     assert log.count(id_[0]) == 1
     assert "key.create" not in log
+    tree = '{"type": "eq", "key": "metadata.audience", "value": "<b>"}'
+    filtered = await keyed.post("/ui/keys", data={"csrf": form, "name": "f", "scopes": ["search"], "filter": tree})
+    assert filtered.status_code == 201, filtered.text
+    assert "&#34;metadata.audience&#34;, &#34;value&#34;: &#34;&lt;b&gt;&#34;" in (await keyed.get("/ui/keys")).text
+    for wrong in ("{type: eq}", "[" * 5000, "5"):
+        refused = await keyed.post("/ui/keys", data={"csrf": form, "name": "f", "scopes": ["search"], "filter": wrong})
+        assert refused.status_code == 422, wrong
+        assert "filter: " in refused.text
     refused = await keyed.post("/ui/keys", data={"csrf": form, "name": "x", "days": "soon"})
     assert refused.status_code == 422
     assert "days: &#39;soon&#39; is not a whole number." in refused.text

@@ -1,6 +1,7 @@
 """The `tandem keys` commands, and `tandem audit-log`."""
 
 from datetime import UTC, datetime, timedelta
+from json import dumps
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.client.node_client import Client
+from app.cli.client.search import read_filter
 from app.cli.console import messages, results
 from app.cli.exit_codes import print_json
 from app.cli.input import confirm
@@ -33,6 +35,13 @@ def create(
     tenant: Annotated[
         str | None, typer.Option(help="The key reads and writes the documents of this tenant alone. Default: all.")
     ] = None,
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            help="JSON: the key reads the documents that this filter selects alone. With the scope search only. "
+            "Default: all."
+        ),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,6 +58,8 @@ def create(
     settings: dict[str, Any] = {"scopes": scope, "collections": collection or ["*"]}
     if tenant is not None:
         settings["tenant"] = tenant
+    if filter is not None:
+        settings["filter"] = read_filter(filter)
     if limit:
         settings["limits"] = _limits(limit)
     if days:
@@ -179,6 +190,7 @@ def _show(key: dict[str, Any]) -> None:
         "scopes": ", ".join(key["scopes"]),
         "collections": ", ".join(key["collections"]),
         "tenant": key["tenant"] or "-",
+        "filter": dumps(key["filter"], ensure_ascii=False) if key["filter"] else "-",
         "limits": ", ".join(f"{name} {limit:,}" for name, limit in key["limits"].items() if limit) or "-",
         "created": f"{_when(key['created_at'])} by {key['created_by']}",
         "last used": _when(key["last_used_at"]),

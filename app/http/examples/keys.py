@@ -14,6 +14,12 @@ CREATE = {
         "collections": ["shops"],
         "tenant": "mill",
     },
+    "A search of what customers may read": {
+        "name": "search of the web site",
+        "scopes": ["search"],
+        "collections": ["manuals"],
+        "filter": {"type": "eq", "key": "metadata.audience", "value": "customers"},
+    },
     "An administrator": {"name": "operations", "scopes": ["admin"]},
 }
 _KEY = {
@@ -27,6 +33,7 @@ _KEY = {
     "last_used_at": None,
     "revoked_at": None,
     "tenant": None,
+    "filter": None,
     "limits": {
         "requests_per_minute": 600,
         "texts_per_minute": None,

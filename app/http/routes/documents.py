@@ -149,7 +149,8 @@ async def delete_document(document_id: DocumentPath, node: ServingNode, collecti
     responses={
         200: answer(examples.ORIGINAL, "The bytes, with the document's media type.", media_type="*/*"),
         **failures(
-            *("collection_not_found", "document_not_found", "invalid_text", "blob_missing", "blob_store_unavailable"),
+            *("collection_not_found", "document_not_found", "document_busy"),
+            *("invalid_text", "blob_missing", "blob_store_unavailable"),
             *CATALOG,
         ),
     },

@@ -24,7 +24,10 @@ NOT_FOUND = failures("forbidden", "key_not_found", "invalid_text", *CATALOG)
     "",
     summary="Create an API key",
     status_code=201,
-    responses={201: answer(examples.NEW, "The key."), **failures("forbidden", "key_needed", *CATALOG)},
+    responses={
+        201: answer(examples.NEW, "The key."),
+        **failures("forbidden", "key_needed", "invalid_request", "invalid_text", *CATALOG),
+    },
 )
 async def create_key(
     body: Annotated[KeyIn, Body(openapi_examples=named(examples.CREATE))], node: ServingNode
@@ -37,6 +40,7 @@ async def create_key(
         expires_at=body.expires_at,
         limits=body.limits.to_limits(),
         tenant=body.tenant,
+        filter=body.filter,
     )
     return _new(key, secret)
 

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Annotated
 from unicodedata import normalize
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
-from app.http.schemas.wire import FilledText, Moment, Wire, WireRequest
+from app.http.schemas.wire import FilledText, FilterTree, Moment, Wire, WireRequest
 from ingestion.keys import KeyLimits, Scope
 
 MAX_COLLECTIONS = 100
@@ -63,6 +63,12 @@ class KeyIn(WireRequest):
         description="The key reads and writes the documents of this tenant alone, and they are no other tenant's. With "
         "`search` and `ingest` only. Letters, digits, `.`, `_`, `-`; at most 32.",
     )
+    filter: FilterTree | None = Field(
+        None,
+        description="The key reads the documents that this filter selects, and no others exist for it: a tree as in "
+        "`POST /search`, over metadata, `document_id`, `media_type`, `partition` and `ingested_at`. With the scope "
+        "`search` only.",
+    )
     limits: LimitsIn = Field(LimitsIn(), description="Limits of the key; beyond one the answer is 429.")
 
 
@@ -77,6 +83,7 @@ class KeyOut(Wire):
     last_used_at: datetime | None = Field(description="Time of the last request with it, to the minute; null: none.")
     revoked_at: datetime | None = Field(description="Time of its revocation; null: it was not revoked.")
     tenant: str | None = Field(description="Tenant whose documents alone exist for the key; null: those of all.")
+    filter: dict[str, JsonValue] | None = Field(description="Filter of the documents that exist for it; null: all.")
     limits: LimitsOut = Field(description="Limits of the key.")
 
 

@@ -171,6 +171,17 @@ async def test_an_audit_as_json(tandem: Tandem, harbour: str) -> None:
     assert (await told(tandem, "audit", "-c", harbour))["clean"] is True
 
 
+async def test_a_key_is_created_with_a_filter(tandem: Tandem) -> None:
+    tree = {"type": "eq", "key": "metadata.audience", "value": "客户"}
+    made = await told(tandem, "keys", "create", "of customers", "-s", "search", "--filter", json.dumps(tree))
+    assert made["filter"] == tree
+    shown = await tandem("keys", "show", made["id"])
+    assert '"value": "客户"' in "".join(shown.stdout.split("\n"))
+    wrong = await tandem("keys", "create", "of customers", "-s", "search", "--filter", "audience")
+    assert wrong.exit_code == 2
+    await told(tandem, "keys", "revoke", made["id"], "--yes")
+
+
 async def test_without_a_key_the_node_refuses(tandem: Tandem) -> None:
     for arguments in (("search", "x"), ("documents", "list"), ("collections", "list"), ("jobs", "show", "x")):
         result = await tandem(*arguments, env={"TANDEM_API_KEY": "wrong"})
