@@ -66,6 +66,8 @@ def create_app(
         built = observed(components or await build_components(settings, on_step, internal_key), telemetry)
         if built.devices:
             metrics.watch(built.devices)
+        if built.worker_processes:
+            built.worker_processes.report_to(metrics.registry.add)
         return built
 
     @asynccontextmanager

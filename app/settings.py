@@ -255,6 +255,13 @@ class Settings(BaseSettings):
         le=64,
         description="Child processes of the node that ingest instead of the node itself; they need a Milvus server.",
     )
+    worker_metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the /metrics of `tandem worker`; unset: none. Without TANDEM_PUBLIC_METRICS it listens on "
+        "127.0.0.1 only, since no key is asked for. Worker processes of a node report to the node's /metrics instead.",
+    )
     worker_batch: int = Field(64, ge=1, le=1024, description="Documents that a worker claims at once.")
     lease_seconds: float = Field(
         60, ge=1, description="Another worker takes over the documents of a worker that is silent for this long."

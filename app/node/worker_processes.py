@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
@@ -36,8 +36,10 @@ _NETWORK = {
 }
 _SILENT_TICKS = 30
 """A process beats once a second."""
-_BEATS = 64
-"""Bytes, of which each is one."""
+LINE_BYTES = 2**20
+"""Longest line of a worker process."""
+
+OnLine = Callable[[bytes], None]
 _STARTING_SILENT_TICKS = 120
 """Limit until the first heartbeat, which is sent when its programs are loaded."""
 
@@ -64,8 +66,15 @@ class WorkerProcesses:
         self._environment = environment
         self._drain_seconds = drain_seconds
         self._command = command or (sys.executable, "-m", "app.cli.main", "worker", "--of-node")
+        self._on_line: OnLine = _ignore
         self._running: dict[int, _Child] = {}
         self._keeping: list[asyncio.Task[None]] = []
+
+    def report_to(self, on_line: OnLine) -> None:
+        """Has `on_line` called with each line that a process sends: see app.telemetry.reported. Call it before
+        `start`.
+        """
+        self._on_line = on_line
 
     @property
     def failure(self) -> str | None:
@@ -124,8 +133,8 @@ class WorkerProcesses:
                 start_new_session=True,
             )
             unless_started.pop_all()
-        reader, writer = await asyncio.open_connection(sock=own_end)
-        self._running[number] = _Child(process, reader, writer)
+        reader, writer = await asyncio.open_connection(sock=own_end, limit=LINE_BYTES)
+        self._running[number] = _Child(process, reader, writer, self._on_line)
 
     async def _announce_work(self, work_arrived: Notifications) -> None:
         while True:
@@ -156,12 +165,17 @@ class WorkerProcesses:
 
 
 class _Child:
-    """One process, and the socket that is its standard input: notifications are sent to it, heartbeats come back."""
+    """One process, and the socket that is its standard input: notifications are sent to it. A line
+    a second comes back: a heartbeat, with what was counted.
+    """
 
-    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_line: OnLine
+    ) -> None:
         self.process = process
         self.writer = writer
         self._vitals = Vitals(_STARTING_SILENT_TICKS)
+        self._on_line = on_line
         self._listening = asyncio.create_task(self._listen(reader))
 
     async def ended(self) -> str:
@@ -185,11 +199,18 @@ class _Child:
         self.writer.close()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        with suppress(ConnectionError):
-            if await reader.read(_BEATS):
-                self._vitals = Vitals(_SILENT_TICKS)
-            while await reader.read(_BEATS):
-                self._vitals.note_reply()
+        began = False
+        with suppress(ConnectionError, ValueError):  # ValueError: a line is too long; without beats it is killed
+            while line := await reader.readline():
+                if began:
+                    self._vitals.note_reply()
+                else:
+                    began, self._vitals = True, Vitals(_SILENT_TICKS)
+                self._on_line(line)
+
+
+def _ignore(line: bytes) -> None:
+    """Nobody counts."""
 
 
 def _signal(process: Process, number: int) -> None:

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from app.telemetry.collectors import AdmissionCollector, DeviceCollector, LoadCollector
+from app.telemetry.reported import SharedRegistry
 from ingestion.types import Outcome
 from retrieval.device.devices import Devices
 from retrieval.device.load import DeviceLoad
@@ -42,10 +43,10 @@ OTHER_KEYS = "other"
 
 
 class Metrics:
-    """All metrics of one node, in a registry of its own."""
+    """All metrics of one node or worker process, in a registry of its own."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
+        registry = self.registry = SharedRegistry()
         ProcessCollector(registry=registry)
         Info("tandem_build", "Version of the service", registry=registry).info({"version": version("tandem-rag")})
         self.ready = Gauge("tandem_ready", "1 while the node is ready", registry=registry)
@@ -108,7 +109,7 @@ class Metrics:
         self.documents = Gauge("tandem_documents", "Documents by what became of them", ("state",), registry=registry)
         self.outcomes = Counter(
             "tandem_ingest_outcomes_total",
-            "Attempts at documents by outcome and the error's code, of the workers in this process",
+            "Attempts at documents by outcome and the error's code, of the node's own workers",
             ("outcome", "code"),
             registry=registry,
         )

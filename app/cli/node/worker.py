@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 
@@ -17,7 +18,9 @@ from app.node.workers import Workers
 from app.settings import Settings, trace_endpoint
 from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import Metrics
+from app.telemetry.metrics_server import serving_metrics
 from app.telemetry.observed import Telemetry, observed_worker
+from app.telemetry.reported import Increments
 from app.telemetry.tracing import Tracing
 from app.wiring.components import build_reserve, build_worker_parts, worker_options
 from ingestion.errors import BlobStoreUnavailable
@@ -58,7 +61,12 @@ def work(settings: Settings, *, of_node: bool = False) -> None:
     keep_files_private()
     if of_node:
         os.nice(NICENESS)
-    asyncio.run(_until_stopped(settings, of_node=of_node))
+    metrics = Metrics()
+    with ExitStack() as serving:
+        if settings.worker_metrics_port and not of_node:
+            host = settings.host if settings.public_metrics else "127.0.0.1"
+            serving.enter_context(serving_metrics(metrics.registry, host, settings.worker_metrics_port))
+        asyncio.run(_until_stopped(settings, metrics, of_node=of_node))
 
 
 def require_shared_parts(settings: Settings) -> None:
@@ -107,7 +115,7 @@ async def _sample(catalog: Catalog) -> set[str]:
     return found
 
 
-async def _until_stopped(settings: Settings, *, of_node: bool) -> None:
+async def _until_stopped(settings: Settings, metrics: Metrics, *, of_node: bool) -> None:
     stopping = asyncio.Event()
     changed: list[TandemError] = []
 
@@ -121,12 +129,13 @@ async def _until_stopped(settings: Settings, *, of_node: bool) -> None:
 
     _on_signals(stopping)
     work_arrived = Notifications()
-    process = _Process(settings, on_changed, work_arrived)
+    process = _Process(settings, on_changed, work_arrived, metrics)
     log.info("worker process starts", pid=os.getpid(), slots=settings.workers)
     starting = asyncio.create_task(process.start())
     starting.add_done_callback(on_started)
     following = asyncio.create_task(_follow_node(work_arrived, stopping)) if of_node else None
-    beating = asyncio.create_task(send_heartbeats(sys.stdin.fileno())) if of_node else None
+    line = Increments(metrics.registry).line
+    beating = asyncio.create_task(send_heartbeats(sys.stdin.fileno(), line)) if of_node else None
     await stopping.wait()
     if following:
         following.cancel()
@@ -144,7 +153,11 @@ class _Process:
     """The parts of a worker process: started in order, stopped in reverse."""
 
     def __init__(
-        self, settings: Settings, on_changed: Callable[[TandemError], None], work_arrived: Notifications
+        self,
+        settings: Settings,
+        on_changed: Callable[[TandemError], None],
+        work_arrived: Notifications,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._on_changed = on_changed
@@ -152,7 +165,7 @@ class _Process:
         self._parts: Mapping[str, Lifecycle] = {}
         self._workers: Workers | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._telemetry = Telemetry(Metrics(), Tracing.to(trace_endpoint()))
+        self._telemetry = Telemetry(metrics, Tracing.to(trace_endpoint()))
 
     async def start(self) -> None:
         """Starts the parts, and waits for those that are temporarily unavailable. Raises errors that waiting does not
@@ -228,14 +241,16 @@ async def listen_for_work(work_arrived: Notifications) -> None:
         work_arrived.announce()
 
 
-async def send_heartbeats(node: int) -> None:
-    """Writes a heartbeat to the node every second, over the socket that is standard input, as long as the event loop
-    runs.
+async def send_heartbeats(node: int, next_line: Callable[[], bytes]) -> None:
+    """Writes a line to the node every second, over the socket that is standard input, as long as the event loop runs:
+    a heartbeat, with what was counted. A line that the node has no room for is finished before the next one is made.
     """
     os.set_blocking(node, False)
+    unsent = b""
     while True:
+        unsent = unsent or next_line()
         try:
-            os.write(node, b".")
+            unsent = unsent[os.write(node, unsent) :]
         except BlockingIOError:
             pass  # the node is busy, and has unread heartbeats
         except OSError:

@@ -22,6 +22,7 @@ from app.main import create_app
 from app.node.node import Components
 from app.node.worker_processes import WorkerProcesses
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 from app.wiring.components import build_worker_processes
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.catalog.catalog import SqlCatalog
@@ -58,6 +59,11 @@ class Parallel:
                 await asyncio.sleep(0.1)
                 job = (await self.http.get(f"/jobs/{answer.json()['job_id']}")).json()
         return Counter(receipt["status"] for receipt in job["documents"])
+
+    async def metric(self, name: str) -> float:
+        """Value of a sample in the node's metrics; 0 if there is none."""
+        lines = (await self.http.get("/metrics")).text.splitlines()
+        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
     async def until_working(self) -> None:
         assert await self.ingest("docs", 1) == {"ready": 1}
@@ -103,6 +109,13 @@ async def test_they_ingest_come_back_when_killed_and_end_with_the_node(parallel:
     assert len(first) == 2
     os.kill(first[0], signal.SIGKILL)
     assert await parallel.ingest("docs", 200) == {"ready": 199, "unchanged": 1}
+    # Of 200 documents the node itself has ingested none. What the killed one counted last is lost.
+    counted = 'tandem_ingest_outcomes_total{code="",outcome="ready"}'
+    async with asyncio.timeout(10):
+        while await parallel.metric(counted) < 100:
+            await asyncio.sleep(0.1)
+    assert await parallel.metric("tandem_ingest_document_seconds_count") == await parallel.metric(counted)
+    assert await parallel.metric('tandem_store_calls_total{operation="upsert",outcome="ok"}') > 0
     await until(lambda: len(parallel.processes.pids) == 2)
     assert first[1] in parallel.processes.pids
     assert first[0] not in parallel.processes.pids
@@ -178,7 +191,7 @@ async def test_one_that_hangs_is_killed_with_what_it_began_and_started_again(
         "parser = subprocess.Popen(['sleep', '600'])\n"
         f"pathlib.Path({str(child)!r}).write_text(str(parser.pid))\n"
         "worker.TICK_SECONDS = 0.2\n"
-        "asyncio.run(worker.send_heartbeats(0))\n"
+        "asyncio.run(worker.send_heartbeats(0, lambda: b'\\n'))\n"
     )
     processes = WorkerProcesses(1, {}, drain_seconds=0, command=[sys.executable, "-c", beating])
     await processes.start(Notifications())
@@ -194,6 +207,36 @@ async def test_one_that_hangs_is_killed_with_what_it_began_and_started_again(
     finally:
         await processes.stop()
     psutil.Process(int(child.read_text())).kill()
+
+
+async def test_what_they_count_is_reported() -> None:
+    """The reports are those of the real one; only the work is missing."""
+    counting = (
+        "import asyncio\n"
+        "import app.cli.node.worker as worker\n"
+        "from app.telemetry.metrics import Metrics\n"
+        "from app.telemetry.reported import Increments\n"
+        "metrics = Metrics()\n"
+        "metrics.chunks.labels('computed').inc(3)\n"
+        "metrics.parser.observe((), 'ok', 0.5)\n"
+        "asyncio.run(worker.send_heartbeats(0, Increments(metrics.registry).line))\n"
+    )
+    node = Metrics()
+    processes = WorkerProcesses(2, {}, drain_seconds=0, command=[sys.executable, "-c", counting])
+    processes.report_to(node.registry.add)
+
+    def chunks() -> float | None:
+        return node.registry.get_sample_value("tandem_ingest_chunks_total", {"vectors": "computed"})
+
+    await processes.start(Notifications())
+    try:
+        await until(lambda: chunks() == 6, seconds=60)
+        # A process that is started again counts from zero, and what the first one counted stays.
+        os.kill(processes.pids[0], signal.SIGKILL)
+        await until(lambda: chunks() == 9, seconds=60)
+    finally:
+        await processes.stop()
+    assert node.registry.get_sample_value("tandem_parser_call_seconds_sum") == 1.5
 
 
 async def test_they_get_the_settings_and_not_the_keys_of_callers(monkeypatch: pytest.MonkeyPatch) -> None:

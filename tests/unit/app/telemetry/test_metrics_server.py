@@ -1,0 +1,32 @@
+"""The metrics of `tandem worker`, over HTTP."""
+
+import socket
+
+import httpx
+import pytest
+
+from app.telemetry.metrics import Metrics
+from app.telemetry.metrics_server import serving_metrics
+from retrieval.errors import ConfigurationError
+
+
+def test_the_metrics_are_served_until_the_end() -> None:
+    metrics = Metrics()
+    metrics.outcomes.labels("ready", "").inc()
+    with serving_metrics(metrics.registry, "127.0.0.1", 0) as port:
+        url = f"http://127.0.0.1:{port}/metrics"
+        said = httpx.get(url, trust_env=False)
+        assert 'tandem_ingest_outcomes_total{code="",outcome="ready"} 1.0' in said.text
+        assert httpx.post(url, trust_env=False).status_code == 405
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)
+
+
+def test_a_port_in_use_names_the_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(ConfigurationError, match=f"TANDEM_WORKER_METRICS_PORT={port}: .*in use"),
+            serving_metrics(Metrics().registry, "127.0.0.1", port),
+        ):
+            pass
