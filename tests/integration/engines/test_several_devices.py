@@ -16,7 +16,7 @@ from app.main import create_app
 from app.node.node import Node
 from app.settings import Settings
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.many_engines]
 BACK_WITHIN_S = 300
 
 
