@@ -34,6 +34,8 @@ def main(url: str) -> None:
         page = browser.new_context(viewport={"width": 1100, "height": 760}, locale="en-GB").new_page()
         for name, path in VIEWS.items():
             page.goto(url + path)
+            if page.locator(".problem").count():
+                raise SystemExit(f"{url}{path}: {page.locator('.problem').first.inner_text()}")
             page.wait_for_timeout(2500)  # the live figures come after two seconds
             target = HERE / f"{name}.png"
             page.screenshot(path=target)

@@ -50,6 +50,8 @@ class ReadingReport:
     """Mean over these pages, 0 to 1."""
     warnings: tuple[str, ...] = ()
     """Sentences: what was not read, or possibly wrongly."""
+    title: str = ""
+    """The title that every chunk was embedded with: of the request, or else of the document; empty without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,11 @@ class DocumentRecord:
     which a failure goes back. Empty where there was none."""
     report: ReadingReport = ReadingReport()
     """Report of the version that search finds."""
+
+    @property
+    def title(self) -> str:
+        """The title of the request, or else the one that was read from the document; empty without."""
+        return self.document.title or self.report.title
 
 
 @dataclass(frozen=True, slots=True)

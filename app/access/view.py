@@ -6,7 +6,7 @@ counts. What its key may not do is refused before anything is looked up, so that
 is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from app.access.caller import Caller
 from app.access.collections import CollectionsView
@@ -21,7 +21,7 @@ from ingestion.types import Collection
 from retrieval.device.devices import Devices
 from retrieval.embedders import Embedders
 from retrieval.pace import Pace
-from retrieval.ports import Embedder, Lifecycle, Reranker
+from retrieval.ports import Embedder, Reranker
 from retrieval.search.query import SearchQuery, SearchResult
 from retrieval.types import SelfTestReport, StoreCapabilities
 
@@ -113,10 +113,10 @@ class NodeView:
             return await self._node.auditor.run(collection=collection, repair=repair)
 
     @property
-    def parts(self) -> Mapping[str, Lifecycle]:
-        """Raises Forbidden."""
+    def health_checks(self) -> Sequence[str]:
+        """See Node.health_checks. Raises Forbidden."""
         self._trail.require("admin")
-        return self._node.parts
+        return self._node.health_checks
 
     @property
     def selftest(self) -> SelfTestReport | None:

@@ -11,6 +11,7 @@ from app.http.schemas.collections import CollectionIn
 from app.http.schemas.reembed import ReembedIn
 from app.http.schemas.wire import CollectionName
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, redirect, render, validated, whole_number
+from retrieval.embedders import has_section_prefix
 from retrieval.errors import InvalidRequest
 
 router = APIRouter(prefix="/ui/collections", include_in_schema=False, route_class=PageRoute)
@@ -34,6 +35,7 @@ async def create(request: Request, node: PageNode) -> Response:
         "language": field(form, "language", "mixed"),
         "duplicates": field(form, "duplicates", "store"),
         "metadata_keys": _declared(form),
+        "section_prefix": field(form, "section_prefix") == "on",
     }
     numbers = {name: whole_number(form, name) for name in ("max_tokens", "overlap", "dimension")}
     chunking = {name: numbers[name] for name in ("max_tokens", "overlap") if numbers[name] is not None}
@@ -55,6 +57,7 @@ async def collection_page(request: Request, name: Name, node: PageNode) -> Respo
         request,
         "collection.html",
         collection=collection,
+        section_prefix=has_section_prefix(collection.fingerprint),
         chunks=await node.collections.count(name),
         totals=(await node.collections.totals([name])).get(name),
         golden=await node.collections.golden_queries(name) if manages else (),
@@ -71,6 +74,8 @@ async def reembed(request: Request, name: Name, node: PageNode) -> Response:
         body["models"] = models
     if (size := whole_number(form, "max_tokens")) is not None:
         body["chunking"] = {"max_tokens": size}
+    if (prefix := field(form, "section_prefix")) in ("on", "off"):
+        body["section_prefix"] = prefix == "on"
     await reembed_collection(name, validated(ReembedIn, body), node)
     return redirect(request, f"/ui/collections/{name}")
 

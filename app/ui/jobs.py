@@ -22,7 +22,8 @@ JobPath = Annotated[Text, Path(max_length=64)]
 
 @router.get("")
 async def jobs_page(request: Request, node: PageNode) -> Response:
-    return render(request, "jobs.html", jobs=await node.jobs.latest(limit=LATEST))
+    jobs = await node.jobs.latest(limit=LATEST)
+    return render(request, "jobs.html", jobs=jobs, unfinished=any(not job.ended for job in jobs))
 
 
 @router.get("/{job_id}")

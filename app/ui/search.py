@@ -15,7 +15,7 @@ from app.http.search_requests import find_collection, run_queries
 from app.ranks import recall_rank
 from app.ui.movement import REASONS, moved_between, pieces, slopes, time_bar
 from app.ui.rendering import PageNode, PageRoute, redirect, render
-from app.ui.search_form import OPERATORS, SECOND, SearchForm, as_curl, as_langchain, as_python, to_request
+from app.ui.search_form import OPERATORS, SECOND, SHARED, SearchForm, as_curl, as_langchain, as_python, to_request
 from ingestion.types import Collection
 from retrieval.errors import TandemError
 from retrieval.filters.tree import BUILT_IN
@@ -74,6 +74,9 @@ async def compare_page(request: Request, node: PageNode, admission: SearchAdmiss
         form=first,
         second=second,
         collections=collections,
+        keys=_filter_keys(collections, first["collection"] or "docs"),
+        operators=OPERATORS,
+        shared=any(first[name] for name in SHARED),
         columns=columns,
         moves=moves,
         reasons=REASONS,

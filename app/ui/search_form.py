@@ -18,6 +18,8 @@ MAX_CONDITIONS: Final = 8
 MAX_FIELDS: Final = 64
 SECOND: Final = "b_"
 """Prefix of the fields of a comparison's second column."""
+SHARED: Final = ("top_k", "min_score", "diversity", "group_by", "partition")
+"""Fields that a comparison has once, for both columns."""
 _NUMBERS: Final = {
     "top_k": int,
     "candidates": int,

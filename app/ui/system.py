@@ -26,8 +26,7 @@ class Figure:
 @router.get("")
 async def system_page(request: Request, node: PageNode, runner: NodeRunner) -> Response:
     problems = runner.problems()
-    parts = (*node.parts, "self_test")
-    checks = {**dict.fromkeys(parts), **problems}
+    checks = {**dict.fromkeys(node.health_checks), **problems}
     return render(
         request,
         "system.html",

@@ -223,6 +223,7 @@ def _report(row: Row[Any]) -> ReadingReport:
         ocr_pages=tuple(values["ocr_pages"]),
         ocr_confidence=values["ocr_confidence"],
         warnings=tuple(values["warnings"]),
+        title=values.get("title", ""),  # absent from rows of earlier releases
     )
 
 

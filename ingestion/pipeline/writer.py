@@ -5,7 +5,7 @@ soon as its last chunk is found there.
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -167,7 +167,7 @@ class Writer:
                         reused_chunks=work.reused_chunks,
                         chunk_digest=digest_of(work.ids),
                         searchable_at=now,
-                        report=work.document.parsed.report,
+                        report=replace(work.document.parsed.report, title=work.document.title),
                     )
                 )
         return outcomes

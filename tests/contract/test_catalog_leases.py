@@ -141,7 +141,8 @@ class TestComplete:
         assert await catalog.claim(WORKER, limit=1, lease=LEASE, now=EXPIRED) == []
 
     async def test_the_report_is_that_of_the_version_that_search_finds(self, catalog: SqlCatalog) -> None:
-        report = ReadingReport(4, (4,), (2, 3), 0.987, ("No text could be read on page 4.", "OCR read pages 2 to 3."))
+        warnings = ("No text could be read on page 4.", "OCR read pages 2 to 3.")
+        report = ReadingReport(4, (4,), (2, 3), 0.987, warnings, "Kilns")
         await catalog.complete([replace(success(await claim_one(catalog)), report=report)])
         assert (await catalog.document("docs", A)).report == report
         assert (await catalog.receipts(JOB))[0].report == report

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import parse_qsl
+from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import httpx
 import pytest
@@ -104,6 +105,18 @@ async def test_two_settings_side_by_side(page: NodeUnderTest) -> None:
     assert re.search(r"<p>0 / \d+ hits have another place", same.text)
 
 
+async def test_a_comparison_keeps_what_both_settings_share(page: NodeUnderTest) -> None:
+    shared = {"top_k": "3", "filter_key": "document_id", "filter_op": "ne", "filter_value": "harbour/3.txt"}
+    answer = await page.http.get("/ui/compare", params={"q": "harbour", "mode": "sparse", **shared})
+    assert answer.text.count('<span class="place">') == 6
+    assert "id=harbour/3.txt" not in unquote(answer.text)
+    assert "id=harbour/2.txt" in unquote(answer.text)
+    # The form sends them again.
+    assert 'name="top_k" value="3"' in answer.text
+    assert 'name="filter_value" value="harbour/3.txt"' in answer.text
+    assert "<details open>" in answer.text
+
+
 @pytest.mark.parametrize("path", ["/", "/ui/documents", "/ui/document", "/ui/jobs", "/ui/compare"])
 async def test_text_of_documents_is_never_markup(page: NodeUnderTest, path: str) -> None:
     answer = await page.http.get(path, params={"q": f"harbour {NASTY}", "id": f"nasty{NASTY}", "top_k": "50"})
@@ -157,6 +170,14 @@ async def test_files_are_ingested_watched_and_deleted(page: NodeUnderTest) -> No
     assert (await page.http.get("/documents/a/one.txt")).status_code == 404
 
 
+async def test_a_title_that_was_read_from_the_document_is_shown(page: NodeUnderTest) -> None:
+    await page.ingest({"id": "sea.md", "text": "# The open sea\n\nNo harbour is near.", "media_type": "text/markdown"})
+    assert "<h1>The open sea</h1>" in (await page.http.get("/ui/document", params={"id": "sea.md"})).text
+    assert ">The open sea</a><br><small>sea.md</small>" in (await page.http.get("/ui/documents")).text
+    assert (await page.http.get("/documents/sea.md")).json()["title"] == "The open sea"
+    assert (await page.http.get("/documents/sea.md/text")).json()["title"] == "The open sea"
+
+
 async def test_a_failed_document_is_tried_again(page: NodeUnderTest) -> None:
     form = token((await page.http.get("/ui/documents")).text)
     sent = await page.http.post(
@@ -169,15 +190,39 @@ async def test_a_failed_document_is_tried_again(page: NodeUnderTest) -> None:
     again = await page.http.post(f"{job}/retry", data={"csrf": form})
     assert again.status_code == 303
     assert again.headers["location"] != job
+    await page.http.get(f"{again.headers['location']}/events")
+
+
+async def test_the_list_of_jobs_is_live_while_one_is_unfinished(
+    page: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "hx-trigger" not in (await page.http.get("/ui/jobs")).text
+    computing, released = asyncio.Event(), asyncio.Event()
+    embed = page.embedder.embed
+
+    async def held(*args: Any, **options: Any) -> Any:
+        computing.set()
+        await released.wait()
+        return await embed(*args, **options)
+
+    monkeypatch.setattr(page.embedder, "embed", held)
+    sent = await page.http.post("/ingest", json={"documents": [{"id": "slow", "text": "A slow lighthouse."}]})
+    await computing.wait()
+    assert 'hx-trigger="every 2s"' in (await page.http.get("/ui/jobs")).text
+    released.set()
+    await page.http.get(f"/ui/jobs/{sent.json()['job_id']}/events")  # which end with the job
+    assert "hx-trigger" not in (await page.http.get("/ui/jobs")).text
 
 
 async def test_collections_are_created_and_deleted(page: NodeUnderTest) -> None:
     form = token((await page.http.get("/ui/collections")).text)
     fields = {"csrf": form, "name": "manuals", "language": "zh", "max_tokens": "128", "metadata_keys": "year: int"}
-    made = await page.http.post("/ui/collections", data=fields)
+    made = await page.http.post("/ui/collections", data={**fields, "section_prefix": "on"})
     assert made.headers["location"] == "/ui/collections/manuals"
     shown = (await page.http.get("/ui/collections/manuals")).text
     assert "year: int" in shown
+    assert "put before the text of chunks" in shown
+    assert (await page.http.get("/collections/manuals")).json()["section_prefix"] is True
     refused = await page.http.post("/ui/collections/manuals/delete", data={"csrf": form, "confirm": "docs"})
     assert refused.status_code == 422
     assert (await page.http.get("/collections/manuals")).status_code == 200

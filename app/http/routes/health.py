@@ -55,7 +55,7 @@ async def get_readiness(runner: NodeRunner) -> JSONResponse:
             for check in (node.selftest.checks if node.selftest else ())
         ]
     if node and runner.phase == "serving":
-        body.checks = {name: CheckOut(ok=True, detail="ok") for name in (*node.parts, "self_test")} | checks
+        body.checks = {name: CheckOut(ok=True, detail="ok") for name in node.health_checks} | checks
         if lost := node.disagreeing:
             body.checks["vectors"] = CheckOut(ok=False, detail=lost)
         body.models = ModelsOut(embed=node.components.embedder.fingerprint.model, rerank=node.components.reranker.model)

@@ -24,7 +24,7 @@ class DocumentOut(Wire):
         description="`ready`: searchable. `failed`: the previous version, if any, stays searchable."
     )
     version: int = Field(description="Version, which each accepted change increases by one.")
-    title: str = _document_field("title", "Title, from the request or the document; may be empty.")
+    title: str = Field(description="Title, from the request or the document; may be empty.")
     media_type: str = _document_field("media_type", "Media type, as detected from the content.")
     partition: str = _document_field("partition", "Partition; empty if it has none.")
     metadata: dict[str, JsonValue] = _document_field("metadata", "Metadata, as ingested.")
@@ -51,7 +51,7 @@ class DocumentTextOut(Wire):
 
     id: str = Field(description="Id of the document.")
     collection: str = Field(description="Collection of the document.")
-    title: str = Field(description="Title, from the request; may be empty.")
+    title: str = Field(description="Title, from the request or the document; may be empty.")
     media_type: str = Field(description="Media type of the original.")
     searchable_at: datetime | None = Field(description="Time since which this version is searchable; null if none is.")
     text: str = Field(
@@ -68,7 +68,7 @@ class DocumentTextOut(Wire):
         return cls(
             id=document.id,
             collection=document.collection,
-            title=document.title,
+            title=page.record.title,
             media_type=document.media_type,
             searchable_at=page.record.searchable_at,
             text=page.text,

@@ -28,7 +28,7 @@ function sendFiles(form, files) {
     if (request.status < 300) location.assign(JSON.parse(request.responseText).location);
     else { document.open(); document.write(request.responseText); document.close(); }
   });
-  request.addEventListener("error", () => { sending.textContent = "✕"; });
+  request.addEventListener("error", () => { sending.textContent = sending.dataset.failed; });
   request.open("POST", form.action);
   request.setRequestHeader("Accept", "application/json");
   request.send(data);
