@@ -6,22 +6,24 @@ from contextlib import contextmanager
 from threading import Thread
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
+from prometheus_client.registry import Collector
 
 from retrieval.errors import ConfigurationError
 
+MODELS = "tandem_engine_"
 REQUEST_SECONDS = 5.0
 """A client that sends or reads nothing for so long is disconnected: there is one request at a time."""
 
 
 @contextmanager
-def serving_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
-    """Answers every GET with the metrics, one request at a time; gives the port (a free one for 0). Raises
+def serving_metrics(registry: CollectorRegistry, host: str, port: int, *, with_models: bool) -> Iterator[int]:
+    """Answers every GET with what `counted` selects, one request at a time; gives the port (a free one for 0). Raises
     ConfigurationError if the address cannot be had.
     """
     version = _V6 if ":" in host else WSGIServer
     try:
-        server = make_server(host, port, make_wsgi_app(registry), version, _Quiet)
+        server = make_server(host, port, make_wsgi_app(counted(registry, with_models=with_models)), version, _Quiet)
     except OSError as error:
         raise ConfigurationError(
             f"TANDEM_WORKER_METRICS_PORT={port}: cannot listen on {host} ({error.strerror or error})."
@@ -34,6 +36,29 @@ def serving_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterat
         server.shutdown()
         serving.join()
         server.server_close()
+
+
+def counted(registry: CollectorRegistry, *, with_models: bool) -> CollectorRegistry:
+    """Returns the counters, times and process metrics of `registry`. Its gauges describe a node: a worker's would read
+    as a node that is not ready and has an empty queue. `with_models`: also the calls of models, which a node counts
+    for the workers that it computes for.
+    """
+    shown = CollectorRegistry()
+    shown.register(_Counted(registry, () if with_models else (MODELS,)))
+    return shown
+
+
+class _Counted(Collector):
+    def __init__(self, registry: CollectorRegistry, hidden: tuple[str, ...]) -> None:
+        self._registry = registry
+        self._hidden = hidden
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            if metric.name.startswith(self._hidden):
+                continue
+            if metric.type in ("counter", "histogram", "info") or metric.name.startswith("process_"):
+                yield metric
 
 
 class _V6(WSGIServer):

@@ -65,7 +65,8 @@ def work(settings: Settings, *, of_node: bool = False) -> None:
     with ExitStack() as serving:
         if settings.worker_metrics_port and not of_node:
             host = settings.host if settings.public_metrics else "127.0.0.1"
-            serving.enter_context(serving_metrics(metrics.registry, host, settings.worker_metrics_port))
+            port, with_models = settings.worker_metrics_port, settings.engine != "node"
+            serving.enter_context(serving_metrics(metrics.registry, host, port, with_models=with_models))
         asyncio.run(_until_stopped(settings, metrics, of_node=of_node))
 
 

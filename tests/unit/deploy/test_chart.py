@@ -17,7 +17,10 @@ from tests.unit.deploy.conftest import CHART, Manifest, value_set
 VERSIONS = ("1.27", "1.31")
 """The oldest that Chart.yaml allows, and a newer one."""
 SETS = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
-OTHERS = {"ServiceMonitor": "monitoring.coreos.com/v1", "ScaledObject": "keda.sh/v1alpha1"}
+OTHERS = {
+    **dict.fromkeys(("ServiceMonitor", "PodMonitor"), "monitoring.coreos.com/v1"),
+    "ScaledObject": "keda.sh/v1alpha1",
+}
 """Kinds of the Prometheus operator and of KEDA, whose schemas are not Kubernetes's."""
 SECRET = {
     "TANDEM_DATABASE_URL": "postgresql://tandem:secret@postgres/tandem",
@@ -115,6 +118,8 @@ def test_each_process_accepts_its_environment(
             checked += 1
             if container["args"] == ["worker"]:
                 require_shared_parts(settings)
+                listening = [each["containerPort"] for each in container.get("ports", ())]
+                assert listening == ([settings.worker_metrics_port] if settings.worker_metrics_port else [])
             if container["args"] == ["serve"]:
                 assert settings.requires_keys
                 assert settings.port == 8080
@@ -270,6 +275,23 @@ def test_what_is_pulled_is_what_is_served(
     assert [container["args"] for container in starting] == [["models", "pull", name] for name in pulled]
     jobs = of_kind(render(chart, generate, values | {"models": {"claim": "shared", "pull": "job"}}), "Job")
     assert [each["args"][2] for job in jobs for each in job["spec"]["template"]["spec"]["containers"]] == pulled
+
+
+def test_prometheus_reaches_workers_only_if_it_is_to(chart: Chart, generate: ModuleType) -> None:
+    values = value_set("cluster")
+    manifests = render(chart, generate, values)
+    (monitor,) = of_kind(manifests, "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (worker,) = [template for name, template, _ in pods(manifests) if name == "tandem-worker"]
+    (container,) = worker["spec"]["containers"]
+    assert endpoint["port"] in {port["name"] for port in container["ports"]}
+    (policy,) = of_kind(manifests, "NetworkPolicy")
+    assert endpoint["port"] in {port["port"] for port in policy["spec"]["ingress"][0]["ports"]}
+    values["serviceMonitor"] = {**values["serviceMonitor"], "workers": False}
+    without = render(chart, generate, values)
+    assert not of_kind(without, "PodMonitor")
+    assert "TANDEM_WORKER_METRICS_PORT" not in str(without)
+    assert "'port': 'metrics'" not in str(without)
 
 
 def test_the_ingress_leads_to_the_service(rendered: Mapping[str, list[Manifest]]) -> None:

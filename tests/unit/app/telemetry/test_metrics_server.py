@@ -10,13 +10,21 @@ from app.telemetry.metrics_server import serving_metrics
 from retrieval.errors import ConfigurationError
 
 
-def test_the_metrics_are_served_until_the_end() -> None:
+@pytest.mark.parametrize("with_models", [True, False])
+def test_the_metrics_are_served_until_the_end(*, with_models: bool) -> None:
     metrics = Metrics()
     metrics.outcomes.labels("ready", "").inc()
-    with serving_metrics(metrics.registry, "127.0.0.1", 0) as port:
+    metrics.engine.observe(("embed", "bulk"), "ok", 1)
+    with serving_metrics(metrics.registry, "127.0.0.1", 0, with_models=with_models) as port:
         url = f"http://127.0.0.1:{port}/metrics"
         said = httpx.get(url, trust_env=False)
         assert 'tandem_ingest_outcomes_total{code="",outcome="ready"} 1.0' in said.text
+        assert "tandem_build_info{" in said.text
+        assert "process_resident_memory_bytes " in said.text
+        # A node that is not ready, with nothing in its queue: no worker may look like that.
+        assert "tandem_ready" not in said.text
+        assert ("tandem_engine_calls_total{" in said.text) == with_models
+        assert "tandem_ingest_queue" not in said.text
         assert httpx.post(url, trust_env=False).status_code == 405
     with pytest.raises(httpx.ConnectError):
         httpx.get(url, trust_env=False)
@@ -27,6 +35,6 @@ def test_a_port_in_use_names_the_setting() -> None:
         port = taken.getsockname()[1]
         with (
             pytest.raises(ConfigurationError, match=f"TANDEM_WORKER_METRICS_PORT={port}: .*in use"),
-            serving_metrics(Metrics().registry, "127.0.0.1", port),
+            serving_metrics(Metrics().registry, "127.0.0.1", port, with_models=True),
         ):
             pass
