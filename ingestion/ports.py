@@ -9,7 +9,6 @@ from ingestion.audit_log import AuditCatalog
 from ingestion.keys import KeyCatalog
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import (
-    Boilerplate,
     Claim,
     Collection,
     Document,
@@ -18,10 +17,10 @@ from ingestion.types import (
     IdempotencyKey,
     Job,
     JobId,
-    OcrMode,
     Outcome,
     ParsedDocument,
     QueueState,
+    ReadingOptions,
     Receipt,
     SkippedPart,
     Totals,
@@ -43,12 +42,11 @@ class Parser(Lifecycle, Protocol):
         data: bytes,
         media_type: str,
         plan: ChunkingPlan | None = None,
-        *,
-        ocr: OcrMode = "auto",
-        boilerplate: Boilerplate = "keep",
+        options: ReadingOptions | None = None,
     ) -> ParsedDocument:
         """Reads the text of `data`, whose type was detected before, and chunks it by `plan`, both within the limits of
-        one document. Cancellation stops it at once. The report says what could not be read.
+        one document. `options`: None for the defaults. Cancellation stops it at once. The report says what could not be
+        read.
 
         Raises ParseFailed, EncryptedDocument, ParseLimit or NoText; ParserBusy (a long document, to be retried) and
         ParserUnavailable. A crash or a hang of the parser affects this document only.

@@ -14,7 +14,7 @@ from ingestion.blob_gc import BlobCollector
 from ingestion.disk_reserve import DiskReserve
 from ingestion.errors import BlobMissing, DocumentBusy, DocumentNotFound, IdempotencyConflict, TooLarge
 from ingestion.intake.budget import IntakeLimits
-from ingestion.intake.expansion import expand, holds_more
+from ingestion.intake.expansion import Expansion, expand, holds_more
 from ingestion.notifications import Notifications
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
@@ -22,18 +22,16 @@ from ingestion.queue_limit import QueueLimit
 from ingestion.tenants import owned
 from ingestion.types import (
     MAX_ID_BYTES,
-    Boilerplate,
-    Chunking,
     Collection,
     Document,
     DocumentError,
     IdempotencyKey,
+    IngestOptions,
     Job,
     JobId,
     OcrMode,
     Outcome,
     Receipt,
-    SkippedPart,
     Upload,
     WorkerId,
 )
@@ -92,27 +90,23 @@ class IngestionService:
         self,
         collection_name: str,
         uploads: Sequence[Upload],
-        chunking: Chunking | None = None,
+        options: IngestOptions | None = None,
         *,
-        ocr: OcrMode | None = None,
-        boilerplate: Boilerplate = "keep",
-        split_lines: bool = False,
-        unpack: bool = True,
         idempotency_key: str | None = None,
         created_by: str | None = None,
         tenant: str | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
-        """Accepts all documents or none. When it returns, originals and job are durable. `chunking` and `ocr`: None for
-        those of the collection and of the node.
+        """Accepts all documents or none. When it returns, originals and job are durable. `options`: None for the
+        defaults.
 
-        Archives and mail become several documents, and so do the lines of JSONL if `split_lines`; the receipts are
-        those of all of them, and the job lists what was skipped. `unpack`: False keeps archives and attachments as
-        they are. `created_by` is the id of the caller's API key; the documents become those of `tenant`.
+        One upload may become several documents, as `options` say; the receipts are those of all of them, and the job
+        lists what was skipped. `created_by` is the id of the caller's API key; the documents become those of `tenant`.
 
         The same request under the same `idempotency_key` creates no second job: it returns the earlier job with its
         current receipts. Raises InvalidRequest and its subclasses for what the caller must change, Overloaded if the
         queue is full, StoreFull, CollectionNotFound, IdempotencyConflict.
         """
+        options = options or IngestOptions()
         self.require_room()
         collection = await self._catalog.collection(collection_name)
         if not uploads:
@@ -124,9 +118,8 @@ class IngestionService:
                 limit=self._limits.documents,
             )
         if not any(map(holds_more, uploads)):
-            return await self._accept(
-                collection, uploads, (), chunking, ocr, boilerplate, idempotency_key, created_by, tenant
-            )
+            expansion = Expansion(list(uploads), list(range(len(uploads))))
+            return await self._accept(collection, expansion, options, idempotency_key, created_by, tenant)
         limits = IntakeLimits(self._limits.documents, self._limits.document_bytes, self._limits.unpacked_bytes)
         # One at a time: what comes out of an archive is in memory until it is stored.
         async with self._unpacking:
@@ -134,51 +127,27 @@ class IngestionService:
                 expand,
                 uploads,
                 limits,
-                split_lines=split_lines,
-                unpack=unpack,
+                split_lines=options.split_lines,
+                unpack=options.unpack,
                 metadata_keys=collection.metadata_keys,
             )
-            return await self._accept(
-                collection,
-                expansion.uploads,
-                expansion.skipped,
-                chunking,
-                ocr,
-                boilerplate,
-                idempotency_key,
-                created_by,
-                tenant,
-                expansion.places,
-            )
+            return await self._accept(collection, expansion, options, idempotency_key, created_by, tenant)
 
     async def _accept(
         self,
         collection: Collection,
-        uploads: Sequence[Upload],
-        skipped: Sequence[SkippedPart],
-        chunking: Chunking | None,
-        ocr: OcrMode | None,
-        boilerplate: Boilerplate,
+        expansion: Expansion,
+        options: IngestOptions,
         idempotency_key: str | None,
         created_by: str | None,
         tenant: str | None,
-        places: Sequence[int] | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
-        """`places`: of each upload in the request; None: they are in order."""
+        uploads = expansion.uploads
         async with self._queue.arriving(len(uploads)):
-            documents = await asyncio.to_thread(
-                self._check,
-                collection,
-                uploads,
-                chunking or collection.chunking,
-                ocr or self._limits.ocr,
-                boilerplate,
-                places or range(len(uploads)),
-                tenant,
-            )
+            documents = await asyncio.to_thread(self._check, collection, expansion, options, tenant)
             key = None
             if idempotency_key is not None:
-                body_digest = await asyncio.to_thread(request_digest, documents, chunking, ocr, boilerplate)
+                body_digest = await asyncio.to_thread(request_digest, documents, options)
                 key = IdempotencyKey(idempotency_key, body_digest)
             # If a document is named twice, the catalog keeps the last.
             kept = {
@@ -196,7 +165,7 @@ class IngestionService:
                         key=key,
                         created_by=created_by,
                         tenant=tenant,
-                        skipped=skipped,
+                        skipped=expansion.skipped,
                     )
             except IdempotencyConflict:
                 await self._collector.retire(blobs)
@@ -296,29 +265,15 @@ class IngestionService:
         await self._collector.retire([claim.record.document.sha256])
 
     def _check(
-        self,
-        collection: Collection,
-        uploads: Sequence[Upload],
-        chunking: Chunking,
-        ocr: OcrMode,
-        boilerplate: Boilerplate,
-        places: Sequence[int],
-        tenant: str | None,
+        self, collection: Collection, expansion: Expansion, options: IngestOptions, tenant: str | None
     ) -> Sequence[Document]:
         return [
-            self._document(collection, upload, chunking, ocr, boilerplate, place, tenant)
-            for place, upload in zip(places, uploads, strict=True)
+            self._document(collection, upload, options, place, tenant)
+            for place, upload in zip(expansion.places, expansion.uploads, strict=True)
         ]
 
     def _document(
-        self,
-        collection: Collection,
-        upload: Upload,
-        chunking: Chunking,
-        ocr: OcrMode,
-        boilerplate: Boilerplate,
-        place: int,
-        tenant: str | None,
+        self, collection: Collection, upload: Upload, options: IngestOptions, place: int, tenant: str | None
     ) -> Document:
         name = upload.id or upload.filename or f"number {place}"
         shown = name if len(name) <= 80 else name[:77] + "..."
@@ -350,10 +305,10 @@ class IngestionService:
             title=title,
             partition=partition,
             metadata=upload.metadata,
-            chunking=chunking,
-            ocr=ocr,
+            chunking=options.chunking or collection.chunking,
+            ocr=options.ocr or self._limits.ocr,
             traceparent=traceparent(),
-            boilerplate=boilerplate,
+            boilerplate=options.boilerplate,
         )
 
 
@@ -370,20 +325,15 @@ def _check_name(what: str, text: str, limit: int, place: int) -> None:
         raise InvalidRequest(f"The {what} of document {place} begins or ends with white space.", document=place)
 
 
-def request_digest(
-    documents: Sequence[Document],
-    chunking: Chunking | None,
-    ocr: OcrMode | None = None,
-    boilerplate: Boilerplate = "keep",
-) -> str:
+def request_digest(documents: Sequence[Document], options: IngestOptions) -> str:
     """Returns 64 hexadecimal digits over a request's content, independent of how it was sent. Requests with the same
-    digest are the same request. Media types are left out, since they are detected; `chunking` and `ocr` are the
-    request's own, not the defaults of the collection and the node."""
-    digest = sha256(json.dumps(chunking and asdict(chunking)).encode())
-    if ocr is not None:
-        digest.update(ocr.encode())
-    if boilerplate != "keep":
-        digest.update(boilerplate.encode())
+    digest are the same request. Media types are left out, since they are detected; of the options those count that
+    the request itself states, not the defaults of the collection and the node."""
+    digest = sha256(json.dumps(options.chunking and asdict(options.chunking)).encode())
+    if options.ocr is not None:
+        digest.update(options.ocr.encode())
+    if options.boilerplate != "keep":
+        digest.update(options.boilerplate.encode())
     for document in documents:
         content = (
             document.collection,

@@ -37,6 +37,29 @@ Boilerplate = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How the text of a document is read."""
+
+    ocr: OcrMode = "auto"
+    boilerplate: Boilerplate = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """What a request may choose for all of its documents."""
+
+    chunking: Chunking | None = None
+    """None: that of the collection."""
+    ocr: OcrMode | None = None
+    """None: that of the node."""
+    boilerplate: Boilerplate = "keep"
+    split_lines: bool = False
+    """Whether each line of JSONL becomes a document."""
+    unpack: bool = True
+    """Whether the files in archives and mail become documents. False keeps them as they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReadingReport:
     """Reports how a document's pages were read, and what its reader should know."""
 

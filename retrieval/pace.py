@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from retrieval.delegating import DelegatingReranker
 from retrieval.ports import Reranker
-from retrieval.types import Calibration, Lane, RerankScores
+from retrieval.types import Lane, RerankScores
 
 ENOUGH_TOKENS = 2048
 """Tokens computed without a pause that are enough to measure a speed: the fixed cost of a call dominates
@@ -95,36 +96,14 @@ class Pace:
             self._measured_at = now
 
 
-class PacedReranker:
+class PacedReranker(DelegatingReranker):
     """Implements Reranker on another one, and measures its pace and the size of its passages."""
 
     def __init__(self, reranker: Reranker, pace: Pace, passage_tokens: int = CANDIDATE_TOKENS) -> None:
+        super().__init__(reranker)
         self.pace = pace
-        self._reranker = reranker
         self._expected = float(passage_tokens)
         self._tokens = self._passages = 0.0
-
-    async def start(self) -> None:
-        await self._reranker.start()
-
-    async def close(self) -> None:
-        await self._reranker.close()
-
-    @property
-    def failure(self) -> str | None:
-        return self._reranker.failure
-
-    @property
-    def model(self) -> str:
-        return self._reranker.model
-
-    @property
-    def weight(self) -> float:
-        return self._reranker.weight
-
-    @property
-    def calibration(self) -> Calibration | None:
-        return self._reranker.calibration
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None

@@ -13,13 +13,11 @@ from ingestion.errors import DocumentBusy, JobNotFound, document_not_found
 from ingestion.keys import Scope
 from ingestion.selection import Selects, selected
 from ingestion.types import (
-    Boilerplate,
-    Chunking,
     Document,
     DocumentRecord,
+    IngestOptions,
     Job,
     JobId,
-    OcrMode,
     Receipt,
     Upload,
 )
@@ -117,12 +115,8 @@ class DocumentsView:
         self,
         collection: str,
         uploads: Sequence[Upload],
-        chunking: Chunking | None = None,
+        options: IngestOptions | None = None,
         *,
-        ocr: OcrMode | None = None,
-        boilerplate: Boilerplate = "keep",
-        split_lines: bool = False,
-        unpack: bool = True,
         idempotency_key: str | None = None,
     ) -> tuple[JobId, Sequence[Receipt]]:
         """See IngestionService.accept. Raises Forbidden."""
@@ -133,11 +127,7 @@ class DocumentsView:
             job_id, receipts = await self._node.ingestion.accept(
                 collection,
                 uploads,
-                chunking,
-                ocr=ocr,
-                boilerplate=boilerplate,
-                split_lines=split_lines,
-                unpack=unpack,
+                options,
                 idempotency_key=self._space.idempotency_key(idempotency_key),
                 created_by=self._caller.key_id,
                 tenant=self._caller.tenant,
@@ -164,7 +154,7 @@ class DocumentsView:
                 )
             )
         # What came in a container has a document of its own.
-        job_id, _ = await self.ingest(collection, uploads, unpack=False)
+        job_id, _ = await self.ingest(collection, uploads, IngestOptions(unpack=False))
         return job_id
 
     async def delete(self, collection: str, document_id: DocumentId) -> None:

@@ -15,13 +15,13 @@ from app.telemetry.metrics import OK, CallMetrics, Metrics
 from app.telemetry.tracing import Tracing
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.ports import BlobStore, Parser
-from ingestion.types import Boilerplate, Claim, OcrMode, Outcome, ParsedDocument
+from ingestion.types import Claim, Outcome, ParsedDocument, ReadingOptions
+from retrieval.delegating import DelegatingReranker
 from retrieval.embedders import Embedders
 from retrieval.errors import TandemError
 from retrieval.filters.tree import Filter
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
 from retrieval.types import (
-    Calibration,
     Candidate,
     Chunk,
     ChunkId,
@@ -64,6 +64,13 @@ class Telemetry:
             raise
         finally:
             part.observe(labels, outcome, perf_counter() - started)
+
+    def count(self, model: str, lane: Lane, texts: int, tokens: int, truncated: int) -> None:
+        """Counts what an engine computed."""
+        labels = model, lane.name.lower()
+        self.metrics.engine_texts.labels(*labels).inc(texts)
+        self.metrics.engine_tokens.labels(*labels).inc(tokens)
+        self.metrics.truncated_tokens.labels(*labels).inc(truncated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +135,6 @@ class _Part:
     def failure(self) -> str | None:
         return self._part.failure
 
-    def _count(self, model: str, lane: Lane, texts: int, tokens: int, truncated: int) -> None:
-        labels = model, lane.name.lower()
-        self._telemetry.metrics.engine_texts.labels(*labels).inc(texts)
-        self._telemetry.metrics.engine_tokens.labels(*labels).inc(tokens)
-        self._telemetry.metrics.truncated_tokens.labels(*labels).inc(truncated)
-
 
 class ObservedEmbedder(_Part):
     def __init__(self, embedder: Embedder, telemetry: Telemetry) -> None:
@@ -164,26 +165,14 @@ class ObservedEmbedder(_Part):
     ) -> Embeddings:
         with self._telemetry.call(self._telemetry.metrics.engine, "embed", lane.name.lower()):
             embedded = await self._embedder.embed(texts, kind=kind, lane=lane, instruction=instruction)
-        self._count("embed", lane, len(texts), sum(embedded.tokens), sum(embedded.truncated_tokens))
+        self._telemetry.count("embed", lane, len(texts), sum(embedded.tokens), sum(embedded.truncated_tokens))
         return embedded
 
 
-class ObservedReranker(_Part):
+class ObservedReranker(DelegatingReranker):
     def __init__(self, reranker: Reranker, telemetry: Telemetry) -> None:
-        super().__init__(reranker, telemetry)
-        self._reranker = reranker
-
-    @property
-    def model(self) -> str:
-        return self._reranker.model
-
-    @property
-    def weight(self) -> float:
-        return self._reranker.weight
-
-    @property
-    def calibration(self) -> Calibration | None:
-        return self._reranker.calibration
+        super().__init__(reranker)
+        self._telemetry = telemetry
 
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
@@ -191,7 +180,7 @@ class ObservedReranker(_Part):
         with self._telemetry.call(self._telemetry.metrics.engine, "rerank", lane.name.lower()):
             ranked = await self._reranker.rerank(query, passages, lane=lane, instruction=instruction)
         truncated = sum(ranked.truncated_tokens) + ranked.truncated_query_tokens
-        self._count("rerank", lane, len(passages), ranked.tokens, truncated)
+        self._telemetry.count("rerank", lane, len(passages), ranked.tokens, truncated)
         return ranked
 
 
@@ -320,9 +309,7 @@ class ObservedParser(_Part):
         data: bytes,
         media_type: str,
         plan: ChunkingPlan | None = None,
-        *,
-        ocr: OcrMode = "auto",
-        boilerplate: Boilerplate = "keep",
+        options: ReadingOptions | None = None,
     ) -> ParsedDocument:
         with self._telemetry.call(self._telemetry.metrics.parser):
-            return await self._parser.parse(data, media_type, plan, ocr=ocr, boilerplate=boilerplate)
+            return await self._parser.parse(data, media_type, plan, options)

@@ -19,7 +19,7 @@ from ingestion.parsers.detect import PDF, PICTURES
 from ingestion.parsers.inline import is_short, read_short
 from ingestion.parsers.pages.ocr_state import OcrState, is_installed
 from ingestion.pipeline.document_chunks import ChunkingPlan
-from ingestion.types import Boilerplate, OcrMode, ParsedDocument
+from ingestion.types import ParsedDocument, ReadingOptions
 from retrieval.gather_or_cancel import gather_or_cancel
 
 log = structlog.get_logger()
@@ -114,16 +114,16 @@ class ProcessParser:
         data: bytes,
         media_type: str,
         plan: ChunkingPlan | None = None,
-        *,
-        ocr: OcrMode = "auto",
-        boilerplate: Boilerplate = "keep",
+        options: ReadingOptions | None = None,
     ) -> ParsedDocument:
         if plan is None and is_short(media_type, len(data)) and (text := read_short(data)) is not None:
             return self._checked(ParsedDocument(text, media_type))
         tokenizer = await self._serialized(plan.tokenizer) if plan else b""
-        request = Request(data, media_type, plan, tokenizer, ocr, self._ocr_state, boilerplate)
+        options = options or ReadingOptions()
+        request = Request(data, media_type, plan, tokenizer, options.ocr, self._ocr_state, options.boilerplate)
         # What is known to need OCR is not read without it first.
-        at_once = media_type in PICTURES if ocr == "auto" else ocr == "always" and media_type in (PDF, *PICTURES)
+        with_pictures = {"auto": PICTURES, "always": (PDF, *PICTURES), "never": ()}
+        at_once = media_type in with_pictures[options.ocr]
         document = None
         if not (at_once and self._ocr_state == "ready"):
             document = await self._read_twice(request, ocr=False)

@@ -14,7 +14,7 @@ from ingestion.parsers.inline import is_short
 from ingestion.pipeline.document_chunks import ChunkedDocument, ChunkingPlan, chunk_document, plan_for
 from ingestion.pipeline.outcomes import failure
 from ingestion.ports import BlobStore, Catalog, Parser
-from ingestion.types import Claim, Outcome, ParsedDocument
+from ingestion.types import Claim, Outcome, ParsedDocument, ReadingOptions
 from retrieval.errors import TandemError
 from retrieval.ports import Embedder
 
@@ -131,9 +131,8 @@ class Preparation:
         if data is None:
             return BlobMissing("The original is missing or damaged: ingest the document again.", sha256=document.sha256)
         try:
-            return await self._parser.parse(
-                data, document.media_type, plan, ocr=document.ocr, boilerplate=document.boilerplate
-            )
+            options = ReadingOptions(document.ocr, document.boilerplate)
+            return await self._parser.parse(data, document.media_type, plan, options)
         except TandemError as error:
             return error
 

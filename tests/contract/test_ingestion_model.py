@@ -52,7 +52,7 @@ class Embedder(FakeEmbedder):
 class Parser:
     processes = 1
 
-    async def parse(self, data: bytes, media_type: str, plan: object, **_: object) -> ParsedDocument:
+    async def parse(self, data: bytes, media_type: str, *_: object) -> ParsedDocument:
         return ParsedDocument(data.decode(), media_type)
 
 

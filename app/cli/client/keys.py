@@ -76,9 +76,7 @@ def list_keys(as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None) 
     if as_json:
         print_json({"keys": found})
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("id", "name", "scopes", "collections", "created", "last used", "state"):
-        table.add_column(column, overflow="fold")
+    table = _table("id", "name", "scopes", "collections", "created", "last used", "state")
     for key in found:
         cells = (", ".join(key["scopes"]), ", ".join(key["collections"]), _when(key["created_at"]))
         table.add_row(key["id"], Text(key["name"]), *cells, _when(key["last_used_at"]), _state(key))
@@ -153,15 +151,20 @@ def audit_log(
     if as_json:
         print_json({"entries": entries})
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("at", "key", "from", "action", "outcome", "collection", "what"):
-        table.add_column(column, overflow="fold")
+    table = _table("at", "key", "from", "action", "outcome", "collection", "what")
     for each in entries:
         what = each["document_id"] or each["subject"] or ""
         more = f" ({each['count']})" if each["count"] > 1 else ""
         where = (each["address"] or "-", each["action"], each["outcome"], each["collection"] or "-")
         table.add_row(_when(each["at"]), each["key_id"] or "-", *where, Text(what + more))
     results().print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _limits(pairs: list[str]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from app.http.server.bodies import DEFAULT
 from app.http.server.json_scan import JsonScan
 from app.http.uploads import UploadRoute
 from ingestion.errors import TooLarge, UnsupportedMediaType
-from ingestion.types import Upload
+from ingestion.types import IngestOptions, Upload
 from retrieval.errors import InvalidRequest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -108,16 +108,13 @@ async def ingest(
 async def _accept(
     node: NodeView, body: IngestIn | IngestForm, uploads: Sequence[Upload], idempotency_key: str | None
 ) -> Response:
-    chunking = body.chunking.to_chunking() if body.chunking else None
-    job_id, receipts = await node.documents.ingest(
-        body.collection,
-        uploads,
-        chunking,
+    options = IngestOptions(
+        chunking=body.chunking.to_chunking() if body.chunking else None,
         ocr=body.ocr,
         boilerplate=body.boilerplate,
         split_lines=body.split_lines,
-        idempotency_key=idempotency_key,
     )
+    job_id, receipts = await node.documents.ingest(body.collection, uploads, options, idempotency_key=idempotency_key)
     if body.wait:
         job = await node.jobs.wait(job_id, timeout_seconds=WAIT_SECONDS)
         return _answer(await describe(node, job), 200)

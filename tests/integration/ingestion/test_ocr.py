@@ -11,6 +11,7 @@ from ingestion.errors import NoText, ParseFailed
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.detect import PDF, detect
 from ingestion.parsers.process import ProcessParser
+from ingestion.types import ReadingOptions
 from tests.support.pdfs import pdf, text
 
 pytest.importorskip("rapidocr", reason="the dependency group ocr is not installed")
@@ -62,13 +63,13 @@ async def test_a_scanned_page_among_typed_ones(parser: ProcessParser) -> None:
     assert document.report.pages == 1
     assert document.report.ocr_pages == (1,)
     with pytest.raises(NoText, match="disabled OCR"):
-        await parser.parse(buffer.getvalue(), PDF, ocr="never")
+        await parser.parse(buffer.getvalue(), PDF, options=ReadingOptions(ocr="never"))
 
 
 async def test_every_page_where_that_is_asked_for(parser: ProcessParser) -> None:
     data = pdf([text(72, 600, "The kiln is lit at dawn.", size=24)])
     assert (await parser.parse(data, PDF)).report.ocr_pages == ()
-    document = await parser.parse(data, PDF, ocr="always")
+    document = await parser.parse(data, PDF, options=ReadingOptions(ocr="always"))
     assert squeezed(document.text) == squeezed("The kiln is lit at dawn.")
     assert document.report.ocr_pages == (1,)
 

@@ -12,6 +12,7 @@ from ingestion.errors import EncryptedDocument
 from ingestion.parsers import detect as types
 from ingestion.parsers.child_process import ParserLimits
 from ingestion.parsers.process import ProcessParser
+from ingestion.types import ReadingOptions
 from tests.support.documents import archive, book, presentation, word_package
 from tests.support.ole import message, ole
 from tests.support.powerpoint97 import OldSlide, old_presentation
@@ -132,7 +133,9 @@ PAGE = (
 async def test_menus_and_notices_are_dropped_only_where_asked(parser: ProcessParser) -> None:
     kept = (await parser.parse(PAGE, types.HTML)).text
     assert [word for word in ("Home", "Menu", "Cookies", "Kilns", "hot", "Imprint") if word not in kept] == []
-    assert (await parser.parse(PAGE, types.HTML, boilerplate="drop")).text == "# Kilns\n\nA kiln is hot."
+    assert (
+        await parser.parse(PAGE, types.HTML, options=ReadingOptions(boilerplate="drop"))
+    ).text == "# Kilns\n\nA kiln is hot."
 
 
 async def test_a_book_with_copy_protection_is_told(parser: ProcessParser) -> None:

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 
 from ingestion.service import request_digest
-from ingestion.types import Chunking, Document
+from ingestion.types import Chunking, Document, IngestOptions
 from retrieval.types import DocumentId
 
+DEFAULTS = IngestOptions()
 DOCUMENT = Document(
     collection="docs",
     id=DocumentId("a"),
@@ -20,8 +21,8 @@ DOCUMENT = Document(
 
 def test_the_order_of_metadata_makes_no_other_request() -> None:
     turned = replace(DOCUMENT, metadata={"y": [2], "x": 1})
-    assert request_digest([turned], None) == request_digest([DOCUMENT], None)
-    assert len(request_digest([DOCUMENT], None)) == 64
+    assert request_digest([turned], DEFAULTS) == request_digest([DOCUMENT], DEFAULTS)
+    assert len(request_digest([DOCUMENT], DEFAULTS)) == 64
 
 
 @pytest.mark.parametrize(
@@ -37,29 +38,28 @@ def test_the_order_of_metadata_makes_no_other_request() -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_any_other_wish_is_another_request(change: dict[str, object]) -> None:
-    assert request_digest([replace(DOCUMENT, **change)], None) != request_digest([DOCUMENT], None)  # type: ignore[arg-type]
+    assert request_digest([replace(DOCUMENT, **change)], DEFAULTS) != request_digest([DOCUMENT], DEFAULTS)  # type: ignore[arg-type]
 
 
 def test_chunking_number_and_order_count() -> None:
     other = replace(DOCUMENT, id=DocumentId("b"))
     digests = {
-        request_digest([DOCUMENT], None),
-        request_digest([DOCUMENT], Chunking()),
-        request_digest([DOCUMENT], Chunking(64, 8)),
-        request_digest([DOCUMENT, DOCUMENT], None),
-        request_digest([DOCUMENT, other], None),
-        request_digest([other, DOCUMENT], None),
+        request_digest([DOCUMENT], DEFAULTS),
+        request_digest([DOCUMENT], IngestOptions(Chunking())),
+        request_digest([DOCUMENT], IngestOptions(Chunking(64, 8))),
+        request_digest([DOCUMENT, DOCUMENT], DEFAULTS),
+        request_digest([DOCUMENT, other], DEFAULTS),
+        request_digest([other, DOCUMENT], DEFAULTS),
     }
     assert len(digests) == 6
 
 
 def test_what_is_found_out_does_not_count() -> None:
-    assert request_digest([replace(DOCUMENT, media_type="text/markdown", chunking=Chunking(64, 8))], None) == (
-        request_digest([DOCUMENT], None)
-    )
+    detected = replace(DOCUMENT, media_type="text/markdown", chunking=Chunking(64, 8))
+    assert request_digest([detected], DEFAULTS) == request_digest([DOCUMENT], DEFAULTS)
 
 
 def test_ocr_counts_where_the_request_names_it() -> None:
-    digests = {request_digest([DOCUMENT], None, mode) for mode in (None, "auto", "never", "always")}
+    digests = {request_digest([DOCUMENT], IngestOptions(ocr=mode)) for mode in (None, "auto", "never", "always")}
     assert len(digests) == 4
-    assert request_digest([replace(DOCUMENT, ocr="never")], None) == request_digest([DOCUMENT], None)
+    assert request_digest([replace(DOCUMENT, ocr="never")], DEFAULTS) == request_digest([DOCUMENT], DEFAULTS)

@@ -14,7 +14,7 @@ from ingestion.parsers.child_process import Answer, Garbage, ParserLimits, Reque
 from ingestion.parsers.detect import PDF
 from ingestion.parsers.pages.ocr_state import OcrState
 from ingestion.parsers.process import ProcessParser
-from ingestion.types import OcrMode, ParsedDocument
+from ingestion.types import OcrMode, ParsedDocument, ReadingOptions
 
 LONG, OTHER_LONG, SHORT, SCAN = b"%PDF long", b"%PDF other", b"%PDF short", b"%PDF scan"
 Reading = Callable[["FakeChild", Request], Any]
@@ -262,7 +262,7 @@ class TestOcr:
         self, machine: Machine, media_type: str, mode: OcrMode, first: bool
     ) -> None:
         parser = await started()
-        await parser.parse(SHORT, media_type, ocr=mode)
+        await parser.parse(SHORT, media_type, options=ReadingOptions(ocr=mode))
         assert len(machine.children) == 1 + first
         assert machine.children[-1].reading == SHORT
 
@@ -287,6 +287,6 @@ class TestOcr:
         monkeypatch.setattr(process, "is_installed", lambda: False)
         parser = ProcessParser(processes=1)
         await parser.start()
-        assert (await parser.parse(SCAN, PDF, ocr="always")).text == SCAN.decode()
+        assert (await parser.parse(SCAN, PDF, options=ReadingOptions(ocr="always"))).text == SCAN.decode()
         assert machine.children[-1].state == "not_installed"
         assert not any(child.ocr for child in machine.children)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from ingestion.parsers.detect import PDF, TEXT
 from ingestion.pipeline import preparation
 from ingestion.pipeline.document_chunks import ChunkingPlan, layout
 from ingestion.pipeline.preparation import Preparation, Prepared, Turn
-from ingestion.types import Boilerplate, Claim, Document, DocumentRecord, OcrMode, ParsedDocument, WorkerId
+from ingestion.types import Claim, Document, DocumentRecord, ParsedDocument, ReadingOptions, WorkerId
 from retrieval.types import DocumentId
 from tests.support.fake_models import FakeEmbedder
 
@@ -52,18 +53,16 @@ class FakeParser:
         self.finish = asyncio.Event()
         self.begun: list[str] = []
         self.killed: list[str] = []
-        self.ocr: list[OcrMode] = []
+        self.options: list[ReadingOptions | None] = []
 
     async def parse(
         self,
         data: bytes,
         media_type: str,
         plan: ChunkingPlan | None = None,
-        *,
-        ocr: OcrMode = "auto",
-        boilerplate: Boilerplate = "keep",
+        options: ReadingOptions | None = None,
     ) -> ParsedDocument:
-        self.ocr.append(ocr)
+        self.options.append(options)
         name = data.decode()
         self.begun.append(name)
         try:
@@ -108,6 +107,14 @@ async def test_short_texts_come_first_and_together() -> None:
     claims = [claim("one.pdf"), *(claim(f"{number}.txt", TEXT) for number in range(9)), claim("blank.txt", TEXT)]
     parts = await bench.names(*claims)
     assert parts == [[*(f"{number}.txt" for number in range(9)), "blank.txt: no_text"], ["one.pdf"]]
+
+
+async def test_a_document_is_read_as_its_request_said() -> None:
+    bench = Bench()
+    plain, scan = claim("plain"), claim("scan")
+    document = replace(scan.record.document, ocr="always", boilerplate="drop")
+    await bench.names(plain, replace(scan, record=replace(scan.record, document=document)))
+    assert bench.parser.options == [ReadingOptions(), ReadingOptions("always", "drop")]
 
 
 async def test_what_is_done_does_not_wait_for_what_is_not() -> None:

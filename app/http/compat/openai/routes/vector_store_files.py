@@ -20,7 +20,7 @@ from app.http.compat.openai.schemas.files import (
 )
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
-from ingestion.types import Chunking, DocumentRecord, JobId, Upload
+from ingestion.types import Chunking, DocumentRecord, IngestOptions, JobId, Upload
 from retrieval.errors import InvalidRequest
 from retrieval.types import DocumentId
 
@@ -144,7 +144,7 @@ async def remove_store_file(vector_store_id: StorePath, file_id: FilePath, node:
 
 
 async def accepted(node: NodeView, collection: str, uploads: Sequence[Upload], chunking: Chunking | None) -> JobId:
-    job_id, receipts = await node.documents.ingest(collection, uploads, chunking, unpack=False)
+    job_id, receipts = await node.documents.ingest(collection, uploads, IngestOptions(chunking, unpack=False))
     left_out = next((receipt for receipt in receipts if receipt.status == "duplicate_of"), None)
     if left_out and len(receipts) == 1:
         raise InvalidRequest(

@@ -27,7 +27,7 @@ from app.http.routes.dependencies import NodeMetrics, SearchAdmission, ServingNo
 from app.http.routes.documented import CATALOG, EMBEDDER, STORE, STORE_WRITES, answer, failures, named
 from app.http.schemas.wire import COLLECTION_NAME, Text
 from app.http.search_requests import find_collection, run_queries
-from ingestion.types import Collection, Totals
+from ingestion.types import Collection, IngestOptions, Totals
 from ingestion.uploads import filename_of
 from retrieval.errors import CollectionNotFound, InvalidRequest
 from retrieval.filters.parse import parse_filter
@@ -69,7 +69,8 @@ async def create_vector_store(
     name = _collection_name(body.name, {each.name for each in await node.collections.list()})
     collection = await node.collections.create(name, node.embedder.fingerprint)
     if uploads:
-        await node.documents.ingest(name, uploads, chunking_of(body.chunking_strategy), unpack=False)
+        options = IngestOptions(chunking_of(body.chunking_strategy), unpack=False)
+        await node.documents.ingest(name, uploads, options)
     return await _with_totals(node, collection)
 
 
