@@ -177,8 +177,13 @@ async def test_a_drain_that_takes_too_long_gives_the_leases_back(
 
 
 async def test_a_worker_waits_for_its_node_and_says_so(environment: dict[str, str], tmp_path: Path) -> None:
-    with working(tmp_path / "worker.log", environment) as worker:
+    port = free_port()
+    with working(tmp_path / "worker.log", {**environment, "TANDEM_WORKER_METRICS_PORT": str(port)}) as worker:
         await worker.says("is the server running?")
+        async with httpx.AsyncClient() as http:
+            said = (await http.get(f"http://127.0.0.1:{port}/metrics")).raise_for_status().text
+        assert "tandem_ingest_document_seconds_count 0.0" in said
+        assert "tandem_engine_" not in said  # its node counts them
         assert environment["TANDEM_NODE_URL"] in worker.log
         worker.process.send_signal(signal.SIGTERM)
         assert await worker.ends(seconds=10) == 0
