@@ -3,6 +3,7 @@
 import gc
 from typing import Final
 
+import hypothesis
 import pytest
 import structlog
 
@@ -43,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # until the tests are collected: modules and tests live as long as the process
     for module in FIXTURES:
         config.pluginmanager.import_plugin(f"tests.support.{module}")
+    hypothesis.settings.register_profile("tests", deadline=None)  # a busy machine is no failure
+    hypothesis.settings.load_profile("tests")
     _log_plain_tracebacks()
 
 

@@ -10,11 +10,11 @@ from typer.main import get_command
 
 from app.cli.main import app as cli
 from app.cli.node.serve import STOP_SECONDS
-from app.main import create_app
 from app.settings import PREFIX, Settings, load_settings
 from app.telemetry.metrics import Metrics
 from retrieval.device.devices import Device, Devices
 from retrieval.device.gate import Gate
+from tests.support.api import api
 from tests.unit.deploy.conftest import DEPLOY
 from tests.unit.deploy.programs import complaints
 
@@ -38,7 +38,7 @@ def test_variables_are_settings(texts: Mapping[Path, str]) -> None:
 
 
 def test_paths_are_routes(texts: Mapping[Path, str]) -> None:
-    routes = {getattr(route, "path", "") for route in create_app(Settings()).routes}
+    routes = {getattr(route, "path", "") for route in api().routes}
     probes = {path for text in texts.values() for path in re.findall(r"/health/\w+|/metrics\b", text)}
     assert {"/health/live", "/health/ready", "/metrics"} <= probes <= routes
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.main import create_app
 from app.settings import Settings
+from tests.support.api import api
 from tests.support.nginx import TEMPLATE, check, write_configuration
 
 
@@ -19,7 +19,7 @@ def test_nginx_accepts_it(tmp_path: Path, prefix: str) -> None:
 
 
 def test_what_is_repeated_and_what_streams_are_routes_of_the_service() -> None:
-    routes = {getattr(route, "path", ""): getattr(route, "methods", None) for route in create_app(Settings()).routes}
+    routes = {getattr(route, "path", ""): getattr(route, "methods", None) for route in api().routes}
     located = re.findall(r"location [=~] \^?\$\{PREFIX\}/\(?([^\s)$]+(?:\)[^\s]*)?)", TEMPLATE.read_text())
     names = {name for group in located for name in group.rstrip(")$").split("|")}
     assert len(names) > 10

@@ -9,13 +9,12 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Scope
 
 from app.http.security.access import is_public, public_paths
-from app.main import create_app
-from app.settings import Settings
+from app.settings import load_settings
+from tests.support.api import api
 
 KEY = "a key of this test"
-SETTINGS = Settings(api_keys=KEY)  # type: ignore[arg-type]  # as the environment has it
-APP = create_app(SETTINGS)
-PUBLIC = public_paths(SETTINGS)
+APP = api(api_keys=KEY)
+PUBLIC = public_paths(load_settings(api_keys=KEY))
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str]]:

@@ -10,9 +10,8 @@ from fastapi.routing import APIRoute
 
 from app.http.error_handlers import install
 from app.http.server.bodies import BOUNDS, INGESTING, MB, SMALL_BYTES, BodyBounds, BodyBudget, BodyLimitMiddleware
-from app.main import create_app
-from app.settings import Settings
 from ingestion.errors import Overloaded
+from tests.support.api import api
 
 JSON = {"Content-Type": "application/json"}
 
@@ -126,7 +125,7 @@ def test_a_single_body_always_fits_an_idle_node() -> None:
 
 
 def test_every_bound_is_of_a_route_that_exists() -> None:
-    paths = {route.path_format for route in create_app(Settings()).routes if isinstance(route, APIRoute)}
+    paths = {route.path_format for route in api().routes if isinstance(route, APIRoute)}
     assert {*BOUNDS, *INGESTING} <= paths
     assert SMALL_BYTES < MB
 

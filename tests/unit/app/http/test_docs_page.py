@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from app.http.routes.docs_page import STATIC
-from app.main import create_app
-from app.settings import load_settings
+from tests.support.api import api
 
 VENDORED = STATIC / "swagger-ui"
 SUMS = VENDORED / "SHA256SUMS"
@@ -40,7 +39,7 @@ class Parts(HTMLParser):
             self.inline.append(data)
 
 
-APP = create_app(load_settings(api_keys="a-key"))
+APP = api(api_keys="a-key")
 
 
 async def answer(path: str) -> httpx.Response:

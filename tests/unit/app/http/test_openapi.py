@@ -9,9 +9,7 @@ import pytest
 
 from app.errors import STATUS, meaning_of
 from app.http.tags import TAGS
-from app.main import create_app
-from app.settings import Settings
-from tests.support.openapi import openapi_schema
+from tests.support.api import api, openapi_schema
 
 Json = dict[str, Any]
 
@@ -55,7 +53,7 @@ def test_has_summary_description_and_tag(operation: Json) -> None:
 
 @pytest.mark.parametrize(("root", "server"), [("", "/"), ("/team/rag", "/team/rag")])
 async def test_the_one_server_is_the_path_that_the_caller_uses(root: str, server: str) -> None:
-    transport = httpx.ASGITransport(create_app(Settings()), root_path=root)
+    transport = httpx.ASGITransport(api(), root_path=root)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         found = (await http.get("/openapi.json")).json()
     assert found["servers"] == [{"url": server, "description": "This node"}]

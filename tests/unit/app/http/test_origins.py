@@ -1,7 +1,6 @@
 """What web pages can do to a node: nothing, whatever the route."""
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any
 
 import httpx
@@ -11,20 +10,15 @@ from starlette.routing import Route
 from app.cli.node.serve import serve
 from app.http.security.origins import is_loopback
 from app.http.tags import error_format_of
-from app.main import create_app
 from app.settings import load_settings
 from retrieval.errors import ConfigurationError
+from tests.support.api import api
 
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 EVIL = "http://evil.example"
 
 
-@cache
-def app_with(**settings: object) -> Any:
-    return create_app(load_settings(**settings))
-
-
-APP = app_with()
+APP = api()
 ROUTES = [
     *((method, route) for route in APP.routes if isinstance(route, Route) for method in sorted(route.methods or ())),
     ("GET", None),
@@ -161,36 +155,36 @@ async def test_the_address_that_a_connection_came_in_by_is_ours() -> None:
 
 
 async def test_names_can_be_added() -> None:
-    app = app_with(allowed_hosts="node, *.Lan.example")
+    app = api(allowed_hosts="node, *.Lan.example")
     for host, status in (("node:8080", 404), ("a.lan.example", 404), ("lan.example", 421), ("node.evil", 421)):
         assert (await answer("POST", "/x", {"Host": host}, app=app)).status_code == status
         assert (await answer("POST", "/x", {"Origin": f"https://{host}"}, app=app)).status_code == (
             404 if status == 404 else 403
         )
-    assert (await answer("GET", "/x", {"Host": "any"}, app=app_with(allowed_hosts="*"))).status_code == 404
+    assert (await answer("GET", "/x", {"Host": "any"}, app=api(allowed_hosts="*"))).status_code == 404
 
 
 @pytest.mark.parametrize(("host", "status"), [("node.example", 404), ("0.0.0.0", 421), ("::", 421)])
 async def test_the_name_that_a_node_listens_on_is_ours(host: str, status: int) -> None:
     given = f"[{host}]" if ":" in host else host
-    assert (await answer("GET", "/x", {"Host": given}, app=app_with(host=host))).status_code == status
+    assert (await answer("GET", "/x", {"Host": given}, app=api(host=host))).status_code == status
 
 
 async def test_with_keys_names_count_where_they_are_set_and_origins_never() -> None:
     keys = {"api_keys": "a-key"}
     headers = {"Host": "evil.example", "Origin": EVIL, "Sec-Fetch-Site": "cross-site", "Authorization": "Bearer a-key"}
-    assert (await answer("POST", "/x", headers, app=app_with(**keys))).status_code == 404
-    named = app_with(**keys, allowed_hosts="node")
+    assert (await answer("POST", "/x", headers, app=api(**keys))).status_code == 404
+    named = api(**keys, allowed_hosts="node")
     assert (await answer("POST", "/x", headers, app=named)).status_code == 421
     assert (await answer("POST", "/x", headers | {"Host": "node"}, app=named)).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/collections/", "/search/", "/docs/", "/jobs/x/"])
 async def test_nobody_is_sent_to_where_a_host_says(path: str) -> None:
-    for app in (APP, app_with(api_keys="a-key")):
+    for app in (APP, api(api_keys="a-key")):
         found = await answer("GET", path, {"Host": "localhost", "Authorization": "Bearer a-key"}, app=app)
         assert found.status_code == 404
-    asked = await answer("GET", "/", {"Host": "localhost"}, app=app_with(api_keys="a-key"))
+    asked = await answer("GET", "/", {"Host": "localhost"}, app=api(api_keys="a-key"))
     assert asked.headers["location"] == "/ui/login?next=%2F"
 
 

@@ -16,7 +16,7 @@ from tests.support.simulated import simulate
 from tests.support.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
 
 SCORES = {f"d{number}/0": 1 - number / 100 for number in range(50)}
-DEADLINE, SECONDS = 20.0, 400.0
+DEADLINE, SECONDS = 20.0, 200.0
 SECONDS_A_SEARCH = 0.5
 RATE = 3 / SECONDS_A_SEARCH
 

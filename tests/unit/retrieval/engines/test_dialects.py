@@ -36,9 +36,9 @@ def unit(values: Sequence[float]) -> np.ndarray:
 
 
 async def texts_through(
-    kind: str, dialect: Dialect[Text], folder: Path, tokenizer: Tokenizer | None = None, **changes: object
+    kind: str, dialect: Dialect[Text], folder: Path, **changes: object
 ) -> tuple[DialectServer, HttpTextEmbedder]:
-    server = DialectServer(kind, tokenizer or read_tokenizer(folder))
+    server = DialectServer(kind, read_tokenizer(folder))
     embedder = HttpTextEmbedder(folder, options(**changes), dialect, transport=httpx.MockTransport(server))
     await embedder.start()
     return server, embedder
@@ -53,9 +53,9 @@ async def pairs_through(kind: str, dialect: Dialect[Pair], folder: Path) -> tupl
 
 @pytest.mark.parametrize(("kind", "dialect"), [("tei", TEI_EMBED), ("infinity", INFINITY_EMBED)])
 async def test_texts_are_cut_here_and_never_there(
-    kind: str, dialect: Dialect[Text], qwen3_embedding_folder: Path, qwen3_embedding_tokenizer: Tokenizer
+    kind: str, dialect: Dialect[Text], small_qwen3_embedding_folder: Path
 ) -> None:
-    server, embedder = await texts_through(kind, dialect, qwen3_embedding_folder, qwen3_embedding_tokenizer)
+    server, embedder = await texts_through(kind, dialect, small_qwen3_embedding_folder)
     result = await embedder.embed(TEXTS, kind="document", lane=Lane.BULK)
     total = len(embedder.tokenizer.encode(LONG, add_special_tokens=False).ids)
     assert server.cut_tokens == 0
