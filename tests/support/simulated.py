@@ -6,7 +6,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_QUANTUM = 0.0005
+_QUANTUM = 0.001
+"""Seconds of computing between two turns."""
 
 
 class Deadlock(AssertionError):

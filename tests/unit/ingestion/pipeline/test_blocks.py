@@ -13,7 +13,7 @@ from ingestion.pipeline.blocks import MAX_NESTING, MIN_BLOCK_CHARS, fence_around
 from ingestion.pipeline.chunking import chunk_spans
 from tests.support.fake_models import word_tokenizer
 
-BLOCK = 4096
+BLOCK = 2048
 # Longer than one real block of these chunks; the shapes that a splitter takes most time for.
 SHAPES = {
     "headings": "# h\n",
