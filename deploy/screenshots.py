@@ -32,6 +32,7 @@ def main(url: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_context(viewport={"width": 1100, "height": 760}, locale="en-GB").new_page()
+        page.set_default_timeout(120_000)  # a busy CPU reranks slowly
         for name, path in VIEWS.items():
             page.goto(url + path)
             if page.locator(".problem").count():
