@@ -56,6 +56,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # libraries report what is left at the end as leaked
+
+
 def _log_plain_tracebacks() -> None:
     """To draw a rich one takes a second, and tests of errors make hundreds."""
     *processors, _ = structlog.get_config()["processors"]
