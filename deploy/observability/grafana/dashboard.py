@@ -93,7 +93,7 @@ ROWS: dict[str, list[Panel]] = {
             "Attempts that ended",
             "ops",
             {"{{outcome}} {{code}}": rate("tandem_ingest_outcomes_total", "outcome, code")},
-            "Of workers in the nodes themselves; `retried` are tried again",
+            "Of nodes with their worker processes, and of scraped workers; `retried` are tried again",
         ),
         Panel(
             "Accepted to searchable",
