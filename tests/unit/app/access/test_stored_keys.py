@@ -40,6 +40,9 @@ class Counted:
         self.answering = asyncio.Event()
         """Clear it, and what the database answered comes late."""
         self.answering.set()
+        self.writing = asyncio.Event()
+        """The same for writes."""
+        self.writing.set()
         self.touched: list[set[str]] = []
 
     async def key_with(self, digest: str) -> StoredKey | None:
@@ -60,6 +63,7 @@ class Counted:
 
     async def touch_keys(self, ids: Collection[str], at: datetime) -> None:
         self.touched.append(set(ids))
+        await self.writing.wait()
         await self._catalog.touch_keys(ids, at)
 
 
@@ -253,7 +257,9 @@ async def test_the_last_use_is_kept(catalog: SqlCatalog, clock: Clock) -> None:
     keys = [await made(catalog) for _ in range(3)]
     counted = Counted(catalog)
     callers = callers_of(counted, clock)
+    counted.writing.clear()
     await asyncio.gather(*(callers.caller(f"Bearer {secret}") for _, secret in keys for _ in range(2)))
+    counted.writing.set()
     assert callers._touching is not None
     await callers._touching
     assert [(await catalog.key(key.id)).last_used_at is not None for key, _ in keys] == [True] * 3
