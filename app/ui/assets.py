@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Final
@@ -28,9 +29,24 @@ ASSETS: Final = {
 HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 
 
+KEPT: Final = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+
+
 @router.get("/ui/static/{name}")
-async def asset(name: str) -> Response:
-    return named_file(ASSETS, name, HEADERS)
+async def asset(name: str, v: str = "") -> Response:
+    """A browser keeps a file that it asked for by its version, and loads it anew once a page names another version."""
+    return named_file(ASSETS, name, KEPT if name in ASSETS and v == version(name) else HEADERS)
+
+
+@cache
+def version(name: str) -> str:
+    """Returns a digest of the asset's content."""
+    return sha256(_content(ASSETS[name])).hexdigest()[:16]
+
+
+def address(name: str) -> str:
+    """Returns the asset's path, without the prefix of a proxy, for as long as its content stays the same."""
+    return f"/ui/static/{name}?v={version(name)}"
 
 
 def named_file(files: Mapping[str, Path], name: str, headers: Mapping[str, str]) -> Response:

@@ -20,7 +20,7 @@ from app.access.view import NodeView
 from app.errors import STATUS, validation_error
 from app.http.routes.dependencies import ServingNode
 from app.http.uploads import UploadRoute
-from app.ui import session
+from app.ui import assets, session
 from app.ui.language import language_of, translator
 from retrieval.errors import InvalidRequest, TandemError
 
@@ -43,6 +43,7 @@ _templates: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.globals["asset"] = assets.address
 _templates.filters["path"] = lambda text: quote(str(text), safe="/")
 _templates.filters["when"] = lambda at: at.strftime("%Y-%m-%d %H:%M:%S") if isinstance(at, datetime) else ""
 _templates.filters["compact"] = lambda value: json.dumps(value, ensure_ascii=False)

@@ -18,6 +18,7 @@ import pytest
 from app.cli.evaluate.run import parse
 from app.main import create_app
 from app.settings import Settings
+from app.ui.assets import ASSETS
 from retrieval.device.devices import Device, Devices
 from retrieval.device.engine_memory import EngineDemand
 from retrieval.device.gate import Gate, GateOptions
@@ -67,6 +68,18 @@ def token(text: str) -> str:
 async def sign_in(http: httpx.AsyncClient, key: str) -> None:
     answer = await http.post("/ui/login", data={"key": key, "next": "/"})
     assert answer.status_code == 303, answer.text
+
+
+async def test_browsers_keep_files_until_their_content_changes(page: NodeUnderTest) -> None:
+    text = (await page.http.get("/")).text
+    addresses = set(re.findall(r'(?:href|src)="(/ui/static/[^"]+)"', text))
+    assert {address.partition("?")[0].rpartition("/")[2] for address in addresses} == set(ASSETS)
+    for address in addresses:
+        answer = await page.http.get(address)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, max-age=31536000, immutable")
+        for other in (address.partition("?")[0], address.replace("?v=", "?v=0")):
+            assert (await page.http.get(other)).headers["Cache-Control"] == "no-cache"
+    assert (await page.http.get("/ui/static/other.css?v=1")).status_code == 404
 
 
 async def test_a_search_shows_what_both_stages_did(page: NodeUnderTest) -> None:
