@@ -5,8 +5,8 @@ from collections.abc import Collection as Several
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from ingestion.audit_log import AuditCatalog
-from ingestion.keys import KeyCatalog
+from ingestion.access.audit_log import AuditCatalog
+from ingestion.access.keys import KeyCatalog
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import (
     Claim,

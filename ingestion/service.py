@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import uuid4
 
-from ingestion.blob_gc import BlobCollector
+from ingestion.access.tenants import owned
+from ingestion.blobs.gc import BlobCollector
 from ingestion.disk_reserve import DiskReserve
 from ingestion.errors import BlobMissing, DocumentBusy, DocumentNotFound, IdempotencyConflict, TooLarge
 from ingestion.intake.budget import IntakeLimits
@@ -19,7 +20,6 @@ from ingestion.notifications import Notifications
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
 from ingestion.queue_limit import QueueLimit
-from ingestion.tenants import owned
 from ingestion.types import (
     MAX_ID_BYTES,
     Collection,

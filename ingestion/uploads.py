@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from ingestion.blob_gc import BlobCollector
-from ingestion.collection_names import is_internal
+from ingestion.blobs.gc import BlobCollector
+from ingestion.collections.names import is_internal
 from ingestion.errors import DocumentNotFound, TooLarge
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog

@@ -9,7 +9,7 @@ from typing import Final
 
 from app.access.space import Space
 from app.errors import Forbidden
-from ingestion.keys import EVERY_COLLECTION, NO_LIMITS, SCOPES, KeyLimits, Scope, StoredKey
+from ingestion.access.keys import EVERY_COLLECTION, NO_LIMITS, SCOPES, KeyLimits, Scope, StoredKey
 
 INTERNAL: Final = "internal"
 """Id of the key that the node's own worker processes have."""

@@ -7,7 +7,7 @@ from app.access.caller import Caller
 from app.access.trail import Trail
 from app.errors import Forbidden
 from app.node.node import Node
-from ingestion.reembedding import Plan, Status
+from ingestion.collections.reembedding import Plan, Status
 from ingestion.selection import selected
 from ingestion.types import Collection, CollectionOptions, GoldenQuery, Totals
 from retrieval.errors import CollectionNotFound

@@ -8,9 +8,9 @@ from app.access.caller import Caller
 from app.access.trail import Trail
 from app.errors import LimitReached
 from app.node.node import Node
+from ingestion.access.keys import Scope
 from ingestion.contents import ChunkPage, TextPage
 from ingestion.errors import DocumentBusy, JobNotFound, document_not_found
-from ingestion.keys import Scope
 from ingestion.selection import Selects, selected
 from ingestion.types import (
     Document,

@@ -6,8 +6,8 @@ from datetime import datetime
 from app.access.caller import Caller
 from app.access.trail import Trail
 from app.errors import KeyNeeded
-from ingestion.audit_log import AuditEntry, AuditFilter
-from ingestion.keys import KeyLimits, KeyService, Scope, StoredKey
+from ingestion.access.audit_log import AuditEntry, AuditFilter
+from ingestion.access.keys import KeyLimits, KeyService, Scope, StoredKey
 from ingestion.ports import Catalog
 
 

@@ -1,6 +1,6 @@
 """The part of the collections that exists for a caller: the documents of a tenant, those that the filter of a key
 selects, or all. Maps the ids that a caller uses to those that are stored: they differ for keys of a tenant
-(ingestion.tenants).
+(ingestion.access.tenants).
 """
 
 import json
@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from app.errors import Forbidden
+from ingestion.access.tenants import partition_of, prefix_of
 from ingestion.contents import ChunkPage, TextPage
 from ingestion.selection import Selects
-from ingestion.tenants import partition_of, prefix_of
 from ingestion.types import Collection, Document, DocumentRecord, Receipt
 from retrieval.errors import InvalidRequest
 from retrieval.filters.evaluate import matches

@@ -11,8 +11,8 @@ from typing import Final
 import structlog
 
 from app.access.caller import Caller
-from ingestion.audit_log import OK, Action, AuditCatalog, AuditEntry
-from ingestion.keys import Scope
+from ingestion.access.audit_log import OK, Action, AuditCatalog, AuditEntry
+from ingestion.access.keys import Scope
 from retrieval.errors import CollectionNotFound, TandemError
 
 log = structlog.get_logger()

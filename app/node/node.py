@@ -13,18 +13,18 @@ from app.node.lifecycle import close_all, until_available
 from app.node.worker_processes import WorkerProcesses
 from app.node.workers import WorkerParts, Workers
 from ingestion.audit.auditor import Auditor
-from ingestion.blob_gc import BlobCollector
-from ingestion.collections import CollectionService
+from ingestion.blobs.gc import BlobCollector
+from ingestion.collections.quality import Quality
+from ingestion.collections.reembedding import Reembedding
+from ingestion.collections.service import CollectionService
+from ingestion.collections.vector_agreement import VectorAgreement
 from ingestion.contents import DocumentContents
 from ingestion.disk_reserve import DiskReserve
 from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog, Parser
-from ingestion.quality import Quality
-from ingestion.reembedding import Reembedding
 from ingestion.retention import Retention
 from ingestion.service import IngestionService, Limits
 from ingestion.uploads import FileService
-from ingestion.vector_agreement import VectorAgreement
 from ingestion.worker import WorkerOptions, WorkObserver
 from retrieval.device.devices import Devices, chosen
 from retrieval.embedders import Embedders

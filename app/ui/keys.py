@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from app.http.schemas.keys import KeyIn
 from app.http.schemas.wire import Text
 from app.ui.rendering import PageNode, PageRoute, checked_form, field, redirect, render, validated, whole_number
-from ingestion.audit_log import AuditFilter
-from ingestion.keys import SCOPES, KeyLimits
+from ingestion.access.audit_log import AuditFilter
+from ingestion.access.keys import SCOPES, KeyLimits
 from retrieval.errors import InvalidRequest
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

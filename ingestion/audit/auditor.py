@@ -13,7 +13,7 @@ from ingestion.audit.chunks import ChunkAudit
 from ingestion.audit.originals import OriginalsAudit
 from ingestion.audit.repair import Repairer
 from ingestion.audit.report import AuditReport, ReportBuilder
-from ingestion.blob_gc import BlobCollector
+from ingestion.blobs.gc import BlobCollector
 from ingestion.errors import AuditRunning
 from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ingestion.audit.report import ReportBuilder
-from ingestion.blob_gc import BlobCollector
+from ingestion.blobs.gc import BlobCollector
 from ingestion.ports import BlobStore, Catalog
 from ingestion.types import Collection
 from retrieval.errors import CollectionNotFound

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.audit_log import AuditEntry, AuditFilter
+from ingestion.access.audit_log import AuditEntry, AuditFilter
 from ingestion.catalog.tables import audit_log
 
 

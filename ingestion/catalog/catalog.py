@@ -4,7 +4,8 @@ from collections.abc import Collection as Several
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ingestion.audit_log import AuditEntry, AuditFilter
+from ingestion.access.audit_log import AuditEntry, AuditFilter
+from ingestion.access.keys import StoredKey
 from ingestion.catalog import (
     audit_log,
     collections,
@@ -18,7 +19,6 @@ from ingestion.catalog import (
 )
 from ingestion.catalog.database import Database
 from ingestion.catalog.migrations import Migration
-from ingestion.keys import StoredKey
 from ingestion.types import (
     Claim,
     Collection,

@@ -8,11 +8,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Row, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ingestion.access.tenants import after_prefix
 from ingestion.catalog import collections, fair_turns, records
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents
 from ingestion.errors import Cancelled, document_not_found
-from ingestion.tenants import after_prefix
 from ingestion.types import DocumentRecord, QueueState, Totals
 from retrieval.types import DocumentId
 

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ingestion.access.keys import KeyLimits, StoredKey, key_not_found
 from ingestion.catalog.tables import api_keys, key_changes
-from ingestion.keys import KeyLimits, StoredKey, key_not_found
 
 # Made once: they are asked often.
 _WITH_DIGEST = select(api_keys).where(api_keys.c.digest == bindparam("digest"))

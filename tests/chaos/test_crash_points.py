@@ -17,8 +17,8 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from ingestion.blob_gc import BlobCollector
 from ingestion.blobs.folder import FolderBlobStore
+from ingestion.blobs.gc import BlobCollector
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentNotFound
 from ingestion.notifications import Notifications

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingestion.audit_log import AuditEntry, AuditFilter
+from ingestion.access.audit_log import AuditEntry, AuditFilter
+from ingestion.access.keys import KeyLimits, StoredKey
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import KeyNotFound
-from ingestion.keys import KeyLimits, StoredKey
 from ingestion.types import JobId
 from retrieval.errors import TandemError
 from tests.support.catalog import a_collection, a_document

@@ -9,7 +9,7 @@ import pytest
 
 from ingestion.audit.auditor import AuditOptions, Auditor
 from ingestion.audit.report import AuditReport
-from ingestion.blob_gc import BlobCollector
+from ingestion.blobs.gc import BlobCollector
 from ingestion.errors import DocumentNotFound
 from ingestion.notifications import Notifications
 from ingestion.types import Claim, DocumentError, DocumentRecord, WorkerId, digest_of

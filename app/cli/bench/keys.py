@@ -18,7 +18,7 @@ from app.http.security.api_keys import ApiKeys
 from app.http.security.callers import Callers
 from app.settings import Settings
 from app.wiring.components import build_catalog
-from ingestion.keys import StoredKey, digest_of_key, new_secret
+from ingestion.access.keys import StoredKey, digest_of_key, new_secret
 from ingestion.ports import Catalog
 
 ADMINISTRATOR = "a-key-of-the-settings-of-this-benchmark"

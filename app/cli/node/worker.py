@@ -23,10 +23,10 @@ from app.telemetry.observed import Telemetry, observed_worker
 from app.telemetry.reported import Increments
 from app.telemetry.tracing import Tracing
 from app.wiring.components import build_reserve, build_worker_parts, worker_options
+from ingestion.collections.vector_agreement import VectorAgreement
 from ingestion.errors import BlobStoreUnavailable
 from ingestion.notifications import Notifications
 from ingestion.ports import BlobStore, Catalog
-from ingestion.vector_agreement import VectorAgreement
 from retrieval.errors import ConfigurationError, TandemError
 from retrieval.ports import Embedder, Lifecycle
 from retrieval.processes.vitals import TICK_SECONDS

@@ -9,8 +9,8 @@ from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, answer, failures, named
 from app.http.schemas.keys import AuditEntryOut, AuditLogOut, KeyIn, KeyOut, KeysOut, NewKeyOut
 from app.http.schemas.wire import Moment, Text
-from ingestion.audit_log import AuditFilter
-from ingestion.keys import StoredKey
+from ingestion.access.audit_log import AuditFilter
+from ingestion.access.keys import StoredKey
 
 router = APIRouter(prefix="/keys", tags=["keys"])
 log_router = APIRouter(tags=["keys"])

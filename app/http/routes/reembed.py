@@ -8,8 +8,8 @@ from app.http.examples import reembed as examples
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, EMBEDDER, CollectionPath, answer, failures, named
 from app.http.schemas.reembed import GoldenQueries, GoldenQueryIn, ReembedIn, ReembedOut
+from ingestion.collections.reembedding import Plan
 from ingestion.errors import ReembeddingNotFound
-from ingestion.reembedding import Plan
 from retrieval.embedders import has_section_prefix, with_dimension, with_section_prefix, without_section_prefix
 
 router = APIRouter(prefix="/collections/{name}", tags=["reembed"])

@@ -8,7 +8,7 @@ from unicodedata import normalize
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
 from app.http.schemas.wire import FilledText, FilterTree, Moment, Wire, WireRequest
-from ingestion.keys import KeyLimits, Scope
+from ingestion.access.keys import KeyLimits, Scope
 
 MAX_COLLECTIONS = 100
 TENANT = r"^[A-Za-z0-9_.-]{1,32}$"

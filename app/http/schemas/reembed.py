@@ -7,7 +7,7 @@ from pydantic import Field
 from app.http.schemas.collections import ChunkingIn
 from app.http.schemas.query import Query
 from app.http.schemas.wire import FilledId, ModelName, Wire, WireRequest
-from ingestion.reembedding import Phase, Status
+from ingestion.collections.reembedding import Phase, Status
 from ingestion.types import GoldenQuery
 from retrieval.types import DocumentId
 

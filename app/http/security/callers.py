@@ -12,7 +12,7 @@ from cachetools import TTLCache
 from app.access.caller import Caller, caller_of
 from app.errors import Unauthorized
 from app.http.security.api_keys import ApiKeys
-from ingestion.keys import KEY_PREFIX, KeyCatalog, StoredKey, digest_of_key
+from ingestion.access.keys import KEY_PREFIX, KeyCatalog, StoredKey, digest_of_key
 from retrieval.errors import TandemError
 
 FRESH_SECONDS: Final = 0.75

@@ -14,8 +14,8 @@ from app.main import create_app
 from app.node.workers import WorkerParts, Workers
 from app.settings import Settings
 from ingestion.catalog.catalog import SqlCatalog
+from ingestion.collections.vector_agreement import VectorAgreement
 from ingestion.notifications import Notifications
-from ingestion.vector_agreement import VectorAgreement
 from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.engines.remote_node.embedder import NodeEmbedder, NodeServerOptions

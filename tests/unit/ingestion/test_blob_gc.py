@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from ingestion.blob_gc import AT_ONCE, BlobCollector
+from ingestion.blobs.gc import AT_ONCE, BlobCollector
 from ingestion.errors import BlobStoreUnavailable
 from tests.support.audited import LONG_AGO, Audited
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from app.http.schemas.wire import CollectionName
-from ingestion.collection_names import alias_of, shadow_of
+from ingestion.collections.names import alias_of, shadow_of
 
 NAME = TypeAdapter(CollectionName)
 NAMES = st.from_regex(r"[^\W\d_][\w.-]{0,99}", fullmatch=True)

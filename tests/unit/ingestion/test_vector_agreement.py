@@ -9,8 +9,8 @@ import pytest
 
 from ingestion.catalog import records
 from ingestion.catalog.catalog import SqlCatalog
+from ingestion.collections.vector_agreement import VectorAgreement
 from ingestion.types import Collection
-from ingestion.vector_agreement import VectorAgreement
 from retrieval.embedders import Embedders
 from retrieval.errors import FingerprintMismatch
 from retrieval.evaluation.golden_vectors import GOLDEN_TEXTS, GoldenText, GoldenVectors

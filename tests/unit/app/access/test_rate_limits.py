@@ -5,7 +5,7 @@ import pytest
 from app.access.caller import Caller
 from app.access.limits import COUNTED, RateLimits
 from app.errors import LimitReached
-from ingestion.keys import KeyLimits
+from ingestion.access.keys import KeyLimits
 
 
 class Clock:

@@ -13,9 +13,9 @@ from app.access.caller import Caller
 from app.errors import Forbidden, Unauthorized
 from app.http.security.api_keys import ApiKeys
 from app.http.security.callers import ASK_SECONDS, FRESH_SECONDS, KEPT_SECONDS, Callers
+from ingestion.access.keys import KeyService, StoredKey
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import CatalogUnavailable, KeyNotFound
-from ingestion.keys import KeyService, StoredKey
 from retrieval.errors import InvalidRequest
 
 FIXED = "a-key-of-the-settings"

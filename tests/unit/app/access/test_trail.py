@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from app.access.caller import Caller
 from app.access.trail import REFUSALS_A_FLUSH, Recorder, Trail
 from app.errors import Forbidden
-from ingestion.audit_log import AuditEntry
+from ingestion.access.audit_log import AuditEntry
 from ingestion.errors import CatalogUnavailable, DocumentNotFound
 from retrieval.errors import CollectionNotFound
 

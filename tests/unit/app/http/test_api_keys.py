@@ -12,7 +12,7 @@ from app.errors import Unauthorized
 from app.http.security.api_keys import LOOK_SECONDS, ApiKeys
 from app.http.security.callers import Callers
 from app.settings import load_settings
-from ingestion.keys import KeyCatalog
+from ingestion.access.keys import KeyCatalog
 from retrieval.errors import ConfigurationError, NotReady
 
 KEY, OTHER = "right-and-long-enough", "other-and-long-enough"

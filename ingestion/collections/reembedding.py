@@ -14,11 +14,11 @@ from uuid import uuid4
 
 import structlog
 
-from ingestion.collection_names import alias_of, shadow_of
-from ingestion.collections import CollectionService
+from ingestion.collections.names import alias_of, shadow_of
+from ingestion.collections.quality import Quality, Verdict
+from ingestion.collections.service import CollectionService
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.ports import Catalog
-from ingestion.quality import Quality, Verdict
 from ingestion.service import IngestionService
 from ingestion.types import Chunking, Collection, Document, DocumentRecord, GoldenQuery, JobId
 from retrieval.embedders import Embedders

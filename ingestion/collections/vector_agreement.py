@@ -3,7 +3,7 @@ made, and compared at every start."""
 
 import structlog
 
-from ingestion.collection_names import is_internal
+from ingestion.collections.names import is_internal
 from ingestion.ports import Catalog
 from ingestion.types import Collection
 from retrieval.embedders import Embedders

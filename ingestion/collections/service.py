@@ -5,12 +5,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 
-from ingestion.blob_gc import BlobCollector
-from ingestion.collection_names import alias_of, is_internal, shadow_of
+from ingestion.blobs.gc import BlobCollector
+from ingestion.collections.names import alias_of, is_internal, shadow_of
+from ingestion.collections.vector_agreement import VectorAgreement
 from ingestion.disk_reserve import DiskReserve
 from ingestion.ports import Catalog
 from ingestion.types import Collection, CollectionOptions, DocumentRecord
-from ingestion.vector_agreement import VectorAgreement
 from retrieval.errors import CollectionExists, CollectionNotFound
 from retrieval.filters.metadata_keys import check_declared
 from retrieval.ports import VectorStore

@@ -1,0 +1,1 @@
+"""Collections: their names, their life, the vectors that they hold, and their move to another model."""
