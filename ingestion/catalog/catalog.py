@@ -6,19 +6,11 @@ from datetime import datetime, timedelta
 
 from ingestion.access.audit_log import AuditEntry, AuditFilter
 from ingestion.access.keys import StoredKey
-from ingestion.catalog import (
-    audit_log,
-    collections,
-    documents,
-    installation_keys,
-    jobs,
-    keys,
-    leases,
-    submit,
-    swap,
-)
+from ingestion.catalog import collections, documents, swap
+from ingestion.catalog.access import audit_log, installation_keys, keys
 from ingestion.catalog.database import Database
 from ingestion.catalog.migrations import Migration
+from ingestion.catalog.queue import jobs, leases, submit
 from ingestion.types import (
     Claim,
     Collection,

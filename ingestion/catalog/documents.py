@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Row, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.access.tenants import after_prefix
-from ingestion.catalog import collections, fair_turns, records
+from ingestion.catalog import collections, records
+from ingestion.catalog.queue import fair_turns
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents
 from ingestion.errors import Cancelled, document_not_found

@@ -6,7 +6,7 @@ from sqlalchemy import Column, Table, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.catalog import collections as named
-from ingestion.catalog import completion
+from ingestion.catalog.queue import completion
 from ingestion.catalog.tables import collections, documents
 
 KEPT_BY_NAME = {"name", "duplicates", "query_instruction", "rerank_instruction"}

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.catalog.database import parse_url
-from ingestion.catalog.leases import due
-from ingestion.catalog.submit import holders
+from ingestion.catalog.queue.leases import due
+from ingestion.catalog.queue.submit import holders
 from ingestion.types import JobId
 from tests.support.catalog import NOW, a_collection, a_document
 

@@ -27,7 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.catalog import completion, fair_turns, records
+from ingestion.catalog import records
+from ingestion.catalog.queue import completion, fair_turns
 from ingestion.catalog.records import Values
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents

@@ -14,9 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
-from ingestion.catalog import collections, fair_turns, records
+from ingestion.catalog import collections, records
 from ingestion.catalog import documents as document_queries
-from ingestion.catalog import jobs as job_queries
+from ingestion.catalog.queue import fair_turns
+from ingestion.catalog.queue import jobs as job_queries
 from ingestion.catalog.records import Values
 from ingestion.catalog.statements import batches, insert_of, rows_for
 from ingestion.catalog.tables import documents, jobs, receipts

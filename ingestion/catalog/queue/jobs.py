@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import and_, bindparam, case, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingestion.catalog import completion, records
+from ingestion.catalog import records
+from ingestion.catalog.queue import completion
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents, jobs, receipts
 from ingestion.errors import JobNotFound

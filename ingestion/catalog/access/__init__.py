@@ -1,0 +1,1 @@
+"""API keys, the random keys of the installation, and the audit log."""

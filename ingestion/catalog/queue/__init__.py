@@ -1,0 +1,1 @@
+"""The queue: submission, jobs, leases, and the order of claims."""
