@@ -11,28 +11,28 @@ pytest.register_assert_rewrite("tests.support")  # before anything imports it
 
 # What every process needs: options, hooks of xdist.
 pytest_plugins = [
-    "tests.support.chaos",
+    "tests.support.faults.chaos",
     "tests.support.fuzz",
     "tests.support.parallel",
 ]
 FIXTURES: Final = (
-    "audited",
-    "browser",
-    "dialect_servers",
-    "engines",
-    "faces",
-    "fakes",
-    "late_interaction",
-    "vllm_serve",
-    "qwen3_tokenizer",
-    "hub",
-    "infinity",
-    "databases",
-    "node",
-    "node_embedder",
-    "s3",
-    "scripted_node",
-    "stores",
+    "stores.audited",
+    "nodes.browser",
+    "models.dialect_servers",
+    "models.engines",
+    "nodes.faces",
+    "models.fakes",
+    "models.late_interaction",
+    "models.vllm_serve",
+    "models.qwen3_tokenizer",
+    "models.hub",
+    "models.infinity",
+    "stores.databases",
+    "nodes.node",
+    "models.node_embedder",
+    "stores.s3",
+    "nodes.scripted_node",
+    "stores.stores",
 )
 """Modules of tests.support, loaded where tests run: they import the whole service, which takes seconds."""
 

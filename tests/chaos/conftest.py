@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engines import TINY_WINDOW
-from tests.support.model_server import ModelServer
-from tests.support.served_node import DISK_BYTES, MINILM, ServedNodeUnderLoad, served_node
-from tests.support.small_disk import CannotMount, small_disk
-from tests.support.vllm_serve import API_KEY
+from tests.support.faults.small_disk import CannotMount, small_disk
+from tests.support.models.engines import TINY_WINDOW
+from tests.support.models.model_server import ModelServer
+from tests.support.models.vllm_serve import API_KEY
+from tests.support.nodes.served_node import DISK_BYTES, MINILM, ServedNodeUnderLoad, served_node
 from tests.support.waiting import free_port
 
 

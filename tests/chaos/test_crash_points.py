@@ -30,8 +30,8 @@ from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.types import CollectionSpec, DocumentId, StoreName
-from tests.support.crashes import Crash, CrashPoint, Life, Moment
-from tests.support.fake_models import FakeEmbedder
+from tests.support.faults.crashes import Crash, CrashPoint, Life, Moment
+from tests.support.models.fake_models import FakeEmbedder
 
 LEASE = timedelta(minutes=10)
 LIFETIME_S = 20

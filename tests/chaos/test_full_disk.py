@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.chaos import Figure
-from tests.support.ingesting import CHUNKING, a_text, asked, ready, until_ready
-from tests.support.served_node import DISK_RESERVE_MB, ServedNodeUnderLoad, health_of
-from tests.support.small_disk import SmallDisk
+from tests.support.faults.chaos import Figure
+from tests.support.faults.small_disk import SmallDisk
+from tests.support.nodes.ingesting import CHUNKING, a_text, asked, ready, until_ready
+from tests.support.nodes.served_node import DISK_RESERVE_MB, ServedNodeUnderLoad, health_of
 
 FULL_FOR_S = 4
 """Longer than fresh rows wait in memory before they are written into a file."""

@@ -5,11 +5,11 @@ import asyncio
 import psutil
 import pytest
 
-from tests.support.chaos import Figure
-from tests.support.hostile import asking, attacking, dripping, leaving, listening_on, pouring, request, silent
-from tests.support.ingesting import CHUNKING, a_text
-from tests.support.load import a_question, closed_loop
-from tests.support.served_node import API_KEY, REQUEST_S, SEARCH_DEADLINE_S, ServedNodeUnderLoad
+from tests.support.faults.chaos import Figure
+from tests.support.faults.hostile import asking, attacking, dripping, leaving, listening_on, pouring, request, silent
+from tests.support.nodes.ingesting import CHUNKING, a_text
+from tests.support.nodes.load import a_question, closed_loop
+from tests.support.nodes.served_node import API_KEY, REQUEST_S, SEARCH_DEADLINE_S, ServedNodeUnderLoad
 
 NORMAL_CLIENTS = 3
 WORST_SEARCH_S = 2.0

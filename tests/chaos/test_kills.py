@@ -11,9 +11,9 @@ from time import monotonic
 
 import pytest
 
-from tests.support.chaos import Figure
-from tests.support.ingesting import Sender, a_text, check_everything, client_of, until_ready
-from tests.support.killable_process import KillableProcess, killable_process
+from tests.support.faults.chaos import Figure
+from tests.support.nodes.ingesting import Sender, a_text, check_everything, client_of, until_ready
+from tests.support.nodes.killable_process import KillableProcess, killable_process
 from tests.support.waiting import free_port
 
 LEASE_S = 2

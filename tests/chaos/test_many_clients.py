@@ -15,13 +15,13 @@ from app.main import create_app
 from app.settings import Settings
 from ingestion.blobs import health
 from ingestion.blobs.folder import FolderBlobStore
-from tests.support.chaos import Figure
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.ingesting import Sender, a_text, asked, check_everything, client_of, documents_of
-from tests.support.listening import listening
-from tests.support.node import real_but_for
-from tests.support.originals import files
-from tests.support.small_disk import small_disk_or_skip
+from tests.support.faults.chaos import Figure
+from tests.support.faults.small_disk import small_disk_or_skip
+from tests.support.files.originals import files
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.ingesting import Sender, a_text, asked, check_everything, client_of, documents_of
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
 
 CLIENTS = 8
 A_REQUEST = 20

@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.chaos import Figure
-from tests.support.ingesting import Sender, a_text, asked, client_of, until_ready
-from tests.support.killable_process import KillableProcess, killable_process
+from tests.support.faults.chaos import Figure
+from tests.support.nodes.ingesting import Sender, a_text, asked, client_of, until_ready
+from tests.support.nodes.killable_process import KillableProcess, killable_process
 from tests.support.waiting import free_port
 
 MOST_GROWTH_MB = 200

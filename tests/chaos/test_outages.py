@@ -15,12 +15,12 @@ from retrieval.engines.http.server import HttpServerOptions
 from retrieval.engines.http.tokens import HttpEmbedder
 from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.stores.milvus.store import MilvusStore
-from tests.support.chaos import Figure
-from tests.support.databases import outage
-from tests.support.engines import TINY_WINDOW, engine_options
-from tests.support.interruption import BACK_WITHIN_S, SearchLoop, interrupted, slow_node
-from tests.support.model_server import ModelServer
-from tests.support.stores import ServerProcess
+from tests.support.faults.chaos import Figure
+from tests.support.faults.interruption import BACK_WITHIN_S, SearchLoop, interrupted, slow_node
+from tests.support.models.engines import TINY_WINDOW, engine_options
+from tests.support.models.model_server import ModelServer
+from tests.support.stores.databases import outage
+from tests.support.stores.stores import ServerProcess
 from tests.support.waiting import free_port
 
 AWAY_S = 3.0

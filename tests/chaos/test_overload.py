@@ -5,10 +5,10 @@ from time import monotonic
 
 import pytest
 
-from tests.support.chaos import Figure
-from tests.support.ingesting import a_text
-from tests.support.load import closed_loop, open_loop
-from tests.support.served_node import SEARCH_DEADLINE_S, ServedNodeUnderLoad
+from tests.support.faults.chaos import Figure
+from tests.support.nodes.ingesting import a_text
+from tests.support.nodes.load import closed_loop, open_loop
+from tests.support.nodes.served_node import SEARCH_DEADLINE_S, ServedNodeUnderLoad
 
 CLIENTS = 24
 OVERLOAD = 3

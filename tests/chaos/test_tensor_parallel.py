@@ -19,8 +19,8 @@ from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.process import PROGRAM, EngineLaunch
 from retrieval.errors import EngineDead
 from retrieval.types import Lane
-from tests.support.chaos import Figure
-from tests.support.engines import engine_options
+from tests.support.faults.chaos import Figure
+from tests.support.models.engines import engine_options
 from tests.support.waiting import until, wait_until
 
 TEXTS = ["a text to embed", "another one, of more words, " * 20, "a third"]

@@ -12,10 +12,10 @@ from time import monotonic
 import psycopg
 import pytest
 
-from tests.support.chaos import Figure
-from tests.support.cluster import Cluster, cluster, name_of
-from tests.support.ingesting import Sender, a_text, check_everything
-from tests.support.stores import ServerProcess
+from tests.support.faults.chaos import Figure
+from tests.support.nodes.cluster import Cluster, cluster, name_of
+from tests.support.nodes.ingesting import Sender, a_text, check_everything
+from tests.support.stores.stores import ServerProcess
 
 LEASE_S = 3.0
 MARGIN_S = 4.0

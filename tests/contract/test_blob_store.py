@@ -14,7 +14,7 @@ import pytest
 from ingestion.blobs.folder import FolderBlobStore
 from ingestion.blobs.s3 import S3BlobStore, S3Options, open_bucket
 from ingestion.ports import BlobStore
-from tests.support.originals import blobs
+from tests.support.files.originals import blobs
 
 DATA = "原文".encode()
 NAME = sha256(DATA).hexdigest()

@@ -11,7 +11,7 @@ from ingestion.errors import DocumentNotFound, JobNotFound
 from ingestion.types import Chunking, Document, DocumentError, Job, JobId, Progress, Receipt, Totals
 from retrieval.errors import CollectionExists, CollectionNotFound, InvalidRequest
 from retrieval.types import DocumentId
-from tests.support.catalog import (
+from tests.support.stores.catalog import (
     LEASE,
     NOW,
     WORKER,

@@ -9,7 +9,7 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentNotFound, IdempotencyConflict, JobNotFound
 from ingestion.types import Document, IdempotencyKey, JobId, Receipt
 from retrieval.types import DocumentId
-from tests.support.catalog import (
+from tests.support.stores.catalog import (
     LEASE,
     NOW,
     WORKER,

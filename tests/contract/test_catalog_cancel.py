@@ -8,7 +8,7 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import JobNotFound
 from ingestion.types import DocumentError, JobId, Receipt, WorkerId
 from retrieval.types import DocumentId
-from tests.support.catalog import (
+from tests.support.stores.catalog import (
     LEASE,
     NOW,
     WORKER,

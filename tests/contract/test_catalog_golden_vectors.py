@@ -7,7 +7,7 @@ import numpy as np
 from ingestion.catalog.catalog import SqlCatalog
 from retrieval.evaluation.golden_vectors import GoldenText, GoldenVectors
 from retrieval.types import StoreName
-from tests.support.catalog import a_collection
+from tests.support.stores.catalog import a_collection
 
 OTHER = StoreName("another version")
 TEXTS = (GoldenText("query", "wo?"), GoldenText("document", "在院子里"))

@@ -11,7 +11,7 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import KeyNotFound
 from ingestion.types import JobId
 from retrieval.errors import TandemError
-from tests.support.catalog import a_collection, a_document
+from tests.support.stores.catalog import a_collection, a_document
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 KEY = StoredKey("key_b", "of a test", "b" * 64, ("search", "ingest"), ("kiln_*", "docs"), NOW, "admin")

@@ -10,7 +10,7 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.types import Claim, DocumentError, JobId, QueueState, ReadingReport, ReceiptStatus, WorkerId
 from retrieval.types import DocumentId
-from tests.support.catalog import (
+from tests.support.stores.catalog import (
     LEASE,
     NOW,
     WORKER,

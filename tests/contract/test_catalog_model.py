@@ -22,7 +22,7 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import DocumentBusy, DocumentNotFound
 from ingestion.types import Claim, Document, DocumentState, JobId, Outcome, ReceiptStatus
 from retrieval.types import DocumentId
-from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document, failure, success
+from tests.support.stores.catalog import LEASE, NOW, WORKER, a_collection, a_document, failure, success
 
 Result = TypeVar("Result")
 Ending = Literal["success", "failure", "retry"]

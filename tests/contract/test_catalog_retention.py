@@ -8,7 +8,7 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import JobNotFound
 from ingestion.retention import BATCH, Retention
 from ingestion.types import IdempotencyKey, JobId
-from tests.support.catalog import a_collection, a_document, claim_one, failure, ingest
+from tests.support.stores.catalog import a_collection, a_document, claim_one, failure, ingest
 
 OLD, OTHER = JobId("old"), JobId("other")
 KEPT = timedelta(days=30)

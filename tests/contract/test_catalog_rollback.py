@@ -7,7 +7,7 @@ import pytest
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.types import JobId, WorkerId
 from retrieval.types import ChunkId, DocumentId
-from tests.support.catalog import (
+from tests.support.stores.catalog import (
     LEASE,
     NOW,
     WORKER,

@@ -9,7 +9,17 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.types import Chunking, Document, GoldenQuery, JobId
 from retrieval.errors import CollectionNotFound
 from retrieval.types import DocumentId, StoreName
-from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document, failure, ingest, retitled, success
+from tests.support.stores.catalog import (
+    LEASE,
+    NOW,
+    WORKER,
+    a_collection,
+    a_document,
+    failure,
+    ingest,
+    retitled,
+    success,
+)
 
 A = DocumentId("a")
 JOB, NEXT, LAST = JobId("job"), JobId("next"), JobId("last")

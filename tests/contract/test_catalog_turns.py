@@ -9,7 +9,17 @@ import pytest
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.types import Document, JobId
 from retrieval.types import DocumentId
-from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document, failure, ingest, retitled, success
+from tests.support.stores.catalog import (
+    LEASE,
+    NOW,
+    WORKER,
+    a_collection,
+    a_document,
+    failure,
+    ingest,
+    retitled,
+    success,
+)
 
 BIG, SMALL, THIRD = JobId("big"), JobId("small"), JobId("third")
 SECOND = timedelta(seconds=1)

@@ -25,10 +25,10 @@ from ingestion.worker import Worker, WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.errors import EngineFailed, StoreUnavailable
 from retrieval.types import DocumentId, Embeddings, StoreName
-from tests.support.catalog import a_collection
-from tests.support.crashes import Crash
-from tests.support.fake_models import FakeEmbedder
-from tests.support.stepped_process import MemoryStore, SteppedProcess
+from tests.support.faults.crashes import Crash
+from tests.support.faults.stepped_process import MemoryStore, SteppedProcess
+from tests.support.models.fake_models import FakeEmbedder
+from tests.support.stores.catalog import a_collection
 
 Result = TypeVar("Result")
 

@@ -12,7 +12,7 @@ import pytest
 from app.cli.client.node_client import Client
 from app.cli.node.demo import SAMPLES
 from langchain_tandem.client import Refused
-from tests.support.served import ServedNode, serving
+from tests.support.nodes.served import ServedNode, serving
 from tests.support.waiting import wait_until
 
 

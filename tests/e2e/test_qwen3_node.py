@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.client.node_client import Client
-from tests.support.served import serving
+from tests.support.nodes.served import serving
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from app.main import create_app
 from app.settings import Settings
 from retrieval.errors import ModelUnavailable
 from retrieval.ports import Embedder
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.node import real_but_for
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
 
 HERE = Path(__file__).parent
 EXAMPLES = {"short": 4, "long": 200}

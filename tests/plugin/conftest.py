@@ -10,9 +10,9 @@ import pytest
 from app.main import create_app
 from app.settings import Settings
 from langchain_tandem import TandemClient
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.node import real_but_for
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
 
 KEY = "the-key-of-the-node"
 

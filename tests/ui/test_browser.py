@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
-from tests.support.browser import a_folder, a_page, sign_in
+from tests.support.nodes.browser import a_folder, a_page, sign_in
 
 pytestmark = pytest.mark.timeout(120)
 AXE = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}

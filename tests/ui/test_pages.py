@@ -25,7 +25,7 @@ from retrieval.device.gate import Gate, GateOptions
 from retrieval.device.planner import DeviceMemory, plan
 from retrieval.evaluation.datasets import load_dataset
 from retrieval.models.shapes import KNOWN_SHAPES
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
 
 NASTY = '<script>alert("x")</script><img src=x onerror=alert(1)>\'"&'
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.settings import PREFIX, Settings
 from retrieval.engines.vllm.ascend import CACHE_FIXED_IN, GRAPH_SIZES, GRAPH_SIZES_310P, WINDOW_310P
-from tests.support.twins import commands
+from tests.support.docs.twins import commands
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PAGES = {name: (DEPLOY / "docs" / name / "ascend.md").read_text(encoding="utf-8") for name in ("en", "zh")}

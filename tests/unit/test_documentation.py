@@ -36,7 +36,7 @@ from retrieval.device.devices import Device, Devices
 from retrieval.device.gate import Gate
 from retrieval.errors import TandemError
 from retrieval.filters.tree import TEXT_OPERATORS
-from tests.support.twins import commands, sections
+from tests.support.docs.twins import commands, sections
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "deploy" / "samples"

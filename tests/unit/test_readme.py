@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from app.settings import PREFIX, Settings
-from tests.support.twins import commands, sections
+from tests.support.docs.twins import commands, sections
 
 ROOT = Path(__file__).parents[2]
 ENGLISH, CHINESE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))

@@ -4,7 +4,7 @@ import pytest
 
 from retrieval.ports import VectorStore
 from retrieval.types import StoreName
-from tests.support.vector_store import created
+from tests.support.stores.vector_store import created
 
 IMPLEMENTATIONS = ["lite_embedded_store", "lite_server_store", "milvus_server_store"]
 

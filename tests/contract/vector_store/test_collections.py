@@ -8,7 +8,7 @@ from retrieval.ports import VectorStore
 from retrieval.stores.milvus.rows import SECTION
 from retrieval.stores.milvus.schema import collection_schema
 from retrieval.types import ChunkId, CollectionSpec, StoreName
-from tests.support.vector_store import (
+from tests.support.stores.vector_store import (
     DIMENSION,
     EAST,
     NUMBERS,

@@ -14,8 +14,8 @@ from retrieval.filters.parse import parse_filter
 from retrieval.filters.tree import TEXT_OPERATORS, Filter, Not, TextOperator
 from retrieval.ports import VectorStore
 from retrieval.types import CollectionSpec, StoreName
-from tests.support.filters import DECLARED, SCALARS, TEXTS, every_kind, trees
-from tests.support.vector_store import DIMENSION, EAST, created, direction, ids, new_name
+from tests.support.stores.filters import DECLARED, SCALARS, TEXTS, every_kind, trees
+from tests.support.stores.vector_store import DIMENSION, EAST, created, direction, ids, new_name
 
 ROWS = every_kind()
 PREFIXES_ONLY = "milvus_server_store"

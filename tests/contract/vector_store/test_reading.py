@@ -8,7 +8,7 @@ import pytest
 
 from retrieval.ports import VectorStore
 from retrieval.types import ChunkId, DocumentId, StoredText, StoreName
-from tests.support.vector_store import created, ids, new_document, row
+from tests.support.stores.vector_store import created, ids, new_document, row
 
 MANY = 17_000
 """Milvus bounds offset and limit together to 16,384."""

@@ -9,7 +9,7 @@ import pytest
 from retrieval.errors import StoreFailed
 from retrieval.ports import VectorStore
 from retrieval.types import Chunk, ChunkId, DocumentId, EmbeddedChunk, StoreName
-from tests.support.vector_store import (
+from tests.support.stores.vector_store import (
     EAST,
     NORTH,
     WEST,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from retrieval.errors import StoreFailed, Unsupported
 from retrieval.ports import VectorStore
 from retrieval.types import ChunkId, DocumentId, StoreName
-from tests.support.vector_store import (
+from tests.support.stores.vector_store import (
     EAST,
     NORTH,
     NORTH_EAST,

@@ -10,8 +10,8 @@ import pytest
 
 from ingestion.selection import selected
 from tests.integration.access.test_other_tenants import NOBODY, ROUTES, Ids, World, neutral
-from tests.support.memory_store import InMemoryStore
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
+from tests.support.stores.memory_store import InMemoryStore
 
 ADMIN = "an-administrator-s-key"
 CUSTOMERS = {"type": "eq", "key": "metadata.audience", "value": "customers"}

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.memory_store import InMemoryStore
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
+from tests.support.stores.memory_store import InMemoryStore
 
 ADMIN = "an-administrator-s-key"
 

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.http.security.access import DOCS, PUBLIC, PUBLIC_ASSETS
-from tests.support.memory_store import InMemoryStore
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
+from tests.support.stores.memory_store import InMemoryStore
 
 ADMIN = "an-administrator-s-key"
 SECRET = "cobalt"

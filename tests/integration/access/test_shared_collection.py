@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from tests.integration.access.test_other_tenants import NOBODY, ROUTES, Ids, World, neutral
-from tests.support.memory_store import InMemoryStore
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
+from tests.support.stores.memory_store import InMemoryStore
 
 ADMIN = "an-administrator-s-key"
 TEXT = "The cobalt glaze is fired at 1280 degrees."

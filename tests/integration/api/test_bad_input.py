@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.node import NodeUnderTest
+from tests.support.nodes.node import NodeUnderTest
 
 DOCUMENT = {"id": "x", "text": "words"}
 

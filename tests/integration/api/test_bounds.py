@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import openapi_schema
-from tests.support.node import NodeUnderTest
+from tests.support.nodes.api import openapi_schema
+from tests.support.nodes.node import NodeUnderTest
 
 SCHEMA = openapi_schema()
 MARK = "mark"

@@ -8,8 +8,8 @@ import pytest
 
 from retrieval.errors import InvalidRequest
 from retrieval.types import Lane
-from tests.support.fake_models import FakeEmbedder
-from tests.support.node import NodeUnderTest
+from tests.support.models.fake_models import FakeEmbedder
+from tests.support.nodes.node import NodeUnderTest
 
 
 async def created(node: NodeUnderTest, **settings: object) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from retrieval.errors import EngineDead
 from retrieval.types import Lane
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
 
 QUESTION = {"texts": ["how hot is the kiln", ""], "kind": "query", "lane": "interactive", "instruction": "Find kilns"}
 

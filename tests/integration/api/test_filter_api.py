@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from app.cli import main as cli
 from app.cli.client.node_client import Client
-from tests.support.node import NodeUnderTest
+from tests.support.nodes.node import NodeUnderTest
 
 KEYS = {"year": "int", "tag": "text", "price": "float", "draft": "bool"}
 BOOKS: Mapping[str, Mapping[str, Any]] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support.node import NodeUnderTest
+from tests.support.nodes.node import NodeUnderTest
 
 JSON = {"Content-Type": "application/json"}
 

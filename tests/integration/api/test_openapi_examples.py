@@ -11,8 +11,8 @@ from app.http.compat.openai.examples import files as store_files
 from app.http.compat.rerank import examples as rerank
 from app.http.examples import audit, collections, embed, ingest, reembed, search
 from retrieval.ports import Embedder
-from tests.support.fake_models import FakeEmbedder
-from tests.support.node import NodeUnderTest, running
+from tests.support.models.fake_models import FakeEmbedder
+from tests.support.nodes.node import NodeUnderTest, running
 
 
 async def open_embedder(models: str) -> Embedder:

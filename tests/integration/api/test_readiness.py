@@ -10,8 +10,8 @@ from app.main import create_app
 from app.settings import Settings
 from retrieval.errors import ModelUnavailable, TandemError
 from retrieval.types import Lane, RerankScores
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.node import real_but_for
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.node import real_but_for
 from tests.support.waiting import until
 
 

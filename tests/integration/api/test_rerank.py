@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from app.http.limits import Admission
 from retrieval.errors import EngineDead
 from retrieval.types import Lane
-from tests.support.faces import KEY, Face
+from tests.support.nodes.faces import KEY, Face
 
 QUERY = "hot kiln"
 DOCUMENTS = ["An hour passes.", "The kiln is hot.", "A kiln."]

@@ -10,7 +10,7 @@ import pytest
 
 from retrieval.errors import EngineDead
 from retrieval.types import Lane, RerankScores
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
 
 SUBJECTS = ("anchors", "bells", "cranes", "docks")
 LINES = [f"Part {part} tells of {subject} and of their care." for subject in SUBJECTS for part in range(6)]

@@ -10,7 +10,7 @@ import pytest
 
 from retrieval.errors import EngineDead, EngineFailed
 from retrieval.types import Lane, StoreCapabilities
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
 from tests.support.waiting import until
 
 WORDS = [f"Passage {number} speaks of lanterns and of harbour number {number}." for number in range(8)]

@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from app.main import create_app
 from app.settings import Settings, trace_endpoint
 from app.telemetry.tracing import Tracing
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.node import real_but_for
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"

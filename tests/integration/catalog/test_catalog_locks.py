@@ -10,7 +10,7 @@ from ingestion.catalog import database
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import CatalogUnavailable
 from ingestion.types import JobId
-from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document
+from tests.support.stores.catalog import LEASE, NOW, WORKER, a_collection, a_document
 
 JOB = JobId("job")
 

@@ -13,8 +13,8 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import CatalogUnavailable
 from ingestion.types import JobId
 from retrieval.errors import ConfigurationError, InvalidRequest, StoreFull
-from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document, retitled
-from tests.support.databases import outage
+from tests.support.stores.catalog import LEASE, NOW, WORKER, a_collection, a_document, retitled
+from tests.support.stores.databases import outage
 from tests.support.waiting import until
 
 

@@ -14,7 +14,7 @@ from ingestion.catalog.database import parse_url
 from ingestion.catalog.queue.leases import due
 from ingestion.catalog.queue.submit import holders
 from ingestion.types import JobId
-from tests.support.catalog import NOW, a_collection, a_document
+from tests.support.stores.catalog import NOW, a_collection, a_document
 
 
 async def test_duplicates_are_looked_for_by_hash_in_a_collection_newer_than_the_statistics(postgres_url: str) -> None:

@@ -24,7 +24,7 @@ from ingestion.errors import CatalogUnavailable
 from ingestion.types import Chunking, JobId, Receipt
 from retrieval.errors import ConfigurationError
 from retrieval.types import DocumentId
-from tests.support.catalog import LEASE, NOW, WORKER, a_collection, a_document, success
+from tests.support.stores.catalog import LEASE, NOW, WORKER, a_collection, a_document, success
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

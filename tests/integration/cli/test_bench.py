@@ -16,9 +16,9 @@ from app.node.node import Components
 from app.settings import Settings
 from ingestion.errors import ParseFailed
 from retrieval.errors import EngineDead
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.node import real_but_for
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
 
 Bench = Callable[..., "asyncio.Future[Result]"]
 KEY = "for-the-bench"

@@ -18,9 +18,9 @@ from app.cli import main as cli
 from app.cli.client.node_client import Client
 from app.main import create_app
 from app.settings import Settings
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.node import real_but_for
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
 
 KEY = "right"
 ROOT = Path(__file__).parents[3]

@@ -17,9 +17,9 @@ from app.main import create_app
 from app.node.node import Components
 from app.settings import Settings
 from retrieval.errors import EngineDead, Unsupported
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.node import real_but_for
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
 
 Evaluate = Callable[..., "asyncio.Future[Result]"]
 ROWS = ["BM25", "+ rerank", "dense", "+ rerank", "hybrid", "+ rerank"]

@@ -11,7 +11,7 @@ from app.settings import Settings
 from deploy.benchmarks.catalog import REQUEST, bench_catalog
 from ingestion.catalog.catalog import SqlCatalog
 from retrieval.errors import ConfigurationError
-from tests.support.catalog import a_collection
+from tests.support.stores.catalog import a_collection
 
 
 async def test_nothing_is_left_of_it(tmp_path: Path, postgres_url: str) -> None:

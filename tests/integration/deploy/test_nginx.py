@@ -23,9 +23,9 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.types import Embeddings, Lane, TextKind
-from tests.support import nginx
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.stores import ServerProcess
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes import nginx
+from tests.support.stores.stores import ServerProcess
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx, of Debian's package nginx-light")

@@ -20,9 +20,9 @@ from retrieval.device.devices import Device, Devices
 from retrieval.device.gate import Gate
 from retrieval.device.load import DeviceLoad
 from retrieval.errors import EngineDead
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.node import real_but_for
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
 from tests.support.waiting import free_port
 
 OBSERVABILITY = Path(__file__).parents[3] / "deploy" / "observability"

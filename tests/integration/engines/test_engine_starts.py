@@ -18,8 +18,8 @@ from retrieval.engines.vllm.engine import VllmEngine
 from retrieval.engines.vllm.process import EngineLaunch, EngineProcess
 from retrieval.errors import EngineDead, EngineFailed, Unavailable
 from retrieval.types import Lane
-from tests.support.engine_host import PROGRAM
-from tests.support.engines import engine_options
+from tests.support.models.engine_host import PROGRAM
+from tests.support.models.engines import engine_options
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]

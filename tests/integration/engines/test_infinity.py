@@ -14,7 +14,7 @@ from retrieval.errors import EngineFailed
 from retrieval.evaluation.selftest import run_selftest
 from retrieval.text.prompts import window_of
 from retrieval.types import Lane, TextKind
-from tests.support.infinity import API_KEY
+from tests.support.models.infinity import API_KEY
 
 TEXTS = ["The capital of France is Paris.", "  a cat\n\nsleeps  ", "", "def f(x): return {'a': x}", "word " * 900]
 QUERY = "what is the capital of France?"

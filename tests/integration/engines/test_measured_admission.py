@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.pace import Pace
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
 
 TEXT = "word " * 400
 

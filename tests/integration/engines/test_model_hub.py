@@ -12,7 +12,7 @@ from filelock import FileLock
 from retrieval.errors import ModelUnavailable
 from retrieval.models.files import installed
 from retrieval.models.hub import ModelHub
-from tests.support.hub import MIB, WEIGHTS, Hub, model_files
+from tests.support.models.hub import MIB, WEIGHTS, Hub, model_files
 
 ID = "tests/Tiny"
 NEEDED = {"config.json", "tokenizer.json", "1_Pooling/config.json", WEIGHTS}

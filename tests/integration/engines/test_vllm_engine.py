@@ -20,8 +20,8 @@ from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.process import PROGRAM
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, NotReady
 from retrieval.types import Lane
-from tests.support.engines import MATRYOSHKA_DIMENSION, TINY_DIMENSION, engine_options
-from tests.support.qwen3_tokenizer import END_OF_TEXT
+from tests.support.models.engines import MATRYOSHKA_DIMENSION, TINY_DIMENSION, engine_options
+from tests.support.models.qwen3_tokenizer import END_OF_TEXT
 from tests.support.waiting import until
 
 BROKEN = "<|fim_pad|>"

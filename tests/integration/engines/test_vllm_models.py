@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoModelForCausalLM
 from retrieval.engines.cross_encoder import CrossEncoderReranker
 from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.types import Lane
-from tests.support.qwen3_tokenizer import END_OF_TEXT, NO, YES
+from tests.support.models.qwen3_tokenizer import END_OF_TEXT, NO, YES
 
 TEXTS = [
     "The capital of France is Paris.",

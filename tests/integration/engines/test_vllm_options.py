@@ -8,9 +8,9 @@ import pytest
 
 from retrieval.engines.vllm.options import capture_whole_steps, engine_arguments, engine_config
 from retrieval.engines.vllm.versions import installed_engine
-from tests.support.engines import engine_options
+from tests.support.models.engines import engine_options
 
-SIGNATURES = Path(__file__).parents[2] / "support" / "vllm_signatures"
+SIGNATURES = Path(__file__).parents[2] / "support" / "models" / "vllm_signatures"
 
 
 def test_graph_sizes_and_the_plugin_s_configuration_arrive(tiny_embedding_folder: Path) -> None:

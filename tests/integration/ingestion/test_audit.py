@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from ingestion.blobs.naming import path_of
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
 
 Report = Mapping[str, object]
 Counts = Mapping[str, tuple[int, int]]

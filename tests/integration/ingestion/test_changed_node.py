@@ -20,11 +20,11 @@ from ingestion.worker import WorkerOptions
 from retrieval.embedders import Embedders
 from retrieval.engines.remote_node.embedder import NodeEmbedder, NodeServerOptions
 from retrieval.types import DocumentId
-from tests.support.fake_models import FakeEmbedder, FakeReranker, word_tokenizer
-from tests.support.listening import listening
-from tests.support.memory_store import InMemoryStore
-from tests.support.node import real_but_for
-from tests.support.other_engine import OtherEngine
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker, word_tokenizer
+from tests.support.models.other_engine import OtherEngine
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
+from tests.support.stores.memory_store import InMemoryStore
 from tests.support.waiting import free_port
 
 pytestmark = pytest.mark.timeout(120)

@@ -3,7 +3,7 @@
 import asyncio
 from uuid import uuid4
 
-from tests.support.node import NodeUnderTest
+from tests.support.nodes.node import NodeUnderTest
 
 TEXT = "\n\n".join(f"Paragraph {number} of the guide speaks of kilns and of glazes." for number in range(40))
 

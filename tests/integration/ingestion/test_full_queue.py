@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
 
 
 async def post(node: NodeUnderTest, number: int, documents: int) -> int:

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 
 from retrieval.types import DocumentId
-from tests.support.documents import archive
-from tests.support.node import NodeUnderTest
-from tests.support.pdfs import pdf, text
+from tests.support.files.documents import archive
+from tests.support.files.pdfs import pdf, text
+from tests.support.nodes.node import NodeUnderTest
 
 SCAN = "q 612 0 0 792 0 0 cm /P Do Q\n"
 

@@ -20,9 +20,9 @@ from app.node.node import Components
 from app.settings import Settings
 from ingestion.ports import Catalog
 from ingestion.types import Claim, Outcome, WorkerId
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import Listening, listening
-from tests.support.node import real_but_for
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import Listening, listening
+from tests.support.nodes.node import real_but_for
 from tests.support.waiting import free_port, until
 
 KEY = {"Authorization": "Bearer right"}

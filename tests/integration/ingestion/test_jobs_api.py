@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
 
 MANY = 10_000
 

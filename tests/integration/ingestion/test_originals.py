@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from tests.support.node import NodeUnderTest
+from tests.support.nodes.node import NodeUnderTest
 
 
 async def test_a_text_comes_back_as_it_was_and_a_replaced_one_in_its_new_version(node: NodeUnderTest) -> None:

@@ -25,7 +25,7 @@ from retrieval.embedders import Embedders
 from retrieval.errors import EngineDead, EngineFailed, NotReady, StoreFailed, StoreFull, StoreUnavailable
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.types import ChunkId, CollectionSpec, DocumentId, Embeddings, Lane, StoreName, TextKind
-from tests.support.fake_models import FakeEmbedder
+from tests.support.models.fake_models import FakeEmbedder
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)

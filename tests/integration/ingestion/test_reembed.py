@@ -10,8 +10,8 @@ import pytest
 from retrieval.errors import ModelUnavailable
 from retrieval.ports import Embedder
 from retrieval.types import Embeddings, Lane, TextKind
-from tests.support.fake_models import FakeEmbedder
-from tests.support.node import NodeUnderTest, running
+from tests.support.models.fake_models import FakeEmbedder
+from tests.support.nodes.node import NodeUnderTest, running
 
 pytestmark = pytest.mark.timeout(180)
 

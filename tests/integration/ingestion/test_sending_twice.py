@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.node import NodeUnderTest
+from tests.support.nodes.node import NodeUnderTest
 
 
 def request() -> dict[str, object]:

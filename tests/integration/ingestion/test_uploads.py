@@ -11,7 +11,7 @@ from typing import IO, Any
 import httpx
 import pytest
 
-from tests.support.node import NodeUnderTest, running
+from tests.support.nodes.node import NodeUnderTest, running
 
 WORDS = b"Words of a long file. " * 100_000
 ROUTES = {"/ingest": "files", "/v1/files": "file"}

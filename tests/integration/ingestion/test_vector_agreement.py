@@ -10,9 +10,9 @@ import pytest
 from retrieval.device.devices import Device, Devices, chosen_device
 from retrieval.device.gate import Gate, GateOptions
 from retrieval.types import Embeddings, Lane, TextKind
-from tests.support.memory_store import InMemoryStore
-from tests.support.node import NodeUnderTest, running
-from tests.support.other_engine import OtherEngine
+from tests.support.models.other_engine import OtherEngine
+from tests.support.nodes.node import NodeUnderTest, running
+from tests.support.stores.memory_store import InMemoryStore
 
 pytestmark = pytest.mark.timeout(180)
 

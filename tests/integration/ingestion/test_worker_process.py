@@ -24,9 +24,9 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.parsers.process import ProcessParser
 from retrieval.models.folder import read_tokenizer
 from retrieval.stores.milvus.store import MilvusStore
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import Listening, listening
-from tests.support.stores import ServerProcess
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import Listening, listening
+from tests.support.stores.stores import ServerProcess
 from tests.support.waiting import free_port, until
 
 ROOT = Path(__file__).parents[3]

@@ -32,9 +32,9 @@ from ingestion.types import Collection
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_tokenizer
 from retrieval.stores.milvus.store import MilvusStore
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.stores import ServerProcess
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.stores.stores import ServerProcess
 from tests.support.waiting import free_port, until
 
 ROOT = Path(__file__).parents[3]

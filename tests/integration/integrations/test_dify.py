@@ -13,8 +13,8 @@ from app.http.compat.dify.schemas import Operator
 from app.main import create_app
 from app.settings import Settings
 from retrieval.errors import EngineDead
-from tests.support.node import NodeUnderTest
-from tests.support.pages import json_blocks, table
+from tests.support.docs.pages import json_blocks, table
+from tests.support.nodes.node import NodeUnderTest
 
 API, KNOWLEDGE, CONDITION, EMBEDDING, RERANK = json_blocks("dify.md")
 COLLECTION = "dify_manuals"

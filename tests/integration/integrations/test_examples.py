@@ -18,10 +18,10 @@ import structlog
 
 from app.main import create_app
 from app.settings import Settings
-from tests.support.examples import PAGES, ROOT, Block, Examples, read_blocks
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.node import real_but_for
+from tests.support.docs.examples import PAGES, ROOT, Block, Examples, read_blocks
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import real_but_for
 
 NOT_RUN = {
     r"(\w+=\S+\s|\\\n|\s)*make ": "sets up environments, starts nodes, or runs these tests",

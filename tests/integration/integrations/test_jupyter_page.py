@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faces import KEY, Face
+from tests.support.nodes.faces import KEY, Face
 
 PAGE = Path(__file__).parents[3] / "deploy" / "docs" / "en" / "jupyter.md"
 

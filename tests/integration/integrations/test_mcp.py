@@ -24,10 +24,10 @@ from mcp_types import CallToolResult, TextContent
 from app.main import create_app
 from app.settings import Settings
 from retrieval.errors import EngineDead
-from tests.support.fake_models import FakeEmbedder, FakeReranker
-from tests.support.listening import listening
-from tests.support.node import NodeUnderTest, real_but_for
-from tests.support.pages import json_blocks
+from tests.support.docs.pages import json_blocks
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.nodes.listening import listening
+from tests.support.nodes.node import NodeUnderTest, real_but_for
 from tests.support.waiting import until
 
 CLAUDE, CURSOR, CHERRY = (block["mcpServers"]["tandem"] for block in json_blocks("mcp.md"))

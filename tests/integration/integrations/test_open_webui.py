@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from retrieval.types import Lane, TextKind
-from tests.support.faces import KEY, Face
+from tests.support.nodes.faces import KEY, Face
 
 PAGE = Path(__file__).parents[3] / "deploy" / "docs" / "en" / "open-webui.md"
 CHUNKS = ["An hour passes.", "The kiln is hot.", "A kiln."]

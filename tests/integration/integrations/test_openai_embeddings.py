@@ -11,7 +11,7 @@ from langchain_openai import OpenAIEmbeddings
 
 from retrieval.errors import EngineDead
 from retrieval.types import Lane, TextKind, Vectors
-from tests.support.faces import KEY, WORDS, Face
+from tests.support.nodes.faces import KEY, WORDS, Face
 
 TEXTS = ["how hot is the kiln", "", "an hour"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from tests.support.faces import KEY, Face
+from tests.support.nodes.faces import KEY, Face
 
 PAGE = Path(__file__).parents[3] / "deploy" / "docs" / "en" / "openai-and-rerank.md"
 

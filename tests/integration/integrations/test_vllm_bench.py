@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.support.faces import KEY, Face
+from tests.support.nodes.faces import KEY, Face
 
 REQUESTS, TOKENS, DOCUMENTS = 8, 32, 4
 BENCH_SERVE = """

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.earlier_release import TEXTS, write_data_folder
-from tests.support.fake_models import FakeEmbedder
-from tests.support.node import running
-from tests.support.other_engine import OtherEngine
+from tests.support.models.fake_models import FakeEmbedder
+from tests.support.models.other_engine import OtherEngine
+from tests.support.nodes.node import running
+from tests.support.stores.earlier_release import TEXTS, write_data_folder
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from app.node.backup import restore_backup, write_backup
-from tests.support.node import running
+from tests.support.nodes.node import running
 
 
 async def test_a_restored_node_finds_what_was_saved_and_nothing_later(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from retrieval.errors import ConfigurationError, StoreUnavailable
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
-from tests.support.stores import ServerProcess, until_healthy, unused_port
+from tests.support.stores.stores import ServerProcess, until_healthy, unused_port
 
 NAME = StoreName("outage")
 A_FEW_SECONDS = 10

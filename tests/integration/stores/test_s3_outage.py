@@ -14,8 +14,8 @@ import pytest
 from ingestion.blobs.s3 import S3BlobStore, S3Options, S3Style
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import ConfigurationError, TandemError
-from tests.support.originals import blobs
-from tests.support.s3 import SECRET, S3Server
+from tests.support.files.originals import blobs
+from tests.support.stores.s3 import SECRET, S3Server
 
 DATA = "原文".encode()
 NAME = sha256(DATA).hexdigest()

@@ -11,7 +11,7 @@ import pytest
 
 import ingestion.uploads
 from retrieval.errors import EngineDead
-from tests.support.faces import KEY, Face
+from tests.support.nodes.faces import KEY, Face
 
 KILN = b"The kiln is held at 1280 degrees for an hour."
 GLAZE = b"A celadon glaze needs iron and a reducing fire."

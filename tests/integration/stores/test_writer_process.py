@@ -13,7 +13,7 @@ import pytest
 
 from ingestion.blobs.folder import SEPARATE_PROCESS_BLOBS, FolderBlobStore
 from ingestion.errors import BlobStoreUnavailable
-from tests.support.originals import blobs, files
+from tests.support.files.originals import blobs, files
 from tests.support.waiting import wait_until
 
 MANY = blobs(2 * SEPARATE_PROCESS_BLOBS)

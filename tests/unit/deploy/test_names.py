@@ -14,7 +14,7 @@ from app.settings import PREFIX, Settings, load_settings
 from app.telemetry.metrics import Metrics
 from retrieval.device.devices import Device, Devices
 from retrieval.device.gate import Gate
-from tests.support.api import api
+from tests.support.nodes.api import api
 from tests.unit.deploy.conftest import DEPLOY
 from tests.unit.deploy.programs import complaints
 

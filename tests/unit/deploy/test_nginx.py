@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from tests.support.api import api
-from tests.support.nginx import TEMPLATE, check, write_configuration
+from tests.support.nodes.api import api
+from tests.support.nodes.nginx import TEMPLATE, check, write_configuration
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx, of Debian's package nginx-light")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from retrieval.types import StoreName
-from tests.support.audited import Audited, audit, auditor, counts
-from tests.support.fake_models import FakeEmbedder
+from tests.support.models.fake_models import FakeEmbedder
+from tests.support.stores.audited import Audited, audit, auditor, counts
 
 
 async def test_agreement_is_clean_and_everything_was_looked_at(audited: Audited) -> None:

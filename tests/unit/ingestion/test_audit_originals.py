@@ -10,7 +10,7 @@ from ingestion.audit.auditor import AuditOptions
 from ingestion.audit.report import MAX_EXAMPLES
 from ingestion.errors import AuditRunning
 from retrieval.errors import CollectionNotFound, StoreUnavailable
-from tests.support.audited import LONG_AGO, Audited, audit, auditor, counts
+from tests.support.stores.audited import LONG_AGO, Audited, audit, auditor, counts
 from tests.support.waiting import until
 
 

@@ -18,8 +18,8 @@ import pytest
 from ingestion.blobs.folder import SEPARATE_PROCESS_BLOBS, FolderBlobStore
 from ingestion.errors import BlobStoreUnavailable
 from retrieval.errors import StoreFull
-from tests.support.originals import blobs, files
-from tests.support.small_disk import small_disk_or_skip
+from tests.support.faults.small_disk import small_disk_or_skip
+from tests.support.files.originals import blobs, files
 
 DATA = "原文".encode()
 NAME = sha256(DATA).hexdigest()

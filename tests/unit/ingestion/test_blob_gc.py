@@ -6,7 +6,7 @@ import pytest
 
 from ingestion.blobs.gc import AT_ONCE, BlobCollector
 from ingestion.errors import BlobStoreUnavailable
-from tests.support.audited import LONG_AGO, Audited
+from tests.support.stores.audited import LONG_AGO, Audited
 
 UNOWNED = [sha256(f"text of late-{number}".encode()).hexdigest() for number in range(2 * AT_ONCE + 1)]
 

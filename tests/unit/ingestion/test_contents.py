@@ -14,7 +14,7 @@ from ingestion.types import DocumentRecord
 from retrieval.errors import InvalidRequest
 from retrieval.ports import VectorStore
 from retrieval.types import Chunk, ChunkId, DocumentId
-from tests.support.catalog import NOW, a_collection, a_document
+from tests.support.stores.catalog import NOW, a_collection, a_document
 
 ID = DocumentId("guides/kiln.md")
 TEXT = "# Kiln\n\nLight it at dawn. Hold it.\n\n\n- Cool it\n  with the door shut."

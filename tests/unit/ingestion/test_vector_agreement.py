@@ -15,9 +15,9 @@ from retrieval.embedders import Embedders
 from retrieval.errors import FingerprintMismatch
 from retrieval.evaluation.golden_vectors import GOLDEN_TEXTS, GoldenText, GoldenVectors
 from retrieval.types import StoreName
-from tests.support.catalog import a_collection
-from tests.support.fake_models import FakeEmbedder
-from tests.support.other_engine import OtherEngine
+from tests.support.models.fake_models import FakeEmbedder
+from tests.support.models.other_engine import OtherEngine
+from tests.support.stores.catalog import a_collection
 
 
 @pytest.fixture

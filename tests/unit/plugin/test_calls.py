@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from langchain_tandem import TandemEmbeddings, TandemReranker, TandemRetriever, TandemVectorStore
 from langchain_tandem.client import AsyncTandemClient, IngestFailed, InvalidSetting, NotTandem, TandemClient
-from tests.support.scripted_node import URL, EitherClient, refusal
+from tests.support.nodes.scripted_node import URL, EitherClient, refusal
 
 KEY = "a-key-that-nobody-may-see"
 FOUND = httpx.Response(200, json={"hits": []})

@@ -22,7 +22,7 @@ from langchain_tandem.client import (
     Unavailable,
 )
 from langchain_tandem.client.retrying import RetryState
-from tests.support.scripted_node import Answer, EitherClient, refusal
+from tests.support.nodes.scripted_node import Answer, EitherClient, refusal
 
 FOUND = httpx.Response(200, json={"hits": []})
 ACCEPTED = httpx.Response(202, json={"job_id": "j", "documents": []})

@@ -7,7 +7,7 @@ import pytest
 from retrieval.pace import ENOUGH_TOKENS, Pace, PacedReranker, expected_tokens
 from retrieval.types import Lane
 from tests.support.simulated import simulate
-from tests.support.stages import ScriptedReranker
+from tests.support.stores.stages import ScriptedReranker
 
 
 def measured(work: Callable[[Pace], Coroutine[Any, Any, None]]) -> float:

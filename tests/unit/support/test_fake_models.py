@@ -5,7 +5,7 @@ import pytest
 
 from retrieval.errors import EngineDead, EngineFailed
 from retrieval.types import Lane
-from tests.support.fake_models import FakeEmbedder, FakeReranker
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
 
 CAT = "The cat sat on the mat."
 

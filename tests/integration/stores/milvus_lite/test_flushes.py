@@ -8,7 +8,7 @@ import pytest
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite import flush
 from retrieval.types import CollectionSpec
-from tests.support.vector_store import DIMENSION, direction, ids, new_document, new_name, row
+from tests.support.stores.vector_store import DIMENSION, direction, ids, new_document, new_name, row
 
 FLUSHES = 25
 

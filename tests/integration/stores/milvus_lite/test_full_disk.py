@@ -14,7 +14,7 @@ from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite import flush
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
-from tests.support.small_disk import small_disk_or_skip
+from tests.support.faults.small_disk import small_disk_or_skip
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[4]
@@ -36,7 +36,7 @@ def rows(first: int, number: int) -> list[EmbeddedChunk]:
 def test_a_disk_that_is_full_at_any_step(tmp_path: Path) -> None:
     """Each step of writes, deletions, flushes, merges, creations and an end in good order, once and from there on."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.full_disk", tmp_path], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "tests.support.faults.full_disk", tmp_path], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-2000:]
     *problems, runs = done.stdout.splitlines()

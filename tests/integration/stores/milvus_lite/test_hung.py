@@ -16,7 +16,7 @@ from retrieval.stores.milvus_lite import server as server_module
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
 from tests.integration.stores.milvus_lite.test_process import rows
-from tests.support.stores import until_healthy
+from tests.support.stores.stores import until_healthy
 from tests.support.waiting import until
 
 NAME = StoreName("kept")

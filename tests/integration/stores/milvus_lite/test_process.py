@@ -14,7 +14,7 @@ from retrieval.errors import ConfigurationError, StoreUnavailable
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName
-from tests.support.stores import until_healthy
+from tests.support.stores.stores import until_healthy
 from tests.support.waiting import until
 
 NAME = StoreName("kept")

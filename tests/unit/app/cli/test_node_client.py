@@ -5,7 +5,7 @@ import pytest
 
 from app.cli.client.node_client import Client
 from langchain_tandem.client import NodeUnreachable, Overloaded, Unavailable
-from tests.support.scripted_node import Answer, ScriptedNode, refusal
+from tests.support.nodes.scripted_node import Answer, ScriptedNode, refusal
 
 
 def client_of(monkeypatch: pytest.MonkeyPatch, *answers: Answer) -> Client:

@@ -14,8 +14,8 @@ from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import BlobStoreUnavailable
 from ingestion.types import JobId
 from retrieval.errors import ConfigurationError, Unavailable
-from tests.support.catalog import a_collection, a_document
-from tests.support.fake_models import FakeEmbedder
+from tests.support.models.fake_models import FakeEmbedder
+from tests.support.stores.catalog import a_collection, a_document
 from tests.support.waiting import until
 
 SHARED = {

@@ -10,7 +10,7 @@ from starlette.types import Message, Scope
 
 from app.http.security.access import is_public, public_paths
 from app.settings import load_settings
-from tests.support.api import api
+from tests.support.nodes.api import api
 
 KEY = "a key of this test"
 APP = api(api_keys=KEY)

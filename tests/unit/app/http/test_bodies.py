@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from app.http.error_handlers import install
 from app.http.server.bodies import BOUNDS, INGESTING, MB, SMALL_BYTES, BodyBounds, BodyBudget, BodyLimitMiddleware
 from ingestion.errors import Overloaded
-from tests.support.api import api
+from tests.support.nodes.api import api
 
 JSON = {"Content-Type": "application/json"}
 

@@ -10,8 +10,8 @@ from app.errors import MAX_PROBLEMS, validation_error
 from app.mcp.backends import HttpBackend
 from app.mcp.schemas import IngestArguments, NoArguments, SearchArguments
 from app.mcp.tools import Tools
-from tests.support.api import openapi_schema
-from tests.support.bounds import unbounded
+from tests.support.docs.bounds import unbounded
+from tests.support.nodes.api import openapi_schema
 
 SCHEMA = openapi_schema()
 COMPONENTS = SCHEMA["components"]["schemas"]

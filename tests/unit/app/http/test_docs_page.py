@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.http.routes.docs_page import STATIC
-from tests.support.api import api
+from tests.support.nodes.api import api
 
 VENDORED = STATIC / "swagger-ui"
 SUMS = VENDORED / "SHA256SUMS"

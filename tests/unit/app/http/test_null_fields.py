@@ -12,7 +12,7 @@ from app.http.schemas.ingest import IngestIn
 from app.http.schemas.query import SearchIn
 from app.http.schemas.wire import WireRequest
 from app.mcp.schemas import SearchArguments
-from tests.support.api import openapi_schema
+from tests.support.nodes.api import openapi_schema
 
 SCHEMA = openapi_schema()
 COMPONENTS = SCHEMA["components"]["schemas"]

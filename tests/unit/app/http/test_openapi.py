@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import STATUS, meaning_of
 from app.http.tags import TAGS
-from tests.support.api import api, openapi_schema
+from tests.support.nodes.api import api, openapi_schema
 
 Json = dict[str, Any]
 

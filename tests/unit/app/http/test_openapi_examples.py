@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from tests.support.api import openapi_schema
+from tests.support.nodes.api import openapi_schema
 
 SCHEMA = openapi_schema()
 

@@ -12,7 +12,7 @@ from app.http.security.origins import is_loopback
 from app.http.tags import error_format_of
 from app.settings import load_settings
 from retrieval.errors import ConfigurationError
-from tests.support.api import api
+from tests.support.nodes.api import api
 
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 EVIL = "http://evil.example"

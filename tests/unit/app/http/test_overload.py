@@ -13,7 +13,7 @@ from retrieval.pace import Pace
 from retrieval.search.query import SearchQuery
 from retrieval.search.service import SearchService
 from tests.support.simulated import simulate
-from tests.support.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
+from tests.support.stores.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
 
 SCORES = {f"d{number}/0": 1 - number / 100 for number in range(50)}
 DEADLINE, SECONDS = 20.0, 200.0

@@ -12,7 +12,7 @@ from retrieval.filters.evaluate import matches
 from retrieval.filters.parse import parse_filter
 from retrieval.filters.tree import KeyType
 from retrieval.types import DocumentId, EmbeddedChunk
-from tests.support.vector_store import row
+from tests.support.stores.vector_store import row
 
 DECLARED: dict[str, KeyType] = {"year": "int", "price": "float", "draft": "bool"}
 

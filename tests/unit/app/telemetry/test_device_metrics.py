@@ -3,7 +3,7 @@
 from app.telemetry.metrics import Metrics
 from retrieval.device.devices import Device, Devices
 from retrieval.device.gate import Gate, GateOptions
-from tests.support.fake_engines import FakeEngine
+from tests.support.models.fake_engines import FakeEngine
 
 
 def _value(metrics: Metrics, name: str, device: str) -> float | None:

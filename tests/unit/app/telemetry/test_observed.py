@@ -14,8 +14,8 @@ from ingestion.types import Claim, DocumentError, DocumentRecord, Outcome, Worke
 from retrieval.device.load import DeviceLoad
 from retrieval.errors import EngineDead
 from retrieval.types import Lane
-from tests.support.catalog import LEASE, NOW, a_document
-from tests.support.fake_models import FakeEmbedder, FakeReranker
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
+from tests.support.stores.catalog import LEASE, NOW, a_document
 
 
 def value(metrics: Metrics, metric: str, /, **labels: str) -> float:

@@ -23,7 +23,7 @@ from app.telemetry.tracing import Tracing
 from ingestion.types import Claim, DocumentRecord, WorkerId
 from retrieval.errors import StoreUnavailable
 from retrieval.trace_context import outgoing_headers, traceparent
-from tests.support.catalog import LEASE, NOW, a_document
+from tests.support.stores.catalog import LEASE, NOW, a_document
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"

@@ -10,8 +10,8 @@ from ingestion.intake.expansion import Expansion, expand, holds_more
 from ingestion.parsers import detect as types
 from ingestion.types import Upload
 from retrieval.errors import InvalidRequest
-from tests.support import documents
-from tests.support.documents import archive
+from tests.support.files import documents
+from tests.support.files.documents import archive
 
 LIMITS = IntakeLimits(documents=10, document_bytes=10_000, unpacked_bytes=50_000)
 PDF = documents.pdf(["Some text."])

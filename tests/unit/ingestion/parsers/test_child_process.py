@@ -11,7 +11,7 @@ from ingestion.errors import NoText
 from ingestion.parsers.child_process import Answer, Child, Garbage, ParserLimits, Request
 from ingestion.pipeline.document_chunks import ChunkingPlan
 from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Page, ParsedDocument, ReadingReport
-from tests.support.fake_models import word_tokenizer
+from tests.support.models.fake_models import word_tokenizer
 
 REPORT = {
     "pages": 2,

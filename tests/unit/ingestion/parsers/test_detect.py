@@ -4,7 +4,7 @@ from ingestion.errors import MediaTypeMismatch, UnsupportedMediaType
 from ingestion.parsers import detect as types
 from ingestion.parsers.detect import detect
 from retrieval.errors import EmptyText
-from tests.support import documents
+from tests.support.files import documents
 
 PDF = documents.pdf(["Some text."])
 DOCX = documents.word(["Some text."])

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from ingestion.pipeline import blocks, chunking
 from ingestion.pipeline.blocks import MAX_NESTING, MIN_BLOCK_CHARS, fence_around, fences, nesting, resume_at
 from ingestion.pipeline.chunking import chunk_spans
-from tests.support.fake_models import word_tokenizer
+from tests.support.models.fake_models import word_tokenizer
 
 BLOCK = 2048
 # Longer than one real block of these chunks; the shapes that a splitter takes most time for.

@@ -9,7 +9,7 @@ from ingestion.types import Chunking, Document, ParsedDocument
 from retrieval.embedders import with_section_prefix
 from retrieval.text.passages import passage, passage_of, path_line
 from retrieval.types import DocumentId
-from tests.support.fake_models import FakeEmbedder
+from tests.support.models.fake_models import FakeEmbedder
 
 TEXT = "First comes water. Then comes stone. Last comes fire."
 

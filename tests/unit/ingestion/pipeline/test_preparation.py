@@ -16,7 +16,7 @@ from ingestion.pipeline.document_chunks import ChunkingPlan, layout
 from ingestion.pipeline.preparation import Preparation, Prepared, Turn
 from ingestion.types import Claim, Document, DocumentRecord, ParsedDocument, ReadingOptions, WorkerId
 from retrieval.types import DocumentId
-from tests.support.fake_models import FakeEmbedder
+from tests.support.models.fake_models import FakeEmbedder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ import pytest
 
 from ingestion.pipeline.chunking import chunk_spans
 from ingestion.types import ChunkSpan
-from tests.support.fake_models import word_tokenizer
+from tests.support.models.fake_models import word_tokenizer
 
 TOKENIZER = word_tokenizer()
 

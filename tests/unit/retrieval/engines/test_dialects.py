@@ -1,4 +1,4 @@
-"""What each dialect sends and believes, held against the published schemas (tests/support/dialects)."""
+"""What each dialect sends and believes, held against the published schemas (tests/support/models/dialects)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from retrieval.errors import ConfigurationError, EngineFailed, InvalidText
 from retrieval.models.folder import read_tokenizer, stated_window
 from retrieval.text.prompts import DEFAULT_QUERY_INSTRUCTION, RerankPromptBuilder
 from retrieval.types import Lane, TokenIds
-from tests.support.dialect_servers import WINDOW, DialectServer, model_folder, options, score, vector
+from tests.support.models.dialect_servers import WINDOW, DialectServer, model_folder, options, score, vector
 
 LONG = "北京🐈 word " * 300
 TEXTS = ["The capital of France is Paris.", "", " \n", LONG, "  spaces around  "]

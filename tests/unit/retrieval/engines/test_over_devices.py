@@ -9,7 +9,7 @@ from retrieval.device.gate import Gate, GateOptions
 from retrieval.engines.over_devices import OverDevices
 from retrieval.errors import EngineDead
 from retrieval.types import Lane, TokenIds
-from tests.support.fake_engines import FakeEngine
+from tests.support.models.fake_engines import FakeEngine
 
 SLICE = 100
 

@@ -24,7 +24,7 @@ from retrieval.errors import (
 )
 from retrieval.types import Fingerprint, Lane, StoreName
 from retrieval.vectors_for import vectors_for
-from tests.support.fake_models import word_tokenizer
+from tests.support.models.fake_models import word_tokenizer
 from tests.support.waiting import until
 
 MADE = Fingerprint("model", "0123456789ab", 2, True, "1")

@@ -1,7 +1,7 @@
 """The accepted versions of vLLM, and that our options are keywords of the oldest and of the newest of them.
 
-tests/support/vllm_signatures holds the names that each version's classes take; tests/integration/engines compares those
-of the installed version with the classes themselves."""
+tests/support/models/vllm_signatures holds the names that each version's classes take; tests/integration/engines
+compares those of the installed version with the classes themselves."""
 
 import sys
 from dataclasses import fields, make_dataclass, replace
@@ -24,7 +24,7 @@ from retrieval.engines.vllm.versions import ACCEPTED, installed_engine, refused_
 from retrieval.errors import ConfigurationError
 from retrieval.models.profiles import Model
 
-SIGNATURES = sorted((Path(__file__).parents[3] / "support" / "vllm_signatures").glob("*.json"))
+SIGNATURES = sorted((Path(__file__).parents[3] / "support" / "models" / "vllm_signatures").glob("*.json"))
 
 
 @pytest.fixture(params=SIGNATURES, ids=lambda path: path.stem)

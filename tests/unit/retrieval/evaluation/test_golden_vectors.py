@@ -7,7 +7,7 @@ import pytest
 
 from retrieval.evaluation.golden_vectors import GOLDEN_TEXTS, GoldenText, agreement, golden_vectors
 from retrieval.types import Embeddings, Lane, TextKind, Vectors
-from tests.support.fake_models import FakeEmbedder
+from tests.support.models.fake_models import FakeEmbedder
 
 
 class Seen(FakeEmbedder):

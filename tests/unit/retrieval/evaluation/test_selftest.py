@@ -10,7 +10,7 @@ import pytest
 from retrieval.errors import EngineDead, EngineFailed
 from retrieval.evaluation.selftest import GOLDEN_PAIRS, run_selftest
 from retrieval.types import Embeddings, Lane, RerankScores, SelfTestReport, TextKind, Vectors
-from tests.support.fake_models import FakeEmbedder, FakeReranker
+from tests.support.models.fake_models import FakeEmbedder, FakeReranker
 
 Spoil = Callable[[Vectors, Sequence[str]], Vectors]
 SpoilScores = Callable[[list[float], Sequence[str]], list[float]]

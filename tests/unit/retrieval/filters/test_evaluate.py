@@ -8,7 +8,7 @@ from retrieval.filters.evaluate import matches
 from retrieval.filters.parse import parse_filter
 from retrieval.filters.tree import BUILT_IN, KeyType
 from retrieval.types import DocumentId, EmbeddedChunk
-from tests.support.vector_store import row
+from tests.support.stores.vector_store import row
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OPERATORS = ["eq", "ne", "gt", "gte", "lt", "lte"]

@@ -8,7 +8,7 @@ from retrieval.errors import ConfigurationError, ModelUnavailable, Unsupported
 from retrieval.models.files import installed, missing_files
 from retrieval.models.hub import ModelHub, packaged_folder
 from retrieval.models.profiles import PROFILES, Model, model, profile, with_facts
-from tests.support.hub import safetensors
+from tests.support.models.hub import safetensors
 
 CONFIG = {"model_type": "qwen3", "hidden_size": 64, "max_position_embeddings": 40960}
 

@@ -6,7 +6,7 @@ import pytest
 from retrieval.search.diversity import by_document, diversified
 from retrieval.search.fusion import alone
 from retrieval.types import ChunkId
-from tests.support.hits import a_candidate, names, recalled
+from tests.support.stores.hits import a_candidate, names, recalled
 
 VECTORS = {
     ChunkId(name): np.array(vector, dtype=np.float32)

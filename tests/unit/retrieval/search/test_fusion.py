@@ -12,8 +12,8 @@ from retrieval.search.fusion import alone, fuse, merge, weights_for
 from retrieval.search.query import Branch, Fusion, SearchQuery
 from retrieval.search.recall import Recall
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, StoreName
-from tests.support.hits import a_candidate, names
-from tests.support.stages import ScriptedEmbedder, ScriptedStore
+from tests.support.stores.hits import a_candidate, names
+from tests.support.stores.stages import ScriptedEmbedder, ScriptedStore
 
 
 def candidate(name: str, score: float) -> Candidate:

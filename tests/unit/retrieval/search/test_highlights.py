@@ -4,8 +4,8 @@ from retrieval.deadline import Deadline
 from retrieval.errors import EngineDead
 from retrieval.search.fusion import alone
 from retrieval.search.highlights import MAX_SENTENCES, with_highlights
-from tests.support.fake_models import FakeReranker
-from tests.support.hits import a_candidate
+from tests.support.models.fake_models import FakeReranker
+from tests.support.stores.hits import a_candidate
 
 TEXT = (
     "The kiln is lit at dawn. Who lights the kiln? Version 3.5 burns beech\nwood! 窑炉保温一小时。然后冷却。\n\nNo end"

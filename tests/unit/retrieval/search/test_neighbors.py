@@ -9,7 +9,7 @@ from retrieval.search.fusion import alone
 from retrieval.search.neighbors import joined, with_sections
 from retrieval.search.query import Context
 from retrieval.types import Chunk, DocumentId, StoreName
-from tests.support.hits import a_candidate, a_chunk
+from tests.support.stores.hits import a_candidate, a_chunk
 
 TEXT = "One two three four five six seven."
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from retrieval.search.query import Fusion, Mode, Reranking, SearchQuery, SearchResult
 from retrieval.search.service import SearchService
 from retrieval.types import StoreName
-from tests.support.hits import names
-from tests.support.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
+from tests.support.stores.hits import names
+from tests.support.stores.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
 
 NAMES = [f"d{document}/{chunk}" for document in range(8) for chunk in range(5)]
 

@@ -9,7 +9,7 @@ from retrieval.pace import Pace, PacedReranker
 from retrieval.search.query import Hit, Reranking
 from retrieval.search.rerank import WAVE, Reranked, SecondStage, ranked
 from retrieval.types import Calibration, Lane, RerankScores
-from tests.support.hits import names, recalled
+from tests.support.stores.hits import names, recalled
 
 HITS = recalled(a=0.9, b=0.8, c=0.7)
 POOL = recalled(**{f"p{number}": 1 - number / 100 for number in range(3 * WAVE + 2)})

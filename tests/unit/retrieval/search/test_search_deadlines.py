@@ -11,9 +11,9 @@ from retrieval.search.highlights import MAX_SENTENCES
 from retrieval.search.query import Place, Reranking, SearchQuery, SearchResult
 from retrieval.search.service import SearchService, passages_of
 from retrieval.types import StoreName
-from tests.support.hits import names
 from tests.support.simulated import simulate
-from tests.support.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
+from tests.support.stores.hits import names
+from tests.support.stores.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
 
 SCORES = {f"d{number}/0": 1 - number / 100 for number in range(30)}
 QUERY = SearchQuery("why", top_k=30, candidates=30)

@@ -8,8 +8,8 @@ from app.http.compat.dify.schemas import records
 from retrieval.search.query import Reranking, SearchQuery, SearchResult
 from retrieval.search.service import SearchService
 from retrieval.types import Calibration, StoreName
-from tests.support.hits import names
-from tests.support.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
+from tests.support.stores.hits import names
+from tests.support.stores.stages import ScriptedEmbedder, ScriptedReranker, ScriptedStore
 
 CALIBRATION = Calibration(midpoint=0.8, width=0.01)
 FOUND = {"d1/0": 0.9, "d2/0": 0.5, "d3/0": 0.1}

@@ -15,7 +15,7 @@ from retrieval.stores.milvus.expressions import condition
 from retrieval.stores.milvus.filters import filter_template
 from retrieval.stores.milvus.schema import ServerTraits, server_traits
 from retrieval.stores.milvus_lite.child.filters import _of_pattern
-from tests.support.filters import trees
+from tests.support.stores.filters import trees
 
 DECLARED: dict[str, KeyType] = {"year": "int", "price": "float"}
 LITE, BARE_LITE = (server_traits("milvus_lite-3.2.2", ours=ours) for ours in (True, False))

@@ -14,7 +14,7 @@ from retrieval.text.prompts import (
     query_format,
 )
 from retrieval.types import TextKind
-from tests.support.qwen3_tokenizer import END_OF_TEXT, NO, YES
+from tests.support.models.qwen3_tokenizer import END_OF_TEXT, NO, YES
 
 TEXTS = [
     "The capital of France is Paris.",

@@ -8,7 +8,7 @@ from rich.console import Console
 from app.cli.evaluate.compare import compare, show_comparison
 from retrieval.errors import InvalidRequest
 from retrieval.evaluation.significance import randomisation_p
-from tests.support.evaluated import collection, full_run, row, run
+from tests.support.docs.evaluated import collection, full_run, row, run
 
 LOW = [0.1 + 0.01 * number for number in range(20)]
 HIGH = [value + 0.05 + 0.001 * number for number, value in enumerate(LOW)]

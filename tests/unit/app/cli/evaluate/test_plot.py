@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from app.cli.evaluate.plot import draw
-from tests.support.evaluated import collection, full_run, row, run
+from tests.support.docs.evaluated import collection, full_run, row, run
 
 
 def test_a_png_opens_and_is_not_blank(tmp_path: Path) -> None:

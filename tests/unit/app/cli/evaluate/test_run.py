@@ -7,7 +7,7 @@ import pytest
 
 from app.cli.evaluate.run import Latency, load, save
 from retrieval.errors import InvalidRequest
-from tests.support.evaluated import full_run, row
+from tests.support.docs.evaluated import full_run, row
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:

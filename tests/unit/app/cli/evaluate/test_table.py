@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from app.cli.evaluate.table import show
-from tests.support.evaluated import collection, full_run, row
+from tests.support.docs.evaluated import collection, full_run, row
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from ingestion.intake.budget import Budget, IntakeLimits
 from ingestion.intake.mail import read_outlook_parts
 from ingestion.parsers.detect import MSG, detect
 from ingestion.parsers.mail.outlook import read_outlook
-from tests.support.ole import attachment, forwarded, message, ole, recipient
+from tests.support.files.ole import attachment, forwarded, message, ole, recipient
 
 DAYS = 154_618
 """From 1601 to the 1st of May 2024."""

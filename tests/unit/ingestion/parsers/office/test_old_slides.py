@@ -5,8 +5,8 @@ import pytest
 from ingestion.errors import EncryptedDocument, NoText, ParseFailed
 from ingestion.parsers.detect import PPT, detect
 from ingestion.parsers.office.old_slides import read_old_slides
-from tests.support.ole import ole
-from tests.support.powerpoint97 import OldSlide, old_presentation
+from tests.support.files.ole import ole
+from tests.support.files.powerpoint97 import OldSlide, old_presentation
 
 SLIDES = [OldSlide("Kilns", "A box\rof text", "Say why."), OldSlide("窑", "第二张")]
 

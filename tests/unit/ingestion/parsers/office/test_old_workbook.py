@@ -9,7 +9,7 @@ import pytest
 from ingestion.errors import EncryptedDocument, ParseFailed
 from ingestion.parsers.detect import XLS, detect
 from ingestion.parsers.office.old_workbook import read_old_workbook
-from tests.support.ole import ole
+from tests.support.files.ole import ole
 
 WORKBOOK = decompress(b85decode(
     'c-rk)O=wd=5dL=an!J?$B()V<p@xWUt-XjB57wxlJsGM9ib%CJAt}{VLMc{6t2N-IAP9ourBDxEs$TrTAM_x25Gr~Q1ffxSDhPs74{e?^llN->'

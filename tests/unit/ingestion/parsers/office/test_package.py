@@ -2,7 +2,7 @@ import pytest
 
 from ingestion.errors import ParseFailed
 from ingestion.parsers.office.package import Package
-from tests.support.documents import archive
+from tests.support.files.documents import archive
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])

@@ -4,7 +4,7 @@ from ingestion.errors import EncryptedDocument, NoText, ParseLimit
 from ingestion.parsers.office import sheets
 from ingestion.parsers.office.sheets import column_name
 from ingestion.parsers.office.workbook import read_workbook
-from tests.support.documents import spreadsheet
+from tests.support.files.documents import spreadsheet
 
 
 def row(number: int, **cells: str | float) -> str:

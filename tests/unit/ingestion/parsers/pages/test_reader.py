@@ -11,7 +11,7 @@ from ingestion.parsers.pages.ocr_state import OcrLimits, OcrState
 from ingestion.parsers.pages.reader import OcrNeeded, PageReader
 from ingestion.parsers.pdf.lines import Segment
 from ingestion.types import OcrMode, ReadingReport
-from tests.support.pdfs import pdf, text
+from tests.support.files.pdfs import pdf, text
 
 PICTURE = bytes(range(64))
 WHOLE_PAGE = "q 612 0 0 792 0 0 cm /P Do Q\n"

@@ -4,8 +4,8 @@ import pytest
 
 from ingestion.errors import EncryptedDocument, ParseFailed
 from ingestion.parsers.pdf.document import page_texts, read_pdf
-from tests.support import documents
-from tests.support.pdfs import BOLD, chinese, chinese_font, line, pdf, text
+from tests.support.files import documents
+from tests.support.files.pdfs import BOLD, chinese, chinese_font, line, pdf, text
 
 WORDS = (
     *("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo", "lima"),
