@@ -259,8 +259,9 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=65535,
-        description="Port of the /metrics of `tandem worker`; unset: none. Without TANDEM_PUBLIC_METRICS it listens on "
-        "127.0.0.1 only, since no key is asked for. Worker processes of a node report to the node's /metrics instead.",
+        description="Port of the /metrics, /health/live and /health/ready of `tandem worker`; unset: none. Without "
+        "TANDEM_PUBLIC_METRICS it listens on 127.0.0.1 only, since no key is asked for. Worker processes of a node "
+        "report to the node's /metrics instead.",
     )
     worker_batch: int = Field(64, ge=1, le=1024, description="Documents that a worker claims at once.")
     lease_seconds: float = Field(

@@ -81,6 +81,12 @@ class Workers:
     def start(self) -> None:
         self._working = [asyncio.create_task(worker.run()) for worker in self._workers]
 
+    @property
+    def failure(self) -> str | None:
+        """The reason why slots have ended although none was to stop, or None."""
+        ended = sum(task.done() for task in self._working)
+        return f"{ended} of {len(self._working)} slots have ended by an error; see the log." if ended else None
+
     async def stop(self) -> None:
         """Lets the batches in flight finish within the drain time, and gives the leases of the others back."""
         for worker in self._workers:

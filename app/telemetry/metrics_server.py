@@ -1,14 +1,18 @@
-"""Metrics of a process that serves nothing else, over HTTP."""
+"""Metrics and probes of a process that serves nothing else, over HTTP."""
 
+import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Thread
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
 from prometheus_client.registry import Collector
 
+from app.node.worker_health import WorkerHealth
 from retrieval.errors import ConfigurationError
 
 MODELS = "tandem_engine_"
@@ -17,13 +21,16 @@ REQUEST_SECONDS = 5.0
 
 
 @contextmanager
-def serving_metrics(registry: CollectorRegistry, host: str, port: int, *, with_models: bool) -> Iterator[int]:
-    """Answers every GET with what `counted` selects, one request at a time; gives the port (a free one for 0). Raises
-    ConfigurationError if the address cannot be had.
+def serving_metrics(
+    registry: CollectorRegistry, health: WorkerHealth, host: str, port: int, *, with_models: bool
+) -> Iterator[int]:
+    """Answers GET /metrics with what `counted` selects, and /health/live and /health/ready as a node does, one request
+    at a time; gives the port (a free one for 0). Raises ConfigurationError if the address cannot be had.
     """
     version = _V6 if ":" in host else WSGIServer
+    metrics = make_wsgi_app(counted(registry, with_models=with_models))
     try:
-        server = make_server(host, port, make_wsgi_app(counted(registry, with_models=with_models)), version, _Quiet)
+        server = make_server(host, port, _routed(metrics, health), version, _Quiet)
     except OSError as error:
         raise ConfigurationError(
             f"TANDEM_WORKER_METRICS_PORT={port}: cannot listen on {host} ({error.strerror or error})."
@@ -36,6 +43,32 @@ def serving_metrics(registry: CollectorRegistry, host: str, port: int, *, with_m
         server.shutdown()
         serving.join()
         server.server_close()
+
+
+def _routed(metrics: WSGIApplication, health: WorkerHealth) -> WSGIApplication:
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def reply(*, ok: bool, body: dict[str, Any]) -> Iterable[bytes]:
+            start_response(
+                "200 OK" if ok else "503 Service Unavailable",
+                [("Content-Type", "application/json"), ("Cache-Control", "no-store")],
+            )
+            return [json.dumps(body).encode()]
+
+        match environ.get("PATH_INFO"):
+            case "/health/live":
+                hang = health.hang()
+                return reply(ok=hang is None, body={"live": hang is None} | ({"detail": hang} if hang else {}))
+            case "/health/ready":
+                checks = health.checks()
+                ready = not any(checks.values())
+                reported = {name: {"ok": not failure, "detail": failure or "ok"} for name, failure in checks.items()}
+                return reply(ok=ready, body={"ready": ready, "phase": health.phase, "checks": reported})
+            case "/metrics":
+                return metrics(environ, start_response)
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"This port has /metrics, /health/live and /health/ready.\n"]
+
+    return answer
 
 
 def counted(registry: CollectorRegistry, *, with_models: bool) -> CollectorRegistry:

@@ -14,6 +14,7 @@ import structlog
 from app.cli.input import standard_input
 from app.node.lifecycle import close_all, until_available
 from app.node.private_files import keep_files_private
+from app.node.worker_health import WorkerHealth
 from app.node.workers import Workers
 from app.settings import Settings, trace_endpoint
 from app.telemetry.logs import configure_logging
@@ -61,13 +62,13 @@ def work(settings: Settings, *, of_node: bool = False) -> None:
     keep_files_private()
     if of_node:
         os.nice(NICENESS)
-    metrics = Metrics()
+    metrics, health = Metrics(), WorkerHealth()
     with ExitStack() as serving:
         if settings.worker_metrics_port and not of_node:
             host = settings.host if settings.public_metrics else "127.0.0.1"
             port, with_models = settings.worker_metrics_port, settings.engine != "node"
-            serving.enter_context(serving_metrics(metrics.registry, host, port, with_models=with_models))
-        asyncio.run(_until_stopped(settings, metrics, of_node=of_node))
+            serving.enter_context(serving_metrics(metrics.registry, health, host, port, with_models=with_models))
+        asyncio.run(_until_stopped(settings, metrics, health, of_node=of_node))
 
 
 def require_shared_parts(settings: Settings) -> None:
@@ -116,7 +117,7 @@ async def _sample(catalog: Catalog) -> set[str]:
     return found
 
 
-async def _until_stopped(settings: Settings, metrics: Metrics, *, of_node: bool) -> None:
+async def _until_stopped(settings: Settings, metrics: Metrics, health: WorkerHealth, *, of_node: bool) -> None:
     stopping = asyncio.Event()
     changed: list[TandemError] = []
 
@@ -130,10 +131,11 @@ async def _until_stopped(settings: Settings, metrics: Metrics, *, of_node: bool)
 
     _on_signals(stopping)
     work_arrived = Notifications()
-    process = _Process(settings, on_changed, work_arrived, metrics)
+    process = _Process(settings, on_changed, work_arrived, metrics, health)
     log.info("worker process starts", pid=os.getpid(), slots=settings.workers)
     starting = asyncio.create_task(process.start())
     starting.add_done_callback(on_started)
+    alive = asyncio.create_task(health.beat())
     following = asyncio.create_task(_follow_node(work_arrived, stopping)) if of_node else None
     line = Increments(metrics.registry).line
     beating = asyncio.create_task(send_heartbeats(sys.stdin.fileno(), line)) if of_node else None
@@ -143,6 +145,7 @@ async def _until_stopped(settings: Settings, metrics: Metrics, *, of_node: bool)
     starting.cancel()
     results = await asyncio.gather(starting, return_exceptions=True)
     await process.stop()
+    alive.cancel()
     if beating:
         beating.cancel()
     for error in (*results, *changed):
@@ -159,8 +162,10 @@ class _Process:
         on_changed: Callable[[TandemError], None],
         work_arrived: Notifications,
         metrics: Metrics,
+        health: WorkerHealth,
     ) -> None:
         self._settings = settings
+        self._health = health
         self._on_changed = on_changed
         self._work_arrived = work_arrived
         self._parts: Mapping[str, Lifecycle] = {}
@@ -173,7 +178,9 @@ class _Process:
         resolve.
         """
         settings = self._settings
-        parts = observed_worker(await build_worker_parts(settings, _log_step, self._on_changed), self._telemetry)
+        parts = observed_worker(
+            await build_worker_parts(settings, self._report_step, self._on_changed), self._telemetry
+        )
         self._parts = {
             "catalog": parts.catalog,
             "store": parts.store,
@@ -182,12 +189,13 @@ class _Process:
             "parser": parts.parser,
         }
         for name, part in self._parts.items():
-            await until_available(part.start, f"starting the {name}", _log_step)
+            await until_available(part.start, f"starting the {name}", self._report_step)
         await until_available(
-            partial(until_originals_are_visible, parts.catalog, parts.blobs), "looking at originals", _log_step
+            partial(until_originals_are_visible, parts.catalog, parts.blobs), "looking at originals", self._report_step
         )
         agreement = VectorAgreement(parts.catalog, parts.embedders)
-        await until_available(agreement.check, "comparing golden vectors", _log_step)
+        await until_available(agreement.check, "comparing golden vectors", self._report_step)
+        reserve = build_reserve(settings)
         self._workers = Workers(
             parts,
             worker_options(settings),
@@ -195,14 +203,22 @@ class _Process:
             drain=timedelta(seconds=settings.drain_seconds),
             work_arrived=self._work_arrived,
             notifications=Notifications(),
-            reserve=build_reserve(settings),
+            reserve=reserve,
             takes=lambda fingerprint: parts.embedders.named(fingerprint) is not None,
         )
         self._workers.start()
+        self._health.parts = {**self._parts, "disk": reserve}
+        self._health.slots = self._workers
+        self._health.phase = "serving"
         self._watching = asyncio.create_task(watch_engine(parts.embedders.main, agreement.check))
         log.info("working", worker=self._workers.name, model=parts.embedders.main.fingerprint.model)
 
+    def _report_step(self, step: str) -> None:
+        log.info(step)
+        self._health.report_step(step)
+
     async def stop(self) -> None:
+        self._health.phase = "stopping"
         if self._workers:
             log.info("draining", at_most_s=self._settings.drain_seconds)
             await self._workers.stop()
@@ -257,10 +273,6 @@ async def send_heartbeats(node: int, next_line: Callable[[], bytes]) -> None:
         except OSError:
             return  # there is no node any more
         await asyncio.sleep(TICK_SECONDS)
-
-
-def _log_step(step: str) -> None:
-    log.info(step)
 
 
 def _on_signals(stopping: asyncio.Event) -> None:

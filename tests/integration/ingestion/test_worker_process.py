@@ -1,5 +1,6 @@
 """`tandem worker` as a process of its own, on PostgreSQL, Milvus 2.3.5 and a node that leaves ingestion to it."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -182,11 +183,46 @@ async def test_a_worker_waits_for_its_node_and_says_so(environment: dict[str, st
         await worker.says("is the server running?")
         async with httpx.AsyncClient() as http:
             said = (await http.get(f"http://127.0.0.1:{port}/metrics")).raise_for_status().text
+            (await http.get(f"http://127.0.0.1:{port}/health/live")).raise_for_status()
+            waiting = await http.get(f"http://127.0.0.1:{port}/health/ready")
+        assert waiting.status_code == 503
+        assert environment["TANDEM_NODE_URL"] in waiting.json()["checks"]["worker"]["detail"]
         assert "tandem_ingest_document_seconds_count 0.0" in said
         assert "tandem_engine_" not in said  # its node counts them
         assert environment["TANDEM_NODE_URL"] in worker.log
         worker.process.send_signal(signal.SIGTERM)
         assert await worker.ends(seconds=10) == 0
+
+
+async def test_a_worker_is_ready_while_it_reaches_its_node(
+    node: Listening, environment: dict[str, str], tmp_path: Path
+) -> None:
+    port = free_port()
+    with working(tmp_path / "worker.log", {**environment, "TANDEM_WORKER_METRICS_PORT": str(port)}) as worker:
+        async with (
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as probe,
+            httpx.AsyncClient(base_url=node.url, headers={"Authorization": f"Bearer {KEY}"}) as http,
+        ):
+            assert (await http.post("/ingest", json={"documents": documents(1)})).status_code == 202
+            await worker.says('"event": "working"')
+            assert (await probe.get("/health/ready")).json() == {
+                "ready": True,
+                "phase": "serving",
+                "checks": {
+                    name: {"ok": True, "detail": "ok"}
+                    for name in ("worker", "catalog", "store", "embedder", "blobs", "parser", "disk")
+                },
+            }
+            await http.delete("/collections/docs")
+            await node.stop()
+            checks: dict[str, dict[str, object]] = {}
+            until_time = monotonic() + 60
+            while checks.get("embedder", {"ok": True})["ok"]:
+                assert monotonic() < until_time, worker.log
+                checks = (await probe.get("/health/ready")).json()["checks"]
+                await asyncio.sleep(0.5)
+            assert [name for name, check in checks.items() if not check["ok"]] == ["embedder"]
+            assert (await probe.get("/health/live")).json() == {"live": True}
 
 
 async def test_a_worker_that_does_not_see_the_originals_touches_nothing(

@@ -12,7 +12,7 @@ from helm_python import Chart, lint
 
 from app.cli.node.worker import require_shared_parts
 from app.settings import PREFIX, Settings, load_settings
-from tests.unit.deploy.conftest import CHART, Manifest, value_set
+from tests.unit.deploy.conftest import CHART, DEPLOY, Manifest, value_set
 
 VERSIONS = ("1.27", "1.31")
 """The oldest that Chart.yaml allows, and a newer one."""
@@ -118,8 +118,9 @@ def test_each_process_accepts_its_environment(
             checked += 1
             if container["args"] == ["worker"]:
                 require_shared_parts(settings)
-                listening = [each["containerPort"] for each in container.get("ports", ())]
-                assert listening == ([settings.worker_metrics_port] if settings.worker_metrics_port else [])
+                (port,) = container["ports"]
+                assert port["containerPort"] == settings.worker_metrics_port
+                assert settings.public_metrics  # a probe does not come by the loopback
             if container["args"] == ["serve"]:
                 assert settings.requires_keys
                 assert settings.port == 8080
@@ -147,13 +148,17 @@ def test_no_service_sets_a_variable_of_ours(
 
 
 def test_no_probe_ends_a_start_that_downloads(rendered: Mapping[str, list[Manifest]]) -> None:
+    probed = []
     for manifests in rendered.values():
         for _, template, _ in pods(manifests):
             for container in template["spec"]["containers"]:
-                if container["args"] == ["serve"]:
+                if container["args"] in (["serve"], ["worker"]):
+                    (port,) = container["ports"]
                     for probe in ("startupProbe", "livenessProbe"):
-                        assert container[probe]["httpGet"]["path"] == "/health/live"
-                    assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+                        assert container[probe]["httpGet"] == {"path": "/health/live", "port": port["name"]}
+                    assert container["readinessProbe"]["httpGet"] == {"path": "/health/ready", "port": port["name"]}
+                    probed.append(container["args"][0])
+    assert {"serve", "worker"} == set(probed)
 
 
 def test_the_queue_is_shared_and_counted_once(rendered: Mapping[str, list[Manifest]]) -> None:
@@ -290,8 +295,8 @@ def test_prometheus_reaches_workers_only_if_it_is_to(chart: Chart, generate: Mod
     values["serviceMonitor"] = {**values["serviceMonitor"], "workers": False}
     without = render(chart, generate, values)
     assert not of_kind(without, "PodMonitor")
-    assert "TANDEM_WORKER_METRICS_PORT" not in str(without)
-    assert "'port': 'metrics'" not in str(without)
+    (policy,) = of_kind(without, "NetworkPolicy")
+    assert "metrics" not in {port["port"] for port in policy["spec"]["ingress"][0]["ports"]}
 
 
 def test_the_ingress_leads_to_the_service(rendered: Mapping[str, list[Manifest]]) -> None:
@@ -347,3 +352,15 @@ def test_notes_name_what_is_there(chart: Chart) -> None:
     (text,) = (text for name, text in notes.items() if name.endswith("NOTES.txt"))
     assert "service/retrieval-tandem-http" in text
     assert "data-retrieval-tandem-node-0" in text
+
+
+def test_the_operator_s_milvus_is_that_of_compose_and_where_the_page_says() -> None:
+    milvus = yaml.safe_load((DEPLOY / "kubernetes" / "milvus.yaml").read_text())
+    assert (milvus["apiVersion"], milvus["kind"]) == ("milvus.io/v1beta1", "Milvus")
+    compose = yaml.safe_load((DEPLOY / "compose" / "server.yaml").read_text())
+    assert milvus["spec"]["components"]["image"] == compose["services"]["milvus"]["image"]
+    name, namespace = milvus["metadata"]["name"], milvus["metadata"]["namespace"]
+    for language in ("en", "zh"):
+        page = (DEPLOY / "docs" / language / "kubernetes.md").read_text()
+        assert f"settings.MILVUS_URI: http://{name}-milvus.{namespace}.svc:19530" in page
+        assert f"-n {namespace} wait --for=condition=MilvusReady milvus/{name}" in page

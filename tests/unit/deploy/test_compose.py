@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 import yaml
 
+from app.cli.node.worker import require_shared_parts
 from app.settings import Settings, load_settings
 from tests.unit.deploy.conftest import DEPLOY
 from tests.unit.deploy.programs import complaints
 
 FOLDER = DEPLOY / "compose"
-GIVEN = {"POSTGRES_PASSWORD": "secret", "MINIO_PASSWORD": "secret-of-minio", "TANDEM_API_KEYS": "key"}
+GIVEN = {
+    "POSTGRES_PASSWORD": "secret",
+    "MINIO_PASSWORD": "secret-of-minio",
+    "TANDEM_API_KEYS": "key",
+    "TANDEM_ENGINE_API_KEY": "key",
+}
 """What a user puts into .env."""
 
 
@@ -84,6 +90,27 @@ def test_two_nodes_share_all_but_their_own_volume(monkeypatch: pytest.MonkeyPatc
     aliases = [name for each in (first, second) for name in each["networks"]["default"]["aliases"]]
     upstream = set(re.findall(r"^ +server (\S+):8080", template, re.MULTILINE))
     assert upstream == set(aliases) - {"node"}  # by which Prometheus finds them all
+
+
+def test_a_worker_shares_all_with_its_node_and_answers_its_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = service("worker", "workers")
+    node = {**service("tandem", "compose")["environment"]}
+    for name in ("server", "workers"):
+        node |= service("tandem", name)["environment"]
+    for shared in ("TANDEM_MODELS", "TANDEM_MILVUS_URI", "TANDEM_DATABASE_URL", "TANDEM_BLOBS"):
+        assert worker["environment"][shared] == node[shared]
+    assert set(worker["volumes"]) == set(service("tandem", "compose")["volumes"])
+    for hardening in ("read_only", "tmpfs", "cap_drop", "security_opt", "shm_size", "stop_grace_period"):
+        assert worker[hardening] == service("tandem", "compose")[hardening]
+    with monkeypatch.context() as patch:
+        for variable, value in (node | {"TANDEM_MODELS": "e5"}).items():
+            patch.setenv(variable, interpolate(value))
+        assert load_settings().workers == 0
+    for variable, value in (worker["environment"] | {"TANDEM_MODELS": "e5"}).items():
+        monkeypatch.setenv(variable, interpolate(value))
+    settings = load_settings()
+    require_shared_parts(settings)
+    assert f"http://127.0.0.1:{settings.worker_metrics_port}/health/live" in worker["healthcheck"]["test"][-1]
 
 
 def test_prometheus_finds_every_node_and_may_read() -> None:

@@ -276,28 +276,33 @@ initContainers: {{- include "tandem.pulls" . | trim | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* Container of a process that answers HTTP. */}}
-{{- define "tandem.serving" -}}
-ports:
-  - {name: http, containerPort: 8080}
-# The port is open within seconds, and the models are loaded, or downloaded, behind it. So no probe ends a long
+{{/* Probes of a node, or of a worker. Wants the root context and `port`: the name of the port that answers them. */}}
+{{- define "tandem.probes" -}}
+# The port is open within seconds, and models are loaded, or downloaded, behind it. So no probe ends a long
 # download: the pod is not ready meanwhile, and /health/ready says how far it is.
 startupProbe:
-  httpGet: {path: /health/live, port: http}
+  httpGet: {path: /health/live, port: {{ .port }}}
   periodSeconds: 5
   timeoutSeconds: 5
-  failureThreshold: {{ .Values.startup.failures }}
-# Asks the process alone: what is away, a store for instance, no restart brings back.
+  failureThreshold: {{ .root.Values.startup.failures }}
+# Asks the process alone: what is away, a store or a node for instance, no restart brings back.
 livenessProbe:
-  httpGet: {path: /health/live, port: http}
+  httpGet: {path: /health/live, port: {{ .port }}}
   periodSeconds: 20
   timeoutSeconds: 10
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: /health/ready, port: http}
+  httpGet: {path: /health/ready, port: {{ .port }}}
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 2
+{{- end }}
+
+{{/* Container of a process that answers HTTP. */}}
+{{- define "tandem.serving" -}}
+ports:
+  - {name: http, containerPort: 8080}
+{{ include "tandem.probes" (dict "root" . "port" "http") | trim }}
 lifecycle:
   preStop:
     exec:
