@@ -3,11 +3,14 @@
 import ctypes
 import math
 import re
+import struct
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice, repeat
+from typing import Any
 
 import pypdfium2.raw as pdfium_c
 
@@ -19,6 +22,10 @@ _BOLD_NAME = re.compile(r"bold|black|heavy|demi", re.IGNORECASE)
 _FORCE_BOLD = 1 << 18
 _PRESENTATION_FORMS = (("\ufb00", "\ufdff"), ("\ufe70", "\ufeff"))
 _FIRST_FORM = "\ufb00"
+_WHITE = (0x20, 0x0A, 0x0D)
+_BOX = struct.Struct("ffff")
+_BOXES = 512
+"""Boxes that are read at once."""
 _TILE = 8.0
 """Points. Half of it is the most that overprinted characters are apart."""
 _MAX_PLAUSIBLE = 3.0
@@ -82,69 +89,79 @@ class _Style:
     """Whether the font says which characters its codes are."""
 
 
-# As numbers these are compared in no time, where PDFium's pointers are objects that are made for every character.
-_text_object = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)(
-    ctypes.cast(pdfium_c.FPDFText_GetTextObject, ctypes.c_void_p).value or 0
-)
+def _by_number(function: Any, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """Returns a function of PDFium that takes and returns pointers as numbers: those of pypdfium2 make an object for
+    each, and a page has thousands of characters.
+    """
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address
+    return ctypes.CFUNCTYPE(result, *arguments)(address)
 
-_font = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
-    ctypes.cast(pdfium_c.FPDFTextObj_GetFont, ctypes.c_void_p).value or 0
-)
+
+_page_pointer, _index, _pointer = ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
+_unicode_of = _by_number(pdfium_c.FPDFText_GetUnicode, ctypes.c_uint, _page_pointer, _index)
+_is_generated = _by_number(pdfium_c.FPDFText_IsGenerated, ctypes.c_int, _page_pointer, _index)
+_text_object = _by_number(pdfium_c.FPDFText_GetTextObject, ctypes.c_void_p, _page_pointer, _index)
+_box_of = _by_number(pdfium_c.FPDFText_GetLooseCharBox, ctypes.c_int, _page_pointer, _index, _pointer)
+_font = _by_number(pdfium_c.FPDFTextObj_GetFont, ctypes.c_void_p, ctypes.c_void_p)
 
 
 def read_characters(page: pdfium_c.FPDF_TEXTPAGE) -> PageCharacters:
     """Reads the characters. `page` is PDFium's handle of the page's text."""
-    # A page has thousands of characters: what is called for each is looked up once.
-    unicode_of, box_of, origin_of = (
-        pdfium_c.FPDFText_GetUnicode,
-        pdfium_c.FPDFText_GetLooseCharBox,
-        pdfium_c.FPDFText_GetCharOrigin,
-    )
     styles = _Styles(page)
     by_angle: dict[int, list[Char]] = defaultdict(list)
     oblique: list[str] = []
     total = unreadable = 0
-    box, x, y = pdfium_c.FS_RECTF(), ctypes.c_double(), ctypes.c_double()
-    address = ctypes.cast(page, ctypes.c_void_p)
-    object_before, style = None, _Style(0, 1, False, True)
+    x, y = ctypes.c_double(), ctypes.c_double()
+    address = ctypes.cast(page, ctypes.c_void_p).value
+    count = max(pdfium_c.FPDFText_CountChars(page), 0)
+    object_before, style, baseline = None, _Style(0, 1, False, True), 0.0
+    mapped, is_oblique, append = style.mapped, False, by_angle[0].append
     high = ""
     spaced = False
     before: Char | None = None
-    for index in range(pdfium_c.FPDFText_CountChars(page)):
-        code = unicode_of(page, index)
-        if code in (0x20, 0x0A, 0x0D) and pdfium_c.FPDFText_IsGenerated(page, index) == 1:
-            spaced = spaced or code != 0x20  # how wide a gap is a space is decided later
-            continue
-        if 0xD800 <= code < 0xDC00:
-            high = chr(code)
-            continue
-        text = "-" if code in _LINE_HYPHENS else chr(code)
-        if high:
-            text, high = (high + text).encode("utf-16", "surrogatepass").decode("utf-16", "replace"), ""
-        if text.isspace():
-            spaced = True
-            continue
+    plain: dict[int, str] = {}
+    """Codes of the page that need no further look."""
+    codes = map(_unicode_of, repeat(address), range(count))
+    handles = map(_text_object, repeat(address), range(count))
+    boxes = _boxes(address, count)
+    for index, code, handle, box in zip(range(count), codes, handles, boxes, strict=True):
+        text = "" if high else plain.get(code, "")
+        if not text:
+            if code in _WHITE and _is_generated(address, index) == 1:
+                spaced = spaced or code != 0x20  # how wide a gap is a space is decided later
+                continue
+            if 0xD800 <= code < 0xDC00:
+                high = chr(code)
+                continue
+            text = "-" if code in _LINE_HYPHENS else chr(code)
+            if high:
+                text, high = (high + text).encode("utf-16", "surrogatepass").decode("utf-16", "replace"), ""
+            elif not text.isspace() and not is_improbable(text) and not _is_form(text):
+                plain[code] = text
+            if text.isspace():
+                spaced = True
+                continue
         total += 1
-        handle = _text_object(address, index)
         if handle != object_before:
             object_before, style = handle, styles.at(handle, index)
-            origin_of(page, index, x, y)  # its characters stand on one baseline
-        if not style.mapped or is_improbable(text):
+            pdfium_c.FPDFText_GetCharOrigin(page, index, x, y)  # its characters stand on one baseline
+            baseline = _baseline(style.angle, x.value, y.value)
+            mapped, is_oblique, append = style.mapped, style.angle % 90 != 0, by_angle[style.angle].append
+        if not mapped or (code not in plain and is_improbable(text)):
             unreadable += 1
             if not text.isprintable():
                 continue
-        if style.angle % 90:
+        if is_oblique:
             oblique.append(f" {text}" if spaced else text)
         else:
-            box_of(page, index, box)
-            char = _upright(text, style, box, x.value, y.value)
-            char.spaced = spaced
-            if before and text in _LIGATURE_LETTERS and before.x0 == char.x0 and before.x1 == char.x1:
+            char = _upright(text, style, box, baseline, spaced)
+            if text in _LIGATURE_LETTERS and before and before.x0 == char.x0 and before.x1 == char.x1:
                 char.glyph = before.glyph = before.glyph if before.glyph >= 0 else index
             before = char
-            by_angle[style.angle].append(char)
+            append(char)
         spaced = False
-    angles = sorted(by_angle, key=lambda angle: -len(by_angle[angle]))
+    angles = sorted(filter(by_angle.get, by_angle), key=lambda angle: -len(by_angle[angle]))
     return PageCharacters(
         tuple(tuple(_without_overprint(by_angle[angle])) for angle in angles),
         tuple(angles),
@@ -152,6 +169,20 @@ def read_characters(page: pdfium_c.FPDF_TEXTPAGE) -> PageCharacters:
         total,
         unreadable,
     )
+
+
+def _boxes(address: int | None, count: int) -> Iterator[tuple[float, float, float, float]]:
+    """Yields the box of each character: left, top, right and bottom, in points from the lower left corner."""
+    buffer = (pdfium_c.FS_RECTF * _BOXES)()
+    places = [ctypes.addressof(buffer) + number * ctypes.sizeof(pdfium_c.FS_RECTF) for number in range(_BOXES)]
+    for start in range(0, count, _BOXES):
+        indexes = range(start, min(start + _BOXES, count))
+        deque(map(_box_of, repeat(address), indexes, places), maxlen=0)
+        yield from islice(_BOX.iter_unpack(buffer), len(indexes))
+
+
+def _is_form(text: str) -> bool:
+    return text >= _FIRST_FORM and any(first <= text[0] <= last for first, last in _PRESENTATION_FORMS)
 
 
 @cache
@@ -210,21 +241,26 @@ def _is_bold(page: pdfium_c.FPDF_TEXTPAGE, index: int) -> bool:
     )
 
 
-def _upright(text: str, style: _Style, box: pdfium_c.FS_RECTF, x: float, y: float) -> Char:
+def _baseline(angle: int, x: float, y: float) -> float:
+    """Returns the baseline of text at `angle` degrees with its origin at (x, y), rotated upright, from the top."""
+    return round({90: x, 270: -x, 180: y}.get(angle, -y), 1)
+
+
+def _upright(text: str, style: _Style, box: tuple[float, float, float, float], baseline: float, spaced: bool) -> Char:
     """Returns the character rotated so that its text runs upright."""
-    left, right, low, high = box.left, box.right, box.bottom, box.top
+    left, high, right, low = box
     if style.angle == 90:
-        left, right, low, high, y = low, high, -right, -left, -x
+        left, right, low, high = low, high, -right, -left
     elif style.angle == 180:
-        left, right, low, high, y = -right, -left, -high, -low, -y
+        left, right, low, high = -right, -left, -high, -low
     elif style.angle == 270:
-        left, right, low, high, y = -high, -low, left, right, x
-    if text >= _FIRST_FORM and any(first <= text[0] <= last for first, last in _PRESENTATION_FORMS):
+        left, right, low, high = -high, -low, left, right
+    if _is_form(text):
         text = unicodedata.normalize("NFKC", text)
     # Boxes of fonts without metrics are empty.
     right = right if right > left else left + 0.01
     low = low if low < high else high - 0.01
-    return Char(text, left, -high, right, -low, round(-y, 1), style.size, style.bold)
+    return Char(text, left, -high, right, -low, baseline, style.size, style.bold, spaced)
 
 
 def _without_overprint(chars: Iterable[Char]) -> list[Char]:
@@ -232,7 +268,8 @@ def _without_overprint(chars: Iterable[Char]) -> list[Char]:
     chars = list(chars)
     # Where it is done, some of the pairs share a tile; mostly it is not.
     single = [char for char in chars if char.glyph < 0]
-    if len({(char.text, int(char.x0 / _TILE * 4), int(char.top / _TILE * 4)) for char in single}) == len(single):
+    fine = 4 / _TILE
+    if len({(char.text, int(char.x0 * fine), int(char.top * fine)) for char in single}) == len(single):
         return chars
     seen: dict[tuple[str, int, int], list[Char]] = defaultdict(list)
     kept: list[Char] = []
@@ -240,18 +277,12 @@ def _without_overprint(chars: Iterable[Char]) -> list[Char]:
         text, x, y = char.text, char.x0 / _TILE, char.top / _TILE
         # What is near lies in one of the four tiles around it.
         left, top = int(x - 0.5), int(y - 0.5)
-        if any(
-            near and _is_drawn(char, near)
-            for near in (
-                seen.get((text, left, top)),
-                seen.get((text, left + 1, top)),
-                seen.get((text, left, top + 1)),
-                seen.get((text, left + 1, top + 1)),
-            )
-        ):
-            continue
-        seen[text, int(x), int(y)].append(char)
-        kept.append(char)
+        for tile in ((text, left, top), (text, left + 1, top), (text, left, top + 1), (text, left + 1, top + 1)):
+            if (near := seen.get(tile)) and _is_drawn(char, near):
+                break
+        else:
+            seen[text, int(x), int(y)].append(char)
+            kept.append(char)
     return kept
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 
 from ingestion.parsers.pdf.characters import Char
 
@@ -15,6 +16,8 @@ _SEGMENT_GAP = 0.75
 """Ems. Spaces between words are seldom as wide; those between columns and cells are."""
 _WORD_GAP = 0.17
 """Ems. Letters of a word are closer, words of a line farther apart."""
+_NARROWEST = 0.05
+"""Ems. No space is narrower, even where the file has one."""
 _SMALL = 0.87
 """Superscripts and subscripts are smaller than their line by this factor at least."""
 _RAISED = 0.12
@@ -124,7 +127,7 @@ def _by_columns(runs: Iterable[list[Char]]) -> list[list[Char]]:
 def _rows(chars: Iterable[Char]) -> list[list[Char]]:
     rows: list[list[Char]] = []
     baseline = tolerance = 0.0
-    for char in sorted(chars, key=lambda char: char.baseline):
+    for char in sorted(chars, key=attrgetter("baseline")):
         if rows and char.baseline - baseline <= min(tolerance, _BASELINE * char.size):
             rows[-1].append(char)
         else:
@@ -135,16 +138,21 @@ def _rows(chars: Iterable[Char]) -> list[list[Char]]:
 
 def _split(row: list[Char]) -> list[list[Char]]:
     """Splits a row at gaps that are wider than a space between words."""
-    row.sort(key=lambda char: char.x0)
-    pieces: list[list[Char]] = []
-    end = 0.0
-    for char in row:
-        if pieces and char.x0 - end <= _SEGMENT_GAP * max(char.size, pieces[-1][-1].size):
-            pieces[-1].append(char)
-            end = max(end, char.x1)
+    row.sort(key=attrgetter("x0"))
+    piece = [row[0]]
+    pieces = [piece]
+    before, end = row[0], row[0].x1
+    for char in row[1:]:
+        size = char.size if char.size > before.size else before.size
+        if char.x0 - end <= _SEGMENT_GAP * size:
+            piece.append(char)
+            if char.x1 > end:
+                end = char.x1
         else:
-            pieces.append([char])
+            piece = [char]
+            pieces.append(piece)
             end = char.x1
+        before = char
     return pieces
 
 
@@ -203,8 +211,9 @@ def _segment(piece: list[Char]) -> Segment:
     size = max(sizes, key=lambda each: (sizes[each], each))
     main = [char for char in piece if char.size > _SMALL * size] or piece
     baseline = Counter([char.baseline for char in main]).most_common(1)[0][0]
-    for char in piece:
-        char.raised = char.size <= _SMALL * size and char.baseline < baseline - _RAISED * size
+    if len(main) < len(piece):
+        for char in piece:
+            char.raised = char.size <= _SMALL * size and char.baseline < baseline - _RAISED * size
     text, first_word = _text(_in_reading_order(piece), size)
     return Segment(
         text,
@@ -225,9 +234,14 @@ def _text(chars: Sequence[Char], size: float) -> tuple[str, float]:
     first_word = 0.0
     before: Char | None = None
     power = ""
+    narrowest = _NARROWEST * size
     for char in chars:
-        gap = max(char.x0, before.x0) - min(char.x1, before.x1) if before else 0.0
-        spaced = before is not None and _is_spaced(before, char, gap, size)
+        spaced = False
+        if before is not None:
+            # Of the two, either may be on the left.
+            right = char.x0 if char.x0 > before.x0 else before.x0
+            gap = right - (char.x1 if char.x1 < before.x1 else before.x1)
+            spaced = gap > narrowest and _is_spaced(before, char, gap, size)
         if power and (not char.raised or spaced):
             parts.append(_power(power, parts))
             power = ""
@@ -252,7 +266,7 @@ def _power(text: str, before: Sequence[str]) -> str:
 
 
 def _is_spaced(before: Char, char: Char, gap: float, size: float) -> bool:
-    if char.spaced and gap > 0.05 * size:
+    if char.spaced and gap > _NARROWEST * size:
         return True
     if before.raised != char.raised:
         return gap > 0.25 * size
@@ -264,6 +278,8 @@ def _in_reading_order(piece: list[Char]) -> list[Char]:
     """Orders characters from the left, or from the right if most letters are of a right-to-left script; runs of the
     other direction are reversed.
     """
+    if "".join([char.text for char in piece]).isascii():
+        return piece
     kinds = [_direction(char.text) for char in piece]
     right = kinds.count("R")
     if not right:

@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import median
 
 from ingestion.parsers.pdf.layout import MARKER, Flow, Table
@@ -213,9 +213,11 @@ def _level(lines: Sequence[Segment], index: int, sizes: Sizes, pitch: float) -> 
 
 
 def _has_letters(text: str) -> bool:
-    return sum(char.isalpha() for char in text) >= 2
+    return len(list(islice(filter(str.isalpha, text), 2))) == 2
 
 
 def _is_from_right(text: str) -> bool:
+    if text.isascii():
+        return False
     kinds = [unicodedata.bidirectional(char) for char in text[:200]]
     return kinds.count("R") + kinds.count("AL") > kinds.count("L")
