@@ -1,4 +1,4 @@
-"""A data folder as the first release left it: the catalog's schema of then, and a collection in Milvus Lite without the
+"""A data folder of an earlier version: the oldest schema of the catalog, and a collection in Milvus Lite without the
 fields that came later. It is written with as little of today's code as can be."""
 
 import json
@@ -50,29 +50,36 @@ def _write_catalog(file: Path, embedder: FakeEmbedder) -> None:
     when = WHEN.strftime("%Y-%m-%d %H:%M:%S.%f")
     engine = create_engine(f"sqlite:///{file}")
     with engine.begin() as connection:
-        migrations.upgrade(connection, "0001")
+        migrations.upgrade(connection, "0019")
         connection.execute(
-            text("INSERT INTO collections VALUES (:name, :store_name, :fingerprint, 'mixed', 512, 64, :when)"),
+            text(
+                "INSERT INTO collections (name, store_name, fingerprint, language, max_tokens, overlap, created_at) "
+                "VALUES (:name, :store_name, :fingerprint, 'mixed', 512, 64, :when)"
+            ),
             {"name": COLLECTION, "store_name": STORE_NAME, "fingerprint": json.dumps(fingerprint), "when": when},
         )
-        connection.execute(text("INSERT INTO jobs VALUES ('old', :name, :when)"), {"name": COLLECTION, "when": when})
+        connection.execute(
+            text("INSERT INTO jobs (id, collection, created_at) VALUES ('old', :name, :when)"),
+            {"name": COLLECTION, "when": when},
+        )
         for position, id_ in enumerate(TEXTS):
+            metadata = {"year": 2020 + position}
+            digest = sha256(json.dumps([_sha256(id_), "", "text/plain", "", metadata]).encode()).hexdigest()
             connection.execute(
                 text(
                     "INSERT INTO documents (collection, id, sha256, size, media_type, title, partition, metadata, "
                     "max_tokens, overlap, digest, version, ingested_at, state, attempts, chunks, tokens, "
-                    "truncated_tokens, searchable_at, position, available_at) VALUES (:name, :id, :sha256, :size, "
-                    "'text/plain', '', '', :metadata, 512, 64, '', 1, :when, 'ready', 1, 1, 11, 0, :when, :position, "
-                    ":when)"
+                    "truncated_tokens, searchable_at, available_at) VALUES (:name, :id, :sha256, :size, "
+                    "'text/plain', '', '', :metadata, 512, 64, :digest, 1, :when, 'ready', 1, 1, 11, 0, :when, :when)"
                 ),
                 {
                     "name": COLLECTION,
                     "id": id_,
                     "sha256": _sha256(id_),
                     "size": len(TEXTS[id_]),
-                    "metadata": json.dumps({"year": 2020 + position}),
+                    "metadata": json.dumps(metadata),
+                    "digest": digest,
                     "when": when,
-                    "position": position,
                 },
             )
             connection.execute(

@@ -39,3 +39,12 @@ async def test_a_database_of_a_newer_release_is_refused(data: Path) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigurationError, match="does not fit this release"):
         await SqlCatalog(url).migrate()
+
+
+async def test_a_schema_older_than_the_first_release_is_refused(data: Path) -> None:
+    url = f"sqlite:///{data / 'catalog.sqlite'}"
+    await SqlCatalog(url).migrate()
+    with sqlite3.connect(data / "catalog.sqlite") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0012'")
+    with pytest.raises(ConfigurationError, match=r"schema version 0012, older than 0019.* ingest the documents again"):
+        await SqlCatalog(url).migrate()
