@@ -6,13 +6,14 @@ import re
 import struct
 import unicodedata
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice, repeat
-from typing import Any
 
 import pypdfium2.raw as pdfium_c
+
+from ingestion.parsers.pdf.by_number import POINTER, by_number, number_of
 
 _LINE_HYPHENS = (0x2, 0xFFFE)
 """Characters that PDFium returns for a hyphen at the end of a line."""
@@ -24,6 +25,8 @@ _PRESENTATION_FORMS = (("\ufb00", "\ufdff"), ("\ufe70", "\ufeff"))
 _FIRST_FORM = "\ufb00"
 _WHITE = (0x20, 0x0A, 0x0D)
 _BOX = struct.Struct("ffff")
+_LINEAR_BYTES = 4 * ctypes.sizeof(ctypes.c_float)
+"""Of a matrix, without its offsets."""
 _BOXES = 512
 """Boxes that are read at once."""
 _TILE = 8.0
@@ -89,31 +92,26 @@ class _Style:
     """Whether the font says which characters its codes are."""
 
 
-def _by_number(function: Any, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """Returns a function of PDFium that takes and returns pointers as numbers: those of pypdfium2 make an object for
-    each, and a page has thousands of characters.
-    """
-    address = ctypes.cast(function, ctypes.c_void_p).value
-    assert address
-    return ctypes.CFUNCTYPE(result, *arguments)(address)
-
-
-_page_pointer, _index, _pointer = ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
-_unicode_of = _by_number(pdfium_c.FPDFText_GetUnicode, ctypes.c_uint, _page_pointer, _index)
-_is_generated = _by_number(pdfium_c.FPDFText_IsGenerated, ctypes.c_int, _page_pointer, _index)
-_text_object = _by_number(pdfium_c.FPDFText_GetTextObject, ctypes.c_void_p, _page_pointer, _index)
-_box_of = _by_number(pdfium_c.FPDFText_GetLooseCharBox, ctypes.c_int, _page_pointer, _index, _pointer)
-_font = _by_number(pdfium_c.FPDFTextObj_GetFont, ctypes.c_void_p, ctypes.c_void_p)
+_unicode_of = by_number(pdfium_c.FPDFText_GetUnicode, ctypes.c_uint, POINTER, ctypes.c_int)
+_is_generated = by_number(pdfium_c.FPDFText_IsGenerated, ctypes.c_int, POINTER, ctypes.c_int)
+_has_no_mapping = by_number(pdfium_c.FPDFText_HasUnicodeMapError, ctypes.c_int, POINTER, ctypes.c_int)
+_text_object = by_number(pdfium_c.FPDFText_GetTextObject, POINTER, POINTER, ctypes.c_int)
+_box_of = by_number(pdfium_c.FPDFText_GetLooseCharBox, ctypes.c_int, POINTER, ctypes.c_int, POINTER)
+_matrix_of = by_number(pdfium_c.FPDFText_GetMatrix, ctypes.c_int, POINTER, ctypes.c_int, POINTER)
+_origin_of = by_number(pdfium_c.FPDFText_GetCharOrigin, ctypes.c_int, POINTER, ctypes.c_int, POINTER, POINTER)
+_size_of = by_number(pdfium_c.FPDFText_GetFontSize, ctypes.c_double, POINTER, ctypes.c_int)
+_font = by_number(pdfium_c.FPDFTextObj_GetFont, POINTER, POINTER)
 
 
 def read_characters(page: pdfium_c.FPDF_TEXTPAGE) -> PageCharacters:
     """Reads the characters. `page` is PDFium's handle of the page's text."""
-    styles = _Styles(page)
+    address = number_of(page)
+    styles = _Styles(page, address)
     by_angle: dict[int, list[Char]] = defaultdict(list)
     oblique: list[str] = []
     total = unreadable = 0
     x, y = ctypes.c_double(), ctypes.c_double()
-    address = ctypes.cast(page, ctypes.c_void_p).value
+    at_x, at_y = ctypes.addressof(x), ctypes.addressof(y)
     count = max(pdfium_c.FPDFText_CountChars(page), 0)
     object_before, style, baseline = None, _Style(0, 1, False, True), 0.0
     mapped, is_oblique, append = style.mapped, False, by_angle[0].append
@@ -145,7 +143,7 @@ def read_characters(page: pdfium_c.FPDF_TEXTPAGE) -> PageCharacters:
         total += 1
         if handle != object_before:
             object_before, style = handle, styles.at(handle, index)
-            pdfium_c.FPDFText_GetCharOrigin(page, index, x, y)  # its characters stand on one baseline
+            _origin_of(address, index, at_x, at_y)  # its characters stand on one baseline
             baseline = _baseline(style.angle, x.value, y.value)
             mapped, is_oblique, append = style.mapped, style.angle % 90 != 0, by_angle[style.angle].append
         if not mapped or (code not in plain and is_improbable(text)):
@@ -171,7 +169,7 @@ def read_characters(page: pdfium_c.FPDF_TEXTPAGE) -> PageCharacters:
     )
 
 
-def _boxes(address: int | None, count: int) -> Iterator[tuple[float, float, float, float]]:
+def _boxes(address: int, count: int) -> Iterator[tuple[float, float, float, float]]:
     """Yields the box of each character: left, top, right and bottom, in points from the lower left corner."""
     buffer = (pdfium_c.FS_RECTF * _BOXES)()
     places = [ctypes.addressof(buffer) + number * ctypes.sizeof(pdfium_c.FS_RECTF) for number in range(_BOXES)]
@@ -194,26 +192,28 @@ def is_improbable(text: str) -> bool:
 class _Styles:
     """The styles of a page's text objects."""
 
-    def __init__(self, page: pdfium_c.FPDF_TEXTPAGE) -> None:
+    def __init__(self, page: pdfium_c.FPDF_TEXTPAGE, address: int) -> None:
         self._page = page
+        self._address = address
         self._matrix = pdfium_c.FS_MATRIX()
-        self._styles: dict[tuple[float, ...], _Style] = {}
+        self._at_matrix = ctypes.addressof(self._matrix)
+        self._linear = (ctypes.c_char * _LINEAR_BYTES).from_buffer(self._matrix)
+        self._styles: dict[tuple[bytes, float, int | None, bool], _Style] = {}
         self._bold: dict[int | None, bool] = {}
 
     def at(self, handle: int | None, index: int) -> _Style:
         """Returns the style of the text object `handle`. `index` is that of one of its characters."""
-        page = self._page
-        matrix = self._matrix
-        pdfium_c.FPDFText_GetMatrix(page, index, matrix)
+        address = self._address
+        _matrix_of(address, index, self._at_matrix)
         font = _font(handle) if handle else None
-        size = pdfium_c.FPDFText_GetFontSize(page, index)
-        mapped = pdfium_c.FPDFText_HasUnicodeMapError(page, index) != 1
-        key = (matrix.a, matrix.b, matrix.c, matrix.d, size, font or 0, mapped)
+        size = _size_of(address, index)
+        mapped = _has_no_mapping(address, index) != 1
+        key = (self._linear.raw, size, font, mapped)
         style = self._styles.get(key)
         if style is None:
             if font not in self._bold:
-                self._bold[font] = _is_bold(page, index)
-            style = self._styles[key] = _style(page, index, matrix, size, self._bold[font], mapped)
+                self._bold[font] = _is_bold(self._page, index)
+            style = self._styles[key] = _style(self._page, index, self._matrix, size, self._bold[font], mapped)
         return style
 
 
@@ -243,7 +243,9 @@ def _is_bold(page: pdfium_c.FPDF_TEXTPAGE, index: int) -> bool:
 
 def _baseline(angle: int, x: float, y: float) -> float:
     """Returns the baseline of text at `angle` degrees with its origin at (x, y), rotated upright, from the top."""
-    return round({90: x, 270: -x, 180: y}.get(angle, -y), 1)
+    if angle % 180 == 0:
+        return round(y if angle else -y, 1)
+    return round(x if angle == 90 else -x, 1)
 
 
 def _upright(text: str, style: _Style, box: tuple[float, float, float, float], baseline: float, spaced: bool) -> Char:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pypdfium2.raw as pdfium_c
 
+from ingestion.parsers.pdf.by_number import POINTER, by_number, number_of
+
 _MAX_OBJECTS = 20_000
 """Maximum number of objects of a page. A page with more is a drawing without tables."""
 _MAX_RULINGS = 4000
@@ -57,6 +59,10 @@ class Drawing:
     """Number of objects of any kind."""
 
 
+_object_at = by_number(pdfium_c.FPDFPage_GetObject, POINTER, POINTER, ctypes.c_int)
+_kind_of = by_number(pdfium_c.FPDFPageObj_GetType, ctypes.c_int, POINTER)
+
+
 def read_drawing(page: pdfium_c.FPDF_PAGE) -> Drawing:
     rulings: list[Ruling] = []
     pictures = 0.0
@@ -96,11 +102,15 @@ def turned(ruling: Ruling, angle: int) -> Ruling:
     return Ruling(not ruling.horizontal, ruling.at, -ruling.end, -ruling.start)
 
 
-def _objects(page: pdfium_c.FPDF_PAGE) -> Iterator[tuple[int, pdfium_c.FPDF_PAGEOBJECT, Matrix]]:
-    """Yields everything that is drawn: its kind, PDFium's handle, and the matrix of the form that contains it."""
+def _objects(page: pdfium_c.FPDF_PAGE) -> Iterator[tuple[int, pdfium_c.FPDF_PAGEOBJECT | None, Matrix]]:
+    """Yields everything that is drawn: its kind, PDFium's handle (None for texts), and the matrix of the form that
+    contains it.
+    """
+    address = number_of(page)
     for index in range(pdfium_c.FPDFPage_CountObjects(page)):
-        item = pdfium_c.FPDFPage_GetObject(page, index)
-        kind = pdfium_c.FPDFPageObj_GetType(item)
+        found = _object_at(address, index)
+        kind = _kind_of(found) if found else pdfium_c.FPDF_PAGEOBJ_UNKNOWN
+        item = None if kind == pdfium_c.FPDF_PAGEOBJ_TEXT else ctypes.cast(found, pdfium_c.FPDF_PAGEOBJECT)
         if kind == pdfium_c.FPDF_PAGEOBJ_FORM:
             yield from _inside(item, _IDENTITY, 0)
         else:
