@@ -7,7 +7,7 @@
 #   make test-fast            unit and contract tests without engines and servers
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help client demo serve eval bench setup setup-dev test test-fast test-unit chaos fuzz check lock audit screenshots manifests clean
+.PHONY: help client demo serve eval bench setup setup-dev test test-fast test-unit chaos fuzz open-webui check lock audit screenshots manifests clean
 
 on_npu := python3 -c "import importlib.util as u; u.find_spec('vllm_ascend') or exit(1)"
 DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || { $(on_npu) 2> /dev/null && echo npu || echo cpu; })
@@ -66,6 +66,14 @@ chaos: setup-dev  ## Runs the long fault-injection tests (an hour) and prints wh
 
 fuzz: setup-dev  ## Runs schemathesis: thousands of random requests to every route (minutes)
 	@.venv/bin/python -m pytest tests/fuzz --fuzz=long $(ARGS)
+
+# torch's CPU build comes first: Open WebUI alone would bring the one for CUDA, of several gigabytes.
+torch_cpu = $$(grep -o '^torch==[^ ]*' deploy/requirements/cpu.txt)
+open-webui: setup-dev  ## Has Open WebUI, installed in .venv-open-webui (2.9 GB), work with a node
+	@[ -x .venv-open-webui/bin/open-webui ] || { .venv/bin/python -m venv .venv-open-webui && pip=.venv-open-webui/bin/pip && \
+	  { $$pip install -q $(torch_cpu) || $$pip install -q --index-url https://download.pytorch.org/whl/cpu $(torch_cpu); } && \
+	  $$pip install -q open-webui==0.12.4 $(torch_cpu); }
+	@.venv/bin/python -m pytest tests/real_clients $(ARGS)
 
 check: setup-dev  ## Runs linters, type checks, import rules and unit tests
 	.venv/bin/ruff check .
