@@ -20,6 +20,7 @@ from app.http.security.access import Access, public_paths
 from app.http.security.api_keys import ApiKeys
 from app.http.security.callers import Callers
 from app.http.security.origins import OriginCheck
+from app.http.security.tokens import tokens_of
 from app.http.server.bodies import BodyBounds, BodyBudget, BodyLimitMiddleware
 from app.http.server.in_flight import InFlightMiddleware, InFlightRequests
 from app.http.server.occupancy import Occupancy
@@ -132,7 +133,7 @@ def create_app(
         return app.state.runner.serving().components.catalog  # type: ignore[no-any-return]
 
     keys = ApiKeys(settings.api_keys, settings.api_keys_file, internal=internal_key)
-    app.state.callers = callers = Callers(keys, catalog)
+    app.state.callers = callers = Callers(keys, catalog, tokens=tokens_of(settings), token_key=settings.token_key)
     app.state.recorder = recorder = Recorder(catalog)
     app.state.rates = rates = RateLimits()
     app.add_middleware(

@@ -16,6 +16,8 @@ from retrieval.errors import ConfigurationError
 
 PREFIX = "TANDEM_"
 MAX_DEVICES = 64
+MIN_TOKEN_SECRET_BYTES = 32
+"""The size of the hash of HS256, as RFC 7518 requires."""
 """Maximum number of devices of one node."""
 INTERNAL = frozenset({"load_format", "selftest_margin"})
 """Settings for tests and benchmarks with random weights. They are not documented and may change at any time."""
@@ -150,6 +152,29 @@ class Settings(BaseSettings):
     )
     api_keys_file: Path | None = Field(
         None, description="File with further keys, one per line; # begins a comment. It is read again when it changes."
+    )
+    token_issuer: str | None = Field(
+        None,
+        description="Issuer (iss) of signed tokens (JWT) that name the groups of the person behind a request, for "
+        "collections with principals. When set, TANDEM_TOKEN_AUDIENCE and one of TANDEM_TOKEN_SECRET and "
+        "TANDEM_TOKEN_JWKS_FILE are needed too.",
+    )
+    token_audience: str | None = Field(None, description="Audience (aud) that tokens are issued for.")
+    token_secret: SecretStr | None = Field(
+        None, description="Secret that tokens are signed with by HS256; at least 32 bytes."
+    )
+    token_jwks_file: Path | None = Field(
+        None,
+        description="File with the issuer's public keys (JWKS), which verify tokens by RS, PS, ES or EdDSA. It is read "
+        "again when it changes.",
+    )
+    token_groups_claim: str = Field(
+        "groups", min_length=1, description="Claim of tokens that lists the groups; dots lead into objects."
+    )
+    token_key: str | None = Field(
+        None,
+        description="Id of a stored key. When set, a token is also accepted in place of a key, with the rights of this "
+        "key.",
     )
     allow_keyless: bool = Field(
         False,
@@ -352,7 +377,7 @@ class Settings(BaseSettings):
             digest_of(key.get_secret_value())
         return value
 
-    @field_validator("data_dir", "models_dir", "api_keys_file", "tls_cert", "tls_key")
+    @field_validator("data_dir", "models_dir", "api_keys_file", "token_jwks_file", "tls_cert", "tls_key")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
@@ -390,6 +415,21 @@ class Settings(BaseSettings):
                 "TANDEM_TLS_CERT: worker processes reach the node over plain HTTP; leave TANDEM_WORKER_PROCESSES at 0, "
                 "or end TLS at a proxy"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens(self) -> "Settings":
+        given = [self.token_issuer, self.token_audience, self.token_secret or self.token_jwks_file]
+        if any(given) or self.token_key:
+            if not all(given) or (self.token_secret and self.token_jwks_file):
+                raise ValueError(
+                    "TANDEM_TOKEN_ISSUER, TANDEM_TOKEN_AUDIENCE and one of TANDEM_TOKEN_SECRET and "
+                    "TANDEM_TOKEN_JWKS_FILE are set together or not at all"
+                )
+            if not self.requires_keys:
+                raise ValueError("TANDEM_TOKEN_ISSUER needs TANDEM_API_KEYS or TANDEM_API_KEYS_FILE")
+        if self.token_secret and len(self.token_secret.get_secret_value().encode()) < MIN_TOKEN_SECRET_BYTES:
+            raise ValueError(f"TANDEM_TOKEN_SECRET: at least {MIN_TOKEN_SECRET_BYTES} bytes (openssl rand -hex 32)")
         return self
 
     @model_validator(mode="after")

@@ -185,9 +185,18 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         ...
 
     async def documents(
-        self, collection: str, *, after: DocumentId | None = None, limit: int = 100, prefix: str | None = None
+        self,
+        collection: str,
+        *,
+        after: DocumentId | None = None,
+        limit: int = 100,
+        prefix: str | None = None,
+        groups: Sequence[str] | None = None,
     ) -> Sequence[DocumentRecord]:
-        """Returns the documents after `after`, ordered by id. Raises CollectionNotFound."""
+        """Returns the documents after `after`, ordered by id, whose ids begin with `prefix` and that any of `groups`
+        may read (None: all). Documents of collections without principals are read by every group. Raises
+        CollectionNotFound.
+        """
         ...
 
     async def remove_document(self, claim: Claim) -> bool:
@@ -245,8 +254,10 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         """Returns the documents of `ids` that exist."""
         ...
 
-    async def totals(self, collections: Several[str], *, prefix: str | None = None) -> Mapping[str, Totals]:
-        """Returns totals of the collections that hold documents."""
+    async def totals(
+        self, collections: Several[str], *, prefix: str | None = None, groups: Sequence[str] | None = None
+    ) -> Mapping[str, Totals]:
+        """Returns totals of the collections that hold documents, over those that `documents` would return."""
         ...
 
     async def queue_depth(self) -> int:

@@ -36,6 +36,7 @@ from ingestion.types import (
     WorkerId,
 )
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText, TandemError
+from retrieval.filters.groups import unique, wrong_names
 from retrieval.filters.metadata_keys import wrong_value
 from retrieval.ports import VectorStore
 from retrieval.trace_context import traceparent
@@ -291,6 +292,14 @@ class IngestionService:
         document_id, partition = owned(tenant, named, upload.partition)
         for what, text, limit in (("id", document_id, MAX_ID_BYTES), ("partition", partition, MAX_ID_BYTES)):
             _check_name(what, text, limit, place)
+        if upload.groups and not collection.principals:
+            raise InvalidRequest(
+                f"Document {shown!r} states groups, but collection {collection.name!r} was created without principals: "
+                "everyone who reads the collection would read it. Create another one with 'principals'.",
+                document=place,
+            )
+        if wrong_groups := wrong_names(upload.groups):
+            raise InvalidRequest(f"The groups of document {shown!r}: {wrong_groups}.", document=place)
         wrong = wrong_value(upload.metadata, collection.metadata_keys)
         if wrong:
             raise InvalidRequest(f"Document {shown!r}: {wrong}.", document=place)
@@ -309,6 +318,7 @@ class IngestionService:
             ocr=options.ocr or self._limits.ocr,
             traceparent=traceparent(),
             boilerplate=options.boilerplate,
+            groups=unique(upload.groups) if collection.principals else None,
         )
 
 
@@ -342,6 +352,7 @@ def request_digest(documents: Sequence[Document], options: IngestOptions) -> str
             document.title,
             document.partition,
             dict(document.metadata),
+            *([] if document.groups is None else [document.groups]),
         )
         digest.update(json.dumps(content, sort_keys=True).encode())
     return digest.hexdigest()

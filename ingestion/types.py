@@ -95,6 +95,8 @@ class Collection:
     rerank_instruction: str | None = None
     document_instruction: str | None = None
     """Text put before every passage that is embedded. Vectors depend on it, so it never changes."""
+    principals: bool = False
+    """Whether documents state the groups that may read them. Never changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class CollectionOptions:
     query_instruction: str | None = None
     rerank_instruction: str | None = None
     document_instruction: str | None = None
+    principals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,9 @@ class Document:
     traceparent: str | None = None
     """W3C trace context of the request that brought it."""
     boilerplate: Boilerplate = "keep"
+    groups: tuple[str, ...] | None = None
+    """Groups that may read it, as retrieval.filters.groups.unique orders them; None exactly where the collection has no
+    principals."""
 
 
 MAX_ID_BYTES = 512
@@ -153,6 +159,8 @@ class Upload:
     title: str = ""
     partition: str = ""
     metadata: Mapping[str, object] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    """Groups that may read it, in a collection with principals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ class FileService:
                     title=there.document.title if there else "",
                     partition=there.document.partition if there else "",
                     metadata=metadata,
+                    groups=(there.document.groups or ()) if there else (),
                 )
             )
         return made

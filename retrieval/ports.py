@@ -151,9 +151,11 @@ class VectorStore(Lifecycle, Protocol):
         ...
 
     async def chunks(
-        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]], *, filter: Filter | None = None
     ) -> Mapping[tuple[DocumentId, int], Chunk]:
-        """Returns the existing chunks among those named by document and ordinal."""
+        """Returns the existing chunks among those named by document and ordinal, for which `filters.evaluate.matches`
+        is true.
+        """
         ...
 
     async def vectors(self, name: str, ids: Sequence[ChunkId]) -> Mapping[ChunkId, Vector]:

@@ -141,6 +141,8 @@ class EmbeddedChunk:
     """Timezone-aware."""
     metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
     """The declared keys of the collection's CollectionSpec."""
+    groups: tuple[str, ...] | None = None
+    """Groups whose members may read it; None exactly where the CollectionSpec has no `principals`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ class CollectionSpec:
     dimension: int
     metadata_keys: Mapping[str, KeyType] = field(default_factory=dict)
     """Declared: kept in fields of their own, so that filters on them are cheap. See filters/metadata_keys.py."""
+    principals: bool = False
+    """Whether rows have `groups`, which InGroups compares."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from functools import lru_cache
 from typing import Final
@@ -15,6 +15,14 @@ INTERNAL: Final = "internal"
 """Id of the key that the node's own worker processes have."""
 COMPILED: Final = 10_000
 """Lists of names and globs whose compiled form is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a verified token says."""
+
+    subject: str | None
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,8 @@ class Caller:
     """Whose documents alone exist for this caller; None: those of everybody."""
     filter: Mapping[str, object] | None = None
     """Tree of the documents that alone exist for this caller; None: all."""
+    groups: tuple[str, ...] | None = None
+    """Groups of the caller, by its key or its token; None: neither names any."""
 
     @property
     def unlimited(self) -> bool:
@@ -42,7 +52,20 @@ class Caller:
 
     @property
     def space(self) -> Space:
-        return Space(self.tenant, self.filter)
+        return Space(self.tenant, self.filter, self.groups if self.groups is not None else self._no_groups())
+
+    def _no_groups(self) -> tuple[str, ...] | None:
+        """In collections with principals, whoever reads texts without naming groups reads none; all of them only who
+        manages the collection. Whoever ingests without reading texts sees the records of what is there.
+        """
+        return None if self.has("manage") or "search" not in self.scopes else ()
+
+    def with_token(self, token: Token) -> "Caller":
+        """The caller on behalf of whom the token names: it only reads, by the token's groups. Those of a key bound
+        the token's.
+        """
+        groups = token.groups if self.groups is None else tuple(sorted(set(self.groups) & set(token.groups)))
+        return replace(self, groups=groups, scopes=frozenset(["search"] if self.has("search") else []))
 
     def sees(self, collection: str) -> bool:
         """Returns whether the caller may see a collection of that name."""
@@ -63,7 +86,8 @@ class Caller:
 
 
 def caller_of(key: StoredKey) -> Caller:
-    return Caller(key.id, frozenset(key.scopes), key.collections, key.limits, key.tenant, key.filter)
+    scopes = frozenset(key.scopes)
+    return Caller(key.id, scopes, key.collections, key.limits, key.tenant, key.filter, key.groups)
 
 
 @lru_cache(COMPILED)

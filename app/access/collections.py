@@ -37,23 +37,23 @@ class CollectionsView:
     async def count(self, name: str) -> int:
         """Chunks that a search can find. Raises CollectionNotFound."""
         self._trail.require(collection=name)
-        if not self._caller.space.whole:
-            await self._node.collections.get(name)
-            found = (await self.totals([name])).get(name, Totals())
-            return found.chunks
-        return await self._node.collections.count(name)
+        collection = await self._node.collections.get(name)
+        if self._caller.space.has_all_of(collection):
+            return await self._node.collections.count(name)
+        return (await self.totals([name])).get(name, Totals()).chunks
 
     async def totals(self, names: Sequence[str]) -> Mapping[str, Totals]:
         """Returns the totals of those of `names` that hold documents."""
         seen = [name for name in names if self._caller.sees(name)]
         space, catalog = self._caller.space, self._node.components.catalog
         if space.filter is None:
-            return await catalog.totals(seen, prefix=space.prefix)
+            return await catalog.totals(seen, prefix=space.prefix, groups=space.groups)
         found: dict[str, Totals] = {}
         for name in seen:
             with suppress(CollectionNotFound):  # deleted meanwhile
                 selects = space.selects(await self._node.collections.get_recent(name))
-                async with aclosing(selected(catalog, name, selects, prefix=space.prefix)) as records:
+                records = selected(catalog, name, selects, prefix=space.prefix, groups=space.groups)
+                async with aclosing(records):
                     async for record in records:
                         found[name] = found.get(name, Totals()).plus(record)
         return found

@@ -22,6 +22,7 @@ from ingestion.types import (
     Upload,
 )
 from ingestion.uploads import StoredFile
+from retrieval.errors import CollectionNotFound
 from retrieval.types import DocumentId
 
 READING: tuple[Scope, ...] = ("search", "ingest", "manage")
@@ -49,11 +50,13 @@ class DocumentsView:
         self._trail.require(*READING, collection=collection)
         space, catalog = self._space, self._node.components.catalog
         stored = after and space.stored(after)
+        prefix, groups = space.prefix, space.groups
         if space.filter is None:
-            found = list(await catalog.documents(collection, after=stored, limit=limit, prefix=space.prefix))
+            found = list(await catalog.documents(collection, after=stored, limit=limit, prefix=prefix, groups=groups))
         else:
             selects, found = await self._selects(collection), []
-            async with aclosing(selected(catalog, collection, selects, after=stored, prefix=space.prefix)) as records:
+            records = selected(catalog, collection, selects, after=stored, prefix=prefix, groups=groups)
+            async with aclosing(records):
                 async for record in records:
                     found.append(record)
                     if len(found) == limit:
@@ -123,6 +126,7 @@ class DocumentsView:
         async with self._trail.action("documents.ingest", collection) as recorded:
             recorded.count = len(uploads)
             self._trail.require("ingest", collection=collection)
+            await self._require_writer(collection)
             await self._require_room(collection, uploads)
             job_id, receipts = await self._node.ingestion.accept(
                 collection,
@@ -138,6 +142,7 @@ class DocumentsView:
     async def ingest_again(self, collection: str, ids: Sequence[DocumentId]) -> JobId:
         """Ingests documents again from their originals, which stay. Raises Forbidden, DocumentNotFound, BlobMissing."""
         self._trail.require("ingest", collection=collection)
+        await self._require_writer(collection)
         uploads = []
         for id_ in ids:
             found, data = await self._node.ingestion.original(collection, self._space.stored(id_))
@@ -151,6 +156,7 @@ class DocumentsView:
                     document.title,
                     document.partition,
                     document.metadata,
+                    document.groups or (),
                 )
             )
         # What came in a container has a document of its own.
@@ -162,11 +168,19 @@ class DocumentsView:
         stored = self._space.stored(document_id)
         async with self._trail.action("document.delete", collection, stored):
             self._trail.require("ingest", collection=collection)
+            await self._require_writer(collection)
             await self._node.ingestion.delete(collection, stored)
+
+    async def _require_writer(self, collection: str) -> None:
+        """Raises Forbidden for a caller that reads by groups, in a collection with principals: receipts would tell of
+        documents that it does not see. Raises CollectionNotFound.
+        """
+        if self._space.groups is not None and (await self._node.collections.get(collection)).principals:
+            raise self._trail.only_reads(collection)
 
     async def _selects(self, collection: str) -> Selects:
         """See Space.selects. Raises CollectionNotFound."""
-        if self._space.filter is None:
+        if not self._space.selective:
             return lambda _: True
         return self._space.selects(await self._node.collections.get_recent(collection))
 
@@ -181,20 +195,24 @@ class DocumentsView:
     async def _reading(self, collection: str, stored: DocumentId) -> AsyncGenerator[None, None]:
         """Within it, a document that exists for the caller is read. With a filter, it has to be the version that the
         catalog describes: while a document is being replaced, the store holds texts of a version that the filter may
-        not be true of. Raises DocumentNotFound, DocumentBusy, CollectionNotFound.
+        not be true of. So it is where groups decide who reads it. Raises DocumentNotFound, DocumentBusy,
+        CollectionNotFound.
         """
-        if self._space.filter is None:
+        if not self._space.selective:
             yield
             return
         before = await self._record(collection, stored)
+        if self._space.filter is None and before.document.groups is None:
+            yield
+            return
         if before.state == "ready":
             yield
             after = await self._record(collection, stored)
             if (after.version, after.state) == (before.version, "ready"):
                 return
         raise DocumentBusy(
-            f"Document {stored!r} is {before.state}: an API key with a filter reads it when its newest version is "
-            "ready.",
+            f"Document {stored!r} is {before.state}: an API key with a filter or groups reads it when its newest "
+            "version is ready.",
             document_id=stored,
         )
 
@@ -241,6 +259,7 @@ class FilesView:
     """Uploads are their uploader's alone until they are in a collection."""
 
     def __init__(self, node: Node, caller: Caller, trail: Trail) -> None:
+        self._space = caller.space
         self._files = (
             node.files
             if caller.unlimited
@@ -277,6 +296,10 @@ class FilesView:
         """See FileService.delete. Raises Forbidden."""
         async with self._trail.action("file.delete", subject=id_):
             self._trail.require("ingest")
+            if self._space.groups is not None:
+                for collection, _ in await self._files.documents(id_):
+                    if collection.principals:
+                        raise self._trail.only_reads(collection.name)
             await self._files.delete(id_)
 
     async def page(self, after: str | None, limit: int) -> Sequence[StoredFile]:
@@ -294,7 +317,7 @@ class JobsView:
     async def get(self, job_id: JobId) -> Job:
         """Raises Forbidden, JobNotFound."""
         self._trail.require("ingest", "manage")
-        return self._seen(await self._node.components.catalog.job(job_id))
+        return await self._seen(await self._node.components.catalog.job(job_id))
 
     async def latest(self, *, limit: int) -> Sequence[Job]:
         """Returns the last accepted jobs, newest first. Raises Forbidden."""
@@ -340,13 +363,23 @@ class JobsView:
         """See IngestionService.cancel. Raises Forbidden."""
         async with self._trail.action("job.cancel", subject=job_id):
             self._trail.require("ingest")
-            self._seen(await self._node.components.catalog.job(job_id))
+            await self._seen(await self._node.components.catalog.job(job_id))
             return await self._node.ingestion.cancel(job_id)
 
     async def _collections(self) -> list[str]:
-        return [each.name for each in await self._node.collections.list() if self._caller.sees(each.name)]
+        """Collections whose jobs exist for the caller: not those with principals for one that reads by groups, since
+        receipts tell of every document."""
+        by_groups = self._caller.space.groups is not None
+        every = [each for each in await self._node.collections.list() if self._caller.sees(each.name)]
+        return [each.name for each in every if not (by_groups and each.principals)]
 
-    def _seen(self, job: Job) -> Job:
-        if not self._caller.sees(job.collection) or self._caller.tenant not in (None, job.tenant):
+    async def _seen(self, job: Job) -> Job:
+        seen = self._caller.sees(job.collection) and self._caller.tenant in (None, job.tenant)
+        if seen and self._caller.space.groups is not None:
+            try:
+                seen = not (await self._node.collections.get(job.collection)).principals
+            except CollectionNotFound:
+                seen = False
+        if not seen:
             raise JobNotFound(f"There is no job {job.id!r}.", job_id=job.id)
         return job

@@ -30,6 +30,7 @@ class KeysView:
         limits: KeyLimits,
         tenant: str | None,
         filter: Mapping[str, object] | None,
+        groups: Sequence[str] | None,
     ) -> tuple[StoredKey, str]:
         """Returns the record and the key, which is shown this once. Raises InvalidRequest, KeyNeeded."""
         async with self._trail.action("key.create") as recorded:
@@ -49,6 +50,7 @@ class KeysView:
                 limits=limits,
                 tenant=tenant,
                 filter=filter,
+                groups=groups,
             )
             recorded.subject = key.id
             return key, secret

@@ -1,6 +1,6 @@
 """The part of the collections that exists for a caller: the documents of a tenant, those that the filter of a key
-selects, or all. Maps the ids that a caller uses to those that are stored: they differ for keys of a tenant
-(ingestion.access.tenants).
+selects, those that the caller's groups may read, or all. Maps the ids that a caller uses to those that are stored: they
+differ for keys of a tenant (ingestion.access.tenants).
 """
 
 import json
@@ -16,7 +16,7 @@ from ingestion.types import Collection, Document, DocumentRecord, Receipt
 from retrieval.errors import InvalidRequest
 from retrieval.filters.evaluate import matches
 from retrieval.filters.parse import parse_filter
-from retrieval.filters.tree import And, Compare, Filter, In, Not, Or, Value
+from retrieval.filters.tree import And, Compare, Filter, In, InGroups, Not, Or, Value, all_of
 from retrieval.search.query import Hit, SearchQuery, SearchResult
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId
 
@@ -27,11 +27,22 @@ class Space:
     """None: all documents, under the ids that they are stored by."""
     filter: Mapping[str, object] | None = None
     """Tree of the documents of this space; None: all of the tenant, or of everybody."""
+    groups: tuple[str, ...] | None = None
+    """In collections with principals it has the documents that any of these may read; None: all."""
 
     @property
     def whole(self) -> bool:
         """Whether it has all documents."""
-        return self.tenant is None and self.filter is None
+        return self.tenant is None and not self.selective
+
+    @property
+    def selective(self) -> bool:
+        """Whether documents are selected by what they hold: then each is looked at before it is returned."""
+        return self.filter is not None or self.groups is not None
+
+    def has_all_of(self, collection: Collection) -> bool:
+        by_groups = self.groups is not None and collection.principals
+        return self.tenant is None and self.filter is None and not by_groups
 
     @property
     def prefix(self) -> str | None:
@@ -45,12 +56,15 @@ class Space:
         return DocumentId(id_.removeprefix(self.prefix or ""))
 
     def document(self, document: Document) -> Document:
+        if self.groups is not None:
+            # Who else reads it is not the reader's to know.
+            document = replace(document, groups=None)
         if self.tenant is None:
             return document
         return replace(document, id=self.shown(document.id), partition=self.tenant)
 
     def record(self, record: DocumentRecord) -> DocumentRecord:
-        return record if self.tenant is None else replace(record, document=self.document(record.document))
+        return replace(record, document=self.document(record.document))
 
     def receipts(self, receipts: Sequence[Receipt]) -> Sequence[Receipt]:
         if self.tenant is None:
@@ -65,15 +79,20 @@ class Space:
         ]
 
     def chunk_page(self, page: ChunkPage) -> ChunkPage:
-        if self.tenant is None:
-            return page
         return replace(page, record=self.record(page.record), chunks=[self._chunk(each) for each in page.chunks])
 
     def text_page(self, page: TextPage) -> TextPage:
-        return page if self.tenant is None else replace(page, record=self.record(page.record))
+        return replace(page, record=self.record(page.record))
 
     def forced(self, collection: Collection) -> Filter | None:
-        """The filter of this space, on stored ids. Raises Forbidden where it does not fit the collection's keys."""
+        """What selects this space's chunks of the collection, on stored ids. Raises Forbidden where the filter does not
+        fit the collection's keys.
+        """
+        groups = None if self.groups is None or not collection.principals else InGroups(self.groups)
+        return all_of(groups, self._forced_filter(collection))
+
+    def _forced_filter(self, collection: Collection) -> Filter | None:
+        """Raises Forbidden."""
         if self.filter is None:
             return None
         try:
@@ -86,23 +105,25 @@ class Space:
             ) from error
 
     def selects(self, collection: Collection) -> Selects:
-        """Returns what tells for a stored document of the collection whether the filter of this space is true of it. A
-        filter that does not fit the collection is true of none.
+        """Returns what tells for a stored document of the collection whether this space has it, but for the tenant. A
+        filter that does not fit the collection is true of none. The groups are compared wherever a document has them,
+        whatever is known of the collection.
         """
         try:
-            forced = self.forced(collection)
+            filter = self._forced_filter(collection)
         except Forbidden:
             return lambda _: False
-        return lambda record: forced is None or matches(forced, _as_row(record))
+        return lambda record: self._reads(record) and (filter is None or matches(filter, _as_row(record)))
+
+    def _reads(self, record: DocumentRecord) -> bool:
+        groups = record.document.groups
+        return self.groups is None or groups is None or not set(self.groups).isdisjoint(groups)
 
     def query(self, query: SearchQuery, collection: Collection) -> SearchQuery:
         """The query within this space. Raises Forbidden for one that names another partition."""
         if self.tenant is not None:
             query = self._of_tenant(query, self.tenant)
-        forced = self.forced(collection)
-        if forced is None:
-            return query
-        return replace(query, filter=forced if query.filter is None else And((forced, query.filter)))
+        return replace(query, forced=self.forced(collection))
 
     def _of_tenant(self, query: SearchQuery, tenant: str) -> SearchQuery:
         if query.partition not in (None, tenant):
@@ -122,11 +143,11 @@ class Space:
         return key if key is None or self.prefix is None else self.prefix + key
 
     def digest(self, digest: str) -> str:
-        """Of a query, for its cursors: those of one tenant or filter are no other's."""
+        """Of a query, for its cursors: those of one tenant, filter or set of groups are no other's."""
         if self.whole:
             return digest
-        filter = json.dumps(self.filter, sort_keys=True)
-        return f"{digest} {self.prefix} {sha256(filter.encode()).hexdigest()[:16]}"
+        selection = json.dumps([self.filter, self.groups], sort_keys=True)
+        return f"{digest} {self.prefix} {sha256(selection.encode()).hexdigest()[:16]}"
 
     def _hit(self, hit: Hit) -> Hit:
         candidate = replace(hit.candidate, chunk=self._chunk(hit.candidate.chunk), partition=self.tenant or "")

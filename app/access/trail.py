@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from app.access.caller import Caller
+from app.errors import Forbidden
 from ingestion.access.audit_log import OK, Action, AuditCatalog, AuditEntry
 from ingestion.access.keys import Scope
 from retrieval.errors import CollectionNotFound, TandemError
@@ -114,6 +115,15 @@ class Trail:
         """Records a request that does nothing, because its caller may not."""
         self._was_refused = True
         self._recorder.refused(replace(self._entry("request", code, self._request), collection=collection))
+
+    def only_reads(self, collection: str) -> Forbidden:
+        """Records the refusal of a write into a collection with principals, and returns it."""
+        self.refused(Forbidden.code, collection)
+        return Forbidden(
+            f"Collection {collection!r} has principals, and this caller reads it by groups: write with a key that has "
+            "the scope ingest without search, or manage.",
+            collection=collection,
+        )
 
     @asynccontextmanager
     async def action(

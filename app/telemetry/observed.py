@@ -21,7 +21,6 @@ from retrieval.embedders import Embedders
 from retrieval.errors import TandemError
 from retrieval.filters.tree import Filter
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
-from retrieval.text.tokenizer import token_lookups
 from retrieval.types import (
     Candidate,
     Chunk,
@@ -65,16 +64,6 @@ class Telemetry:
             raise
         finally:
             part.observe(labels, outcome, perf_counter() - started)
-
-    @contextmanager
-    def lookups(self, model: str) -> Iterator[None]:
-        """Around what may look up the tokens of texts."""
-        with token_lookups() as found:
-            try:
-                yield
-            finally:
-                self.metrics.token_lookups.labels(model, "hit").inc(found.known)
-                self.metrics.token_lookups.labels(model, "miss").inc(found.new)
 
     def count(self, model: str, lane: Lane, texts: int, tokens: int, truncated: int) -> None:
         """Counts what an engine computed."""
@@ -169,14 +158,12 @@ class ObservedEmbedder(_Part):
         return self._embedder.reducible
 
     def count(self, texts: Sequence[str]) -> Sequence[int]:
-        with self._telemetry.lookups("embed"):
-            return self._embedder.count(texts)
+        return self._embedder.count(texts)
 
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        metrics = self._telemetry.metrics
-        with self._telemetry.call(metrics.engine, "embed", lane.name.lower()), self._telemetry.lookups("embed"):
+        with self._telemetry.call(self._telemetry.metrics.engine, "embed", lane.name.lower()):
             embedded = await self._embedder.embed(texts, kind=kind, lane=lane, instruction=instruction)
         self._telemetry.count("embed", lane, len(texts), sum(embedded.tokens), sum(embedded.truncated_tokens))
         return embedded
@@ -190,8 +177,7 @@ class ObservedReranker(DelegatingReranker):
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
     ) -> RerankScores:
-        metrics = self._telemetry.metrics
-        with self._telemetry.call(metrics.engine, "rerank", lane.name.lower()), self._telemetry.lookups("rerank"):
+        with self._telemetry.call(self._telemetry.metrics.engine, "rerank", lane.name.lower()):
             ranked = await self._reranker.rerank(query, passages, lane=lane, instruction=instruction)
         truncated = sum(ranked.truncated_tokens) + ranked.truncated_query_tokens
         self._telemetry.count("rerank", lane, len(passages), ranked.tokens, truncated)
@@ -249,10 +235,10 @@ class ObservedStore(_Part):
         return self._store.texts(name, document_id)
 
     async def chunks(
-        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]], *, filter: Filter | None = None
     ) -> Mapping[tuple[DocumentId, int], Chunk]:
         with self._telemetry.call(self._telemetry.metrics.store, "chunks"):
-            return await self._store.chunks(name, wanted)
+            return await self._store.chunks(name, wanted, filter=filter)
 
     async def vectors(self, name: str, ids: Sequence[ChunkId]) -> Mapping[ChunkId, Vector]:
         with self._telemetry.call(self._telemetry.metrics.store, "vectors"):

@@ -60,6 +60,8 @@ async def create(request: Request, node: PageNode) -> Response:
             body["filter"] = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InvalidRequest(f"filter: not JSON ({error}).") from None
+    if names := field(form, "groups").strip():
+        body["groups"] = [name.strip() for name in names.split(",")]
     if days := whole_number(form, "days"):
         ends = datetime.now(UTC) + timedelta(days=min(days, MAX_DAYS))
         body["expires_at"] = ends.isoformat(timespec="seconds")
@@ -72,6 +74,7 @@ async def create(request: Request, node: PageNode) -> Response:
         limits=wanted.limits.to_limits(),
         tenant=wanted.tenant,
         filter=wanted.filter,
+        groups=wanted.groups,
     )
     return render(request, "key.html", 201, key=key, secret=secret)
 

@@ -10,6 +10,7 @@ from typing import Final, Literal, Protocol, get_args
 
 from ingestion.errors import KeyNotFound
 from retrieval.errors import InvalidRequest
+from retrieval.filters.groups import MAX_CALLER_GROUPS, unique, wrong_names
 from retrieval.filters.parse import parse_filter
 from retrieval.filters.tree import fields_of
 
@@ -66,6 +67,8 @@ class StoredKey:
     """Whose documents the key reads and writes, and no others; None: those of no tenant, and all tenants'."""
     filter: Mapping[str, object] | None = None
     """Tree of the documents that the key reads, and no others, as retrieval.filters.parse takes it; None: all."""
+    groups: tuple[str, ...] | None = None
+    """Groups of its holder, for collections with principals; None: it names none."""
 
     def ended(self, now: datetime) -> str | None:
         """The reason why the key is no longer valid; None while it is."""
@@ -125,6 +128,7 @@ class KeyService:
         limits: KeyLimits = NO_LIMITS,
         tenant: str | None = None,
         filter: Mapping[str, object] | None = None,
+        groups: Sequence[str] | None = None,
     ) -> tuple[StoredKey, str]:
         """Returns the record and the key. Raises InvalidRequest."""
         now = datetime.now(UTC)
@@ -136,6 +140,8 @@ class KeyService:
             )
         if filter is not None:
             _require_of_documents(filter, scopes)
+        if groups is not None:
+            _require_of_reader(groups, scopes)
         if expires_at is not None and expires_at <= now:
             raise InvalidRequest(f"expires_at: {expires_at.isoformat()} has passed; name a time in the future.")
         secret = new_secret()
@@ -151,6 +157,7 @@ class KeyService:
             limits=limits,
             tenant=tenant,
             filter=filter,
+            groups=None if groups is None else unique(groups),
         )
         await self._catalog.add_key(key)
         return key, secret
@@ -187,6 +194,17 @@ def _require_of_documents(filter: Mapping[str, object], scopes: Sequence[Scope])
                 f"filter: {field} differs between the chunks of a document or is found by its parser; the filter of a "
                 f"key takes {', '.join(FILTER_FIELDS)} and metadata."
             )
+
+
+def _require_of_reader(groups: Sequence[str], scopes: Sequence[Scope]) -> None:
+    """Raises InvalidRequest for groups that no key can have, or none with these scopes."""
+    if set(scopes) != {"search"}:
+        raise InvalidRequest(
+            "scopes: a key with groups has the scope search alone, since whoever writes decides which groups read; "
+            "create another key for writing."
+        )
+    if wrong := wrong_names(groups, MAX_CALLER_GROUPS):
+        raise InvalidRequest(f"groups: {wrong}.")
 
 
 def digest_of_key(secret: str) -> str:

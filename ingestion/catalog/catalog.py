@@ -122,10 +122,16 @@ class SqlCatalog:
         return await self._database.read(lambda connection: documents.document(connection, collection, document_id))
 
     async def documents(
-        self, collection: str, *, after: DocumentId | None = None, limit: int = 100, prefix: str | None = None
+        self,
+        collection: str,
+        *,
+        after: DocumentId | None = None,
+        limit: int = 100,
+        prefix: str | None = None,
+        groups: Sequence[str] | None = None,
     ) -> Sequence[DocumentRecord]:
         return await self._database.read(
-            lambda connection: documents.page(connection, collection, after, limit, prefix)
+            lambda connection: documents.page(connection, collection, after, limit, prefix, groups)
         )
 
     async def remove_document(self, claim: Claim) -> bool:
@@ -152,8 +158,10 @@ class SqlCatalog:
     async def documents_named(self, collection: str, ids: Several[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
         return await self._database.read(lambda connection: documents.named(connection, collection, ids))
 
-    async def totals(self, collections: Several[str], *, prefix: str | None = None) -> Mapping[str, Totals]:
-        return await self._database.read(lambda connection: documents.totals(connection, collections, prefix))
+    async def totals(
+        self, collections: Several[str], *, prefix: str | None = None, groups: Sequence[str] | None = None
+    ) -> Mapping[str, Totals]:
+        return await self._database.read(lambda connection: documents.totals(connection, collections, prefix, groups))
 
     async def queue_depth(self) -> int:
         return await self._database.read(documents.queue_depth)

@@ -1,11 +1,13 @@
 """Queries about documents, and requeueing for an audit. Each function is part of a transaction."""
 
+import json
 from collections.abc import Collection as Several
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Row, String, and_, case, column, func, or_, select, type_coerce, update
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.access.tenants import after_prefix
@@ -29,7 +31,12 @@ async def document(connection: AsyncConnection, collection: str, document_id: Do
 
 
 async def page(
-    connection: AsyncConnection, collection: str, after: DocumentId | None, limit: int, prefix: str | None
+    connection: AsyncConnection,
+    collection: str,
+    after: DocumentId | None,
+    limit: int,
+    prefix: str | None,
+    groups: Sequence[str] | None,
 ) -> Sequence[DocumentRecord]:
     """Implements Catalog.documents."""
     query = select(documents).where(documents.c.collection == collection).order_by(documents.c.id).limit(limit)
@@ -37,6 +44,8 @@ async def page(
         query = query.where(documents.c.id > after)
     if prefix is not None:
         query = query.where(_begins_with(prefix))
+    if groups is not None:
+        query = query.where(_readable_by(connection, groups))
     rows = (await connection.execute(query)).all()
     if not rows:
         await collections.require(connection, collection)
@@ -46,6 +55,18 @@ async def page(
 def _begins_with(prefix: str) -> ColumnElement[bool]:
     """As a range, which the index of ids answers."""
     return and_(documents.c.id >= prefix, documents.c.id < after_prefix(prefix))
+
+
+def _readable_by(connection: AsyncConnection, groups: Sequence[str]) -> ColumnElement[bool]:
+    """True of documents that any of the groups may read, and of those of collections without principals."""
+    if connection.dialect.name == "postgresql":
+        any_of = type_coerce(documents.c.groups, JSONB).has_any(type_coerce(list(groups), ARRAY(String)))
+    else:
+        value = column("value", String)
+        stated = func.json_each(documents.c.groups).table_valued(value, name="stated")
+        given = func.json_each(json.dumps(list(groups))).table_valued(value, name="given")
+        any_of = select(1).select_from(stated).where(stated.c.value.in_(select(given.c.value))).exists()
+    return or_(documents.c.groups.is_(None), any_of)
 
 
 async def named(
@@ -92,7 +113,9 @@ async def blobs_in_use(connection: AsyncConnection, hashes: Several[str]) -> set
     return found
 
 
-async def totals(connection: AsyncConnection, names: Several[str], prefix: str | None) -> dict[str, Totals]:
+async def totals(
+    connection: AsyncConnection, names: Several[str], prefix: str | None, groups: Sequence[str] | None
+) -> dict[str, Totals]:
     """Implements Catalog.totals."""
     cancelled = and_(documents.c.state == "failed", documents.c.error_code == Cancelled.code)
     state = case((cancelled, "cancelled"), else_=documents.c.state)
@@ -111,6 +134,8 @@ async def totals(connection: AsyncConnection, names: Several[str], prefix: str |
         )
         if prefix is not None:
             query = query.where(_begins_with(prefix))
+        if groups is not None:
+            query = query.where(_readable_by(connection, groups))
         for collection, kind, count, size, chunks in await connection.execute(query):
             known = found.get(collection, Totals())
             field = "unfinished" if kind == "queued" else kind

@@ -44,6 +44,7 @@ def collection_values(collection: Collection) -> Values:
         "query_instruction": collection.query_instruction,
         "rerank_instruction": collection.rerank_instruction,
         "document_instruction": collection.document_instruction,
+        "principals": collection.principals,
     }
 
 
@@ -60,6 +61,7 @@ def collection(row: Row[Any]) -> Collection:
         query_instruction=row.query_instruction,
         rerank_instruction=row.rerank_instruction,
         document_instruction=row.document_instruction,
+        principals=row.principals,
     )
 
 
@@ -95,12 +97,17 @@ def digest(document: Document) -> str:
         document.media_type,
         document.partition,
         dict(document.metadata),
+        *([] if document.groups is None else [document.groups]),
     )
     try:
         canonical = json.dumps(parts, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"The metadata of document {document.id!r} is not JSON: {error}.") from error
     return sha256(canonical.encode()).hexdigest()
+
+
+def groups_value(groups: tuple[str, ...] | None) -> list[str] | None:
+    return None if groups is None else list(groups)
 
 
 def document_values(document: Document, *, turn: int, background: bool, now: datetime) -> Values:
@@ -114,6 +121,7 @@ def document_values(document: Document, *, turn: int, background: bool, now: dat
         "title": document.title,
         "partition": document.partition,
         "metadata": dict(document.metadata),
+        "groups": groups_value(document.groups),
         "max_tokens": document.chunking.max_tokens,
         "overlap": document.chunking.overlap,
         "ocr": document.ocr,
@@ -153,6 +161,7 @@ def record(row: Row[Any]) -> DocumentRecord:
         ocr=row.ocr,
         traceparent=row.traceparent,
         boilerplate=row.boilerplate,
+        groups=None if row.groups is None else tuple(row.groups),
     )
     processing = row.lease_token is not None and row.lease_version == row.version
     return DocumentRecord(

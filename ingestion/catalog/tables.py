@@ -63,6 +63,7 @@ collections = Table(
     Column("query_instruction", String),
     Column("document_instruction", String),
     Column("rerank_instruction", String),
+    Column("principals", Boolean, nullable=False),
     # They belong to the vectors, so an exchange takes them along. Read only by the check at start.
     Column("golden_texts", Json),
     Column("golden_vectors", LargeBinary),
@@ -97,6 +98,7 @@ api_keys = Table(
     Column("revoked_at", UtcDateTime),
     Column("tenant", String),
     Column("filter", Json),
+    Column("groups", Json),
     # The fields of KeyLimits.
     Column("limits", Json, nullable=False),
     Index("api_keys_digest", "digest", unique=True),
@@ -137,6 +139,8 @@ documents = Table(
     Column("title", Text, nullable=False),
     Column("partition", String, nullable=False),
     Column("metadata", Json, nullable=False),
+    # A list of names, sorted; null where the collection has no principals.
+    Column("groups", Json),
     Column("max_tokens", Integer, nullable=False),
     Column("overlap", Integer, nullable=False),
     # Over everything that distinguishes versions, except the chunking.

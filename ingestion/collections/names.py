@@ -3,6 +3,8 @@
 import re
 from hashlib import sha256
 
+from retrieval.types import Fingerprint, StoreName
+
 _SHADOW = "~other"
 
 
@@ -12,6 +14,13 @@ def alias_of(name: str) -> str:
     if re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
         return name
     return f"_{re.sub('[^A-Za-z0-9]+', '_', name).strip('_')}_{sha256(name.encode()).hexdigest()[:16]}"
+
+
+def store_name_of(name: str, fingerprint: Fingerprint, *, principals: bool) -> StoreName:
+    """What the store calls the first version of a collection. With principals it is another name: whoever still knows
+    an earlier collection of that name, without them, must not search this one without its groups.
+    """
+    return StoreName(f"{alias_of(name)}__{fingerprint.digest}{'_p' if principals else ''}")
 
 
 def shadow_of(name: str) -> str:

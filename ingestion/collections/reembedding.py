@@ -217,6 +217,7 @@ class Reembedding:
                 created_at=datetime.now(UTC),
                 metadata_keys=current.metadata_keys,
                 document_instruction=current.document_instruction,
+                principals=current.principals,
             )
         )
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from ingestion.blobs.gc import BlobCollector
-from ingestion.collections.names import alias_of, is_internal, shadow_of
+from ingestion.collections.names import alias_of, is_internal, shadow_of, store_name_of
 from ingestion.collections.vector_agreement import VectorAgreement
 from ingestion.disk_reserve import DiskReserve
 from ingestion.ports import Catalog
@@ -14,7 +14,7 @@ from ingestion.types import Collection, CollectionOptions, DocumentRecord
 from retrieval.errors import CollectionExists, CollectionNotFound
 from retrieval.filters.metadata_keys import check_declared
 from retrieval.ports import VectorStore
-from retrieval.types import CollectionSpec, Fingerprint, StoreName
+from retrieval.types import CollectionSpec, Fingerprint
 
 RECENT_SECONDS = 2.0
 RECENT_COLLECTIONS = 1000
@@ -43,7 +43,7 @@ class CollectionService:
         check_declared(options.metadata_keys)
         collection = Collection(
             name=name,
-            store_name=StoreName(f"{alias_of(name)}__{fingerprint.digest}"),
+            store_name=store_name_of(name, fingerprint, principals=options.principals),
             fingerprint=fingerprint,
             language=options.language,
             chunking=options.chunking,
@@ -53,6 +53,7 @@ class CollectionService:
             query_instruction=options.query_instruction,
             rerank_instruction=options.rerank_instruction,
             document_instruction=options.document_instruction,
+            principals=options.principals,
         )
         await self.add(collection)
         return collection
@@ -65,7 +66,9 @@ class CollectionService:
         await self._agreement.prepare(collection.fingerprint)
         await self._store.create_collection(
             collection.store_name,
-            CollectionSpec(collection.fingerprint.dimension, collection.metadata_keys),
+            CollectionSpec(
+                collection.fingerprint.dimension, collection.metadata_keys, principals=collection.principals
+            ),
         )
         # It may belong to another catalog: it must be neither dropped nor searched as ours.
         foreign = await self._store.count(collection.store_name)

@@ -152,6 +152,7 @@ class _Expander:
             title=title,
             partition=container.partition,
             metadata={PART_OF: origin, **self.given},
+            groups=container.groups,
         )
         if reason := self._refusal(part, depth):
             self._skip(id_, reason)

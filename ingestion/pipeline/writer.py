@@ -262,4 +262,5 @@ def _row(work: Work, chunk: Chunk, made: ChunkVector, metadata_keys: Mapping[str
         metadata=document.metadata,
         ingested_at=work.record.ingested_at,
         metadata_keys=metadata_keys,
+        groups=document.groups,
     )

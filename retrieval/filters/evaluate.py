@@ -27,6 +27,7 @@ from retrieval.filters.tree import (
     Field,
     Filter,
     In,
+    InGroups,
     Match,
     Not,
     Operator,
@@ -64,6 +65,10 @@ def matches(filter: Filter, row: EmbeddedChunk | Candidate) -> bool:
             return any(matches(each, row) for each in filters)
         case Not(filter=inner):
             return not matches(inner, row)
+        case InGroups(names=names):
+            if isinstance(row, Candidate):
+                raise TypeError("Candidates carry no groups.")
+            return not set(names).isdisjoint(row.groups or ())
     assert_never(filter)
 
 

@@ -113,7 +113,22 @@ class Not:
     filter: "Filter"
 
 
-Filter = Compare | In | Contains | Match | Exists | And | Or | Not
+@dataclass(frozen=True, slots=True)
+class InGroups:
+    """True of chunks that any of the groups may read; of none without groups. Only for collections with principals.
+    No request can write it: the service adds it for callers that are bound to groups.
+    """
+
+    names: tuple[str, ...]
+
+
+Filter = Compare | In | Contains | Match | Exists | And | Or | Not | InGroups
+
+
+def all_of(*filters: Filter | None) -> Filter | None:
+    """Returns the filter that requires each of those that are not None; None if all are."""
+    there = tuple(filter for filter in filters if filter is not None)
+    return And(there) if len(there) > 1 else next(iter(there), None)
 
 
 def fields_of(filter: Filter) -> Iterator[Field]:
@@ -124,5 +139,7 @@ def fields_of(filter: Filter) -> Iterator[Field]:
                 yield from fields_of(each)
         case Not(filter=inner):
             yield from fields_of(inner)
+        case InGroups():
+            return
         case _:
             yield filter.field

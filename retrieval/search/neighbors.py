@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
+from retrieval.filters.tree import Filter
 from retrieval.ports import VectorStore
 from retrieval.search.query import Context, Hit
 from retrieval.types import Chunk, DocumentId, StoreName
@@ -12,9 +13,13 @@ MAX_SECTION_CHUNKS = 16
 """Chunks on either side of a hit that are looked at for its section."""
 
 
-async def with_neighbors(store: VectorStore, collection: StoreName, hits: Sequence[Hit], neighbors: int) -> list[Hit]:
-    """Returns each hit with the text of `neighbors` chunks on either side. Raises the errors of the store."""
-    found = await _read(store, collection, hits, neighbors)
+async def with_neighbors(
+    store: VectorStore, collection: StoreName, hits: Sequence[Hit], neighbors: int, forced: Filter | None = None
+) -> list[Hit]:
+    """Returns each hit with the text of `neighbors` chunks on either side. Chunks that `forced` is not true of are
+    missing. Raises the errors of the store.
+    """
+    found = await _read(store, collection, hits, neighbors, forced)
     contexts = []
     for hit in hits:
         chunk = hit.candidate.chunk
@@ -23,11 +28,14 @@ async def with_neighbors(store: VectorStore, collection: StoreName, hits: Sequen
     return [replace(hit, context=context) for hit, context in zip(hits, contexts, strict=True)]
 
 
-async def with_sections(store: VectorStore, collection: StoreName, hits: Sequence[Hit], max_tokens: int) -> list[Hit]:
+async def with_sections(
+    store: VectorStore, collection: StoreName, hits: Sequence[Hit], max_tokens: int, forced: Filter | None = None
+) -> list[Hit]:
     """Returns each hit with the text of its section, subsections included: of the chunks that belong to it, those
-    nearest to the hit that have at most `max_tokens` tokens together with it. Raises the errors of the store.
+    nearest to the hit that have at most `max_tokens` tokens together with it. Chunks that `forced` is not true of are
+    missing. Raises the errors of the store.
     """
-    found = await _read(store, collection, hits, MAX_SECTION_CHUNKS)
+    found = await _read(store, collection, hits, MAX_SECTION_CHUNKS, forced)
     return [replace(hit, context=joined(_section(hit.candidate.chunk, found, max_tokens))) for hit in hits]
 
 
@@ -49,14 +57,14 @@ def _section(chunk: Chunk, found: Mapping[tuple[DocumentId, int], Chunk], max_to
 
 
 async def _read(
-    store: VectorStore, collection: StoreName, hits: Sequence[Hit], neighbors: int
+    store: VectorStore, collection: StoreName, hits: Sequence[Hit], neighbors: int, forced: Filter | None
 ) -> Mapping[tuple[DocumentId, int], Chunk]:
     wanted: dict[DocumentId, set[int]] = {}
     for hit in hits:
         ordinal = hit.candidate.chunk.ordinal
         around = range(max(ordinal - neighbors, 0), ordinal + neighbors + 1)
         wanted.setdefault(hit.candidate.chunk.document_id, set()).update(around)
-    return await store.chunks(collection, wanted)
+    return await store.chunks(collection, wanted, filter=forced)
 
 
 def _around(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from retrieval.filters.tree import Filter
+from retrieval.filters.tree import Filter, all_of
 from retrieval.types import Candidate, ChunkId
 
 Branch = Literal["dense", "sparse"]
@@ -72,6 +72,9 @@ class SearchQuery:
     """Budget of all stages, from the query's arrival. None: the server's deadline, which is never exceeded."""
     partition: str | None = None
     filter: Filter | None = None
+    forced: Filter | None = None
+    """What else has to be true of every chunk that is returned, those around hits included: what exists for the caller.
+    """
     min_score: float | None = None
     """Compared with the reranker's score, or what its calibration makes of it; with `Hit.score` if nothing was
     reranked."""
@@ -86,6 +89,11 @@ class SearchQuery:
     """Limit of the section that is returned as each hit's context, in tokens; 0: the context is not the section."""
     highlights: int = 0
     """Sentences of each hit to point out."""
+
+    @property
+    def condition(self) -> Filter | None:
+        """What recall searches by: `forced` and `filter`."""
+        return all_of(self.forced, self.filter)
 
     @property
     def pool(self) -> int:

@@ -64,7 +64,7 @@ class Recall:
             return Recalled(hits, RecallReport(mode, len(hits), reason), dense.truncated_tokens, dense.ms)
         by_words = deadline.run(
             self._store.search_text(
-                collection, query.text, limit=limit, partition=query.partition, filter=query.filter
+                collection, query.text, limit=limit, partition=query.partition, filter=query.condition
             ),
             STORE,
         )
@@ -105,7 +105,7 @@ class Recall:
         ms = (perf_counter() - started) * 1000
         candidates = await deadline.run(
             self._store.search(
-                collection, embeddings.vectors[0], limit=query.pool, partition=query.partition, filter=query.filter
+                collection, embeddings.vectors[0], limit=query.pool, partition=query.partition, filter=query.condition
             ),
             STORE,
         )

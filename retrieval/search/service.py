@@ -124,10 +124,10 @@ class SearchService:
         self, collection: StoreName, query: SearchQuery, hits: Sequence[Hit], deadline: Deadline
     ) -> Sequence[Hit]:
         if query.neighbors and hits:
-            joining = with_neighbors(self._store, collection, hits, query.neighbors)
+            joining = with_neighbors(self._store, collection, hits, query.neighbors, query.forced)
             hits = await deadline.run(joining, STORE, grace=GRACE_SECONDS)
         if query.section_tokens and hits:
-            reading = with_sections(self._store, collection, hits, query.section_tokens)
+            reading = with_sections(self._store, collection, hits, query.section_tokens, query.forced)
             hits = await deadline.run(reading, STORE, grace=GRACE_SECONDS)
         if query.highlights and hits:
             instruction = query.reranking.instruction if query.reranking else None

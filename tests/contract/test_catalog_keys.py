@@ -34,6 +34,12 @@ class TestKeys:
         await catalog.add_key(limited)
         assert await catalog.key("key_b") == limited
 
+    async def test_have_groups(self, catalog: SqlCatalog) -> None:
+        for id_, groups in (("key_a", ()), ("key_b", ("board", "五金"))):
+            key = replace(KEY, id=id_, digest=id_, groups=groups)
+            await catalog.add_key(key)
+            assert await catalog.key(id_) == key
+
     async def test_count_their_jobs_that_have_not_ended(self, catalog: SqlCatalog) -> None:
         await catalog.add_collection(a_collection())
         for number, key in enumerate(("key_a", "key_b", "key_b", None)):

@@ -45,14 +45,15 @@ FILES = sorted(SAMPLES.iterdir())
 PAGES = sorted(DOCS.glob("*/*.md"))
 GENERATOR = ROOT / "deploy" / "configuration" / "generate.py"
 
-CLIENT_VARIABLES = {"TANDEM_URL", "TANDEM_API_KEY"}
-"""Read by the command line for --url and --api-key; the node has no such settings."""
+CLIENT_VARIABLES = {"TANDEM_URL", "TANDEM_API_KEY", "TANDEM_TOKEN"}
+"""Read by the command line and the client; the node has no such settings."""
 OTHER_NAMES = {
     *("not_requested", "model_language", "no_candidates"),  # reasons of an answer without reranking
     *("cacm_en", "cmrc_dev_zh", "xquad_zh2en", "squad_dev_en"),  # judged collections
     *("x86_64", "torch_npu", "local_dir", "avx512_bf16", "classifier_from_token", "is_original_qwen3_reranker"),
     *("infinity_emb", "no_new_privs", "document_text", "document_chunks"),
-    *("trace_id", "span_id", "pg_dump", "tandem_models"),  # of the log, of PostgreSQL, and a volume of compose
+    "realm_access",  # of Keycloak's tokens
+    *("trace_id", "span_id", "pg_dump"),  # of the log, and of PostgreSQL
 }
 """Words with an underscore that are no code, no field and no metric of ours."""
 OTHER_PRODUCTS = ("ascend", "dify", "jupyter", "mcp", "n8n", "open-webui", "openai-and-rerank")

@@ -77,6 +77,9 @@ def create(
     section_prefix: Annotated[
         bool, typer.Option("--section-prefix", help="Put the headings above a chunk before its text.")
     ] = False,
+    principals: Annotated[
+        bool, typer.Option("--principals", help="Documents state the groups that may read them; see --group of ingest.")
+    ] = False,
     as_json: AsJson = False,
     url: Url = NODE,
     api_key: ApiKey = None,
@@ -87,6 +90,7 @@ def create(
         "duplicates": duplicates,
         "metadata_keys": _keys(metadata_key or []),
         "section_prefix": section_prefix,
+        "principals": principals,
     }
     if chunking:
         settings["chunking"] = read_chunking(chunking)
@@ -147,6 +151,7 @@ def _show(collection: dict[str, Any]) -> None:
         "rerank instruction": collection["rerank_instruction"],
         "document instruction": collection.get("document_instruction"),
         "section prefix": "yes" if collection["section_prefix"] else None,
+        "principals": "yes" if collection["principals"] else None,
         "model": f"{made['model']}, {made['dimension']} dimensions ({made['digest']})",
         "vectors": _disagreement(collection),
         "created": collection["created_at"][:19].replace("T", " "),

@@ -1,5 +1,6 @@
 """The commands that use a node most: ingest, search, audit, reembed, cancel."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,10 @@ def ingest(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Metadata of every document: year=2024, team=kiln. Repeatable."),
     ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", "-g", help="Group that may read them, in a collection with principals. Repeatable."),
+    ] = None,
     jsonl: Annotated[
         bool,
         typer.Option("--jsonl", help='The files contain documents, one a line: {"id", "text", "title", "metadata"}.'),
@@ -64,6 +69,7 @@ def ingest(
     api_key: ApiKey = None,
 ) -> None:
     """Send files to a node and wait until they are searchable. Exit status 1 if documents failed."""
+    groups = group or []
     values, file_filter = read_metadata(metadata or []), FileFilter(tuple(include or ()), tuple(exclude or ()))
     if STDIN in paths and len(paths) > 1:
         raise InvalidRequest("-: standard input cannot be combined with files; send them in a separate command.")
@@ -74,16 +80,17 @@ def ingest(
     if watch:
         if jsonl or STDIN in paths:
             raise InvalidRequest("--watch wants folders.")
-        _watch(paths, file_filter, collection, values, url, api_key, delete=delete, as_json=as_json)
+        _watch(paths, file_filter, collection, values, groups, url, api_key, delete=delete, as_json=as_json)
         return
     with Client(url, api_key) as client:
         if jsonl:
-            receipts = ingest_documents(client, collection, read_documents(paths, values), messages())
+            receipts = ingest_documents(client, collection, read_documents(paths, values), messages(), groups)
         elif paths == [STDIN]:
-            receipts = ingest_documents(client, collection, [read_document(name, media_type, values)], messages())
+            document = read_document(name, media_type, values)
+            receipts = ingest_documents(client, collection, [document], messages(), groups)
         else:
             files = find_files(paths, file_filter, link_reporter(messages()))
-            receipts = ingest_files(client, collection, files, messages(), values)
+            receipts = ingest_files(client, collection, files, messages(), values, groups)
     if as_json:
         print_json({"documents": receipts})
         well = not any(receipt["error"] for receipt in receipts)
@@ -98,6 +105,7 @@ def _watch(
     file_filter: FileFilter,
     collection: str,
     metadata: dict[str, object],
+    groups: Sequence[str],
     url: str,
     api_key: str | None,
     *,
@@ -124,7 +132,9 @@ def _watch(
 
     stop_on_sigterm()
     with suppress(KeyboardInterrupt), Client(url, api_key) as client:
-        follower = Follower(client, collection, folders, file_filter, messages(), delete=delete, metadata=metadata)
+        follower = Follower(
+            client, collection, folders, file_filter, messages(), delete=delete, metadata=metadata, groups=groups
+        )
         messages().print(FIRST_WORDS.format(", ".join(map(str, folders))), markup=False, highlight=False)
         follow(follower, folders, show)
 

@@ -21,6 +21,7 @@ def ingest_files(
     files: Sequence[tuple[str, Path]],
     console: Console,
     metadata: Mapping[str, Any] | None = None,
+    groups: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Sends all files, shows progress until the jobs have ended, and returns the receipts.
 
@@ -29,20 +30,24 @@ def ingest_files(
     return _ingest(
         client,
         batches(files, lambda file: file[1].stat().st_size, BYTES_A_REQUEST),
-        lambda batch: client.ingest_files(collection, batch, metadata=metadata or None),
+        lambda batch: client.ingest_files(collection, batch, metadata=metadata or None, groups=list(groups) or None),
         console,
         total=len(files),
     )
 
 
 def ingest_documents(
-    client: Client, collection: str, documents: Iterable[dict[str, Any]], console: Console
+    client: Client,
+    collection: str,
+    documents: Iterable[dict[str, Any]],
+    console: Console,
+    groups: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Sends documents of POST /ingest in the same way. They are sent as they come; the iterable may be endless."""
     return _ingest(
         client,
         batches(documents, size_of, BYTES_A_REQUEST),
-        lambda batch: client.ingest(batch, collection=collection),
+        lambda batch: client.ingest(batch, collection=collection, groups=list(groups) or None),
         console,
         total=None,
     )

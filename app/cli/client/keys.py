@@ -42,6 +42,14 @@ def create(
             "Default: all."
         ),
     ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--group",
+            "-g",
+            help="Group of its holder, for collections with principals. With the scope search only. Repeatable.",
+        ),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,6 +68,8 @@ def create(
         settings["tenant"] = tenant
     if filter is not None:
         settings["filter"] = read_filter(filter)
+    if group:
+        settings["groups"] = group
     if limit:
         settings["limits"] = _limits(limit)
     if days:
@@ -194,6 +204,7 @@ def _show(key: dict[str, Any]) -> None:
         "collections": ", ".join(key["collections"]),
         "tenant": key["tenant"] or "-",
         "filter": dumps(key["filter"], ensure_ascii=False) if key["filter"] else "-",
+        "groups": "-" if key["groups"] is None else ", ".join(key["groups"]),
         "limits": ", ".join(f"{name} {limit:,}" for name, limit in key["limits"].items() if limit) or "-",
         "created": f"{_when(key['created_at'])} by {key['created_by']}",
         "last used": _when(key["last_used_at"]),

@@ -55,6 +55,7 @@ class Follower:
         *,
         delete: bool,
         metadata: Mapping[str, Any],
+        groups: Sequence[str] = (),
     ) -> None:
         """Raises InvalidRequest if one of the paths is not a folder, or one name is in two of them."""
         for folder in folders:
@@ -68,6 +69,7 @@ class Follower:
         self._on_link = link_reporter(console)
         self._delete = delete
         self._metadata = metadata
+        self._groups = groups
         self._sent: dict[str, Stamp] = {}
         self._last_message = ""
         self._scan()
@@ -102,7 +104,9 @@ class Follower:
     def _send(self, batch: Mapping[str, tuple[Path, Stamp]], done: Round) -> None:
         try:
             files = [(id_, path) for id_, (path, _) in batch.items()]
-            done.receipts += ingest_files(self._client, self._collection, files, self._console, self._metadata)
+            done.receipts += ingest_files(
+                self._client, self._collection, files, self._console, self._metadata, self._groups
+            )
         except (OSError, Refused) as error:
             if isinstance(error, Refused) and error.status not in (413, 415, 422):
                 raise

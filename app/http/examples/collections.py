@@ -23,6 +23,7 @@ CREATE = {
         "metadata_keys": {"year": "int"},
         "query_instruction": "根据问题检索能够回答它的合同条款",
     },
+    "Minutes that only members of groups read": {"name": "minutes", "principals": True},
 }
 
 _MANUALS = {
@@ -35,6 +36,7 @@ _MANUALS = {
     "rerank_instruction": None,
     "document_instruction": None,
     "section_prefix": False,
+    "principals": False,
     "fingerprint": FINGERPRINT,
     "vectors": {"agree": True, "cosine": 0.9998},
     "created_at": "2026-03-02T08:15:24.594991Z",
@@ -49,6 +51,7 @@ _CONTRACTS = {
     "rerank_instruction": None,
     "document_instruction": None,
     "section_prefix": False,
+    "principals": False,
     "fingerprint": FINGERPRINT,
     "vectors": {"agree": True, "cosine": 0.9998},
     "created_at": "2026-03-02T08:16:01.102338Z",

@@ -52,6 +52,12 @@ REQUESTS = {
         ],
         "chunking": {"max_tokens": 128, "overlap": 16},
     },
+    "Minutes that two groups read": {
+        "collection": "minutes",
+        "documents": [
+            {"id": "2026-03", "text": "The board decided to build a second kiln.", "groups": ["board", "staff"]}
+        ],
+    },
 }
 
 FORMS = {

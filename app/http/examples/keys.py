@@ -20,6 +20,12 @@ CREATE = {
         "collections": ["manuals"],
         "filter": {"type": "eq", "key": "metadata.audience", "value": "customers"},
     },
+    "A member of two groups": {
+        "name": "assistant of the board",
+        "scopes": ["search"],
+        "collections": ["minutes"],
+        "groups": ["board", "staff"],
+    },
     "An administrator": {"name": "operations", "scopes": ["admin"]},
 }
 _KEY = {
@@ -34,6 +40,7 @@ _KEY = {
     "revoked_at": None,
     "tenant": None,
     "filter": None,
+    "groups": None,
     "limits": {
         "requests_per_minute": 600,
         "texts_per_minute": None,

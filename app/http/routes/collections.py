@@ -42,6 +42,7 @@ async def create_collection(
         query_instruction=body.query_instruction,
         rerank_instruction=body.rerank_instruction,
         document_instruction=body.document_instruction,
+        principals=body.principals,
     )
     collection = await node.collections.create(body.name, embedder.fingerprint, options)
     return CollectionOut.of(collection, node.embedders.agreements.get(collection.store_name), chunks=0)

@@ -165,6 +165,7 @@ async def _read_form(request: Request, max_files: int) -> tuple[IngestForm, list
                     media_type=file.content_type,
                     partition=form.partition,
                     metadata=form.metadata,
+                    groups=tuple(form.groups),
                 )
             )
     return form, uploads

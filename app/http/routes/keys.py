@@ -41,6 +41,7 @@ async def create_key(
         limits=body.limits.to_limits(),
         tenant=body.tenant,
         filter=body.filter,
+        groups=body.groups,
     )
     return _new(key, secret)
 

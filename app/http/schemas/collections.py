@@ -71,6 +71,14 @@ class CollectionIn(WireRequest):
         description="Whether the headings above a chunk are put before its text when it is embedded, searched by words "
         "and reranked.",
     )
+    principals: bool = Field(
+        False,
+        description="Whether documents state the groups that may read them, and callers read by their groups alone. "
+        "Documents without groups are then read only by keys with `manage`.",
+    )
+
+
+PRINCIPALS = "Whether documents state the groups that may read them, and callers read by their groups alone."
 
 
 class FingerprintOut(Wire):
@@ -114,6 +122,7 @@ class CollectionOut(Wire):
     section_prefix: bool = Field(
         False, description="Whether the headings above a chunk are put before its text for the models and for words."
     )
+    principals: bool = Field(description=PRINCIPALS)
     fingerprint: FingerprintOut = Field(
         description="Identity of the vectors: only vectors with equal fingerprints are comparable."
     )

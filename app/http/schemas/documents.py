@@ -28,6 +28,9 @@ class DocumentOut(Wire):
     media_type: str = _document_field("media_type", "Media type, as detected from the content.")
     partition: str = _document_field("partition", "Partition; empty if it has none.")
     metadata: dict[str, JsonValue] = _document_field("metadata", "Metadata, as ingested.")
+    groups: list[str] | None = _document_field(
+        "groups", "Groups that may read it; null in collections without principals, and for callers who read by groups."
+    )
     sha256: str = _document_field("sha256", "SHA-256 of the original in hexadecimal digits.")
     size: int = _document_field("size", "Size of the original in bytes.")
     chunks: int = Field(description="Number of chunks in the store.")

@@ -14,6 +14,7 @@ from app.http.schemas.wire import (
     CollectionName,
     ErrorOut,
     FilledId,
+    Group,
     Id,
     Metadata,
     Text,
@@ -21,6 +22,7 @@ from app.http.schemas.wire import (
     WireRequest,
 )
 from ingestion.types import Boilerplate, Job, JobState, OcrMode, Receipt, ReceiptStatus, Upload
+from retrieval.filters.groups import MAX_GROUPS
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -50,6 +52,10 @@ OCR = (
 BOILERPLATE = (
     "Menus, headers, footers, sidebars and notices of HTML: read with the text (`keep`), or left out (`drop`)."
 )
+GROUPS = (
+    f"Names of the groups that may read it, at most {MAX_GROUPS}, in a collection with `principals`. Without any, only "
+    "keys with `manage` read it."
+)
 SPLIT_LINES = "Make every line of JSONL files a document of its own, named by the record's `id` or the line's number."
 
 
@@ -73,6 +79,9 @@ class DocumentIn(WireRequest):
         default_factory=dict,
         description="Metadata, returned with hits and available to filters: JSON of at most 32,768 bytes.",
     )
+    groups: list[Group] | None = Field(
+        None, max_length=MAX_GROUPS, description=GROUPS + " Default: those of the request."
+    )
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
@@ -80,7 +89,7 @@ class DocumentIn(WireRequest):
             raise PydanticCustomError("one_content", "needs either 'text' or 'content_base64', not both")
         return self
 
-    def to_upload(self) -> Upload:
+    def to_upload(self, groups: Sequence[str] = ()) -> Upload:
         data = self.content_base64 if self.text is None else self.text.encode()
         assert data is not None
         return Upload(
@@ -91,6 +100,7 @@ class DocumentIn(WireRequest):
             title=self.title,
             partition=self.partition,
             metadata=self.metadata,
+            groups=tuple(groups if self.groups is None else self.groups),
         )
 
 
@@ -103,6 +113,9 @@ class IngestIn(WireRequest):
         fail_fast=True,
         description="Documents. The node accepts all of them or none.",
     )
+    groups: list[Group] = Field(
+        default_factory=list, max_length=MAX_GROUPS, description="Groups of the documents that state none of their own."
+    )
     wait: bool = Field(False, description="Wait for the end of the job before answering.")
     chunking: ChunkingIn | None = Field(None, description="Chunking of these documents. Default: the collection's.")
     ocr: OcrMode | None = Field(None, description=OCR)
@@ -110,7 +123,7 @@ class IngestIn(WireRequest):
     split_lines: bool = Field(False, description=SPLIT_LINES)
 
     def uploads(self) -> list[Upload]:
-        return [document.to_upload() for document in self.documents]
+        return [document.to_upload(self.groups) for document in self.documents]
 
 
 class IngestForm(WireRequest):
@@ -119,6 +132,7 @@ class IngestForm(WireRequest):
     collection: CollectionName = Field("docs", description="Collection to ingest into; `docs` exists from the start.")
     metadata: Metadata = Field(default_factory=dict, description="Metadata of all files: JSON of at most 32,768 bytes.")
     partition: Id = Field("", description="Tenant or team; searches can be limited to one partition.")
+    groups: list[Group] = Field(default_factory=list, max_length=MAX_GROUPS, description=GROUPS)
     wait: bool = Field(False, description="Wait for the end of the job before answering.")
     chunking: ChunkingIn | None = Field(None, description="Chunking of these files. Default: the collection's.")
     ocr: OcrMode | None = Field(None, description=OCR)

@@ -7,8 +7,9 @@ from unicodedata import normalize
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
-from app.http.schemas.wire import FilledText, FilterTree, Moment, Wire, WireRequest
+from app.http.schemas.wire import FilledText, FilterTree, Group, Moment, Wire, WireRequest
 from ingestion.access.keys import KeyLimits, Scope
+from retrieval.filters.groups import MAX_CALLER_GROUPS
 
 MAX_COLLECTIONS = 100
 TENANT = r"^[A-Za-z0-9_.-]{1,32}$"
@@ -69,6 +70,12 @@ class KeyIn(WireRequest):
         "`POST /search`, over metadata, `document_id`, `media_type`, `partition` and `ingested_at`. With the scope "
         "`search` only.",
     )
+    groups: list[Group] | None = Field(
+        None,
+        max_length=MAX_CALLER_GROUPS,
+        description="Groups of the key's holder: in collections with principals the key reads the documents that any "
+        "of them may read. With the scope `search` only. A token sent with the key is bounded by them.",
+    )
     limits: LimitsIn = Field(LimitsIn(), description="Limits of the key; beyond one the answer is 429.")
 
 
@@ -84,6 +91,7 @@ class KeyOut(Wire):
     revoked_at: datetime | None = Field(description="Time of its revocation; null: it was not revoked.")
     tenant: str | None = Field(description="Tenant whose documents alone exist for the key; null: those of all.")
     filter: dict[str, JsonValue] | None = Field(description="Filter of the documents that exist for it; null: all.")
+    groups: list[str] | None = Field(description="Groups of its holder; null: it names none.")
     limits: LimitsOut = Field(description="Limits of the key.")
 
 

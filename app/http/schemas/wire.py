@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from app.errors import EMPTY_TEXT, INVALID_TEXT
 from app.http.schemas.absence import NullIsAbsence
+from retrieval.filters.groups import MAX_GROUP_BYTES
 from retrieval.filters.parse import MAX_CONDITIONS, MAX_DEPTH
 
 MAX_METADATA_BYTES = 32_768
@@ -111,6 +112,7 @@ Instruction = Annotated[FilledText, Field(max_length=2000)]
 # Bounded before they are checked: behind a check, pydantic says "items" where it means characters.
 Id = Annotated[str, Field(max_length=MAX_ID_CHARACTERS), AfterValidator(_clean)]
 FilledId = Annotated[Id, AfterValidator(_not_blank)]
+Group = Annotated[str, Field(max_length=MAX_GROUP_BYTES), AfterValidator(_clean), AfterValidator(_not_blank)]
 ModelName = Annotated[str, Field(max_length=300), AfterValidator(_clean)]
 # Where free JSON is taken, the schema says in words of its own what it is held to.
 MetadataBounds = Field(max_length=MAX_METADATA_KEYS, json_schema_extra={"x-max-bytes": MAX_METADATA_BYTES})

@@ -13,6 +13,7 @@ from app.access.limits import RateLimits
 from app.access.trail import Recorder, Trail
 from app.errors import LimitReached, Unauthorized
 from app.http.security.callers import Callers
+from app.http.security.tokens import HEADER
 from app.http.server.bodies import answer_unread, refuse
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -59,7 +60,8 @@ class Access:
             if given is None and is_page:
                 given = authorization(cookie_parser(headers.get("cookie", "")))
             try:
-                caller = await self._callers.caller(given)
+                tokens = headers.getlist(HEADER)
+                caller = await self._callers.caller(given, ", ".join(tokens) if tokens else None)
             except TandemError as error:
                 if isinstance(error, Unauthorized):
                     client = scope.get("client")

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from stat import S_IROTH
 from time import monotonic
 from typing import Final
 
@@ -12,15 +11,12 @@ import structlog
 from pydantic import SecretStr
 
 from app.access.caller import INTERNAL, Caller
-from retrieval.errors import ConfigurationError
+from app.http.security.watched_file import WatchedFile, warn_of_readers
 
 log = structlog.get_logger()
 
 HASHED: Final = "sha256:"
 SHORT_CHARACTERS: Final = 16
-LOOK_SECONDS: Final = 1.0
-"""Interval in which a file of keys is checked for changes."""
-MAX_FILE_BYTES: Final = 2**20
 _HEXADECIMAL: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -73,52 +69,19 @@ class ApiKeys:
 
 
 class KeyFile:
-    """Keys of a file, one per line; empty lines and lines that begin with # are ignored. A change takes effect within a
-    second. A file that cannot be read changes nothing: an incomplete file must neither lock out all callers nor admit
-    any.
-    """
+    """Keys of a file, one per line; empty lines and lines that begin with # are ignored. See WatchedFile."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
         """Reads the file. Raises ConfigurationError."""
         self._path = path
-        self._clock = clock
-        self._seen = self._state()
-        self._looked = clock()
-        self._digests = self._read()
+        self._file = WatchedFile(path, "TANDEM_API_KEYS_FILE", self._read, clock)
 
     def digests(self) -> frozenset[bytes]:
-        if self._clock() - self._looked >= LOOK_SECONDS:
-            self._looked = self._clock()
-            try:
-                state = self._state()
-                if state != self._seen:
-                    self._digests = self._read()
-                    self._seen = state
-                    log.info("API keys read again", keys=len(self._digests))
-            except ConfigurationError as error:
-                log.error("API keys not read again: the earlier ones stay", reason=error.message)
-        return self._digests
+        return self._file.value()
 
-    def _state(self) -> tuple[int, int, int]:
-        try:
-            found = self._path.stat()
-        except OSError as error:
-            raise self._unusable(f"cannot be read ({error.strerror})") from error
-        return found.st_ino, found.st_size, found.st_mtime_ns
-
-    def _read(self) -> frozenset[bytes]:
-        try:
-            with self._path.open("rb") as file:
-                raw = file.read(MAX_FILE_BYTES + 1)
-            readable = bool(self._path.stat().st_mode & S_IROTH)
-        except OSError as error:
-            raise self._unusable(f"cannot be read ({error.strerror})") from error
-        if len(raw) > MAX_FILE_BYTES:
-            raise self._unusable(f"has more than {MAX_FILE_BYTES:,} bytes")
-        try:
-            lines = [line.strip() for line in raw.decode().splitlines()]
-        except UnicodeDecodeError:
-            raise self._unusable("is not UTF-8") from None
+    def _read(self, raw: bytes) -> frozenset[bytes]:
+        """Raises ValueError."""
+        lines = [line.strip() for line in raw.decode().splitlines()]
         entries = []
         digests = set()
         for number, line in enumerate(lines, start=1):
@@ -127,16 +90,13 @@ class KeyFile:
                 try:
                     digests.add(digest_of(line))
                 except ValueError as error:
-                    raise self._unusable(f"line {number}: {error}") from None
+                    raise ValueError(f"line {number}: {error}") from None
         if not digests:
-            raise self._unusable("holds no key")
-        if readable and not all(entry.startswith(HASHED) for entry in entries):
-            log.warning("every user of this machine can read the API keys: chmod 600", file=str(self._path))
+            raise ValueError("holds no key")
+        if not all(entry.startswith(HASHED) for entry in entries):
+            warn_of_readers(self._path)
         _warn_of_short_keys(entries, str(self._path))
         return frozenset(digests)
-
-    def _unusable(self, why: str) -> ConfigurationError:
-        return ConfigurationError(f"TANDEM_API_KEYS_FILE={self._path}: {why}.")
 
 
 def _warn_of_short_keys(entries: Sequence[str], source: str) -> None:

@@ -1,7 +1,7 @@
 """Finds the caller of an Authorization header: by the keys of the settings, and by those that the catalog stores."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -9,10 +9,12 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from app.access.caller import Caller, caller_of
+from app.access.caller import Caller, Token, caller_of
 from app.errors import Unauthorized
 from app.http.security.api_keys import ApiKeys
+from app.http.security.tokens import Tokens, looks_like_token
 from ingestion.access.keys import KEY_PREFIX, KeyCatalog, StoredKey, digest_of_key
+from ingestion.errors import KeyNotFound
 from retrieval.errors import TandemError
 
 FRESH_SECONDS: Final = 0.75
@@ -31,17 +33,30 @@ TOUCH: Final = timedelta(minutes=1)
 """Accuracy with which the last use of a key is recorded."""
 
 
+Read = Callable[[], Coroutine[None, None, StoredKey | None]]
+
+
 class Callers:
     """Knows the stored keys that were used lately. One count of all changes, several times a second while requests
     come, says that none of them was revoked or rotated; after a change all are looked up again.
     """
 
     def __init__(
-        self, fixed: ApiKeys, catalog: Callable[[], KeyCatalog], clock: Callable[[], float] = monotonic
+        self,
+        fixed: ApiKeys,
+        catalog: Callable[[], KeyCatalog],
+        clock: Callable[[], float] = monotonic,
+        *,
+        tokens: Tokens | None = None,
+        token_key: str | None = None,
     ) -> None:
-        """`catalog` raises NotReady while there is none."""
+        """`catalog` raises NotReady while there is none. `token_key` is the id of the stored key whose rights a token
+        has that is sent in place of a key; None: a token is no key.
+        """
         self._fixed = fixed
         self._catalog = catalog
+        self._tokens = tokens
+        self._token_key = token_key
         self._clock = clock
         self._looks: TTLCache[str, asyncio.Task[StoredKey | None]] = TTLCache(REMEMBERED, KEPT_SECONDS, clock)
         self._refused: TTLCache[str, None] = TTLCache(REMEMBERED, REFUSED_SECONDS, clock)
@@ -52,8 +67,13 @@ class Callers:
         self._used: set[str] = set()
         self._touching: asyncio.Task[None] | None = None
 
-    async def caller(self, authorization: str | None) -> Caller:
-        """Raises Unauthorized, NotReady, CatalogUnavailable."""
+    async def caller(self, authorization: str | None, token: str | None = None) -> Caller:
+        """`token` says on whose behalf the key is used. A token that is sent is verified, whether or not the request
+        needs it. Raises Unauthorized, NotReady, CatalogUnavailable.
+        """
+        if token is not None and self._tokens is None:
+            raise Unauthorized("This node accepts no tokens (TANDEM_TOKEN_ISSUER).", key_given=False)
+        verified = self._tokens.verify(token) if token is not None and self._tokens else None
         if not self._fixed.required:
             return Caller(None)
         scheme, _, rest = (authorization or "").partition(" ")
@@ -61,14 +81,35 @@ class Callers:
         found = self._fixed.holder(key) if key else None
         if found is None and key.startswith(KEY_PREFIX):
             found = await self._stored(digest_of_key(key))
+        if found is None and self._tokens and self._token_key and looks_like_token(key):
+            found = await self._bearer_of(self._tokens.verify(key), self._token_key)
         if found is None:
             raise Unauthorized(
                 "This node requires an API key: send it as 'Authorization: Bearer <key>'.", key_given=bool(key)
             )
-        return found
+        return found if verified is None else found.with_token(verified)
+
+    async def _bearer_of(self, token: Token, key_id: str) -> Caller:
+        """Raises Unauthorized where the key of TANDEM_TOKEN_KEY is none."""
+
+        async def named() -> StoredKey | None:
+            with suppress(KeyNotFound):
+                return await self._catalog().key(key_id)
+            return None
+
+        caller = await self._looked_up(f"id {key_id}", named)
+        if caller is None:
+            raise Unauthorized("TANDEM_TOKEN_KEY names no stored key, so that tokens are no keys.", key_given=True)
+        return caller.with_token(token)
 
     async def _stored(self, digest: str) -> Caller | None:
         """Raises Unauthorized for a key that has ended."""
+        return await self._looked_up(digest, lambda: self._catalog().key_with(digest))
+
+    async def _looked_up(
+        self, digest: str, read: Callable[[], Coroutine[None, None, StoredKey | None]]
+    ) -> Caller | None:
+        """`digest` is what the key is remembered by. Raises Unauthorized for a key that has ended."""
         if digest in self._refused:
             return None
         await self._forget_changed()
@@ -76,7 +117,7 @@ class Callers:
         if look is None:
             # Kept before the database is asked: whoever comes meanwhile waits for the same answer, and a change that is
             # counted meanwhile drops it.
-            look = self._looks[digest] = asyncio.create_task(self._catalog().key_with(digest))
+            look = self._looks[digest] = asyncio.create_task(read())
         try:
             key = look.result() if look.done() else await asyncio.shield(look)
         except TandemError:

@@ -79,5 +79,6 @@ async def _count_change(connection: AsyncConnection) -> None:
 
 def _key(row: Row[Any]) -> StoredKey:
     values = dict(row._mapping)
-    values |= {"scopes": tuple(values["scopes"]), "collections": tuple(values["collections"])}
+    values |= {name: tuple(values[name]) for name in ("scopes", "collections")}
+    values["groups"] = None if values["groups"] is None else tuple(values["groups"])
     return StoredKey(**{**values, "limits": KeyLimits(**values["limits"])})

@@ -62,9 +62,9 @@ async def accept(
     existing = await _existing(connection, collection, last)
     queued = await _queue(connection, [rows[id_] for id_ in sorted(existing)])
     others = await _others(connection, collection, [named[position] for position in last.values()])
-    added: dict[tuple[str, str], DocumentId] = {}
+    added: dict[tuple[str, str, tuple[str, ...] | None], DocumentId] = {}
     for id_, position in sorted(last.items(), key=lambda item: item[1]):
-        same = named[position].sha256, named[position].partition
+        same = named[position].sha256, *_readers(named[position])
         if id_ not in others and same in added:
             others[id_] = added[same]
         if id_ not in existing and not (skips and id_ in others):
@@ -194,15 +194,20 @@ def _queueing(dialect: str, names: tuple[str, ...]) -> ReturningInsert[str, int]
 async def _others(
     connection: AsyncConnection, collection: str, named: Sequence[Document]
 ) -> dict[DocumentId, DocumentId]:
-    """Returns, for each of `named` whose bytes its partition of the collection holds under another id, the first such
-    id.
+    """Returns, for each of `named` whose bytes its partition of the collection holds for the same groups under another
+    id, the first such id.
     """
     found: dict[DocumentId, DocumentId] = {}
-    for partition in {document.partition for document in named}:
-        these = [document for document in named if document.partition == partition]
+    for partition, groups in {_readers(document) for document in named}:
+        these = [document for document in named if _readers(document) == (partition, groups)]
         two: dict[str, tuple[str | None, str | None]] = {}
         for hashes in batches({document.sha256 for document in these}):
-            values = {"h": json.dumps(hashes), "c": collection, "p": partition}
+            values = {
+                "h": json.dumps(hashes),
+                "c": collection,
+                "p": partition,
+                "g": records.groups_value(groups),
+            }
             result = await connection.execute(holders(connection.dialect.name), values)
             two.update((row.sha256, (row.first, row.second)) for row in result)
         for document in these:
@@ -213,9 +218,15 @@ async def _others(
     return found
 
 
+def _readers(document: Document) -> tuple[str, tuple[str, ...] | None]:
+    """Partition and groups: a document is no duplicate of one that others read."""
+    return document.partition, document.groups
+
+
 @cache
 def holders(dialect: str) -> Select[tuple[str, str | None, str | None]]:
-    """The first two documents with each of the hashes :h, a JSON list, in partition :p of collection :c.
+    """The first two documents with each of the hashes :h, a JSON list, and with the groups :g, in partition :p of
+    collection :c.
 
     Neither one whose work failed or was cancelled, nor one that is being deleted: they may never be found in its place.
     """
@@ -234,6 +245,7 @@ def holders(dialect: str) -> Select[tuple[str, str | None, str | None]]:
             # new collection yet, reading all of them for each hash seems to be less work.
             documents.c.collection.concat("") == bindparam("c"),
             documents.c.partition == bindparam("p"),
+            documents.c.groups.is_not_distinct_from(bindparam("g", type_=documents.c.groups.type)),
             documents.c.state != "failed",
             documents.c.cancelled.is_(False),
             (documents.c.state != "ready") | documents.c.lease_token.is_(None),

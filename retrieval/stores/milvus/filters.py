@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Final, assert_never
 
 from retrieval.errors import Unsupported
-from retrieval.filters.tree import And, Compare, Contains, Exists, Field, Filter, In, Match, Not, Operator, Or
+from retrieval.filters.tree import And, Compare, Contains, Exists, Field, Filter, In, InGroups, Match, Not, Operator, Or
 from retrieval.filters.tree import Value as FilterValue
 from retrieval.stores.milvus.expressions import Pattern, Scalar, Value
 from retrieval.stores.milvus.keys import present_field, value_field
-from retrieval.stores.milvus.rows import PRESENT, milliseconds
+from retrieval.stores.milvus.rows import GROUPS, PRESENT, milliseconds
 from retrieval.stores.milvus.schema import ServerTraits
 
 _SYMBOLS: Final[Mapping[Operator, str]] = {"eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -66,6 +66,10 @@ class _Compiler:
                 return _any([self.template(each) for each in filters])
             case Not(filter=inner):
                 return f"(not {self.template(inner)})"
+            case InGroups(names=()):
+                return '(id == "")'  # true of no row
+            case InGroups(names=names):
+                return f"(array_contains_any({GROUPS}, {self._value(names)}))"
         assert_never(filter)
 
     def _match(self, name: str, match: Match) -> str:

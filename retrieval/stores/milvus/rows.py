@@ -15,6 +15,8 @@ from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, EmbeddedChunk
 
 DENSE: Final = "dense"
 SPARSE: Final = "sparse"
+GROUPS: Final = "groups"
+"""Field of collections with principals."""
 CHUNK: Final = ("id", "document_id", "ordinal", "title", "passage", "start", "end", "page", "tokens")
 """Fields of a chunk, in collections of all releases. Always named: without names, Milvus Lite returns the vectors as
 well."""
@@ -71,6 +73,8 @@ def to_row(embedded: EmbeddedChunk, words_field: str | None = None, *, sections:
         DENSE: np.asarray(embedded.vector, dtype=np.float32),
         **declared_values(embedded),
     }
+    if embedded.groups is not None:
+        row[GROUPS] = list(embedded.groups)
     if sections:
         row["section"] = orjson.dumps(chunk.section).decode()
         row["lead"] = len(passage) - len(chunk.text)

@@ -8,9 +8,10 @@ from typing import Any, Final
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
 from retrieval.errors import StoreFailed
+from retrieval.filters.groups import MAX_GROUP_BYTES, MAX_GROUPS
 from retrieval.filters.tree import KeyType
 from retrieval.stores.milvus.keys import add_fields, value_field
-from retrieval.stores.milvus.rows import DENSE, MAX_BYTES, SPARSE
+from retrieval.stores.milvus.rows import DENSE, GROUPS, MAX_BYTES, SPARSE
 from retrieval.text.words import VERSION
 from retrieval.types import CollectionSpec, StoreCapabilities
 
@@ -126,6 +127,14 @@ def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionS
         schema.add_field(name, DataType.INT64)
     schema.add_field("metadata", DataType.JSON)
     add_fields(schema, spec.metadata_keys)
+    if spec.principals:
+        schema.add_field(
+            GROUPS,
+            DataType.ARRAY,
+            element_type=DataType.VARCHAR,
+            max_capacity=MAX_GROUPS,
+            max_length=MAX_GROUP_BYTES,
+        )
     schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=spec.dimension)
     if sparse:
         schema.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)

@@ -12,7 +12,7 @@ from retrieval.filters.tree import Filter
 from retrieval.stores.milvus.expressions import Value
 from retrieval.stores.milvus.filters import filter_template
 from retrieval.stores.milvus.keys import declared_in
-from retrieval.stores.milvus.rows import CHUNK, DENSE, PAYLOAD, SECTION, SPARSE, batches, to_candidate, to_chunk
+from retrieval.stores.milvus.rows import CHUNK, DENSE, GROUPS, PAYLOAD, SECTION, SPARSE, batches, to_candidate, to_chunk
 from retrieval.stores.milvus.schema import ANY_WORDS, WORDS, collection_schema, indexes
 from retrieval.stores.milvus.session import MilvusSession
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
@@ -112,6 +112,11 @@ class MilvusStore:
                     f"{dict(spec.metadata_keys)}.",
                     collection=name,
                 )
+            if _has_field(description, GROUPS) != spec.principals:
+                raise StoreFailed(
+                    f"Collection {name!r} was made {'without' if spec.principals else 'with'} a field for groups.",
+                    collection=name,
+                )
             # Each step is separate, so that an interrupted creation is completed by the next one.
             present = await session.write("list_indexes", name)
             for index, params in indexes(spec, traits).items():
@@ -169,7 +174,7 @@ class MilvusStore:
                 yield [StoredText(ChunkId(row["id"]), row["passage"]) for row in rows]
 
     async def chunks(
-        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]], *, filter: Filter | None = None
     ) -> Mapping[tuple[DocumentId, int], Chunk]:
         found: dict[tuple[DocumentId, int], Chunk] = {}
         fields = await self._chunk_fields(name)
@@ -186,6 +191,9 @@ class MilvusStore:
                 f"(document_id == {{document{number}}} and ordinal in {{ordinals{number}}})"
                 for number in range(len(ordinals))
             )
+            if filter is not None:
+                forced, values_of_filter = filter_template(filter, await self._session.traits())
+                template, values = f"({template}) and {forced}", values | values_of_filter
             for row in await self._session.query(name, fields, await self._session.filter(template, **values)):
                 chunk = to_chunk(row)
                 found[chunk.document_id, chunk.ordinal] = chunk
@@ -323,7 +331,11 @@ def _dimension(description: Mapping[str, Any]) -> int:
 
 
 def _has_sections(description: Mapping[str, Any]) -> bool:
-    return any(field["name"] == SECTION[0] for field in description["fields"])
+    return _has_field(description, SECTION[0])
+
+
+def _has_field(description: Mapping[str, Any], name: str) -> bool:
+    return any(field["name"] == name for field in description["fields"])
 
 
 def _prune_calls(keep: Mapping[DocumentId, Collection[ChunkId]]) -> Iterator[tuple[list[DocumentId], list[ChunkId]]]:

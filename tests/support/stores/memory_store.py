@@ -78,9 +78,9 @@ class InMemoryStore:
         ]
 
     async def chunks(
-        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]], *, filter: Filter | None = None
     ) -> Mapping[tuple[DocumentId, int], Chunk]:
-        every = [row.chunk for row in self._of(name).values()]
+        every = [row.chunk for row in self._looked_at(name, None, filter)]
         return {
             (chunk.document_id, chunk.ordinal): chunk
             for chunk in every

@@ -63,7 +63,7 @@ class ScriptedStore:
         return {id_: _unit(seed.normal(size=4)) for id_, seed in seeds.items()}
 
     async def chunks(
-        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]], *, filter: Filter | None = None
     ) -> Mapping[tuple[DocumentId, int], Chunk]:
         await self._hang("chunks")
         return {}

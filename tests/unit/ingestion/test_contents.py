@@ -12,6 +12,7 @@ from ingestion.ports import Catalog
 from ingestion.types import Collection as HeldCollection
 from ingestion.types import DocumentRecord
 from retrieval.errors import InvalidRequest
+from retrieval.filters.tree import Filter
 from retrieval.ports import VectorStore
 from retrieval.types import Chunk, ChunkId, DocumentId
 from tests.support.stores.catalog import NOW, a_collection, a_document
@@ -42,7 +43,7 @@ class Held:
         )
 
     async def chunks(
-        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]], *, filter: Filter | None = None
     ) -> Mapping[tuple[DocumentId, int], Chunk]:
         assert name == a_collection("docs").store_name
         return {

@@ -16,6 +16,11 @@ def _api_key() -> SecretStr | None:
     return SecretStr(key) if key else None
 
 
+def _token() -> SecretStr | None:
+    token = os.environ.get("TANDEM_TOKEN")
+    return SecretStr(token) if token else None
+
+
 class Clients:
     """Creates clients on first use: one for blocking calls, and one for each event loop, since connections belong to
     the loop that opened them. A copy or a pickle starts without clients.
@@ -78,6 +83,11 @@ class Connection(BaseModel):
         description="Default: TANDEM_URL, or this machine. LangChain's own classes call it `base_url`; both are taken.",
     )
     api_key: SecretStr | None = Field(default_factory=_api_key, description="Default: TANDEM_API_KEY.")
+    token: SecretStr | None = Field(
+        default_factory=_token,
+        description="Signed token that names the groups of the person behind the calls, for collections with "
+        "principals. Default: TANDEM_TOKEN.",
+    )
     timeout: float = Field(60.0, gt=0, description="Seconds without a byte of an answer.")
     retries: Retries = Field(SHORT_RETRIES, description="How long questions are repeated that may yet be answered.")
     ingest_retries: Retries = Field(LONG_RETRIES, description="How long documents are sent again.")
@@ -86,7 +96,7 @@ class Connection(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         address(self.url)
-        authorization(self.api_key)
+        authorization(self.api_key, self.token)
         return self
 
     @property
@@ -109,4 +119,9 @@ class Connection(BaseModel):
 
     @property
     def _options(self) -> dict[str, Any]:
-        return {"timeout": self.timeout, "retries": self.retries, "ingest_retries": self.ingest_retries}
+        return {
+            "token": self.token,
+            "timeout": self.timeout,
+            "retries": self.retries,
+            "ingest_retries": self.ingest_retries,
+        }

@@ -17,6 +17,7 @@ from ingestion.access.keys import KeyService, StoredKey
 from ingestion.catalog.catalog import SqlCatalog
 from ingestion.errors import CatalogUnavailable, KeyNotFound
 from retrieval.errors import InvalidRequest
+from tests.unit.app.http.test_tokens import signed, with_secret
 
 FIXED = "a-key-of-the-settings"
 
@@ -44,6 +45,10 @@ class Counted:
         """The same for writes."""
         self.writing.set()
         self.touched: list[set[str]] = []
+
+    async def key(self, id_: str) -> StoredKey:
+        self.looks += 1
+        return await self._catalog.key(id_)
 
     async def key_with(self, digest: str) -> StoredKey | None:
         self.looks += 1
@@ -100,6 +105,45 @@ async def test_a_stored_key_has_its_scopes_and_collections(catalog: SqlCatalog, 
     caller.require("manage", "ingest")
     with pytest.raises(Forbidden, match="manage is needed"):
         caller.require("manage")
+
+
+async def test_a_token_in_place_of_a_key_has_the_rights_of_the_key_that_the_settings_name(
+    catalog: SqlCatalog, clock: Clock
+) -> None:
+    key, secret = await made(catalog, scopes=("ingest", "search"))
+    counted, bearer = Counted(catalog), f"Bearer {signed(groups=['staff'])}"
+
+    def with_key(token_key: str | None) -> Callers:
+        fixed = ApiKeys([SecretStr(FIXED)])
+        return Callers(fixed, lambda: counted, clock, tokens=with_secret(), token_key=token_key)  # type: ignore[arg-type,return-value]
+
+    callers = with_key(key.id)
+    ada = Caller(key.id, frozenset({"search"}), ("kiln_*",), groups=("staff",))
+    for _ in range(3):
+        assert await callers.caller(bearer) == ada
+    assert counted.looks == 1
+    assert await callers.caller(f"Bearer {secret}", signed(groups=["staff"])) == ada
+    for refused in (
+        with_key(None).caller(bearer),
+        with_key("key_0").caller(bearer),
+        callers.caller(f"Bearer {signed('another secret of thirty-two bytes or so')}"),
+        callers.caller(f"Bearer {secret}", "a.b.c"),
+        callers_of(counted, clock).caller(f"Bearer {secret}", signed()),
+    ):
+        with pytest.raises(Unauthorized):
+            await refused
+    await KeyService(catalog).revoke(key.id)
+    clock.now += FRESH_SECONDS
+    with pytest.raises(Unauthorized, match="revoked"):
+        await callers.caller(bearer)
+
+
+async def test_a_key_with_groups_only_searches(catalog: SqlCatalog) -> None:
+    key, _ = await made(catalog, scopes=("search",), groups=["staff", "board", "staff"])
+    assert (await catalog.key(key.id)).groups == ("board", "staff")
+    for scopes, groups in ((("search", "ingest"), ["a"]), (("admin",), ["a"]), (("search",), [" a"])):
+        with pytest.raises(InvalidRequest):
+            await made(catalog, scopes=scopes, collections=("*",), groups=groups)
 
 
 async def test_admin_may_do_everything_and_has_all_collections(catalog: SqlCatalog, clock: Clock) -> None:

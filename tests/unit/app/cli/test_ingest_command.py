@@ -22,8 +22,10 @@ class ScriptedClient:
         self._stop = stop or KeyboardInterrupt()
         self.sent: list[int] = []
 
-    def ingest_files(self, _collection: str, files: list[tuple[str, Path]], *, metadata: object) -> dict[str, object]:
-        assert metadata is None
+    def ingest_files(
+        self, _collection: str, files: list[tuple[str, Path]], *, metadata: object, groups: object
+    ) -> dict[str, object]:
+        assert metadata is groups is None
         if len(self.sent) == self._stops_sending:
             raise self._stop
         self.sent.append(len(files))

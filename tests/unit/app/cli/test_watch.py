@@ -29,7 +29,9 @@ class Node:
         self.away: TandemClientError | None = None
         self.busy: TandemClientError | None = None
 
-    def ingest_files(self, _: str, files: list[tuple[str, Path]], metadata: Mapping[str, Any] | None = None) -> object:
+    def ingest_files(
+        self, _: str, files: list[tuple[str, Path]], metadata: Mapping[str, Any] | None = None, groups: object = None
+    ) -> object:
         if self.away:
             raise self.away
         contents = {id_: path.read_text() for id_, path in files}

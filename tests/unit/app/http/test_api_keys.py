@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from app.access.caller import INTERNAL, Caller
 from app.errors import Unauthorized
-from app.http.security.api_keys import LOOK_SECONDS, ApiKeys
+from app.http.security.api_keys import ApiKeys
 from app.http.security.callers import Callers
+from app.http.security.watched_file import LOOK_SECONDS
 from app.settings import load_settings
 from ingestion.access.keys import KeyCatalog
 from retrieval.errors import ConfigurationError, NotReady

@@ -4,6 +4,7 @@ from typing import cast
 
 import pytest
 
+from retrieval.filters.tree import Filter
 from retrieval.ports import VectorStore
 from retrieval.search.fusion import alone
 from retrieval.search.neighbors import joined, with_sections
@@ -49,7 +50,7 @@ class Document:
         ]
 
     async def chunks(
-        self, name: str, wanted: Mapping[DocumentId, Collection[int]]
+        self, name: str, wanted: Mapping[DocumentId, Collection[int]], *, filter: Filter | None = None
     ) -> Mapping[tuple[DocumentId, int], Chunk]:
         return {
             (document, place): self.held[place]

@@ -35,6 +35,7 @@ class AsyncTandemClient:
         url: str | None = None,
         api_key: str | Secret | None = None,
         *,
+        token: str | Secret | None = None,
         base_url: str | None = None,
         timeout: float = 60.0,
         retries: Retries = SHORT_RETRIES,
@@ -42,12 +43,13 @@ class AsyncTandemClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """`url`, or `base_url`, defaults to TANDEM_URL, else to port 8080 of this machine; `api_key` defaults to
-        TANDEM_API_KEY, and "" sends none. `timeout` limits the seconds without a byte of an answer, except for calls
-        that take long by design. Raises InvalidSetting."""
+        TANDEM_API_KEY, and "" sends none. `token` is a signed token that names the groups of the person behind the
+        calls, for collections with principals; it defaults to TANDEM_TOKEN. `timeout` limits the seconds without a byte
+        of an answer, except for calls that take long by design. Raises InvalidSetting."""
         self._exchange = Exchange(one_address(url, base_url), retries, ingest_retries)
         self._http = httpx.AsyncClient(
             base_url=self.url,
-            headers=authorization(api_key),
+            headers=authorization(api_key, token),
             timeout=httpx.Timeout(timeout, connect=calls.CONNECT_SECONDS),
             transport=transport,
         )

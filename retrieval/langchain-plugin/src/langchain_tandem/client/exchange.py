@@ -75,18 +75,25 @@ def one_address(url: str | None, base_url: str | None) -> str | None:
     return base_url if url is None else url
 
 
-def authorization(api_key: str | Secret | None) -> dict[str, str]:
-    """Returns the Authorization header. None stands for TANDEM_API_KEY, if set. Raises InvalidSetting, whose message
-    does not contain the key.
+def authorization(api_key: str | Secret | None, token: str | Secret | None = None) -> dict[str, str]:
+    """Returns the headers that say who calls. None stands for TANDEM_API_KEY and TANDEM_TOKEN, if set. Raises
+    InvalidSetting, whose message contains neither.
     """
-    if api_key is None:
-        api_key = os.environ.get("TANDEM_API_KEY", "")
-    key = api_key if isinstance(api_key, str) else api_key.get_secret_value()
-    if not key:
-        return {}
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise InvalidSetting("The API key holds white space or characters that no header can carry.")
-    return {"Authorization": f"Bearer {key}"}
+    headers = {}
+    if key := _sendable(api_key, "TANDEM_API_KEY", "API key"):
+        headers["Authorization"] = f"Bearer {key}"
+    if signed := _sendable(token, "TANDEM_TOKEN", "token"):
+        headers["X-Tandem-Token"] = signed
+    return headers
+
+
+def _sendable(secret: str | Secret | None, variable: str, what: str) -> str:
+    if secret is None:
+        secret = os.environ.get(variable, "")
+    text = secret if isinstance(secret, str) else secret.get_secret_value()
+    if text and (not (text.isascii() and text.isprintable()) or " " in text):
+        raise InvalidSetting(f"The {what} holds white space or characters that no header can carry.")
+    return text
 
 
 class Exchange:

@@ -1,1 +1,0 @@
-"""Reads OpenDocument: texts (ODT), spreadsheets (ODS) and presentations (ODP)."""
