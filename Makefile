@@ -7,7 +7,7 @@
 #   make test-fast            unit and contract tests without engines and servers
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help client demo serve eval bench setup setup-dev test test-fast test-unit chaos fuzz open-webui check lock audit screenshots manifests clean
+.PHONY: help client demo serve eval bench setup setup-dev test test-fast test-unit chaos fuzz infinity open-webui check lock audit screenshots manifests clean
 
 on_npu := python3 -c "import importlib.util as u; u.find_spec('vllm_ascend') or exit(1)"
 DEVICE ?= $(shell nvidia-smi -L > /dev/null 2>&1 && echo cuda || { $(on_npu) 2> /dev/null && echo npu || echo cpu; })
@@ -60,6 +60,10 @@ test-fast: setup-dev  ## Runs unit tests, and the contracts on the embedded part
 
 test-unit: setup-dev  ## Runs the unit tests
 	@$(call in_parallel,2) tests/unit $(ARGS)
+
+infinity: setup-dev  ## Runs the tests of model servers on a real Infinity, in an environment of its own
+	@.venv/bin/python -m tests.support.models.infinity
+	@.venv/bin/python -m pytest tests/contract tests/integration/engines -k infinity $(ARGS)
 
 chaos: setup-dev  ## Runs the long fault-injection tests (an hour) and prints what they measured
 	@.venv/bin/python -m pytest tests/chaos --chaos=long $(ARGS)

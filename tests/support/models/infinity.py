@@ -1,5 +1,6 @@
 """A real Infinity on 127.0.0.1 with two models: all-MiniLM-L6-v2 and a tiny random cross-encoder. It wants older
-packages than the service, so it gets an environment of its own, made from PyPI once and kept beside .venv."""
+packages than the service, so it gets an environment of its own beside .venv: `make infinity` installs it from PyPI and
+runs these tests. Without that environment they are skipped."""
 
 import os
 import shutil
@@ -22,8 +23,9 @@ from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
 from tests.support.waiting import free_port
 
 ENVIRONMENT = Path(__file__).parents[3] / ".venv-infinity"
+MARKER = ENVIRONMENT / ".installed"
 PACKAGES = Path(__file__).with_name("infinity.txt")
-INSTALL_SECONDS = 200
+SITE = sysconfig.get_paths()["purelib"]
 START_SECONDS = 90
 STOP_SECONDS = 20
 API_KEY = "a key of the tests"
@@ -56,7 +58,8 @@ def tiny_cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory, minilm_f
 def infinity_url(
     minilm_folder: Path, tiny_cross_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    _install()
+    if not _is_installed():
+        pytest.skip(f"no {ENVIRONMENT}: make infinity")
     port = free_port()
     arguments = ["v2", "--host", "127.0.0.1", "--port", str(port), "--api-key", API_KEY]
     for folder, name in ((minilm_folder, "minilm"), (tiny_cross_encoder_folder, "cross-encoder")):
@@ -98,23 +101,25 @@ async def infinity_reranker(infinity_url: str, tiny_cross_encoder_folder: Path) 
     await reranker.close()
 
 
-def _install() -> None:
-    """Does nothing where it is done. Skips the test where the package index does not have the packages in time."""
-    site = sysconfig.get_paths()["purelib"]
-    wanted = sha256((PACKAGES.read_text() + site + sys.version).encode()).hexdigest()
-    marker = ENVIRONMENT / ".installed"
-    if marker.is_file() and marker.read_text() == wanted:
+def _is_installed() -> bool:
+    return MARKER.is_file() and MARKER.read_text() == _wanted()
+
+
+def _wanted() -> str:
+    return sha256((PACKAGES.read_text() + SITE + sys.version).encode()).hexdigest()
+
+
+def install() -> None:
+    """Makes the environment. Does nothing where it is there."""
+    if _is_installed():
         return
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
     [packages] = ENVIRONMENT.glob("lib/python3*/site-packages")
-    (packages / "tests.pth").write_text(site)  # searched after its own packages, which win
+    (packages / "tests.pth").write_text(SITE)  # searched after its own packages, which win
     pip = [ENVIRONMENT / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", PACKAGES]
-    try:
-        subprocess.run(pip, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"infinity-emb cannot be installed: {str(error.stderr or error)[-500:]}")
-    marker.write_text(wanted)
+    subprocess.run(pip, check=True)
+    MARKER.write_text(_wanted())
 
 
 def _await_health(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
@@ -125,3 +130,7 @@ def _await_health(server: "subprocess.Popen[bytes]", url: str, log: Path) -> Non
                 return
         time.sleep(0.25)
     pytest.fail(f"Infinity did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+if __name__ == "__main__":
+    install()
