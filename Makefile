@@ -44,10 +44,11 @@ bench: setup  ## Measures searches and ingestion alone and together, with minilm
 # Tests that share an engine, a server or a file run in one worker: tests/support/parallel.py.
 # pytest keeps tests with their rewritten assertions as bytecode; where that is forbidden, each worker rewrites them all.
 in_parallel = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n $(1) --dist loadscope --no-loadscope-reorder
-WORKERS ?= 1
+# Two workers need 20 GB: one has the engines, the other the rest.
+WORKERS ?= $(shell awk '/^MemTotal/ { print ($$2 > 20000000 ? 2 : 1) }' /proc/meminfo)
 pytest := $(if $(filter 1,$(WORKERS)),.venv/bin/python -m pytest,$(call in_parallel,$(WORKERS)))
 
-test: setup-dev  ## Runs all tests; WORKERS=2 runs them in two processes, which takes 24 GB
+test: setup-dev  ## Runs all tests, in two processes where there are 20 GB of memory; WORKERS=1 runs them in one
 	@$(pytest) $(ARGS)
 
 # Implementations that need an engine, a Milvus server or PostgreSQL.

@@ -1,5 +1,5 @@
 """The whole path as users take it: `tandem serve` in a process of its own with the real minilm models, and the commands
-that talk to it."""
+that talk to it. Its engines do not compile: test_qwen3_node has engines that do."""
 
 import json
 import re
@@ -15,10 +15,12 @@ from langchain_tandem.client import Refused
 from tests.support.nodes.served import ServedNode, serving
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.many_engines
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedNode]:
-    with serving(tmp_path_factory.mktemp("served"), TANDEM_MODELS="minilm") as node:
+    with serving(tmp_path_factory.mktemp("served"), TANDEM_MODELS="minilm", TANDEM_ENFORCE_EAGER="true") as node:
         yield node
 
 

@@ -7,6 +7,8 @@ import pytest
 from app.cli.client.node_client import Client
 from tests.support.nodes.served import serving
 
+pytestmark = pytest.mark.many_engines
+
 
 @pytest.fixture(scope="module")
 def folders(tiny_embedding_folder: Path, tiny_reranker_folder: Path) -> dict[str, str]:

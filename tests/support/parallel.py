@@ -17,8 +17,9 @@ ROOT = Path(__file__).parents[2]
 GROUPS: Final[Mapping[str, str]] = {
     # A machine runs one Milvus server at a time: nothing that needs it may be in another group.
     "stores": r"\b(milvus_server|lite_server|cluster_of|milvus_server_store|lite_server_store)\b",
+    # Engines are never in both workers at a time: 24 GB do not hold so many.
     "engines": r"\b((tiny|reduced|minilm|http|sglang|tei|infinity)_(embedder|reranker)"
-    r"|(embedding|reranking)_server|infinity_url)\b",
+    r"|(embedding|reranking)_server|infinity_url|VllmEngine|nodes\.served|tiny_embedding_folder)\b",
     "node": r"\b(node: NodeUnderTest|face: Face)\b",
 }
 """The fixtures of each group, as their names stand in a test's parameters or in its file. The first that is found

@@ -24,6 +24,8 @@ from tests.support.models.engines import MATRYOSHKA_DIMENSION, TINY_DIMENSION, e
 from tests.support.models.qwen3_tokenizer import END_OF_TEXT
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.many_engines
+
 BROKEN = "<|fim_pad|>"
 """A token that the model below has no finite vector for."""
 SHORT_WORK = ["a text to embed", "and another one"]
