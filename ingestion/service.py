@@ -319,6 +319,7 @@ class IngestionService:
             traceparent=traceparent(),
             boilerplate=options.boilerplate,
             groups=unique(upload.groups) if collection.principals else None,
+            language=upload.language,
         )
 
 
@@ -345,7 +346,7 @@ def request_digest(documents: Sequence[Document], options: IngestOptions) -> str
     if options.boilerplate != "keep":
         digest.update(options.boilerplate.encode())
     for document in documents:
-        content = (
+        content = [
             document.collection,
             document.id,
             document.sha256,
@@ -353,6 +354,8 @@ def request_digest(documents: Sequence[Document], options: IngestOptions) -> str
             document.partition,
             dict(document.metadata),
             *([] if document.groups is None else [document.groups]),
-        )
+        ]
+        if document.language:
+            content.append(document.language)
         digest.update(json.dumps(content, sort_keys=True).encode())
     return digest.hexdigest()

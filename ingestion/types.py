@@ -142,6 +142,8 @@ class Document:
     groups: tuple[str, ...] | None = None
     """Groups that may read it, as retrieval.filters.groups.unique orders them; None exactly where the collection has no
     principals."""
+    language: str | None = None
+    """As the request states it, a code of ISO 639; None: to be detected."""
 
 
 MAX_ID_BYTES = 512
@@ -161,6 +163,7 @@ class Upload:
     metadata: Mapping[str, object] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     """Groups that may read it, in a collection with principals."""
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,8 @@ class DocumentRecord:
     which a failure goes back. Empty where there was none."""
     report: ReadingReport = ReadingReport()
     """Report of the version that search finds."""
+    language: str | None = None
+    """Language of the version that search finds, stated or detected; None if it is not known."""
 
     @property
     def title(self) -> str:
@@ -234,12 +239,17 @@ class Totals:
     """Bytes of all originals."""
     chunks: int = 0
     """Chunks that the catalog counts as searchable."""
+    languages: Mapping[str, int] = field(default_factory=dict)
+    """Searchable documents by language, without those of unknown language."""
 
     def plus(self, record: "DocumentRecord") -> "Totals":
         """The totals with one more document."""
         kind = "unfinished" if record.state == "queued" else "cancelled" if record.cancelled else record.state
         size, chunks = self.size + record.document.size, self.chunks + record.chunks
-        return replace(self, size=size, chunks=chunks, **{kind: getattr(self, kind) + 1})
+        languages = dict(self.languages)
+        if record.language:
+            languages[record.language] = languages.get(record.language, 0) + 1
+        return replace(self, size=size, chunks=chunks, languages=languages, **{kind: getattr(self, kind) + 1})
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +339,7 @@ class Outcome:
     counted: bool = True
     """For a failure with `retry_at`: whether it counts as one of the document's attempts."""
     report: ReadingReport = ReadingReport()
+    language: str | None = None
     version_lost: bool = False
     """For a failure: whether the store holds no chunk of the document any more, the earlier version included."""
 

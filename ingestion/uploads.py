@@ -154,6 +154,7 @@ class FileService:
                     partition=there.document.partition if there else "",
                     metadata=metadata,
                     groups=(there.document.groups or ()) if there else (),
+                    language=there.document.language if there else None,
                 )
             )
         return made

@@ -143,6 +143,8 @@ class EmbeddedChunk:
     """The declared keys of the collection's CollectionSpec."""
     groups: tuple[str, ...] | None = None
     """Groups whose members may read it; None exactly where the CollectionSpec has no `principals`."""
+    language: str = ""
+    """Language of the document, as a code of ISO 639; empty if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ class Candidate:
     partition: str
     metadata: Mapping[str, object]
     ingested_at: datetime | None
+    language: str = ""
+    """As in EmbeddedChunk; empty also in collections of earlier releases."""
 
 
 @dataclass(frozen=True, slots=True)

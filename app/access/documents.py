@@ -157,6 +157,7 @@ class DocumentsView:
                     document.partition,
                     document.metadata,
                     document.groups or (),
+                    document.language,
                 )
             )
         # What came in a container has a document of its own.

@@ -40,26 +40,32 @@ def read_metadata(pairs: Sequence[str]) -> dict[str, Any]:
     return metadata
 
 
-def read_document(name: str | None, media_type: str | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def read_document(
+    name: str | None, media_type: str | None, metadata: Mapping[str, Any], language: str | None = None
+) -> dict[str, Any]:
     """Reads one document from standard input. Without a name, the node derives an id from the content."""
     document: dict[str, Any] = {"content_base64": b64encode(sys.stdin.buffer.read()).decode(), "metadata": metadata}
     if name:
         document |= {"id": name, "filename": name}
     if media_type:
         document["media_type"] = media_type
+    if language:
+        document["language"] = language
     return document
 
 
-def read_documents(paths: Sequence[Path], metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def read_documents(
+    paths: Sequence[Path], metadata: Mapping[str, Any], language: str | None = None
+) -> Iterator[dict[str, Any]]:
     """Yields documents of NDJSON: one object per line, with the fields of a document of POST /ingest; `-` is standard
-    input. `metadata` is the default of each key. Raises InvalidRequest.
+    input. `metadata` is the default of each key, `language` that of the language. Raises InvalidRequest.
     """
     for path in paths:
         if path == STDIN:
-            yield from _parsed(sys.stdin.buffer, "standard input", metadata)
+            yield from _parsed(sys.stdin.buffer, "standard input", metadata, language)
         else:
             with path.open("rb") as lines:
-                yield from _parsed(lines, str(path), metadata)
+                yield from _parsed(lines, str(path), metadata, language)
 
 
 def read_questions() -> list[str]:
@@ -71,7 +77,9 @@ def read_questions() -> list[str]:
     return questions
 
 
-def _parsed(lines: Iterable[bytes], name: str, metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _parsed(
+    lines: Iterable[bytes], name: str, metadata: Mapping[str, Any], language: str | None
+) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -83,6 +91,8 @@ def _parsed(lines: Iterable[bytes], name: str, metadata: Mapping[str, Any]) -> I
             raise InvalidRequest(f'{name}, line {number}: give an object, as in {{"id": "a", "text": "…"}}.')
         if metadata:
             document["metadata"] = {**metadata, **document.get("metadata", {})}
+        if language:
+            document.setdefault("language", language)
         yield document
 
 

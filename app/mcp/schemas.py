@@ -11,7 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from app.http.schemas.absence import NullIsAbsence
 from app.http.schemas.ingest import MAX_TITLE_CHARACTERS
-from app.http.schemas.wire import CollectionName, FilledText, FilterBounds, Id, MetadataBounds, Text
+from app.http.schemas.query import MAX_LANGUAGES
+from app.http.schemas.wire import CollectionName, FilledText, FilterBounds, Id, LanguageCode, MetadataBounds, Text
 
 Json = Mapping[str, Any]
 
@@ -20,7 +21,7 @@ MAX_TOP_K = 20
 MAX_TEXT_CHARACTERS = 1_000_000
 MAX_PASSAGE_CHARACTERS = 8000
 MAX_COLLECTIONS = 200
-OF_HITS = ("title", "document_id", "chunk_id", "page", "score", "metadata")
+OF_HITS = ("title", "document_id", "chunk_id", "page", "language", "score", "metadata")
 
 
 def _object(value: object) -> object:
@@ -48,12 +49,19 @@ class SearchArguments(Arguments):
     )
     collection: CollectionName = Field("docs", description="Where to search; list_collections names them.")
     top_k: int = Field(5, ge=1, le=MAX_TOP_K, description="Passages to return, the best first.")
+    languages: list[LanguageCode] = Field(
+        default_factory=list,
+        max_length=MAX_LANGUAGES,
+        description='Only documents in these languages, as codes of ISO 639: ["en", "zh"]. Leave it out to search all: '
+        "a question finds documents in other languages, too.",
+    )
     filter: FilterArgument = Field(
         default_factory=dict,
         description='Only passages that meet this condition, for instance {"type": "eq", "key": "metadata.year", '
         '"value": 2024}. Types: eq, ne, gt, gte, lt, lte, in, contains (a text or a list holds the value), '
         "starts_with, ends_with, exists; joined by "
-        '{"type": "and", "filters": [...]}, or, not. Keys: document_id, title, media_type, page, ingested_at, and '
+        '{"type": "and", "filters": [...]}, or, not. Keys: document_id, title, media_type, language, page, '
+        "ingested_at, and "
         '"metadata." with a key of the documents\' metadata. Leave it out to search everything.',
     )
 
@@ -88,6 +96,7 @@ class Passage(BaseModel):
     document_id: str
     chunk_id: str
     page: int | None
+    language: str | None = Field(description="Language of the document; null if it is not known.")
     score: float | None = Field(description="Higher is better; compare within this answer only.")
     metadata: dict[str, JsonValue]
 

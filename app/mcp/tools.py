@@ -144,6 +144,8 @@ class Tools:
         question = {"query": arguments.query, "collection": self._collection_of(arguments), "top_k": arguments.top_k}
         if arguments.filter:
             question["filter"] = arguments.filter
+        if arguments.languages:
+            question["languages"] = arguments.languages
         answer = SearchAnswer.of(await self._node.search(question))
         return _result(answer.as_text(), answer)
 

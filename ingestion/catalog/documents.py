@@ -125,22 +125,30 @@ async def totals(
             select(
                 documents.c.collection,
                 state.label("kind"),
+                documents.c.language,
                 func.count(),
                 func.sum(documents.c.size),
                 func.sum(documents.c.chunks),
             )
             .where(documents.c.collection.in_(some))
-            .group_by(documents.c.collection, "kind")
+            .group_by(documents.c.collection, "kind", documents.c.language)
         )
         if prefix is not None:
             query = query.where(_begins_with(prefix))
         if groups is not None:
             query = query.where(_readable_by(connection, groups))
-        for collection, kind, count, size, chunks in await connection.execute(query):
+        for collection, kind, language, count, size, chunks in await connection.execute(query):
             known = found.get(collection, Totals())
             field = "unfinished" if kind == "queued" else kind
+            languages = dict(known.languages)
+            if language:
+                languages[language] = languages.get(language, 0) + count
             found[collection] = replace(
-                known, size=known.size + int(size), chunks=known.chunks + int(chunks), **{field: count}
+                known,
+                size=known.size + int(size),
+                chunks=known.chunks + int(chunks),
+                languages=languages,
+                **{field: getattr(known, field) + count},
             )
     return found
 

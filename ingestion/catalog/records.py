@@ -91,14 +91,16 @@ def digest(document: Document) -> str:
 
     Raises InvalidRequest if the metadata is not JSON.
     """
-    parts = (
+    parts: list[object] = [
         document.sha256,
         document.title,
         document.media_type,
         document.partition,
         dict(document.metadata),
         *([] if document.groups is None else [document.groups]),
-    )
+    ]
+    if document.language:  # left out otherwise: the digests of earlier releases stay the same
+        parts.append(document.language)
     try:
         canonical = json.dumps(parts, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -127,6 +129,7 @@ def document_values(document: Document, *, turn: int, background: bool, now: dat
         "ocr": document.ocr,
         "traceparent": document.traceparent,
         "boilerplate": document.boilerplate,
+        "stated_language": document.language,
         "digest": digest(document),
         "version": 1,
         "ingested_at": now,
@@ -137,6 +140,7 @@ def document_values(document: Document, *, turn: int, background: bool, now: dat
         "truncated_tokens": 0,
         "chunk_digest": "",
         "report": None,
+        "language": None,
         "error_code": None,
         "error_message": None,
         "cancelled": False,
@@ -162,6 +166,7 @@ def record(row: Row[Any]) -> DocumentRecord:
         traceparent=row.traceparent,
         boilerplate=row.boilerplate,
         groups=None if row.groups is None else tuple(row.groups),
+        language=row.stated_language,
     )
     processing = row.lease_token is not None and row.lease_version == row.version
     return DocumentRecord(
@@ -179,6 +184,7 @@ def record(row: Row[Any]) -> DocumentRecord:
         cancelled=row.cancelled,
         rollback_ids=None if row.rollback_ids is None else frozenset(map(ChunkId, row.rollback_ids)),
         report=_report(row),
+        language=row.language,
     )
 
 

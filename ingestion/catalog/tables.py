@@ -149,6 +149,7 @@ documents = Table(
     Column("ocr", String, nullable=False),
     Column("traceparent", String),
     Column("boilerplate", String, nullable=False),
+    Column("stated_language", String),
     Column("ingested_at", UtcDateTime, nullable=False),
     # The state: `queued`, `ready` or `failed`. Whether it is being processed follows from the lease.
     Column("state", String, nullable=False),
@@ -160,6 +161,8 @@ documents = Table(
     Column("chunk_digest", String(32), nullable=False),
     # The fields of a ReadingReport; empty without remarks.
     Column("report", Json),
+    # Stated or detected; empty if it is not known.
+    Column("language", String),
     Column("error_code", String),
     Column("error_message", Text),
     # Belongs to the current version, whichever version is under a lease.

@@ -52,10 +52,10 @@ def expand(
 ) -> Expansion:
     """Every upload, with the documents that it holds behind it, or in place of it where it is none itself.
 
-    A part has the id `ID/NAME`, what its container was given (partition, metadata), and the metadata `part_of`.
-    Metadata that a file has of its own comes below what it was given; values that contradict `metadata_keys` are left
-    out. `split_lines`: lines of JSONL are documents. `unpack`: False leaves archives and attachments as they are.
-    Raises TooLarge beyond the limits, InvalidRequest for an archive of which nothing is read.
+    A part has the id `ID/NAME`, what its container was given (partition, metadata, language), and the metadata
+    `part_of`. Metadata that a file has of its own comes below what it was given; values that contradict `metadata_keys`
+    are left out. `split_lines`: lines of JSONL are documents. `unpack`: False leaves archives and attachments as they
+    are. Raises TooLarge beyond the limits, InvalidRequest for an archive of which nothing is read.
     """
     expander = _Expander(limits, metadata_keys or {}, split_lines=split_lines, unpack=unpack)
     expander.ids.update(upload.id or upload.filename or "" for upload in uploads)
@@ -153,6 +153,7 @@ class _Expander:
             partition=container.partition,
             metadata={PART_OF: origin, **self.given},
             groups=container.groups,
+            language=container.language,
         )
         if reason := self._refusal(part, depth):
             self._skip(id_, reason)

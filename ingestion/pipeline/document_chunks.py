@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from ingestion.parsers.detect import becomes_markdown
 from ingestion.pipeline.chunking import Count, chunk_id, chunk_spans
+from ingestion.pipeline.language_detection import UNKNOWN, detect_language
 from ingestion.pipeline.outline import FRONT_MATTER, outline_of
 from ingestion.types import Chunking, ChunkLayout, ChunkSpan, Document, ParsedDocument
 from retrieval.embedders import has_section_prefix
@@ -36,6 +37,8 @@ class ChunkedDocument:
     fingerprint_digest: str
     sections: bool = True
     """Whether the collection keeps sections and table headers."""
+    language: str = UNKNOWN
+    """Stated or detected."""
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the chunks in order."""
@@ -116,7 +119,15 @@ def chunk_document(
     """Returns the document with the chunks of its parse, or chunks it here. A document without text has no spans.
     `sections`: whether the collection keeps sections and table headers."""
     done = parsed.layout or layout(parsed, plan_for(document, embedder), embedder.count)
-    return ChunkedDocument(document.id, done.title, parsed, done.spans, embedder.fingerprint.digest, sections)
+    return ChunkedDocument(
+        document.id,
+        done.title,
+        parsed,
+        done.spans,
+        embedder.fingerprint.digest,
+        sections,
+        document.language or detect_language(parsed.text),
+    )
 
 
 def own_title(parsed: ParsedDocument) -> str:

@@ -121,7 +121,8 @@ class Preparation:
         parsed = await self._parse(claim, blobs, plan_for(document, embedder))
         if isinstance(parsed, TandemError):
             return parsed
-        return chunk_document(document, parsed, embedder, sections=sections)
+        # In a thread, for the language is detected as well.
+        return await asyncio.to_thread(chunk_document, document, parsed, embedder, sections=sections)
 
     async def _parse(
         self, claim: Claim, blobs: Mapping[str, bytes], plan: ChunkingPlan | None

@@ -168,6 +168,7 @@ class Writer:
                         chunk_digest=digest_of(work.ids),
                         searchable_at=now,
                         report=replace(work.document.parsed.report, title=work.document.title),
+                        language=work.document.language or None,
                     )
                 )
         return outcomes
@@ -263,4 +264,5 @@ def _row(work: Work, chunk: Chunk, made: ChunkVector, metadata_keys: Mapping[str
         ingested_at=work.record.ingested_at,
         metadata_keys=metadata_keys,
         groups=document.groups,
+        language=work.document.language,
     )

@@ -1,10 +1,10 @@
 """The reference semantics of filters, in Python. Stores evaluate filters in their own languages and have to agree with
 it.
 
-A chunk either has a key or lacks it. Null in metadata counts as lacking it. Of the built-in fields only `page` and
-`ingested_at` can be missing. If the key is missing, `exists` and every comparison are false, including `ne`, which
-requires a different value. `not` exchanges true and false, and there is no third value: `not` of `eq` matches chunks
-without the key.
+A chunk either has a key or lacks it. Null in metadata counts as lacking it. Of the built-in fields only `page`,
+`language` and `ingested_at` can be missing. If the key is missing, `exists` and every comparison are false, including
+`ne`, which requires a different value. `not` exchanges true and false, and there is no third value: `not` of `eq`
+matches chunks without the key.
 
 Values are text, numbers or booleans, and no kind converts into another: "5" is not 5, true is not 1. Numbers are
 compared by value, integer or not (5 equals 5.0; beyond 2**53 a server may round). Text is ordered by code points, times
@@ -95,6 +95,8 @@ def _value(row: EmbeddedChunk | Candidate, field: Field) -> object:
             return row.title
         case "media_type":
             return row.media_type
+        case "language":
+            return row.language or None
         case "partition":
             return row.partition
     raise ValueError(f"Chunks have no field {field.name!r}.")

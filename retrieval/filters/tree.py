@@ -47,6 +47,7 @@ BUILT_IN: Final[Mapping[str, Field]] = {
         Field("document_id", "text", optional=False),
         Field("title", "text", optional=False),
         Field("media_type", "text", optional=False),
+        Field("language", "text"),
         Field("partition", "text", optional=False),
         Field("ordinal", "int", optional=False),
         Field("page", "int"),

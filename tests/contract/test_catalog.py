@@ -99,6 +99,24 @@ class TestTotals:
         }
         assert await catalog.totals([]) == {}
 
+    async def test_counts_the_languages_of_what_search_finds(self, catalog: SqlCatalog) -> None:
+        await catalog.add_collection(a_collection("other"))
+        await catalog.accept(JOB, "other", [a_document(name, collection="other") for name in "abcde"])
+        claims = await catalog.claim(WORKER, limit=10, lease=LEASE, now=NOW)
+        found = ("en", "zh", "en", None)
+        await catalog.complete(
+            [replace(success(claim), language=each) for claim, each in zip(claims[:4], found, strict=True)]
+        )
+        await catalog.complete([failure(claims[4])])
+        totals = (await catalog.totals(["other"]))["other"]
+        assert (totals.ready, totals.failed, totals.languages) == (4, 1, {"en": 2, "zh": 1})
+        record = await catalog.document("other", DocumentId("b"))
+        assert (record.language, record.document.language) == ("zh", None)
+        # A version that waits does not change what search finds.
+        await catalog.accept(OTHER, "other", [replace(a_document("b", collection="other"), language="ja")])
+        record = await catalog.document("other", DocumentId("b"))
+        assert (record.language, record.document.language) == ("zh", "ja")
+
 
 class TestAccept:
     async def test_queues_in_order(self, catalog: SqlCatalog) -> None:
@@ -134,8 +152,20 @@ class TestAccept:
             replace(a_document("a"), chunking=Chunking(128, 17)),
             replace(a_document("a"), ocr="always"),
             replace(a_document("a"), boilerplate="drop"),
+            replace(a_document("a"), language="en"),
         ],
-        ids=["bytes", "title", "media_type", "partition", "metadata", "max_tokens", "overlap", "ocr", "boilerplate"],
+        ids=[
+            "bytes",
+            "title",
+            "media_type",
+            "partition",
+            "metadata",
+            "max_tokens",
+            "overlap",
+            "ocr",
+            "boilerplate",
+            "language",
+        ],
     )
     async def test_of_a_change_queues_the_next_version(self, catalog: SqlCatalog, changed: Document) -> None:
         await ingest(catalog, a_document("a"), job=JOB)

@@ -39,7 +39,7 @@ def list_collections(as_json: AsJson = False, url: Url = NODE, api_key: ApiKey =
 
 @collections_app.command()
 def show(name: Name, as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None) -> None:
-    """Show one collection with its number of chunks."""
+    """Show one collection with its number of chunks and the languages of its documents."""
     with Client(url, api_key) as client:
         found = client.collection(name)
     if as_json:
@@ -144,6 +144,7 @@ def _show(collection: dict[str, Any]) -> None:
         "name": collection["name"],
         "chunks": f"{collection['chunks']:,}",
         "language": collection["language"],
+        "languages": ", ".join(f"{code} ({count:,})" for code, count in (collection.get("languages") or {}).items()),
         "chunking": _chunking(collection),
         "duplicates": collection["duplicates"],
         "metadata keys": ", ".join(f"{key} ({kind})" for key, kind in collection["metadata_keys"].items()),

@@ -50,6 +50,9 @@ def ingest(
         list[str] | None,
         typer.Option("--group", "-g", help="Group that may read them, in a collection with principals. Repeatable."),
     ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language of every document (ISO 639), such as en or zh. Default: detected.")
+    ] = None,
     jsonl: Annotated[
         bool,
         typer.Option("--jsonl", help='The files contain documents, one a line: {"id", "text", "title", "metadata"}.'),
@@ -80,17 +83,18 @@ def ingest(
     if watch:
         if jsonl or STDIN in paths:
             raise InvalidRequest("--watch wants folders.")
-        _watch(paths, file_filter, collection, values, groups, url, api_key, delete=delete, as_json=as_json)
+        _watch(paths, file_filter, collection, values, groups, language, url, api_key, delete=delete, as_json=as_json)
         return
     with Client(url, api_key) as client:
         if jsonl:
-            receipts = ingest_documents(client, collection, read_documents(paths, values), messages(), groups)
+            documents = read_documents(paths, values, language)
+            receipts = ingest_documents(client, collection, documents, messages(), groups)
         elif paths == [STDIN]:
-            document = read_document(name, media_type, values)
+            document = read_document(name, media_type, values, language)
             receipts = ingest_documents(client, collection, [document], messages(), groups)
         else:
             files = find_files(paths, file_filter, link_reporter(messages()))
-            receipts = ingest_files(client, collection, files, messages(), values, groups)
+            receipts = ingest_files(client, collection, files, messages(), values, groups, language)
     if as_json:
         print_json({"documents": receipts})
         well = not any(receipt["error"] for receipt in receipts)
@@ -106,6 +110,7 @@ def _watch(
     collection: str,
     metadata: dict[str, object],
     groups: Sequence[str],
+    language: str | None,
     url: str,
     api_key: str | None,
     *,
@@ -133,7 +138,15 @@ def _watch(
     stop_on_sigterm()
     with suppress(KeyboardInterrupt), Client(url, api_key) as client:
         follower = Follower(
-            client, collection, folders, file_filter, messages(), delete=delete, metadata=metadata, groups=groups
+            client,
+            collection,
+            folders,
+            file_filter,
+            messages(),
+            delete=delete,
+            metadata=metadata,
+            groups=groups,
+            language=language,
         )
         messages().print(FIRST_WORDS.format(", ".join(map(str, folders))), markup=False, highlight=False)
         follow(follower, folders, show)
@@ -156,6 +169,9 @@ def search(
         str | None,
         typer.Option(help='As JSON: {"type": "eq", "key": "metadata.year", "value": 2024}', metavar="JSON"),
     ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="Only documents in this language (ISO 639), such as en or zh. Repeatable.")
+    ] = None,
     as_json: AsJson = False,
     url: Url = NODE,
     api_key: ApiKey = None,
@@ -168,6 +184,7 @@ def search(
         "mode": mode,
         "rerank": rerank,
         "filter": read_filter(filter),
+        "languages": language,
     }
     with Client(url, api_key) as client:
         if query == str(STDIN):

@@ -22,6 +22,7 @@ def ingest_files(
     console: Console,
     metadata: Mapping[str, Any] | None = None,
     groups: Sequence[str] = (),
+    language: str | None = None,
 ) -> list[dict[str, Any]]:
     """Sends all files, shows progress until the jobs have ended, and returns the receipts.
 
@@ -30,7 +31,9 @@ def ingest_files(
     return _ingest(
         client,
         batches(files, lambda file: file[1].stat().st_size, BYTES_A_REQUEST),
-        lambda batch: client.ingest_files(collection, batch, metadata=metadata or None, groups=list(groups) or None),
+        lambda batch: client.ingest_files(
+            collection, batch, metadata=metadata or None, groups=list(groups) or None, language=language
+        ),
         console,
         total=len(files),
     )

@@ -56,6 +56,7 @@ class Follower:
         delete: bool,
         metadata: Mapping[str, Any],
         groups: Sequence[str] = (),
+        language: str | None = None,
     ) -> None:
         """Raises InvalidRequest if one of the paths is not a folder, or one name is in two of them."""
         for folder in folders:
@@ -70,6 +71,7 @@ class Follower:
         self._delete = delete
         self._metadata = metadata
         self._groups = groups
+        self._language = language
         self._sent: dict[str, Stamp] = {}
         self._last_message = ""
         self._scan()
@@ -105,7 +107,13 @@ class Follower:
         try:
             files = [(id_, path) for id_, (path, _) in batch.items()]
             done.receipts += ingest_files(
-                self._client, self._collection, files, self._console, self._metadata, self._groups
+                self._client,
+                self._collection,
+                files,
+                self._console,
+                self._metadata,
+                self._groups,
+                self._language,
             )
         except (OSError, Refused) as error:
             if isinstance(error, Refused) and error.status not in (413, 415, 422):

@@ -57,6 +57,13 @@ _CONTRACTS = {
     "created_at": "2026-03-02T08:16:01.102338Z",
 }
 
-CREATED = {"English manuals": {**_MANUALS, "chunks": 0}, "中文合同": {**_CONTRACTS, "chunks": 0}}
-ONE = {"English manuals": {**_MANUALS, "chunks": 18_204}, "中文合同": {**_CONTRACTS, "chunks": 9_310}}
-LIST = {"Two collections": {"collections": [{**_MANUALS, "chunks": None}, {**_CONTRACTS, "chunks": None}]}}
+CREATED = {
+    "English manuals": {**_MANUALS, "chunks": 0, "languages": {}},
+    "中文合同": {**_CONTRACTS, "chunks": 0, "languages": {}},
+}
+ONE = {
+    "English manuals": {**_MANUALS, "chunks": 18_204, "languages": {"en": 640, "de": 12}},
+    "中文合同": {**_CONTRACTS, "chunks": 9_310, "languages": {"zh": 305}},
+}
+_NOT_COUNTED = {"chunks": None, "languages": None}
+LIST = {"Two collections": {"collections": [{**_MANUALS, **_NOT_COUNTED}, {**_CONTRACTS, **_NOT_COUNTED}]}}

@@ -17,6 +17,7 @@ QUESTIONS = {
         "budget_ms": 300,
         "group_by": "document",
     },
+    "In two languages": {"query": "租金逾期多久可以解除合同？", "languages": ["zh", "en"]},
     "For a prompt: context and highlights": {"query": "how is the kiln cooled", "neighbors": 1, "highlights": 2},
     "For a prompt: whole sections": {"query": "how is the kiln cooled", "expand": "section", "expand_tokens": 1500},
     "Two questions at once, by words alone": {
@@ -38,6 +39,7 @@ _KILN = {
     "section": [],
     "partition": "workshop",
     "media_type": "text/plain",
+    "language": "en",
     "metadata": {"year": 2024, "machine": "kiln"},
     "score": 0.982,
     "scores": {"dense": 0.741, "sparse": 4.13, "fused": 1.0, "rerank": 0.982},
@@ -58,6 +60,7 @@ _CLAUSE = {
     "section": ["厂房租赁合同", "第三条 租金"],
     "partition": "法务部",
     "media_type": "application/pdf",
+    "language": "zh",
     "metadata": {"year": 2024},
     "score": 0.967,
     "scores": {"dense": 0.702, "sparse": 6.88, "fused": 1.0, "rerank": 0.967},

@@ -8,7 +8,7 @@ from app.http.examples import collections as examples
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, CollectionPath, answer, failures, named
 from app.http.schemas.collections import CollectionIn, CollectionOut, CollectionsOut
-from ingestion.types import CollectionOptions
+from ingestion.types import CollectionOptions, Totals
 from retrieval.embedders import with_dimension, with_section_prefix
 from retrieval.types import Lane
 
@@ -45,16 +45,19 @@ async def create_collection(
         principals=body.principals,
     )
     collection = await node.collections.create(body.name, embedder.fingerprint, options)
-    return CollectionOut.of(collection, node.embedders.agreements.get(collection.store_name), chunks=0)
+    return CollectionOut.of(collection, node.embedders.agreements.get(collection.store_name), chunks=0, languages={})
 
 
 @router.get(
     "",
     summary="List collections",
-    responses={200: answer(examples.LIST, "All collections, without their numbers of chunks."), **failures(*CATALOG)},
+    responses={
+        200: answer(examples.LIST, "All collections, without chunks and languages."),
+        **failures(*CATALOG),
+    },
 )
 async def list_collections(node: ServingNode) -> CollectionsOut:
-    """All collections. Get one collection for its number of chunks."""
+    """All collections. Get one collection for its number of chunks and its languages."""
     agreements = node.embedders.agreements
     found = await node.collections.list()
     return CollectionsOut(collections=[CollectionOut.of(each, agreements.get(each.store_name)) for each in found])
@@ -64,15 +67,16 @@ async def list_collections(node: ServingNode) -> CollectionsOut:
     "/{name}",
     summary="Get a collection",
     responses={
-        200: answer(examples.ONE, "The collection, with its number of chunks."),
+        200: answer(examples.ONE, "The collection, with its number of chunks and its languages."),
         **failures("collection_not_found", *CATALOG, *STORE_WRITES),
     },
 )
 async def get_collection(name: CollectionPath, node: ServingNode) -> CollectionOut:
-    """One collection, with its number of chunks."""
+    """One collection, with its number of chunks and the languages of its documents."""
     collection = await node.collections.get(name)
     agreement = node.embedders.agreements.get(collection.store_name)
-    return CollectionOut.of(collection, agreement, await node.collections.count(name))
+    totals = (await node.collections.totals([name])).get(name, Totals())
+    return CollectionOut.of(collection, agreement, await node.collections.count(name), totals.languages)
 
 
 @router.delete(

@@ -166,6 +166,7 @@ async def _read_form(request: Request, max_files: int) -> tuple[IngestForm, list
                     partition=form.partition,
                     metadata=form.metadata,
                     groups=tuple(form.groups),
+                    language=form.language,
                 )
             )
     return form, uploads

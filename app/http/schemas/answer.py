@@ -48,6 +48,10 @@ class HitOut(Wire):
     )
     partition: str = Field(description="Partition of the document; empty if it has none.")
     media_type: str = Field(description="Media type of the document.")
+    language: str | None = Field(
+        description="Language of the document, as a code of ISO 639; null if it is not known, and in a collection that "
+        "was made before languages were kept."
+    )
     metadata: dict[str, JsonValue] = Field(description="Metadata of the document, as ingested.")
     score: float | None = Field(description="Score that orders the hits; null for a hit that was not reranked in time.")
     scores: dict[str, float] = Field(
@@ -82,6 +86,7 @@ class HitOut(Wire):
                 "section": chunk.section,
                 "partition": candidate.partition,
                 "media_type": candidate.media_type,
+                "language": candidate.language or None,
                 "metadata": candidate.metadata,
                 "score": hit.score,
                 "scores": hit.scores,

@@ -1,5 +1,6 @@
 """Requests and answers about collections."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Self
 
@@ -131,15 +132,31 @@ class CollectionOut(Wire):
     )
     created_at: datetime = Field(description="Time of creation.")
     chunks: int | None = Field(None, description="Number of searchable chunks; null in lists, where it is not counted.")
+    languages: dict[str, int] | None = Field(
+        None,
+        description="Number of searchable documents by their language (ISO 639), the most frequent first, without "
+        "those of unknown language; null in lists.",
+    )
 
     @classmethod
-    def of(cls, collection: Collection, agreement: Agreement | None, chunks: int | None = None) -> Self:
+    def of(
+        cls,
+        collection: Collection,
+        agreement: Agreement | None,
+        chunks: int | None = None,
+        languages: Mapping[str, int] | None = None,
+    ) -> Self:
         more = {
             "chunks": chunks,
+            "languages": None if languages is None else _most_first(languages),
             "section_prefix": has_section_prefix(collection.fingerprint),
             "vectors": VectorsOut.of(agreement) if agreement else None,
         }
         return cls.model_validate(collection).model_copy(update=more)
+
+
+def _most_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
 class CollectionsOut(Wire):

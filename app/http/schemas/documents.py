@@ -26,6 +26,10 @@ class DocumentOut(Wire):
     version: int = Field(description="Version, which each accepted change increases by one.")
     title: str = Field(description="Title, from the request or the document; may be empty.")
     media_type: str = _document_field("media_type", "Media type, as detected from the content.")
+    language: str | None = Field(
+        description="Language of the version that search finds, as a code of ISO 639, stated or detected; null if it "
+        "is not known."
+    )
     partition: str = _document_field("partition", "Partition; empty if it has none.")
     metadata: dict[str, JsonValue] = _document_field("metadata", "Metadata, as ingested.")
     groups: list[str] | None = _document_field(

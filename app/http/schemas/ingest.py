@@ -16,6 +16,7 @@ from app.http.schemas.wire import (
     FilledId,
     Group,
     Id,
+    LanguageCode,
     Metadata,
     Text,
     Wire,
@@ -56,6 +57,7 @@ GROUPS = (
     f"Names of the groups that may read it, at most {MAX_GROUPS}, in a collection with `principals`. Without any, only "
     "keys with `manage` read it."
 )
+LANGUAGE = "Language of the text, as a code of ISO 639 (`en`, `zh`). Default: detected."
 SPLIT_LINES = "Make every line of JSONL files a document of its own, named by the record's `id` or the line's number."
 
 
@@ -75,6 +77,7 @@ class DocumentIn(WireRequest):
         None, description="Media type. Default: detected from the content."
     )
     partition: Id = Field("", description="Tenant or team; searches can be limited to one partition.")
+    language: LanguageCode | None = Field(None, description=LANGUAGE)
     metadata: Metadata = Field(
         default_factory=dict,
         description="Metadata, returned with hits and available to filters: JSON of at most 32,768 bytes.",
@@ -101,6 +104,7 @@ class DocumentIn(WireRequest):
             partition=self.partition,
             metadata=self.metadata,
             groups=tuple(groups if self.groups is None else self.groups),
+            language=self.language,
         )
 
 
@@ -133,6 +137,7 @@ class IngestForm(WireRequest):
     metadata: Metadata = Field(default_factory=dict, description="Metadata of all files: JSON of at most 32,768 bytes.")
     partition: Id = Field("", description="Tenant or team; searches can be limited to one partition.")
     groups: list[Group] = Field(default_factory=list, max_length=MAX_GROUPS, description=GROUPS)
+    language: LanguageCode | None = Field(None, description=LANGUAGE)
     wait: bool = Field(False, description="Wait for the end of the job before answering.")
     chunking: ChunkingIn | None = Field(None, description="Chunking of these files. Default: the collection's.")
     ocr: OcrMode | None = Field(None, description=OCR)

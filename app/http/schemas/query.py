@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.http.schemas.wire import CollectionName, FilledText, FilterTree, Id, Instruction, WireRequest
+from app.http.schemas.wire import CollectionName, FilledText, FilterTree, Id, Instruction, LanguageCode, WireRequest
 from ingestion.types import Collection
 from retrieval.filters.parse import parse_filter
 from retrieval.filters.tree import BUILT_IN, And, Filter, In, KeyType, Not
@@ -17,6 +17,7 @@ from retrieval.search.query import Fusion, Mode, Place, Reranking, SearchQuery
 MAX_QUERY_CHARACTERS = 100_000
 MAX_QUERIES = 32
 MAX_VARIANTS = 8
+MAX_LANGUAGES = 16
 MAX_RERANKED = 400
 MAX_CANDIDATES = 1000
 """Maximum without reranking."""
@@ -128,8 +129,12 @@ class SearchIn(WireRequest):
         description='Condition on the chunks, before anything is ranked: `{"type": "eq", "key": "metadata.year", '
         '"value": 2024}`; also `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `contains`, `starts_with`, `ends_with`, `exists`; '
         'joined by `{"type": "and", '
-        '"filters": […]}`, `or`, `not`. Keys: `chunk_id`, `document_id`, `title`, `media_type`, `partition`, '
-        "`ordinal`, `page`, `ingested_at`, and `metadata.` with a key of the documents' metadata.",
+        '"filters": […]}`, `or`, `not`. Keys: `chunk_id`, `document_id`, `title`, `media_type`, `language`, '
+        "`partition`, `ordinal`, `page`, `ingested_at`, and `metadata.` with a key of the documents' metadata.",
+    )
+    languages: Annotated[list[LanguageCode], Field(min_length=1, max_length=MAX_LANGUAGES)] | None = Field(
+        None,
+        description="Only documents in these languages, as codes of ISO 639: `en`, `zh`. Default: all.",
     )
     exclude: ExcludeIn = Field(ExcludeIn(), description="Documents and chunks to leave out.")
     min_score: float | None = Field(
@@ -252,6 +257,8 @@ class SearchIn(WireRequest):
 
     def _filter(self, declared: Mapping[str, KeyType]) -> Filter | None:
         wanted = [] if self.filter is None else [parse_filter(self.filter, declared)]
+        if self.languages:
+            wanted.append(In(BUILT_IN["language"], tuple(self.languages)))
         for key, ids in (("document_id", self.exclude.documents), ("chunk_id", self.exclude.chunks)):
             if ids:
                 wanted.append(Not(In(BUILT_IN[key], tuple(ids))))

@@ -113,6 +113,8 @@ Instruction = Annotated[FilledText, Field(max_length=2000)]
 Id = Annotated[str, Field(max_length=MAX_ID_CHARACTERS), AfterValidator(_clean)]
 FilledId = Annotated[Id, AfterValidator(_not_blank)]
 Group = Annotated[str, Field(max_length=MAX_GROUP_BYTES), AfterValidator(_clean), AfterValidator(_not_blank)]
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$", max_length=3)]
+"""A code of ISO 639."""
 ModelName = Annotated[str, Field(max_length=300), AfterValidator(_clean)]
 # Where free JSON is taken, the schema says in words of its own what it is held to.
 MetadataBounds = Field(max_length=MAX_METADATA_KEYS, json_schema_extra={"x-max-bytes": MAX_METADATA_BYTES})

@@ -19,6 +19,7 @@ NOT_SEARCHABLE: Values = {
     "searchable_at": None,
     "chunk_digest": "",
     "report": None,
+    "language": None,
 }
 SUPERSEDED = DocumentError("superseded", "A newer version of the document was accepted before this one was processed.")
 DELETED = DocumentError("deleted", "The document was deleted before this version was processed.")
@@ -93,6 +94,7 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
         "searchable_at": row.searchable_at,
         "chunk_digest": row.chunk_digest,
         "report": row.report,
+        "language": row.language,
         "error_code": row.error_code,
         "error_message": row.error_message,
         "cancelled": row.cancelled,
@@ -114,6 +116,7 @@ def closed_document(row: Row[Any], outcome: Outcome) -> Values:
             "searchable_at": outcome.searchable_at,
             "chunk_digest": outcome.chunk_digest,
             "report": records.report_value(outcome.report),
+            "language": outcome.language,
         }
     if row.version > row.lease_version:
         return values
@@ -157,6 +160,7 @@ CLOSED = (
     "searchable_at",
     "chunk_digest",
     "report",
+    "language",
     "error_code",
     "error_message",
     "cancelled",

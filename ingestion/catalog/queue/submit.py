@@ -174,7 +174,8 @@ def _queueing(dialect: str, names: tuple[str, ...]) -> ReturningInsert[str, int]
     insert = insert_of(dialect, documents, names)
     new = insert.excluded
     unleased = documents.c.lease_token.is_(None)
-    kept = {"collection", "id", "version", "chunks", "tokens", "truncated_tokens", "chunk_digest", "report", "due_at"}
+    found = {"chunks", "tokens", "truncated_tokens", "chunk_digest", "report", "language"}
+    kept = {"collection", "id", "version", "due_at"} | found
     asked = ("digest", "max_tokens", "overlap", "ocr", "boilerplate")
     same = and_(*(documents.c[name] == new[name] for name in asked))
     upsert = insert.on_conflict_do_update(

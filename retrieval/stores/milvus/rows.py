@@ -23,6 +23,8 @@ well."""
 SECTION: Final = ("section", "lead", "header")
 """Fields that collections made before 0.1.0 lack: the section as JSON; the characters of `passage` before the text; how
 many of these are the header of a table, line end included."""
+LANGUAGE: Final = "language"
+"""Field of the document's language, which collections made before 0.1.0 lack."""
 PAYLOAD: Final = ("partition", "media_type", "metadata", "ingested_at")
 """Fields of the document that a search returns."""
 
@@ -33,6 +35,7 @@ MAX_BYTES: Final = {
     "passage": 65_535,
     "title": 4096,
     "media_type": 255,
+    "language": 35,
     "section": 8192,
 }
 """Limits of VARCHAR fields. Milvus counts bytes of UTF-8 and allows 65,535 at most."""
@@ -46,13 +49,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Not every supported server has nullable fields, so absence is a value that cannot occur.
 _NO_PAGE = 0
 _NO_TIME = -(2**63)
-PRESENT: Final = {"page": f"page != {_NO_PAGE}", "ingested_at": f"ingested_at > {_NO_TIME + 1}"}
+PRESENT: Final = {
+    "page": f"page != {_NO_PAGE}",
+    "ingested_at": f"ingested_at > {_NO_TIME + 1}",
+    LANGUAGE: f'{LANGUAGE} != ""',
+}
 """Conditions that are true where a row has the field. Every row has the other ones, but for declared metadata keys."""
 
 
-def to_row(embedded: EmbeddedChunk, words_field: str | None = None, *, sections: bool = True) -> dict[str, Any]:
+def to_row(
+    embedded: EmbeddedChunk, words_field: str | None = None, *, sections: bool = True, language: bool = True
+) -> dict[str, Any]:
     """Returns the row of a chunk, with the field of the passage's words if it is named, and with the fields of SECTION
-    if the collection has them. Raises StoreFailed, naming the chunk, if a field is longer than Milvus can hold.
+    and LANGUAGE if the collection has them. Raises StoreFailed, naming the chunk, if a field is longer than Milvus can
+    hold.
     """
     chunk = embedded.chunk
     passage = passage_of(embedded.title, chunk)
@@ -79,6 +89,8 @@ def to_row(embedded: EmbeddedChunk, words_field: str | None = None, *, sections:
         row["section"] = orjson.dumps(chunk.section).decode()
         row["lead"] = len(passage) - len(chunk.text)
         row["header"] = len(chunk.header) + 1 if chunk.header else 0
+    if language:
+        row[LANGUAGE] = embedded.language
     if words_field is not None:
         row[words_field] = joined(of_text(row["passage"]), MAX_BYTES["passage"])
     for name, limit in MAX_BYTES.items():
@@ -92,7 +104,9 @@ def to_row(embedded: EmbeddedChunk, words_field: str | None = None, *, sections:
 
 
 def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
-    """Returns a candidate. `entity` holds the fields of CHUNK, PAYLOAD and, if the collection has them, SECTION."""
+    """Returns a candidate. `entity` holds the fields of CHUNK, PAYLOAD and, if the collection has them, SECTION and
+    LANGUAGE.
+    """
     ingested_at = entity["ingested_at"]
     return Candidate(
         chunk=to_chunk(entity),
@@ -102,6 +116,7 @@ def to_candidate(entity: Mapping[str, Any], score: float) -> Candidate:
         partition=entity["partition"],
         metadata=entity["metadata"],
         ingested_at=None if ingested_at == _NO_TIME else _EPOCH + timedelta(milliseconds=ingested_at),
+        language=entity.get(LANGUAGE, ""),
     )
 
 
@@ -126,7 +141,7 @@ def to_chunk(entity: Mapping[str, Any]) -> Chunk:
 
 
 def batches(
-    rows: Sequence[EmbeddedChunk], words_field: str | None = None, *, sections: bool = True
+    rows: Sequence[EmbeddedChunk], words_field: str | None = None, *, sections: bool = True, language: bool = True
 ) -> Iterable[list[dict[str, Any]]]:
     """Yields rows in messages of bounded size. Only the last row of an id is kept: servers differ in which row of one
     message wins.
@@ -134,7 +149,7 @@ def batches(
     batch: list[dict[str, Any]] = []
     size = 0
     for embedded in {row.chunk.id: row for row in rows}.values():
-        row = to_row(embedded, words_field, sections=sections)
+        row = to_row(embedded, words_field, sections=sections, language=language)
         row_size = _size(row)
         if batch and (len(batch) == MAX_BATCH_ROWS or size + row_size > MAX_BATCH_BYTES):
             yield batch

@@ -11,7 +11,7 @@ from retrieval.errors import StoreFailed
 from retrieval.filters.groups import MAX_GROUP_BYTES, MAX_GROUPS
 from retrieval.filters.tree import KeyType
 from retrieval.stores.milvus.keys import add_fields, value_field
-from retrieval.stores.milvus.rows import DENSE, GROUPS, MAX_BYTES, SPARSE
+from retrieval.stores.milvus.rows import DENSE, GROUPS, LANGUAGE, MAX_BYTES, SPARSE
 from retrieval.text.words import VERSION
 from retrieval.types import CollectionSpec, StoreCapabilities
 
@@ -120,6 +120,7 @@ def collection_schema(spec: CollectionSpec, traits: ServerTraits) -> CollectionS
     schema.add_field("passage", DataType.VARCHAR, max_length=MAX_BYTES["passage"], **(analyzed if in_passage else {}))
     schema.add_field("title", DataType.VARCHAR, max_length=MAX_BYTES["title"])
     schema.add_field("media_type", DataType.VARCHAR, max_length=MAX_BYTES["media_type"])
+    schema.add_field(LANGUAGE, DataType.VARCHAR, max_length=MAX_BYTES[LANGUAGE])
     for name in ("ordinal", "start", "end", "page", "tokens", "ingested_at"):
         schema.add_field(name, DataType.INT64)
     schema.add_field("section", DataType.VARCHAR, max_length=MAX_BYTES["section"])

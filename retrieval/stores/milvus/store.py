@@ -8,11 +8,22 @@ import numpy as np
 from cachetools import LRUCache
 
 from retrieval.errors import CollectionNotFound, StoreFailed, Unsupported
-from retrieval.filters.tree import Filter
+from retrieval.filters.tree import BUILT_IN, Filter, fields_of
 from retrieval.stores.milvus.expressions import Value
 from retrieval.stores.milvus.filters import filter_template
 from retrieval.stores.milvus.keys import declared_in
-from retrieval.stores.milvus.rows import CHUNK, DENSE, GROUPS, PAYLOAD, SECTION, SPARSE, batches, to_candidate, to_chunk
+from retrieval.stores.milvus.rows import (
+    CHUNK,
+    DENSE,
+    GROUPS,
+    LANGUAGE,
+    PAYLOAD,
+    SECTION,
+    SPARSE,
+    batches,
+    to_candidate,
+    to_chunk,
+)
 from retrieval.stores.milvus.schema import ANY_WORDS, WORDS, collection_schema, indexes
 from retrieval.stores.milvus.session import MilvusSession
 from retrieval.stores.milvus_lite.server import MilvusLiteServer
@@ -68,7 +79,8 @@ class MilvusStore:
         self._session = MilvusSession(endpoint, token, read_seconds=read_seconds, write_seconds=write_seconds)
         self._with_words: set[str] = set()
         """Collections that were found to have the field of words: no collection loses it."""
-        self._with_sections: LRUCache[str, bool] = LRUCache(_LAYOUTS_KEPT)
+        self._fields: LRUCache[str, frozenset[str]] = LRUCache(_LAYOUTS_KEPT)
+        """Names of each collection's fields."""
 
     async def start(self) -> None:
         """Connects. Raises ConfigurationError. A remote server that is away is not an error: `failure` reports it."""
@@ -85,11 +97,7 @@ class MilvusStore:
         return (await self._session.traits()).capabilities
 
     async def has_sections(self, name: str) -> bool:
-        known = self._with_sections.get(name)
-        if known is None:
-            description = await self._session.read("describe_collection", name)
-            known = self._with_sections[name] = _has_sections(description)
-        return known
+        return SECTION[0] in await self._fields_of(name)
 
     async def create_collection(self, name: StoreName, spec: CollectionSpec) -> None:
         session, traits = self._session, await self._session.traits()
@@ -99,7 +107,7 @@ class MilvusStore:
                 await session.write("create_collection", name, schema=collection_schema(spec, traits))
             description = await session.write("describe_collection", name)
             dimension, keys = _dimension(description), declared_in(description)
-            self._with_sections[name] = _has_sections(description)
+            self._fields[name] = _field_names(description)
             if dimension != spec.dimension:
                 raise StoreFailed(
                     f"Collection {name!r} holds vectors of {dimension} dimensions, not {spec.dimension}.",
@@ -112,7 +120,7 @@ class MilvusStore:
                     f"{dict(spec.metadata_keys)}.",
                     collection=name,
                 )
-            if _has_field(description, GROUPS) != spec.principals:
+            if (GROUPS in self._fields[name]) != spec.principals:
                 raise StoreFailed(
                     f"Collection {name!r} was made {'without' if spec.principals else 'with'} a field for groups.",
                     collection=name,
@@ -126,7 +134,7 @@ class MilvusStore:
 
     async def drop_collection(self, name: StoreName) -> None:
         session = self._session
-        self._with_sections.pop(name, None)
+        self._fields.pop(name, None)
         async with await session.turn():
             self._with_words.discard(name)
             if await session.write("has_collection", name):
@@ -139,7 +147,7 @@ class MilvusStore:
         return [StoreName(name) for name in await self._session.read("list_collections")]
 
     async def point_alias(self, alias: str, name: StoreName) -> None:
-        self._with_sections.pop(alias, None)
+        self._fields.pop(alias, None)
         async with await self._session.turn():
             try:
                 await self._session.write("alter_alias", name, alias)
@@ -153,7 +161,10 @@ class MilvusStore:
 
     async def upsert(self, name: str, rows: Sequence[EmbeddedChunk]) -> None:
         words_field = await self._words_field(name)
-        in_batches = iter(batches(rows, words_field, sections=await self.has_sections(name)))
+        fields = await self._fields_of(name)
+        in_batches = iter(
+            batches(rows, words_field, sections=SECTION[0] in fields, language=LANGUAGE in fields),
+        )
         # In a thread, where each text's words are to be found.
         while batch := await asyncio.to_thread(next, in_batches, None) if words_field else next(in_batches, None):
             await self._session.upsert(name, batch)
@@ -226,7 +237,7 @@ class MilvusStore:
         self, name: str, vector: Vector, *, limit: int, partition: str | None = None, filter: Filter | None = None
     ) -> Sequence[Candidate]:
         params = {"metric_type": "COSINE", "params": {"ef": max(limit, _MIN_EF)}}
-        hits = await self._search(name, DENSE, vector, params, limit, await self._which(partition, filter))
+        hits = await self._search(name, DENSE, vector, params, limit, await self._which(name, partition, filter))
         # Rounding in float32 can make the cosine of equal vectors slightly larger than 1.
         return [to_candidate(hit["entity"], max(-1.0, min(1.0, float(hit["distance"])))) for hit in hits]
 
@@ -242,7 +253,7 @@ class MilvusStore:
                 return []
         sign = -1 if traits.negates_bm25 else 1
         params = {"metric_type": "BM25", "params": {}}
-        hits = await self._search(name, SPARSE, text, params, limit, await self._which(partition, filter))
+        hits = await self._search(name, SPARSE, text, params, limit, await self._which(name, partition, filter))
         return [to_candidate(hit["entity"], sign * float(hit["distance"])) for hit in hits]
 
     async def _words_field(self, name: str) -> str | None:
@@ -274,7 +285,7 @@ class MilvusStore:
             data=[data],
             anns_field=field,
             limit=limit,
-            output_fields=[*await self._chunk_fields(name), *PAYLOAD],
+            output_fields=[*await self._chunk_fields(name), *PAYLOAD, *({LANGUAGE} & await self._fields_of(name))],
             search_params=params,
             **which,
         )
@@ -284,14 +295,29 @@ class MilvusStore:
     async def _chunk_fields(self, name: str) -> Sequence[str]:
         return (*CHUNK, *SECTION) if await self.has_sections(name) else CHUNK
 
-    async def _which(self, partition: str | None, filter: Filter | None) -> Mapping[str, Any]:
-        """Returns the arguments of a search in the partition, with the filter."""
+    async def _fields_of(self, name: str) -> frozenset[str]:
+        known = self._fields.get(name)
+        if known is None:
+            description = await self._session.read("describe_collection", name)
+            known = self._fields[name] = _field_names(description)
+        return known
+
+    async def _which(self, name: str, partition: str | None, filter: Filter | None) -> Mapping[str, Any]:
+        """Returns the arguments of a search in the partition, with the filter. Raises Unsupported for a filter on the
+        language in a collection that does not keep it.
+        """
         conditions: list[str] = []
         values: dict[str, Value] = {}
         if partition is not None:
             conditions.append("partition == {partition}")
             values["partition"] = partition
         if filter is not None:
+            if BUILT_IN[LANGUAGE] in fields_of(filter) and LANGUAGE not in await self._fields_of(name):
+                raise Unsupported(
+                    "language: this collection was made by a release that did not keep the languages of documents; "
+                    "re-embed it (`tandem reembed`) to filter by them.",
+                    collection=name,
+                )
             template, values_of_filter = filter_template(filter, await self._session.traits())
             conditions.append(template)
             values |= values_of_filter
@@ -330,12 +356,8 @@ def _dimension(description: Mapping[str, Any]) -> int:
     return next((int(field["params"]["dim"]) for field in description["fields"] if field["name"] == DENSE), 0)
 
 
-def _has_sections(description: Mapping[str, Any]) -> bool:
-    return _has_field(description, SECTION[0])
-
-
-def _has_field(description: Mapping[str, Any], name: str) -> bool:
-    return any(field["name"] == name for field in description["fields"])
+def _field_names(description: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(field["name"] for field in description["fields"])
 
 
 def _prune_calls(keep: Mapping[DocumentId, Collection[ChunkId]]) -> Iterator[tuple[list[DocumentId], list[ChunkId]]]:

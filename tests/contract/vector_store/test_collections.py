@@ -1,11 +1,14 @@
 """Collections, aliases, and what a store says of itself."""
 
+from dataclasses import replace
+
 import pytest
 from pymilvus import MilvusClient
 
-from retrieval.errors import CollectionNotFound, StoreFailed
+from retrieval.errors import CollectionNotFound, StoreFailed, Unsupported
+from retrieval.filters.tree import BUILT_IN, Compare, Exists, Not
 from retrieval.ports import VectorStore
-from retrieval.stores.milvus.rows import SECTION
+from retrieval.stores.milvus.rows import LANGUAGE, SECTION
 from retrieval.stores.milvus.schema import collection_schema
 from retrieval.types import ChunkId, CollectionSpec, StoreName
 from tests.support.stores.vector_store import (
@@ -96,14 +99,15 @@ class TestAliases:
         with pytest.raises(CollectionNotFound):
             await store.count(alias)
 
-    async def test_a_collection_of_an_earlier_release_goes_on_without_sections(self, store: VectorStore) -> None:
-        """As releases before 0.1.0 made it: chunks have no section there, and nothing else is missing."""
+    async def test_a_collection_of_an_earlier_release_goes_on_without_what_came_later(self, store: VectorStore) -> None:
+        """As releases before 0.1.0 made it: chunks have no section and no language there, and nothing else is
+        missing."""
         session = store._session  # type: ignore[attr-defined]
         traits, name, spec = await session.traits(), new_name(), CollectionSpec(DIMENSION)
         schema = collection_schema(spec, traits)
         earlier = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
         for field in schema.fields:
-            if field.name not in SECTION:
+            if field.name not in (*SECTION, LANGUAGE):
                 earlier.add_field(
                     field.name,
                     field.dtype,
@@ -115,11 +119,14 @@ class TestAliases:
             await session.write("create_collection", name, schema=earlier)
         await store.create_collection(name, spec)
         assert not await store.has_sections(name)
-        old = row(new_document(), text="text")
+        old = replace(row(new_document(), text="text"), language="en")
         await store.upsert(name, [old])
         assert await store.count(name) == 1  # read at Strong consistency; a search may lag behind a write
         (hit,) = await store.search(name, direction(EAST), limit=1)
-        assert hit.chunk == old.chunk
+        assert (hit.chunk, hit.language) == (old.chunk, "")
+        for filter in (Compare("eq", BUILT_IN["language"], "en"), Not(Exists(BUILT_IN["language"]))):
+            with pytest.raises(Unsupported, match="tandem reembed"):
+                await store.search(name, direction(EAST), limit=1, filter=filter)
         found = await store.chunks(name, {old.chunk.document_id: [0]})
         assert list(found.values()) == [old.chunk]
         await store.drop_collection(name)

@@ -44,6 +44,7 @@ class TestRows:
             partition="round trip",
             metadata={"名": ["值", {"deep": [1, 2.5, None, True]}], 'quo"te': "\\ \n 😀", "empty": {}, "big": 2**40},
             ingested_at=datetime(2026, 2, 28, 23, 59, 59, 999_000, tzinfo=UTC),
+            language="zh",
         )
         bare = row(new_document(), partition="round trip", point=WEST)
         await store.upsert(shared, [full, bare])
@@ -54,6 +55,7 @@ class TestRows:
         assert (first.title, first.media_type, first.partition) == (full.title, full.media_type, full.partition)
         assert first.metadata == full.metadata
         assert first.ingested_at == full.ingested_at
+        assert (first.language, second.language) == ("zh", "")
         assert second.chunk == bare.chunk
         assert (second.chunk.page, second.ingested_at, second.metadata, second.title) == (None, None, {}, "")
 

@@ -38,6 +38,10 @@ async def test_searches_takes_documents_and_moves(folder: Path) -> None:
         job = (await node.http.get("/jobs/old")).json()
         assert (job["state"], job["progress"]["done"]) == ("succeeded", len(TEXTS))
 
+        assert all(hit["language"] is None for hit in hits)
+        of_language = await node.http.post("/search", json={"query": "yard", "languages": ["en"]})
+        assert (of_language.status_code, "tandem reembed" in of_language.text) == (501, True)
+
         # It takes new documents, replaces old ones and deletes them.
         new = {"id": "vice", "text": "The vice is bolted to the bench."}
         assert (await node.ingest(new))["state"] == "succeeded"
@@ -61,6 +65,8 @@ async def test_searches_takes_documents_and_moves(folder: Path) -> None:
         assert (await node.http.get("/collections/docs/reembed")).json()["phase"] == "flipped"
         hits = (await node.search("where is the kiln"))["hits"]
         assert hits[0]["text"] == TEXTS["kiln"]
+        hits = (await node.search("where is the kiln", languages=["en"]))["hits"]
+        assert (hits[0]["text"], hits[0]["language"]) == (TEXTS["kiln"], "en")
 
 
 async def test_its_vectors_are_compared_from_the_second_start_on(folder: Path) -> None:

@@ -15,6 +15,7 @@ from tests.support.stores.vector_store import row
 DECLARED: Mapping[str, KeyType] = {"year": "int", "tag": "text", "price": "float", "draft": "bool"}
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 TEXTS = ["", "a", "ab", "5", "true", "[1]", '"', "\\", '" or 1 == 1 or "', "{value0}", "50%", "a_c", "中文", "𠮷", "\n"]
+LANGUAGES = ["en", "zh"]
 NUMBERS: list[int | float] = [0, 1, -1, 5, 5.0, 5.5, -0.5, 2024, 2**53, 1e300, 1e-7]
 SCALARS = [*TEXTS, *NUMBERS, True, False]
 ANY_VALUES = [*SCALARS, None, [], {}, ["a", 5], [5.0], [True, ""], [[1]], [None], {"any": 1}]
@@ -49,6 +50,7 @@ def every_kind(declared: Mapping[str, KeyType] = DECLARED) -> list[EmbeddedChunk
                 chunk=replace(plain.chunk, page=None if number % 3 == 0 else number % 3),
                 title=TEXTS[number % len(TEXTS)],
                 media_type="text/html" if number % 2 else "text/plain",
+                language="" if number % 3 == 1 else LANGUAGES[number % len(LANGUAGES)],
                 metadata=metadata | ({"any": value} if number % 7 else {}),
                 ingested_at=None if number % 5 == 0 else NOON + timedelta(milliseconds=number, microseconds=700),
                 metadata_keys=declared,
@@ -63,13 +65,14 @@ def comparisons(
     """Over built-in fields, declared keys and others. Not `any_types`: of undeclared keys only what needs text."""
     fields: list[tuple[str, Sequence[Any]]] = [
         *((f"metadata.{key}", OF_DECLARED[type_]) for key, type_ in DECLARED.items()),
-        *((name, ["d1", "d2", *TEXTS]) for name, field in BUILT_IN.items() if field.type == "text"),
+        *((name, ["d1", "d2", *LANGUAGES, *TEXTS]) for name, field in BUILT_IN.items() if field.type == "text"),
         ("ordinal", [0, 3, 7, 100]),
         ("page", [0, 1, 2]),
         ("ingested_at", [(NOON + timedelta(milliseconds=add)).isoformat() for add in (-1, 0, 3, 8)]),
     ]
     typed = st.sampled_from(fields).flatmap(lambda field: _of(field[0], field[1], ordered=field[1] != [True, False]))
-    present = st.sampled_from(["page", "ingested_at", *(f"metadata.{key}" for key in (*DECLARED, *FREE_KEYS, "none"))])
+    optional = [name for name, field in BUILT_IN.items() if field.optional]
+    present = st.sampled_from([*optional, *(f"metadata.{key}" for key in (*DECLARED, *FREE_KEYS, "none"))])
     exists = present.map(lambda key: {"type": "exists", "key": key})
     looks_within = "contains" in text_operators
     free_keys = [f"metadata.{key}" for key in (*FREE_KEYS, "none")]

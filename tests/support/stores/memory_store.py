@@ -139,6 +139,7 @@ def _best(scored: Sequence[tuple[float, EmbeddedChunk]], limit: int) -> list[Can
             partition=row.partition,
             metadata=row.metadata,
             ingested_at=row.ingested_at,
+            language=row.language,
         )
         for score, row in ordered
     ]

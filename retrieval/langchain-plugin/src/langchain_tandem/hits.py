@@ -15,6 +15,7 @@ HIT_FIELDS = (
     "section",
     "partition",
     "media_type",
+    "language",
     "score",
     "scores",
     "ranks",
@@ -30,7 +31,7 @@ class MetadataClash(TandemClientError, ValueError):
 def metadata_of(hit: Mapping[str, Any], score_name: str, key: str) -> dict[str, Any]:
     """Returns the user's metadata with the node's description of the hit under `key`. Raises MetadataClash."""
     refuse_clash(hit["metadata"], key, f"document {hit['document_id']!r}")
-    description = {name: hit[name] for name in HIT_FIELDS} | {"score_name": score_name}
+    description = {name: hit[name] for name in HIT_FIELDS if name in hit} | {"score_name": score_name}
     return {**hit["metadata"], key: description | {name: hit[name] for name in OPTIONAL_FIELDS if hit[name]}}
 
 

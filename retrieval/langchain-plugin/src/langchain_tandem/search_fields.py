@@ -17,6 +17,7 @@ OPTIONS = (
     "rerank_weight",
     "budget_ms",
     "partition",
+    "languages",
     "filter",
     "min_score",
     "group_by",
@@ -46,6 +47,7 @@ class SearchFields(Connection):
         None, description="Time limit of the search; candidates not reranked in time come last."
     )
     partition: str | None = None
+    languages: list[str] | None = Field(None, description="Only documents in these languages (ISO 639): en, zh.")
     filter: dict[str, Any] | None = Field(None, description='{"type": "eq", "key": "metadata.year", "value": 2024}')
     min_score: float | None = Field(None, description="Least relevance of a hit, from 0 to 1.")
     group_by: Literal["document"] | None = Field(None, description="Of each document its best chunk alone.")

@@ -23,9 +23,9 @@ class ScriptedClient:
         self.sent: list[int] = []
 
     def ingest_files(
-        self, _collection: str, files: list[tuple[str, Path]], *, metadata: object, groups: object
+        self, _collection: str, files: list[tuple[str, Path]], *, metadata: object, groups: object, language: object
     ) -> dict[str, object]:
-        assert metadata is groups is None
+        assert (metadata, groups, language) == (None, None, None)
         if len(self.sent) == self._stops_sending:
             raise self._stop
         self.sent.append(len(files))

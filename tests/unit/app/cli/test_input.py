@@ -53,6 +53,12 @@ def test_a_document_of_standard_input(stdin: io.BytesIO) -> None:
     assert b64decode(document.pop("content_base64")) == b"\xff\x00 any bytes"
     assert document == {"id": "a.bin", "filename": "a.bin", "media_type": "text/plain", "metadata": {"year": 1}}
     assert read_document(None, None, {}).keys() == {"content_base64", "metadata"}
+    assert read_document(None, None, {}, "zh")["language"] == "zh"
+
+
+def test_a_language_is_of_documents_that_state_none(stdin: io.BytesIO) -> None:
+    say(stdin, b'{"id": "a", "text": "A"}\n{"id": "b", "text": "B", "language": "de"}')
+    assert [each["language"] for each in read_documents([STDIN], {}, "zh")] == ["zh", "de"]
 
 
 def test_documents_of_lines(stdin: io.BytesIO, tmp_path: Path) -> None:

@@ -30,7 +30,12 @@ class Node:
         self.busy: TandemClientError | None = None
 
     def ingest_files(
-        self, _: str, files: list[tuple[str, Path]], metadata: Mapping[str, Any] | None = None, groups: object = None
+        self,
+        _: str,
+        files: list[tuple[str, Path]],
+        metadata: Mapping[str, Any] | None = None,
+        groups: object = None,
+        language: str | None = None,
     ) -> object:
         if self.away:
             raise self.away

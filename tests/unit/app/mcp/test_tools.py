@@ -19,7 +19,7 @@ from retrieval.errors import CollectionNotFound
 
 def hit(text: str = "text", **fields: Any) -> dict[str, Any]:
     plain = {"title": "", "document_id": "d", "chunk_id": "c", "page": None, "score": 0.5, "metadata": {}}
-    return {**plain, "text": text, **fields}
+    return {**plain, "language": None, "text": text, **fields}
 
 
 def answer(*hits: Json, **fields: Any) -> dict[str, Any]:
@@ -222,3 +222,13 @@ async def test_a_call_that_is_cancelled_is_logged() -> None:
         calling.cancel()
         await asyncio.gather(calling, return_exceptions=True)
     assert [(each["event"], each["outcome"]) for each in logs] == [("tool call", "cancelled")]
+
+
+async def test_a_search_keeps_to_languages_that_are_named() -> None:
+    node = Told(answer(hit(language="zh")))
+    result = await Tools(node).call("search", {"query": "x", "languages": ["zh", "en"]})
+    assert node.asked[0]["languages"] == ["zh", "en"]
+    assert result.structured_content is not None
+    assert result.structured_content["passages"][0]["language"] == "zh"
+    await Tools(node).call("search", {"query": "x", "languages": []})
+    assert "languages" not in node.asked[1]

@@ -16,6 +16,7 @@ def a_hit(chunk: str, recalled: int, text: str = "one two three", **more: object
         "section": [],
         "partition": "",
         "media_type": "text/plain",
+        "language": "en",
         "metadata": {},
         "score": 0.5,
         "scores": {"dense": 0.1, "rerank": 0.5},

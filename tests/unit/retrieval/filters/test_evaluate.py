@@ -116,6 +116,7 @@ def test_built_in_fields() -> None:
         row(DocumentId("d"), 3, partition="p"),
         title="t",
         media_type="text/html",
+        language="zh",
         ingested_at=NOON,
         metadata={"page": 9},
     )
@@ -125,6 +126,7 @@ def test_built_in_fields() -> None:
         "document_id": "d",
         "title": "t",
         "media_type": "text/html",
+        "language": "zh",
         "partition": "p",
         "ordinal": 3,
         "page": 2,
@@ -134,7 +136,7 @@ def test_built_in_fields() -> None:
         assert not holds("ne", key, value, full), key
     assert values.keys() | {"ingested_at"} == BUILT_IN.keys()
     assert holds("eq", "metadata.page", 9, full)
-    for key in ("page", "ingested_at"):
+    for key in ("page", "language", "ingested_at"):
         exists = parse_filter({"type": "exists", "key": key}, {})
         assert matches(exists, full)
         assert not matches(exists, chunk())
