@@ -269,9 +269,14 @@ def _without_overprint(chars: Iterable[Char]) -> list[Char]:
     """Yields each character once: producers often simulate bold by drawing a character again with a small offset."""
     chars = list(chars)
     # Where it is done, some of the pairs share a tile; mostly it is not.
-    single = [char for char in chars if char.glyph < 0]
     fine = 4 / _TILE
-    if len({(char.text, int(char.x0 * fine), int(char.top * fine)) for char in single}) == len(single):
+    first: dict[tuple[str, int, int], Char] = {}
+    for char in chars:
+        if char.glyph < 0:
+            other = first.setdefault((char.text, int(char.x0 * fine), int(char.top * fine)), char)
+            if other is not char and _is_drawn(char, (other,)):
+                break
+    else:
         return chars
     seen: dict[tuple[str, int, int], list[Char]] = defaultdict(list)
     kept: list[Char] = []

@@ -61,7 +61,13 @@ def is_cjk(text: str) -> bool:
 def segments(chars: Iterable[Char]) -> list[Segment]:
     """Returns the segments in no particular order."""
     pieces = [piece for row in _rows(chars) for piece in _split(row)]
-    found = (_segment(piece) for merged in _with_small(pieces) for piece in _split(merged))
+    lengths = {id(piece): len(piece) for piece in pieces}
+    # What has grown may have gaps again.
+    found = (
+        _segment(piece)
+        for merged in _with_small(pieces)
+        for piece in ([merged] if lengths.get(id(merged)) == len(merged) else _split(merged))
+    )
     return [segment for segment in found if segment.text]
 
 
@@ -160,9 +166,12 @@ def _with_small(pieces: list[list[Char]]) -> list[list[Char]]:
     """Joins superscripts and subscripts with their line."""
     hosts = sorted(pieces, key=lambda piece: piece[0].baseline)
     sizes = {id(piece): max(char.size for char in piece) for piece in pieces}
+    largest = max(sizes.values(), default=0.0)
     gone: set[int] = set()
     for number, piece in enumerate(hosts):
         size = sizes[id(piece)]
+        if size > _SMALL * largest:
+            continue
         best: tuple[float, list[Char]] | None = None
         for other in _near(hosts, number, 1.5 * size + 6):
             if id(other) in gone or size > _SMALL * sizes[id(other)]:
@@ -185,6 +194,8 @@ def _with_small(pieces: list[list[Char]]) -> list[list[Char]]:
 
 
 def _rejoined(row: list[list[Char]]) -> list[list[Char]]:
+    if len(row) == 1:
+        return row
     row.sort(key=lambda piece: min(char.x0 for char in piece))
     joined: list[list[Char]] = []
     for piece in row:
