@@ -27,6 +27,7 @@ from ingestion.types import (
     WorkerId,
 )
 from retrieval.evaluation.golden_vectors import GoldenVectors
+from retrieval.filters.tree import Filter
 from retrieval.ports import Lifecycle
 from retrieval.types import ChunkId, DocumentId, StoreName
 
@@ -192,10 +193,11 @@ class Catalog(Lifecycle, KeyCatalog, AuditCatalog, Protocol):
         limit: int = 100,
         prefix: str | None = None,
         groups: Sequence[str] | None = None,
+        filter: Filter | None = None,
     ) -> Sequence[DocumentRecord]:
         """Returns the documents after `after`, ordered by id, whose ids begin with `prefix` and that any of `groups`
-        may read (None: all). Documents of collections without principals are read by every group. Raises
-        CollectionNotFound.
+        may read (None: all). Documents of collections without principals are read by every group. Leaves out
+        some that `filter` is not true of, perhaps not all: the caller checks what comes. Raises CollectionNotFound.
         """
         ...
 

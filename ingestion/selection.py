@@ -1,35 +1,53 @@
-"""Documents of a collection that fulfil a condition which the catalog does not know."""
+"""Documents of a collection that fulfil a condition which the catalog does not know, or only in part."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from ingestion.ports import Catalog
 from ingestion.types import DocumentRecord
+from retrieval.filters.tree import Filter
 from retrieval.types import DocumentId
-
-Selects = Callable[[DocumentRecord], bool]
 
 READ_DOCUMENTS: Final = 100
 """Documents that are read at a time. Between two reads other requests take their turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A condition on documents, and what spares the catalog those that do not fulfil it."""
+
+    holds: Callable[[DocumentRecord], bool]
+    groups: Sequence[str] | None = None
+    filter: Filter | None = None
+    """This and `groups` are those of Catalog.documents; they follow from `holds`."""
+    empty: bool = False
+    """Whether it is true of no document at all."""
+
+    def __call__(self, record: DocumentRecord) -> bool:
+        return not self.empty and self.holds(record)
+
+
+EVERY: Final = Selection(lambda _: True)
+
+
 async def selected(
     catalog: Catalog,
     collection: str,
-    selects: Selects,
+    selection: Selection,
     *,
     after: DocumentId | None = None,
     prefix: str | None = None,
-    groups: Sequence[str] | None = None,
     at_once: int = READ_DOCUMENTS,
 ) -> AsyncGenerator[DocumentRecord, None]:
-    """Yields those after `after` that `selects` is true of, ordered by id; `prefix` and `groups` are those of
-    Catalog.documents. Reads all of them, `at_once` by one query, so its time grows with the collection. Raises
-    CollectionNotFound.
+    """Yields those after `after` that the selection is true of, ordered by id; `prefix` is that of Catalog.documents.
+    Reads what the catalog cannot leave out, `at_once` by one query. Raises CollectionNotFound.
     """
-    while True:
-        read = await catalog.documents(collection, after=after, limit=at_once, prefix=prefix, groups=groups)
-        for record in filter(selects, read):
+    while not selection.empty:
+        read = await catalog.documents(
+            collection, after=after, limit=at_once, prefix=prefix, groups=selection.groups, filter=selection.filter
+        )
+        for record in filter(selection, read):
             yield record
         if len(read) < at_once:
             return

@@ -22,7 +22,7 @@ from ingestion.collections.names import is_internal
 from ingestion.errors import DocumentNotFound, TooLarge
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
-from ingestion.selection import Selects, selected
+from ingestion.selection import EVERY, Selection, selected
 from ingestion.service import IngestionService
 from ingestion.types import Collection, DocumentRecord, Upload
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText
@@ -69,14 +69,14 @@ class FileService:
         self._owner: str | None = None
         self._sees: Callable[[str], bool] = lambda _: True
         self._prefix = ""
-        self._selects: Callable[[Collection], Selects] = lambda _: lambda _: True
+        self._selects: Callable[[Collection], Selection] = lambda _: EVERY
 
     def of(
         self,
         owner: str,
         sees: Callable[[str], bool],
         prefix: str = "",
-        selects: Callable[[Collection], Selects] = lambda _: lambda _: True,
+        selects: Callable[[Collection], Selection] = lambda _: EVERY,
     ) -> "FileService":
         """Returns the service for a caller who has the uploads of `owner`, and documents whose ids begin with `prefix`
         and that `selects` is true of, in the collections that `sees` is true of, and nothing else. Ids come and go

@@ -51,9 +51,8 @@ class CollectionsView:
         found: dict[str, Totals] = {}
         for name in seen:
             with suppress(CollectionNotFound):  # deleted meanwhile
-                selects = space.selects(await self._node.collections.get_recent(name))
-                records = selected(catalog, name, selects, prefix=space.prefix, groups=space.groups)
-                async with aclosing(records):
+                selection = space.selects(await self._node.collections.get_recent(name))
+                async with aclosing(selected(catalog, name, selection, prefix=space.prefix)) as records:
                     async for record in records:
                         found[name] = found.get(name, Totals()).plus(record)
         return found

@@ -11,7 +11,7 @@ from app.node.node import Node
 from ingestion.access.keys import Scope
 from ingestion.contents import ChunkPage, TextPage
 from ingestion.errors import DocumentBusy, JobNotFound, document_not_found
-from ingestion.selection import Selects, selected
+from ingestion.selection import EVERY, Selection, selected
 from ingestion.types import (
     Document,
     DocumentRecord,
@@ -50,13 +50,13 @@ class DocumentsView:
         self._trail.require(*READING, collection=collection)
         space, catalog = self._space, self._node.components.catalog
         stored = after and space.stored(after)
-        prefix, groups = space.prefix, space.groups
         if space.filter is None:
-            found = list(await catalog.documents(collection, after=stored, limit=limit, prefix=prefix, groups=groups))
+            found = list(
+                await catalog.documents(collection, after=stored, limit=limit, prefix=space.prefix, groups=space.groups)
+            )
         else:
-            selects, found = await self._selects(collection), []
-            records = selected(catalog, collection, selects, after=stored, prefix=prefix, groups=groups)
-            async with aclosing(records):
+            selection, found = await self._selects(collection), []
+            async with aclosing(selected(catalog, collection, selection, after=stored, prefix=space.prefix)) as records:
                 async for record in records:
                     found.append(record)
                     if len(found) == limit:
@@ -179,10 +179,10 @@ class DocumentsView:
         if self._space.groups is not None and (await self._node.collections.get(collection)).principals:
             raise self._trail.only_reads(collection)
 
-    async def _selects(self, collection: str) -> Selects:
+    async def _selects(self, collection: str) -> Selection:
         """See Space.selects. Raises CollectionNotFound."""
         if not self._space.selective:
-            return lambda _: True
+            return EVERY
         return self._space.selects(await self._node.collections.get_recent(collection))
 
     async def _record(self, collection: str, stored: DocumentId) -> DocumentRecord:

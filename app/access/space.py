@@ -11,7 +11,7 @@ from hashlib import sha256
 from app.errors import Forbidden
 from ingestion.access.tenants import partition_of, prefix_of
 from ingestion.contents import ChunkPage, TextPage
-from ingestion.selection import Selects
+from ingestion.selection import EVERY, Selection
 from ingestion.types import Collection, Document, DocumentRecord, Receipt
 from retrieval.errors import InvalidRequest
 from retrieval.filters.evaluate import matches
@@ -104,16 +104,22 @@ class Space:
                 collection=collection.name,
             ) from error
 
-    def selects(self, collection: Collection) -> Selects:
-        """Returns what tells for a stored document of the collection whether this space has it, but for the tenant. A
-        filter that does not fit the collection is true of none. The groups are compared wherever a document has them,
-        whatever is known of the collection.
+    def selects(self, collection: Collection) -> Selection:
+        """The stored documents of the collection that this space has, but for the tenant. A filter that does not fit
+        the collection is true of none. The groups are compared wherever a document has them, whatever is known of the
+        collection.
         """
+        if not self.selective:
+            return EVERY
         try:
             filter = self._forced_filter(collection)
         except Forbidden:
-            return lambda _: False
-        return lambda record: self._reads(record) and (filter is None or matches(filter, _as_row(record)))
+            return Selection(self._reads, empty=True)
+
+        def holds(record: DocumentRecord) -> bool:
+            return self._reads(record) and (filter is None or matches(filter, _as_row(record)))
+
+        return Selection(holds, self.groups, filter)
 
     def _reads(self, record: DocumentRecord) -> bool:
         groups = record.document.groups

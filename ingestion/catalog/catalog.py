@@ -28,6 +28,7 @@ from ingestion.types import (
     WorkerId,
 )
 from retrieval.evaluation.golden_vectors import GoldenVectors
+from retrieval.filters.tree import Filter
 from retrieval.types import ChunkId, DocumentId, StoreName
 
 
@@ -129,9 +130,10 @@ class SqlCatalog:
         limit: int = 100,
         prefix: str | None = None,
         groups: Sequence[str] | None = None,
+        filter: Filter | None = None,
     ) -> Sequence[DocumentRecord]:
         return await self._database.read(
-            lambda connection: documents.page(connection, collection, after, limit, prefix, groups)
+            lambda connection: documents.page(connection, collection, after, limit, prefix, groups, filter)
         )
 
     async def remove_document(self, claim: Claim) -> bool:

@@ -12,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingestion.access.tenants import after_prefix
 from ingestion.catalog import collections, records
+from ingestion.catalog.narrowing import narrowed
 from ingestion.catalog.queue import fair_turns
 from ingestion.catalog.statements import batches
 from ingestion.catalog.tables import documents
 from ingestion.errors import Cancelled, document_not_found
 from ingestion.types import DocumentRecord, QueueState, Totals
+from retrieval.filters.tree import Filter
 from retrieval.types import DocumentId
 
 
@@ -37,6 +39,7 @@ async def page(
     limit: int,
     prefix: str | None,
     groups: Sequence[str] | None,
+    filter: Filter | None,
 ) -> Sequence[DocumentRecord]:
     """Implements Catalog.documents."""
     query = select(documents).where(documents.c.collection == collection).order_by(documents.c.id).limit(limit)
@@ -46,6 +49,8 @@ async def page(
         query = query.where(_begins_with(prefix))
     if groups is not None:
         query = query.where(_readable_by(connection, groups))
+    if filter is not None and (condition := narrowed(filter, connection.dialect.name)) is not None:
+        query = query.where(condition)
     rows = (await connection.execute(query)).all()
     if not rows:
         await collections.require(connection, collection)

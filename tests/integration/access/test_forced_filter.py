@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion.selection import selected
+from ingestion.selection import Selection, selected
 from tests.integration.access.test_other_tenants import NOBODY, ROUTES, Ids, World, neutral
 from tests.support.nodes.node import NodeUnderTest, running
 from tests.support.stores.memory_store import InMemoryStore
@@ -213,6 +213,7 @@ async def test_lists_go_past_what_is_read_at_a_time(manuals: Manuals) -> None:
     for id_ in ("b", "c", "d"):
         await ingest(manuals.node, id_, "staff")
     catalog = manuals.node.components.catalog
-    found = selected(catalog, "manuals", lambda record: record.document.metadata["audience"] == "customers", at_once=2)
+    customers = Selection(lambda record: record.document.metadata["audience"] == "customers")
+    found = selected(catalog, "manuals", customers, at_once=2)
     assert [record.document.id async for record in found] == [SHOWN, "z"]
     await asyncio.gather(*(manuals.node.http.delete(f"/documents/{id_}?collection=manuals") for id_ in ("b", "c", "d")))
