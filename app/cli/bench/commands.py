@@ -187,6 +187,21 @@ def keys(
     bench_keys(load_settings(), messages() if as_json else results(), keys=count, requests=requests, as_json=as_json)
 
 
+@bench_app.command()
+def groups(
+    chunks: Annotated[int, typer.Option(min=1, help="Chunks of the collection.")] = 20_000,
+    count: Annotated[int, typer.Option("--groups", min=1, max=1000, help="Groups that may read some of them.")] = 1000,
+    requests: Annotated[int, typer.Option(min=1, help="Number of searches of each kind.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what groups add to recall in a collection with principals: Milvus Lite, or TANDEM_MILVUS_URI."""
+    from app.cli.bench.groups import bench_groups
+    from app.settings import load_settings
+
+    console = messages() if as_json else results()
+    bench_groups(load_settings(), console, chunks=chunks, groups=count, requests=requests, as_json=as_json)
+
+
 def _console(output: Path | None) -> "Console":
     """Returns the console for progress: stderr if the JSON goes to stdout."""
     return messages() if output == STDOUT else results()

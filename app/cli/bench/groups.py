@@ -1,0 +1,120 @@
+"""tandem bench groups: the time that groups add to recall, in a collection with principals."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.bench.measures import percentile
+from app.cli.exit_codes import print_json
+from app.settings import Settings
+from app.wiring.components import build_store
+from retrieval.filters.tree import InGroups
+from retrieval.ports import VectorStore
+from retrieval.types import Chunk, ChunkId, CollectionSpec, DocumentId, EmbeddedChunk, StoreName, Vector
+
+DIMENSION = 1024
+LIMIT = 100
+"""Chunks that a search brings."""
+GROUPS_A_CHUNK = 4
+WORDS, WORDS_A_CHUNK, WORDS_A_QUERY = 5_000, 60, 5
+BATCH = 500
+WARM_UP = 20
+"""Searches of each kind that are not counted."""
+CALLERS = (1, 20)
+"""Groups of a caller, besides all of them."""
+SEED = 1
+
+
+def bench_groups(
+    settings: Settings, console: Console, *, chunks: int, groups: int, requests: int, as_json: bool = False
+) -> None:
+    """Prints milliseconds per search by vectors, and by words where the server has BM25: of callers with groups, beside
+    one without. The searches take turns, so that other work on the machine meets all alike. Milvus Lite in a temporary
+    folder, or the server of TANDEM_MILVUS_URI, where the collection is dropped in the end.
+    """
+    with TemporaryDirectory(prefix="tandem-bench-") as folder:
+        if settings.milvus_uri is None:
+            settings = settings.model_copy(update={"data_dir": Path(folder)})
+        server, measured = asyncio.run(_measure(build_store(settings), chunks, groups, requests))
+    figures = {
+        name: {"median_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99), "found": found}
+        for name, (times, found) in measured.items()
+    }
+    if as_json:
+        print_json({"store": server, "chunks": chunks, "groups": groups, "requests": requests, "searches": figures})
+        return
+    table = Table(title=f"{server}: {chunks:,} chunks, {groups:,} groups, {requests:,} searches of each kind")
+    for column in ("search", "median, ms", "99 %, ms", "chunks found"):
+        table.add_column(column, justify="left" if column == "search" else "right")
+    for name, each in figures.items():
+        table.add_row(name, f"{each['median_ms']:.1f}", f"{each['p99_ms']:.1f}", f"{each['found']:.0f}")
+    console.print(table)
+
+
+async def _measure(
+    store: VectorStore, chunks: int, groups: int, requests: int
+) -> tuple[str, Mapping[str, tuple[Sequence[float], float]]]:
+    """Returns the server, and by kind of search the milliseconds of each and the mean number of chunks found."""
+    random = np.random.default_rng(SEED)
+    name = StoreName(f"bench_groups_{token_hex(4)}")
+    await store.start()
+    try:
+        await store.create_collection(name, CollectionSpec(DIMENSION, principals=True))
+        for first in range(0, chunks, BATCH):
+            numbers = range(first, min(first + BATCH, chunks))
+            await store.upsert(name, [_row(random, number, groups) for number in numbers])
+        assert await store.count(name) == chunks
+        capabilities = await store.capabilities()
+        counts = dict.fromkeys((*(count for count in CALLERS if count < groups), groups))
+        kinds: dict[str, tuple[bool, int]] = {}
+        for words in (False, True) if capabilities.sparse else (False,):
+            by = "words" if words else "vectors"
+            kinds[f"by {by}, no groups asked for"] = words, 0
+            kinds |= {f"by {by}, caller with {count:,} groups": (words, count) for count in counts}
+        times: dict[str, list[float]] = {kind: [] for kind in kinds}
+        found: dict[str, list[int]] = {kind: [] for kind in kinds}
+        for turn in range(WARM_UP + requests):
+            vector, text = _vector(random), _text(random, WORDS_A_QUERY)
+            for kind, (words, count) in kinds.items():
+                filter = InGroups(_some(random, groups, count)) if count else None
+                started = perf_counter()
+                if words:
+                    hits = await store.search_text(name, text, limit=LIMIT, filter=filter)
+                else:
+                    hits = await store.search(name, vector, limit=LIMIT, filter=filter)
+                if turn >= WARM_UP:
+                    times[kind].append((perf_counter() - started) * 1000)
+                    found[kind].append(len(hits))
+        return f"{capabilities.server} {capabilities.version}", {
+            kind: (times[kind], float(np.mean(found[kind]))) for kind in kinds
+        }
+    finally:
+        await store.drop_collection(name)
+        await store.close()
+
+
+def _row(random: np.random.Generator, number: int, groups: int) -> EmbeddedChunk:
+    text = _text(random, WORDS_A_CHUNK)
+    document = DocumentId(f"document {number}")
+    chunk = Chunk(ChunkId(f"{number:032x}"), document, 0, text, 0, len(text), WORDS_A_CHUNK)
+    return EmbeddedChunk(chunk, _vector(random), groups=_some(random, groups, min(GROUPS_A_CHUNK, groups)))
+
+
+def _vector(random: np.random.Generator) -> Vector:
+    vector = random.standard_normal(DIMENSION, dtype=np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def _text(random: np.random.Generator, words: int) -> str:
+    return " ".join(f"word{number}" for number in random.integers(WORDS, size=words))
+
+
+def _some(random: np.random.Generator, groups: int, count: int) -> tuple[str, ...]:
+    return tuple(f"group {number}" for number in sorted(random.choice(groups, size=count, replace=False)))
