@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.http.limits import Admission
 from retrieval.device.devices import Devices
+from retrieval.device.durations import BOUNDS, DurationCounts
 from retrieval.device.gate import GateState
 from retrieval.device.load import DeviceLoad
 
@@ -26,16 +27,22 @@ _GAUGES: Mapping[str, tuple[str, Callable[[GateState], float]]] = {
     ),
 }
 _COUNTERS: Mapping[str, tuple[str, Callable[[GateState], float]]] = {
-    "tandem_gate_bulk_waited_seconds": (
-        "Time that ingestion waited for its turns",
-        lambda state: state.bulk_waited_seconds,
-    ),
     "tandem_gate_bulk_batches": (
         "Slices of ingestion that were given to the engines",
         lambda state: state.bulk_batches,
     ),
     "tandem_gate_bulk_batched_tokens": ("Their tokens", lambda state: state.bulk_batched_tokens),
     "tandem_gate_slices_amid_searches": ("Slices on the guaranteed share", lambda state: state.slices_amid_searches),
+}
+_HISTOGRAMS: Mapping[str, tuple[str, Callable[[GateState], DurationCounts]]] = {
+    "tandem_gate_bulk_wait_seconds": (
+        "Time that a slice of ingestion waited for its turn",
+        lambda state: state.bulk_waits,
+    ),
+    "tandem_gate_interactive_shared_seconds": (
+        "Time of a search's call in which slices of ingestion computed beside it; it waits for none",
+        lambda state: state.interactive_shared,
+    ),
 }
 
 
@@ -61,6 +68,13 @@ class DeviceCollector(Collector):
                 for device_name, state in states.items():
                     family.add_metric([device_name], value(state))
                 yield family
+        for name, (documentation, durations) in _HISTOGRAMS.items():
+            histogram = HistogramMetricFamily(name, documentation, labels=["device"])
+            for device_name, state in states.items():
+                counts = durations(state)
+                bounds = [*map(str, BOUNDS), "+Inf"]
+                histogram.add_metric([device_name], list(zip(bounds, counts.at_most, strict=True)), counts.seconds)
+            yield histogram
 
 
 class AdmissionCollector(Collector):

@@ -140,6 +140,12 @@ class Metrics:
             ("model", "lane"),
             registry=registry,
         )
+        self.token_lookups = Counter(
+            "tandem_token_cache_lookups_total",
+            "Texts that a model was given, by whether their tokens were remembered",
+            ("model", "result"),
+            registry=registry,
+        )
         self.store = CallMetrics(registry, "store", ("operation",))
         self.parser = CallMetrics(registry, "parser", ())
         self.blobs = CallMetrics(registry, "blobs", ("operation",))

@@ -21,6 +21,7 @@ from retrieval.embedders import Embedders
 from retrieval.errors import TandemError
 from retrieval.filters.tree import Filter
 from retrieval.ports import Embedder, Lifecycle, Reranker, VectorStore
+from retrieval.text.tokenizer import token_lookups
 from retrieval.types import (
     Candidate,
     Chunk,
@@ -64,6 +65,16 @@ class Telemetry:
             raise
         finally:
             part.observe(labels, outcome, perf_counter() - started)
+
+    @contextmanager
+    def lookups(self, model: str) -> Iterator[None]:
+        """Around what may look up the tokens of texts."""
+        with token_lookups() as found:
+            try:
+                yield
+            finally:
+                self.metrics.token_lookups.labels(model, "hit").inc(found.known)
+                self.metrics.token_lookups.labels(model, "miss").inc(found.new)
 
     def count(self, model: str, lane: Lane, texts: int, tokens: int, truncated: int) -> None:
         """Counts what an engine computed."""
@@ -158,12 +169,14 @@ class ObservedEmbedder(_Part):
         return self._embedder.reducible
 
     def count(self, texts: Sequence[str]) -> Sequence[int]:
-        return self._embedder.count(texts)
+        with self._telemetry.lookups("embed"):
+            return self._embedder.count(texts)
 
     async def embed(
         self, texts: Sequence[str], *, kind: TextKind, lane: Lane, instruction: str | None = None
     ) -> Embeddings:
-        with self._telemetry.call(self._telemetry.metrics.engine, "embed", lane.name.lower()):
+        metrics = self._telemetry.metrics
+        with self._telemetry.call(metrics.engine, "embed", lane.name.lower()), self._telemetry.lookups("embed"):
             embedded = await self._embedder.embed(texts, kind=kind, lane=lane, instruction=instruction)
         self._telemetry.count("embed", lane, len(texts), sum(embedded.tokens), sum(embedded.truncated_tokens))
         return embedded
@@ -177,7 +190,8 @@ class ObservedReranker(DelegatingReranker):
     async def rerank(
         self, query: str, passages: Sequence[str], *, lane: Lane, instruction: str | None = None
     ) -> RerankScores:
-        with self._telemetry.call(self._telemetry.metrics.engine, "rerank", lane.name.lower()):
+        metrics = self._telemetry.metrics
+        with self._telemetry.call(metrics.engine, "rerank", lane.name.lower()), self._telemetry.lookups("rerank"):
             ranked = await self._reranker.rerank(query, passages, lane=lane, instruction=instruction)
         truncated = sum(ranked.truncated_tokens) + ranked.truncated_query_tokens
         self._telemetry.count("rerank", lane, len(passages), ranked.tokens, truncated)

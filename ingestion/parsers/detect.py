@@ -12,6 +12,8 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 ODT = "application/vnd.oasis.opendocument.text"
+ODS = "application/vnd.oasis.opendocument.spreadsheet"
+ODP = "application/vnd.oasis.opendocument.presentation"
 EPUB = "application/epub+zip"
 DOC = "application/msword"
 XLS = "application/vnd.ms-excel"
@@ -45,6 +47,8 @@ ACCEPTED = (
     PPTX,
     XLSX,
     ODT,
+    ODS,
+    ODP,
     EPUB,
     DOC,
     XLS,
@@ -76,17 +80,18 @@ def becomes_markdown(media_type: str) -> bool:
 
 
 _NAMES = (
-    "PDF, DOCX, PPTX, XLSX, ODT, EPUB, DOC, XLS, PPT, MSG, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, XML, EML, "
-    "SRT, VTT, PNG, JPEG, WebP, TIFF, BMP, HEIC"
+    "PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB, DOC, XLS, PPT, MSG, RTF, HTML, Markdown, text, CSV, TSV, JSON, JSONL, "
+    "XML, EML, SRT, VTT, PNG, JPEG, WebP, TIFF, BMP, HEIC"
 )
 # Types that the bytes alone do not tell apart: they are text, and whoever sends them says which.
 _TEXT_FAMILY = frozenset({HTML, MARKDOWN, TEXT, CSV, TSV, JSON, JSONL, XML, EML, SRT, VTT})
-_ZIP_FAMILY = frozenset({DOCX, PPTX, XLSX, ODT, EPUB})
+_ZIP_FAMILY = frozenset({DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB})
 _ENCRYPTABLE = frozenset({DOCX, PPTX, XLSX})
 
 _EXTENSIONS = {
     "pdf": PDF, "docx": DOCX, "docm": DOCX, "dotx": DOCX, "pptx": PPTX, "pptm": PPTX, "ppsx": PPTX, "xlsx": XLSX,
-    "xlsm": XLSX, "odt": ODT, "epub": EPUB, "doc": DOC, "rtf": RTF, "html": HTML, "htm": HTML, "xhtml": HTML,
+    "xlsm": XLSX, "odt": ODT, "ods": ODS, "odp": ODP, "epub": EPUB, "doc": DOC, "rtf": RTF, "html": HTML, "htm": HTML,
+    "xhtml": HTML,
     "md": MARKDOWN, "markdown": MARKDOWN, "csv": CSV, "tsv": TSV, "json": JSON, "jsonl": JSONL, "ndjson": JSONL,
     "xml": XML, "eml": EML, "srt": SRT, "vtt": VTT, "txt": TEXT, "text": TEXT, "log": TEXT,
     "xls": XLS, "xlt": XLS, "ppt": PPT, "pps": PPT, "msg": MSG, "zip": ZIP,
@@ -105,9 +110,8 @@ _UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream", 
 _XLSB = "application/vnd.ms-excel.sheet.binary.macroEnabled.12"
 _OTHER_PACKAGE = "application/vnd.openxmlformats-package"
 _CONVERT_TO = {
-    _XLSB: "XLSX", "application/vnd.oasis.opendocument.spreadsheet": "XLSX",
-    "application/vnd.oasis.opendocument.presentation": "PPTX", "application/vnd.oasis.opendocument.graphics": "PDF",
-    _OTHER_PACKAGE: "PDF", "application/x-ole-storage": "PDF",
+    _XLSB: "XLSX", "application/vnd.oasis.opendocument.graphics": "PDF", _OTHER_PACKAGE: "PDF",
+    "application/x-ole-storage": "PDF",
 }  # fmt: skip
 """Formats to convert known but unsupported types to."""
 
@@ -234,7 +238,7 @@ def _of_zip(data: bytes, claims: list[str]) -> str:
             return media_type
     if data[30:38] == b"mimetype":
         declared = data[38:120]
-        for media_type in (EPUB, ODT):
+        for media_type in (EPUB, ODT, ODS, ODP):
             if declared.startswith(media_type.encode()):
                 return media_type
         if declared.startswith(b"application/vnd.oasis.opendocument."):

@@ -17,6 +17,8 @@ from ingestion.parsers.detect import (
     JSON,
     JSONL,
     MSG,
+    ODP,
+    ODS,
     ODT,
     PDF,
     PICTURES,
@@ -31,7 +33,9 @@ from ingestion.parsers.mail.eml import read_mail
 from ingestion.parsers.mail.outlook import read_outlook
 from ingestion.parsers.office.old_slides import read_old_slides
 from ingestion.parsers.office.old_workbook import read_old_workbook
-from ingestion.parsers.office.opendocument import read_opendocument
+from ingestion.parsers.office.opendocument.sheets import read_spreadsheet
+from ingestion.parsers.office.opendocument.slides import read_presentation
+from ingestion.parsers.office.opendocument.text import read_text_document
 from ingestion.parsers.office.slides import read_slides
 from ingestion.parsers.office.word import read_word
 from ingestion.parsers.office.workbook import read_workbook
@@ -87,7 +91,9 @@ def readers(configs: Mapping[Boilerplate, ExtractionConfig], pages: PageReader) 
         DOCX: _plainly(read_word),
         PPTX: _plainly(read_slides),
         XLSX: _plainly(read_workbook),
-        ODT: _plainly(read_opendocument),
+        ODT: _plainly(read_text_document),
+        ODS: _plainly(read_spreadsheet),
+        ODP: _plainly(read_presentation),
         JSON: values(read_json),
         JSONL: values(read_json_lines),
         XLS: _plainly(read_old_workbook),

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from retrieval.device.durations import DurationCounts, Durations
 from retrieval.errors import ConfigurationError
 
 _MEMORY = 0.9
@@ -70,8 +71,10 @@ class GateState:
     """Measured, while nothing else computed; 0: not yet."""
     interactive_seconds: float
     """A typical call, as the device's time goes; 0: none yet."""
-    bulk_waited_seconds: float
-    """Sum, over all calls so far."""
+    bulk_waits: DurationCounts
+    """Until each slice was admitted."""
+    interactive_shared: DurationCounts
+    """Time of each interactive call in which bulk work computed beside it: the most by which it was held up."""
     bulk_batches: int
     """Slices that were admitted so far."""
     bulk_batched_tokens: int
@@ -150,7 +153,10 @@ class Gate:
         self._owed = 0.0
         self._owed_at = 0.0
         self._alarm: asyncio.TimerHandle | None = None
-        self._waited = 0.0
+        self._bulk_seconds = 0.0
+        self._bulk_since = 0.0
+        self._waits = Durations()
+        self._shared = Durations()
         self._batches = 0
         self._batched_tokens = 0
         self._amid = 0
@@ -161,6 +167,7 @@ class Gate:
         share.
         """
         began = _now()
+        bulk_before = self._bulk_until(began)
         self._close(began)
         self._interactive += 1
         for turn in self._in_flight:
@@ -172,6 +179,7 @@ class Gate:
             self._interactive -= 1
             self._last_interactive = ended
             took = ended - began
+            self._shared.add(self._bulk_until(ended) - bulk_before)
             self._interactive_seconds.add(took * took, took)  # long calls have a weight by their length
             self._last_end = max(self._last_end, ended)
             self._expect(ended)
@@ -215,6 +223,7 @@ class Gate:
         """
         now = _now()
         turn.ended = True
+        self._bulk_seconds, self._bulk_since = self._bulk_until(now), now
         self._in_flight.remove(turn)
         self._tokens -= turn.tokens
         began = max(turn.released, self._last_end)
@@ -241,11 +250,16 @@ class Gate:
             bulk_bound=self._bound(_now()),
             bulk_tokens_per_second=self._tokens_per_second.value,
             interactive_seconds=self._interactive_seconds.value,
-            bulk_waited_seconds=self._waited,
+            bulk_waits=self._waits.counts(),
+            interactive_shared=self._shared.counts(),
             bulk_batches=self._batches,
             bulk_batched_tokens=self._batched_tokens,
             slices_amid_searches=self._amid,
         )
+
+    def _bulk_until(self, now: float) -> float:
+        """Returns the seconds so far in which bulk work was in flight."""
+        return self._bulk_seconds + (now - self._bulk_since if self._in_flight else 0.0)
 
     def _close(self, now: float) -> None:
         if self._closed(now):
@@ -330,9 +344,10 @@ class Gate:
 
     def _grant(self, waiting: _Waiting, prompts: int, tokens: int, now: float) -> None:
         turn = Turn(prompts, tokens, now, alone=not self._interactive, gate=self)
+        self._bulk_seconds, self._bulk_since = self._bulk_until(now), now
         self._in_flight.add(turn)
         self._tokens += tokens
-        self._waited += now - waiting.since
+        self._waits.add(now - waiting.since)
         self._batches += 1
         self._batched_tokens += tokens
         waiting.turn.set_result(turn)

@@ -1,7 +1,10 @@
 """Converts texts to token ids."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
 
@@ -36,6 +39,29 @@ def check_text(text: str) -> None:
         raise InvalidText(_SURROGATE) from error
 
 
+@dataclass(slots=True)
+class TokenLookups:
+    """How many texts were looked up in memories of tokens."""
+
+    known: int = 0
+    new: int = 0
+    """Texts that had to be tokenised."""
+
+
+_LOOKUPS: ContextVar[TokenLookups | None] = ContextVar("token_lookups", default=None)
+
+
+@contextmanager
+def token_lookups() -> Iterator[TokenLookups]:
+    """Counts the lookups of this context, with its tasks and threads."""
+    lookups = TokenLookups()
+    token = _LOOKUPS.set(lookups)
+    try:
+        yield lookups
+    finally:
+        _LOOKUPS.reset(token)
+
+
 class TokenMemory:
     """Remembers the tokens of texts, so that a search does not tokenise the same candidates repeatedly. The least
     recently used texts are forgotten first. Safe for several threads."""
@@ -54,6 +80,9 @@ class TokenMemory:
         encodings = encode_texts(self._tokenizer, [texts[place] for place in missing])
         new = {place: array("I", encoding.ids) for place, encoding in zip(missing, encodings, strict=True)}
         with self._lock:
+            if lookups := _LOOKUPS.get():
+                lookups.known += len(texts) - len(missing)
+                lookups.new += len(missing)
             for place, ids in new.items():
                 if len(ids) < self._known.maxsize:
                     self._known[keys[place]] = ids

@@ -53,7 +53,7 @@ OTHER_NAMES = {
     *("x86_64", "torch_npu", "local_dir", "avx512_bf16", "classifier_from_token", "is_original_qwen3_reranker"),
     *("infinity_emb", "no_new_privs", "document_text", "document_chunks"),
     "realm_access",  # of Keycloak's tokens
-    *("trace_id", "span_id", "pg_dump"),  # of the log, and of PostgreSQL
+    *("trace_id", "span_id", "pg_dump", "tandem_models"),  # of the log, of PostgreSQL, and a volume of compose
 }
 """Words with an underscore that are no code, no field and no metric of ours."""
 OTHER_PRODUCTS = ("ascend", "dify", "jupyter", "mcp", "n8n", "open-webui", "openai-and-rerank")

@@ -132,6 +132,7 @@ def _settings(run: Run, collection: CollectionRun) -> Mapping[str, Any]:
     return {
         "tandem": run.tandem,
         "candidates": run.candidates,
+        "variants": "machine-made" if run.variants else "none",
         "reranker": collection.models["rerank"],
         **{f"vectors, {key}": value for key, value in collection.fingerprint.items() if key != "digest"},
         **{f"chunking, {key}": value for key, value in collection.chunking.items()},

@@ -4,11 +4,13 @@ import socket
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +29,7 @@ from app.settings import PREFIX, Settings, load_settings
 from langchain_tandem.client import Refused
 from retrieval.errors import InvalidRequest, TandemError
 from retrieval.evaluation.datasets import Dataset, load_dataset
+from retrieval.evaluation.variants import machine_made
 from retrieval.search.query import Mode
 
 DOCUMENTS_A_REQUEST = 100
@@ -95,10 +98,18 @@ def ingest(client: Client, name: str, dataset: Dataset, console: Console) -> flo
 
 
 def search(
-    client: Client, name: str, dataset: Dataset, console: Console, *, mode: Mode, pool: int | None
+    client: Client,
+    name: str,
+    dataset: Dataset,
+    console: Console,
+    *,
+    mode: Mode,
+    pool: int | None,
+    variants: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> tuple[Row, Mapping[str, str]]:
-    """Sends every query once, one after the other. `pool` is the number of candidates to rerank; None: recall alone.
-    Also returns the names of the models. Raises Refused, and NotReranked if reranking was not applied.
+    """Sends every query once, one after the other, with its `variants`. `pool` is the number of candidates to rerank;
+    None: recall alone. Also returns the names of the models. Raises Refused, and NotReranked if reranking was not
+    applied.
     """
     depth = min(pool or MOST_HITS, MOST_HITS)
     rankings: dict[str, list[str]] = {}
@@ -108,7 +119,13 @@ def search(
         started = perf_counter()
         # Several chunks of one document count as one answer, so all are requested.
         answer = client.search(
-            text, collection=name, mode=mode, rerank=pool is not None, top_k=depth, candidates=pool or depth
+            text,
+            collection=name,
+            mode=mode,
+            rerank=pool is not None,
+            top_k=depth,
+            candidates=pool or depth,
+            variants=list(variants.get(query_id, ())) or None,
         )
         elapsed = (perf_counter() - started) * 1000
         reason = answer["rerank"]["reason"]
@@ -123,21 +140,26 @@ def search(
     return Row.measured(mode, pool, depth, dataset.qrels, rankings, times), answer["models"]
 
 
-def evaluate(client: Client, dataset: Dataset, console: Console, *, pool: int) -> CollectionRun:
-    """Ingests into a scratch collection and searches it in every mode, each without and with reranking."""
+def evaluate(
+    client: Client, dataset: Dataset, console: Console, *, pool: int, modes: Sequence[Mode], variants: bool
+) -> CollectionRun:
+    """Ingests into a scratch collection and searches it in `modes`, each without and with reranking. `variants`: with
+    those of `machine_made`.
+    """
     left_out = f" ({dataset.left_out:,} more have no text and are left out)" if dataset.left_out else ""
     console.print(f"{dataset.name}: ingesting {len(dataset.passages):,} documents{left_out}", markup=False)
     rows: list[Row] = []
     no_bm25 = None
+    phrasings = machine_made(dataset) if variants else {}
     with scratch(client, dataset) as collection:
         name = collection["name"]
         seconds = ingest(client, name, dataset, console)
         chunks = client.collection(name)["chunks"]
         console.print(f"Ingested in {seconds:.1f} s: {chunks:,} chunks. Asking {len(dataset.queries):,} queries")
-        for mode in NAMES:
+        for mode in modes:
             try:
                 for each in (None, pool):
-                    row, models = search(client, name, dataset, console, mode=mode, pool=each)
+                    row, models = search(client, name, dataset, console, mode=mode, pool=each, variants=phrasings)
                     rows.append(row)
             except Refused as error:
                 if error.code != "unsupported":
@@ -186,6 +208,8 @@ def evaluate_folders(
     console: Console,
     *,
     queries: str | None,
+    mode: Mode | None,
+    variants: bool,
     pool: int,
     url: str | None,
     api_key: str | None,
@@ -203,13 +227,14 @@ def evaluate_folders(
         collections = [load_dataset(folder, queries=queries) for folder in folders]
     if len({dataset.name for dataset in collections}) < len(collections):
         raise InvalidRequest("Two of the folders have the same name, which their figures would go by.")
-    run = Run(version("tandem-rag"), pool, ())
+    run = Run(version("tandem-rag"), pool, (), variants)
+    modes = [mode] if mode else list(NAMES)
     with ExitStack() as stack:
         client = stack.enter_context(Client(url, api_key)) if url else stack.enter_context(own_node(console))[0]
         for dataset in collections:
-            evaluated = evaluate(client, dataset, console, pool=pool)
+            evaluated = evaluate(client, dataset, console, pool=pool, modes=modes, variants=variants)
             show(evaluated, console)
-            run = Run(run.tandem, pool, (*run.collections, evaluated))
+            run = replace(run, collections=(*run.collections, evaluated))
             if output and output != STDOUT:
                 save(run, output)
     if output == STDOUT:

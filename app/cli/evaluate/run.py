@@ -131,6 +131,8 @@ class Run:
     candidates: int
     """Pool of the reranked rows."""
     collections: tuple[CollectionRun, ...]
+    variants: bool = False
+    """Whether each query was sent with machine-made variants."""
 
 
 _FILE = TypeAdapter(Run)

@@ -14,6 +14,7 @@ from app.cli.completion import model_names, pair_names
 from app.cli.console import messages, results
 from app.cli.exit_codes import Exit
 from app.cli.options import STDOUT, ApiKey, AsJson, JsonFile, OwnUrl
+from retrieval.search.query import Mode
 
 local_app = typer.Typer()
 models_app = typer.Typer(no_args_is_help=True, help="Model pairs and downloads.")
@@ -141,6 +142,13 @@ def evaluate(
     queries: Annotated[
         str | None, typer.Option(help="File of queries in each folder. Default: queries.small.jsonl, if present.")
     ] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Measure only this mode. Default: all three.")] = None,
+    variants: Annotated[
+        bool,
+        typer.Option(
+            "--variants", help="Send each query with variants made from it: without stop words, and keywords alone."
+        ),
+    ] = False,
     candidates: Annotated[int, typer.Option(min=10, max=400, help="Number of candidates to rerank.")] = 50,
     url: OwnUrl = None,
     api_key: ApiKey = None,
@@ -177,6 +185,8 @@ def evaluate(
         folders,
         messages() if output == STDOUT else results(),
         queries=queries,
+        mode=mode,
+        variants=variants,
         pool=candidates,
         url=url,
         api_key=api_key,

@@ -140,6 +140,14 @@ ROWS: dict[str, list[Panel]] = {
                 f"sum by (model, lane) (rate(tandem_engine_call_seconds_count{{@}}[$__rate_interval]))"
             },
         ),
+        Panel(
+            "Texts whose tokens were remembered",
+            "percentunit",
+            {
+                "{{model}}": rate("tandem_token_cache_lookups_total", "model", 'result="hit"')
+                + f" / {rate('tandem_token_cache_lookups_total', 'model')}"
+            },
+        ),
         Panel("Tokens cut", "ops", {"{{model}} {{lane}}": rate("tandem_engine_truncated_tokens_total", "model, lane")}),
         Panel(
             "Gate",
@@ -169,12 +177,23 @@ ROWS: dict[str, list[Panel]] = {
             },
         ),
         Panel(
-            "Waits for the gate",
+            "Ingestion waits for the gate",
             "s",
             {
-                "ingestion, seconds waited a second": rate("tandem_gate_bulk_waited_seconds_total"),
-                "{{instance}} {{device}} typical call of a search": "tandem_gate_interactive_seconds{@}",
+                "{{device}} p50": quantile(0.5, "tandem_gate_bulk_wait_seconds", "device"),
+                "{{device}} p95": quantile(0.95, "tandem_gate_bulk_wait_seconds", "device"),
             },
+            "Until a slice has its turn",
+        ),
+        Panel(
+            "Searches share the device",
+            "s",
+            {
+                "{{device}} p50": quantile(0.5, "tandem_gate_interactive_shared_seconds", "device"),
+                "{{device}} p95": quantile(0.95, "tandem_gate_interactive_shared_seconds", "device"),
+                "{{instance}} {{device}} typical call": "tandem_gate_interactive_seconds{@}",
+            },
+            "A search never waits for the gate: the part of a call in which ingestion computed beside it",
         ),
     ],
     "Stores": [

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -17,6 +17,7 @@ from app.main import create_app
 from app.node.node import Components
 from app.settings import Settings
 from retrieval.errors import EngineDead, Unsupported
+from retrieval.types import Candidate, StoreName
 from tests.support.models.fake_models import FakeEmbedder, FakeReranker
 from tests.support.nodes.listening import listening
 from tests.support.nodes.node import real_but_for
@@ -113,6 +114,28 @@ async def test_comparing_with_an_earlier_run(evaluate: Evaluate, tmp_path: Path)
     told = await evaluate(folder, "--compare", output)
     assert (told.exit_code, "Worse: dense, nDCG@10" in told.output) == (0, True)
     assert (await evaluate(folder, "--compare", output, "--fail-if-worse")).exit_code == 1
+
+
+async def test_one_mode_with_variants(
+    evaluate: Evaluate, node: tuple[str, Components], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    search_text = node[1].store.search_text
+
+    async def heard(collection: StoreName, text: str, **which: Any) -> Sequence[Candidate]:
+        asked.append(text)
+        return await search_text(collection, text, **which)
+
+    monkeypatch.setattr(node[1].store, "search_text", heard)
+    folder, plain = write(tmp_path / "ships", documents=20, queries=2), tmp_path / "plain.json"
+    assert (await evaluate(folder, "--mode", "sparse", "--json", plain)).exit_code == 0
+    assert set(asked) == {"harbour number 0", "harbour number 1"}
+    result = await evaluate(folder, "--mode", "sparse", "--variants", "--compare", plain)
+    assert result.exit_code == 0, result.output
+    assert labels(result.output)[:2] == ["BM25", "+ rerank"]
+    assert "dense" not in labels(result.output)
+    assert {"harbour 0", "harbour 1"} < set(asked)
+    assert "variants: none → machine-made" in result.output
 
 
 async def test_a_server_without_bm25(

@@ -1,10 +1,11 @@
-"""A real Prometheus reads a node under load: every query of the dashboard and of the alerts finds something there."""
+"""A real Prometheus reads a node under load: every query of the dashboard, of the alerts and of the autoscalers finds
+something there."""
 
 import asyncio
 import json
 import re
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from helm_python import Chart
 
 from app import main
 from app.main import create_app
@@ -25,7 +27,11 @@ from tests.support.nodes.listening import listening
 from tests.support.nodes.node import real_but_for
 from tests.support.waiting import free_port
 
-OBSERVABILITY = Path(__file__).parents[3] / "deploy" / "observability"
+DEPLOY = Path(__file__).parents[3] / "deploy"
+OBSERVABILITY = DEPLOY / "observability"
+CHART = DEPLOY / "helm" / "tandem"
+TARGET = {"namespace": "default", "pod": "tandem-node-0", "service": "tandem-http"}
+"""What the Prometheus operator adds to the metrics of a pod, in the namespace and release of the rendered manifests."""
 LOAD = DeviceLoad("0", "NVIDIA H200", 70 * 2**30, 139 * 2**30, utilization=0.8, temperature_celsius=50, power_watts=500)
 THRESHOLD = re.compile(r"\s*(==|>|<)\s*[\d.]+\s*$")
 KEY = "right"
@@ -48,6 +54,40 @@ def alert_queries() -> list[str]:
     return [re.sub(r"\[\d+m\]", f"[{WINDOW}]", THRESHOLD.sub("", query)) for query in found]
 
 
+def adapter_queries() -> list[str]:
+    """What prometheus-adapter asks for the HorizontalPodAutoscalers of cluster.yaml."""
+    rules = yaml.safe_load((DEPLOY / "kubernetes" / "prometheus-adapter.yaml").read_text())["rules"]
+    by_name = {rule["name"]["as"]: rule for kind in ("custom", "external") for rule in rules[kind]}
+    found = []
+    for manifest in yaml.safe_load_all((DEPLOY / "kubernetes" / "cluster.yaml").read_text()):
+        if manifest["kind"] != "HorizontalPodAutoscaler":
+            continue
+        for metric in manifest["spec"]["metrics"]:
+            asked = metric[metric["type"].lower()]["metric"]
+            found.append(_expanded(by_name[asked["name"]], asked.get("selector", {}).get("matchLabels")))
+    return found
+
+
+def _expanded(rule: Mapping[str, str], selector: Mapping[str, str] | None) -> str:
+    """The query of a rule: for the objects of `selector`, or of a pod, as the adapter fills it in."""
+    of_object = {"namespace": TARGET["namespace"], **(selector or {"pod": TARGET["pod"]})}
+    filled = {
+        "Series": rule["seriesQuery"].partition("{")[0],
+        "LabelMatchers": ",".join(f'{name}="{value}"' for name, value in of_object.items()),
+        "GroupBy": "namespace" if selector else "pod",
+    }
+    return re.sub(r"<<\.(\w+)>>", lambda match: filled[match[1]], rule["metricsQuery"])
+
+
+def keda_queries() -> list[str]:
+    with Chart.load(CHART) as chart:
+        values = yaml.safe_load((CHART / "ci" / "keda.yaml").read_text())
+        rendered = chart.render(values=values, name="tandem", namespace=TARGET["namespace"])
+    manifests = [each for text in rendered.values() if "ScaledObject" in text for each in yaml.safe_load_all(text)]
+    triggers = [trigger for each in manifests if each for trigger in each["spec"]["triggers"]]
+    return [trigger["metadata"]["query"].replace("[2m]", f"[{WINDOW}]") for trigger in triggers]
+
+
 @asynccontextmanager
 async def prometheus(folder: Path, node: str) -> AsyncIterator[httpx.AsyncClient]:
     """With the configuration of deploy/observability, but for addresses and times."""
@@ -55,7 +95,7 @@ async def prometheus(folder: Path, node: str) -> AsyncIterator[httpx.AsyncClient
     configuration = yaml.safe_load((source / "prometheus.yaml").read_text())
     configuration["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
     configuration["scrape_configs"][0] |= {
-        "static_configs": [{"targets": [node.removeprefix("http://")]}],
+        "static_configs": [{"targets": [node.removeprefix("http://")], "labels": TARGET}],
         "authorization": {"credentials": KEY},
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
@@ -114,7 +154,9 @@ async def test_every_query_finds_data(tmp_path: Path, monkeypatch: pytest.Monkey
     )  # type: ignore[arg-type]
     (tmp_path / "node").mkdir()
     (tmp_path / "prometheus").mkdir()
-    queries = [*dashboard_queries(), *alert_queries()]
+    scalers = [*adapter_queries(), *keda_queries()]
+    assert len(scalers) == 4  # of searches and of the queue, for each kind of autoscaler
+    queries = [*dashboard_queries(), *alert_queries(), *scalers]
     async with (
         listening(create_app(settings, components)) as node,
         httpx.AsyncClient(base_url=node.url, timeout=60, headers={"Authorization": f"Bearer {KEY}"}) as http,

@@ -364,3 +364,22 @@ def test_the_operator_s_milvus_is_that_of_compose_and_where_the_page_says() -> N
         page = (DEPLOY / "docs" / language / "kubernetes.md").read_text()
         assert f"settings.MILVUS_URI: http://{name}-milvus.{namespace}.svc:19530" in page
         assert f"-n {namespace} wait --for=condition=MilvusReady milvus/{name}" in page
+
+
+def test_the_volume_that_a_site_without_internet_fills_is_the_one_its_value_set_mounts() -> None:
+    manifests = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "models-volume.yaml").read_text()))
+    for manifest in manifests:
+        for version in VERSIONS:
+            kubernetes_validate.validate(manifest, version, strict=True)
+    claim, pod = manifests
+    values = value_set("air-gapped")
+    assert claim["metadata"]["name"] == values["models"]["existingClaim"]
+    (volume,) = pod["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    (container,) = pod["spec"]["containers"]
+    assert container["image"] == f"{values['image']['repository']}:{values['image']['tag']}"
+    assert pod["spec"]["imagePullSecrets"] == values["imagePullSecrets"]
+    for language in ("en", "zh"):
+        page = (DEPLOY / "docs" / language / "operations.md").read_text()
+        mounted = container["volumeMounts"][0]["mountPath"]
+        assert f"kubectl cp models/. {pod['metadata']['name']}:{mounted}" in page

@@ -70,6 +70,19 @@ ODT = archive({
     '<text:s text:c="2"/><text:span>three</text:span></text:p><text:p><draw:frame><draw:text-box><text:p>In a frame.'
     "</text:p></draw:text-box></draw:frame></text:p></office:text></office:body></office:document-content>",
 })  # fmt: skip
+ODS = archive({
+    "mimetype": types.ODS,
+    "content.xml": f'<office:document-content {ODF} xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0">'
+    '<office:body><office:spreadsheet><table:table table:name="Fees"><table:table-row><table:table-cell>'
+    "<text:p>5 m</text:p></table:table-cell><table:table-cell><text:p>1,280 €</text:p></table:table-cell>"
+    "</table:table-row></table:table></office:spreadsheet></office:body></office:document-content>",
+})  # fmt: skip
+ODP = archive({
+    "mimetype": types.ODP,
+    "content.xml": f"<office:document-content {ODF}><office:body><office:presentation><draw:page><draw:frame>"
+    "<draw:text-box><text:p>On a slide.</text:p></draw:text-box></draw:frame></draw:page></office:presentation>"
+    "</office:body></office:document-content>",
+})  # fmt: skip
 
 
 def slide(*paragraphs: str) -> bytes:
@@ -95,6 +108,8 @@ def slide(*paragraphs: str) -> bytes:
         (word_package(paragraph(run("Body.")), header=paragraph(run("QX-12 A"))), types.DOCX, "Body.\n\nQX-12 A"),
         (word_package("", header=paragraph(run("Only above."))), types.DOCX, "Only above."),
         (ODT, types.ODT, "one\ttwo  three\n\nIn a frame."),
+        (ODS, types.ODS, "## Fees\n\n| 5 m | 1,280 € |\n| --- | --- |"),
+        (ODP, types.ODP, "On a slide."),
         (
             slide("<a:r><a:t>press</a:t></a:r><a:r><a:rPr b='1'/><a:t>ure 12</a:t></a:r><a:r><a:t>8元</a:t></a:r>"),
             types.PPTX,

@@ -23,6 +23,13 @@ async def test_they_are_each_gate_s_state_of_now() -> None:
     assert _value(metrics, "tandem_gate_bulk_tokens", "0") == 0
     assert _value(metrics, "tandem_gate_bulk_bound_tokens", "0") == 25
     assert _value(metrics, "tandem_gate_bulk_bound_tokens", "1") == 100
+    # The slice waited for nothing, and computed for as long as the search's call did.
+    assert _value(metrics, "tandem_gate_bulk_wait_seconds_count", "0") == 1
+    assert _value(metrics, "tandem_gate_interactive_shared_seconds_count", "0") == 1
+    assert (_value(metrics, "tandem_gate_interactive_shared_seconds_sum", "0") or 0) > 0
+    assert _value(metrics, "tandem_gate_interactive_shared_seconds_count", "1") == 0
+    last = {"device": "0", "le": "+Inf"}
+    assert metrics.registry.get_sample_value("tandem_gate_interactive_shared_seconds_bucket", last) == 1
 
 
 async def test_a_device_is_up_while_all_of_its_engines_serve() -> None:

@@ -1,10 +1,13 @@
 """What the metrics say of calls of the node's parts."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
+from tokenizers import Tokenizer
 
 from app.telemetry.metrics import Metrics
 from app.telemetry.observed import ObservedEmbedder, ObservedReranker, Telemetry
@@ -13,7 +16,8 @@ from ingestion.errors import ParseFailed
 from ingestion.types import Claim, DocumentError, DocumentRecord, Outcome, WorkerId
 from retrieval.device.load import DeviceLoad
 from retrieval.errors import EngineDead
-from retrieval.types import Lane
+from retrieval.text.tokenizer import TokenMemory
+from retrieval.types import Embeddings, Lane
 from tests.support.models.fake_models import FakeEmbedder, FakeReranker
 from tests.support.stores.catalog import LEASE, NOW, a_document
 
@@ -38,6 +42,26 @@ async def test_models_are_counted_by_lane_with_their_tokens() -> None:
     assert value(metrics, "tandem_engine_truncated_tokens_total", **embed) == 1
     assert value(metrics, "tandem_engine_tokens_total", **rerank) == 3
     assert value(metrics, "tandem_engine_calls_total", **rerank, outcome="ok") == 1
+
+
+async def test_texts_whose_tokens_are_remembered_are_counted(qwen3_tokenizer: Tokenizer) -> None:
+    class Remembering(FakeEmbedder):
+        memory = TokenMemory(qwen3_tokenizer)
+
+        def count(self, texts: Sequence[str]) -> Sequence[int]:
+            return [len(ids) for ids in self.memory.encode(texts)]
+
+        async def embed(self, texts: Sequence[str], **options: Any) -> Embeddings:
+            await asyncio.to_thread(self.memory.encode, texts)
+            return await super().embed(texts, **options)
+
+    metrics = Metrics()
+    embedder = ObservedEmbedder(Remembering(), Telemetry(metrics, Tracing()))
+    await embedder.start()
+    embedder.count(["one two", "three"])
+    await embedder.embed(["one two", "four"], kind="document", lane=Lane.BULK)
+    assert value(metrics, "tandem_token_cache_lookups_total", model="embed", result="hit") == 1
+    assert value(metrics, "tandem_token_cache_lookups_total", model="embed", result="miss") == 3
 
 
 async def test_a_call_that_fails_is_counted_by_its_code_and_still_fails() -> None:

@@ -21,6 +21,8 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
         (documents.workbook({"Sheet": [["a"]]}), types.XLSX),
         (documents.book(["a"], title="t"), types.EPUB),
         (documents.archive({"mimetype": types.ODT, "content.xml": "<a/>"}), types.ODT),
+        (documents.archive({"mimetype": types.ODS, "content.xml": "<a/>"}), types.ODS),
+        (documents.archive({"mimetype": f"{types.ODP}-template", "content.xml": "<a/>"}), types.ODP),
         (b"{\\rtf1\\ansi text}", types.RTF),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "WordDocument".encode("utf-16-le"), types.DOC),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "Workbook".encode("utf-16-le"), types.XLS),
@@ -130,8 +132,7 @@ def test_other_types_are_named_and_refused(data: bytes, found: str) -> None:
     ("data", "advice"),
     [
         (documents.archive({"[Content_Types].xml": "<a/>", "xl/workbook.bin": "x"}), "Save it as XLSX."),
-        (documents.archive({"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}), "Save it as XLSX."),
-        (documents.archive({"mimetype": "application/vnd.oasis.opendocument.presentation"}), "Save it as PPTX."),
+        (documents.archive({"mimetype": "application/vnd.oasis.opendocument.graphics"}), "Save it as PDF."),
         (documents.archive({"[Content_Types].xml": "<a/>", "visio/document.xml": "<a/>"}), "Save it as PDF."),
     ],
 )

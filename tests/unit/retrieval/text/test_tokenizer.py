@@ -1,10 +1,11 @@
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 from tokenizers import Encoding, Tokenizer
 
 from retrieval.errors import InvalidText
-from retrieval.text.tokenizer import TokenMemory, encode_texts
+from retrieval.text.tokenizer import TokenLookups, TokenMemory, encode_texts, token_lookups
 
 TEXTS = ["one two", "two", "\u4e00\u4e8c", "", "one two"]
 
@@ -63,3 +64,13 @@ def test_a_text_beyond_the_bound_is_encoded_and_forgotten(counted: Counted) -> N
 def test_what_is_no_text_is_refused(counted: Counted) -> None:
     with pytest.raises(InvalidText):
         TokenMemory(counted).encode(["fine", "\ud800"])  # type: ignore[arg-type]
+
+
+async def test_lookups_are_counted_in_the_context_that_asks(qwen3_tokenizer: Tokenizer) -> None:
+    memory = TokenMemory(qwen3_tokenizer)
+    memory.encode(["one"])
+    with token_lookups() as lookups:
+        await asyncio.to_thread(memory.encode, ["one", "two", "three"])
+        await asyncio.create_task(asyncio.to_thread(memory.encode, ["two"]))
+    memory.encode(["one", "four"])
+    assert lookups == TokenLookups(known=2, new=2)

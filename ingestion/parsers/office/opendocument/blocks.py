@@ -1,67 +1,48 @@
-"""ODT: every word once, with blanks and tabs as they stand, headings, lists, tables, notes and frames."""
+"""Blocks of OpenDocument: headings, lists, tables, notes and frames, with blanks and tabs as they stand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ingestion.errors import EncryptedDocument, ParseFailed
-from ingestion.parsers.assembly import Extraction, assemble, real_title
-from ingestion.parsers.office.markdown import Block, joined, ruby, table, with_edges
-from ingestion.parsers.office.package import Element, Package, small_number
+from ingestion.parsers.office.markdown import Block, joined, ruby, table
+from ingestion.parsers.office.package import Element, small_number
 
 _GONE = frozenset({"tracked-changes", "sequence-decls", "variable-decls", "forms", "note-citation", "object"})
-_EDGES = frozenset({"header", "footer", "header-first", "footer-first", "header-left", "footer-left"})
 _MAX_REPEAT = 100
 _MAX_BLANKS = 1000
 
 
-def read_opendocument(data: bytes) -> Extraction:
-    """Raises EncryptedDocument, NoText, ParseFailed, ParseLimit."""
-    package = Package(data)
-    manifest = package.xml("META-INF/manifest.xml")
-    if manifest is not None and next(manifest.iter("encryption-data"), None) is not None:
-        raise EncryptedDocument()
-    root = package.xml("content.xml")
-    body = None if root is None else root.find("body/text")
-    if body is None:
-        raise ParseFailed("The document is damaged: it has no body.")
-    reader = _Reader()
-    blocks = list(reader.blocks(body))
-    styles = package.xml("styles.xml")
-    edges = [
-        joined(list(reader.blocks(edge))) for edge in (() if styles is None else styles.iter()) if edge.tag in _EDGES
-    ]
-    meta = package.xml("meta.xml")
-    title = None if meta is None else meta.find("meta/title")
-    found = "" if title is None else title.text or ""
-    return assemble([with_edges(blocks, edges)], real_title(found))
-
-
-class _Reader:
+class BlockReader:
     def __init__(self) -> None:
         self._marks = 0
         self._after: list[Block] = []
         """Blocks that follow the current paragraph: its notes, comments and frames."""
 
-    def blocks(self, container: Element, depth: int = 0) -> Iterator[Block]:
+    def blocks(self, container: Iterable[Element], depth: int = 0) -> Iterator[Block]:
         for child in container:
             match child.tag:
                 case "p":
-                    yield Block(self._inline(child).strip("\n"))
+                    yield Block(self.inline(child).strip("\n"))
                 case "h":
                     level = child.get("outline-level", "1")
-                    words = " ".join(self._inline(child).split())
+                    words = " ".join(self.inline(child).split())
                     yield Block(words and f"{'#' * (int(level) if level in tuple('123456') else 6)} {words}")
                 case "list":
                     for item in child:
                         yield from self._item(item, depth)
                 case "table":
                     yield Block(table(list(self._rows(child))))
+                case "annotation":
+                    yield self._comment(child)
                 case tag if tag in _GONE:
                     continue
                 case _:
                     yield from self.blocks(child, depth)
                     continue
-            after, self._after = self._after, []
-            yield from after
+            yield from self.pending()
+
+    def pending(self) -> list[Block]:
+        """Returns, and forgets, what comes after a paragraph that `inline` has read."""
+        after, self._after = self._after, []
+        return after
 
     def _item(self, item: Element, depth: int) -> Iterator[Block]:
         first = True
@@ -73,7 +54,8 @@ class _Reader:
             yield Block(f"{'  ' * depth}{mark}{block.text}", item=True)
             first = False
 
-    def _inline(self, element: Element) -> str:
+    def inline(self, element: Element) -> str:
+        """Returns the text of a paragraph. Its notes, comments and frames are `pending` afterwards."""
         text = _spaced(element.text)
         for child in element:
             text += self._piece(child) + _spaced(child.tail)
@@ -90,10 +72,10 @@ class _Reader:
             case "note":
                 self._marks += 1
                 mark = f"[^{self._marks}]"
-                self._after.append(Block(f"{mark}: {self._aside(child)}", item=True))
+                self._after.append(Block(f"{mark}: {self.aside(child)}", item=True))
                 return mark
             case "annotation":
-                self._after.append(Block(f"Comment: {self._aside(child, 'creator', 'date')}"))
+                self._after.append(self._comment(child))
                 return ""
             case "frame" | "text-box" | "custom-shape":
                 outer, self._after = self._after, []
@@ -101,16 +83,20 @@ class _Reader:
                 self._after = [*outer, *self._after, *inner]
                 return ""
             case "ruby":
-                return ruby(child.find("ruby-base"), child.find("ruby-text"), self._inline)
+                return ruby(child.find("ruby-base"), child.find("ruby-text"), self.inline)
             case tag if tag in _GONE:
                 return ""
             case _:
-                return self._inline(child)
+                return self.inline(child)
 
-    def _aside(self, element: Element, *without: str) -> str:
+    def _comment(self, annotation: Element) -> Block:
+        return Block(f"Comment: {self.aside(annotation, 'creator', 'date')}")
+
+    def aside(self, element: Element, *without: str) -> str:
+        """Returns the text of a note in one line, without the elements named so."""
         outer, self._after = self._after, []
         parts = [child for child in element if child.tag not in without and child.tag not in _GONE]
-        texts = [self._inline(each) if each.tag == "p" else joined(list(self.blocks(each))) for each in parts]
+        texts = [self.inline(each) if each.tag == "p" else joined(list(self.blocks(each))) for each in parts]
         self._after = outer
         return " ".join(" ".join(texts).split())
 

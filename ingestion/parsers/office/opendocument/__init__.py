@@ -1,0 +1,1 @@
+"""Reads OpenDocument: texts (ODT), spreadsheets (ODS) and presentations (ODP)."""
