@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import time
@@ -105,7 +106,10 @@ async def test_a_child_that_cannot_be_started_is_tried_again(
     await until_healthy(store)
 
 
-async def written(folder: Path) -> None:
+@pytest.fixture(scope="module")
+async def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a collection, an alias and a deleted row, closed. To be copied."""
+    folder = tmp_path_factory.mktemp("written")
     store = MilvusStore(MilvusLiteServer(folder))
     await store.start()
     await store.create_collection(NAME, CollectionSpec(8))
@@ -113,6 +117,7 @@ async def written(folder: Path) -> None:
     await store.upsert(NAME, rows(range(20)))
     await store.delete(NAME, [ChunkId("c0")])
     await store.close()
+    return folder
 
 
 def damage(folder: Path, pattern: str, *, missing: bool) -> Path:
@@ -145,8 +150,10 @@ def open_to_others(folder: Path) -> list[Path]:
         ("data/aliases.json", False),
     ],
 )
-async def test_a_damaged_file_is_named_and_nothing_is_removed(tmp_path: Path, pattern: str, missing: bool) -> None:
-    await written(tmp_path)
+async def test_a_damaged_file_is_named_and_nothing_is_removed(
+    written: Path, tmp_path: Path, pattern: str, missing: bool
+) -> None:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     path = damage(tmp_path, pattern, missing=missing)
     before = files(tmp_path)
     server = MilvusLiteServer(tmp_path)
