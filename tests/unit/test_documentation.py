@@ -49,7 +49,7 @@ CLIENT_VARIABLES = {"TANDEM_URL", "TANDEM_API_KEY", "TANDEM_TOKEN"}
 """Read by the command line and the client; the node has no such settings."""
 OTHER_NAMES = {
     *("not_requested", "model_language", "no_candidates"),  # reasons of an answer without reranking
-    *("cacm_en", "cmrc_dev_zh", "xquad_zh2en", "squad_dev_en"),  # judged collections
+    *("cacm_en", "cmrc_dev_zh", "xquad_zh2en", "xquad_en2zh", "squad_dev_en"),  # judged collections
     *("x86_64", "torch_npu", "local_dir", "avx512_bf16", "classifier_from_token", "is_original_qwen3_reranker"),
     *("infinity_emb", "no_new_privs", "document_text", "document_chunks"),
     "realm_access",  # of Keycloak's tokens

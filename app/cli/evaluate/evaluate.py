@@ -106,10 +106,11 @@ def search(
     mode: Mode,
     pool: int | None,
     variants: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    fusion: Mapping[str, Any] | None = None,
 ) -> tuple[Row, Mapping[str, str]]:
     """Sends every query once, one after the other, with its `variants`. `pool` is the number of candidates to rerank;
-    None: recall alone. Also returns the names of the models. Raises Refused, and NotReranked if reranking was not
-    applied.
+    None: recall alone. `fusion` is that of POST /search. Also returns the names of the models. Raises Refused, and
+    NotReranked if reranking was not applied.
     """
     depth = min(pool or MOST_HITS, MOST_HITS)
     rankings: dict[str, list[str]] = {}
@@ -126,6 +127,7 @@ def search(
             top_k=depth,
             candidates=pool or depth,
             variants=list(variants.get(query_id, ())) or None,
+            fusion=fusion,
         )
         elapsed = (perf_counter() - started) * 1000
         reason = answer["rerank"]["reason"]
