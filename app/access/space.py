@@ -121,6 +121,11 @@ class Space:
 
         return Selection(holds, self.groups, filter)
 
+    def readable(self, result: SearchResult, records: Mapping[DocumentId, DocumentRecord]) -> SearchResult:
+        """The result without hits in documents that no group of this space may read, by `records`."""
+        read = {id_ for id_, record in records.items() if self._reads(record)}
+        return replace(result, hits=tuple(hit for hit in result.hits if hit.candidate.chunk.document_id in read))
+
     def _reads(self, record: DocumentRecord) -> bool:
         groups = record.document.groups
         return self.groups is None or groups is None or not set(self.groups).isdisjoint(groups)

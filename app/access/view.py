@@ -94,9 +94,14 @@ class NodeView:
         """Searches `collection`, a result of `collection_to_search`."""
         self._trail.require("search")
         space = self.caller.space
-        return space.result(
-            await self._node.search.search(collection.store_name, embedder, space.query(query, collection))
-        )
+        result = await self._node.search.search(collection.store_name, embedder, space.query(query, collection))
+        if result.hits and space.groups is not None and collection.principals:
+            # The store has a document's groups once its newest version is searchable. Who lost a group loses the
+            # document at once.
+            ids = {hit.candidate.chunk.document_id for hit in result.hits}
+            records = await self._node.components.catalog.documents_named(collection.name, ids)
+            result = space.readable(result, records)
+        return space.result(result)
 
     def search_seconds(self, query: SearchQuery) -> float:
         return self._node.search.seconds(query)

@@ -206,6 +206,17 @@ async def test_the_texts_of_an_earlier_version_are_not_read_by_later_groups(
     await node.http.delete(f"/documents/late?collection={BOOK}")
 
 
+async def test_a_group_that_is_taken_away_reads_nothing_at_once(customer: Manuals, node: NodeUnderTest) -> None:
+    await ingest(node, "taken", ["customers"])
+    assert "taken" in await customer.found()
+    # The store keeps the earlier version, with its groups.
+    broken = {"text": None, "content_base64": "JVBERi0xLjcKYnJva2Vu"}
+    assert (await ingest(node, "taken", ["staff"], **broken))["status"] == "failed"
+    assert "taken" not in await customer.found()
+    assert (await customer.get("/documents/taken")).status_code == 404
+    await node.http.delete(f"/documents/taken?collection={BOOK}")
+
+
 async def test_a_duplicate_for_other_groups_is_a_document_of_its_own(node: NodeUnderTest) -> None:
     made = {"name": "skipping", "principals": True, "duplicates": "skip"}
     assert (await node.http.post("/collections", json=made)).status_code == 201
