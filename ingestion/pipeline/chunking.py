@@ -58,12 +58,13 @@ def chunk_spans(
     space.
 
     A chunk has at most `max_tokens` tokens (special tokens not counted) and MAX_CHUNK_BYTES bytes, and repeats at most
-    `overlap` tokens of the previous one. Splits follow the structure: headings, paragraphs, table rows and sentences;
-    for plain text (by `media_type`) paragraphs, lines and sentences. No chunk is a heading or a line of a fence alone
-    if there is room for it elsewhere. A chunk that begins among the rows of a table has the table's header, which
-    counts as part of it, unless the header takes more than half of a chunk. Only a single character that has more
-    tokens than `max_tokens` can exceed it. Chunks are counted by `count`; None: as `tokenizer` counts them. `outline`
-    is that of the text, if it is known. Raises ValueError on impossible limits, or if `tokenizer` truncates or pads.
+    `overlap` tokens of the previous one. Splits follow the structure: headings, paragraphs, lines of code blocks, table
+    rows and sentences; for plain text (by `media_type`) paragraphs, lines and sentences. No chunk is a heading or a
+    line of a fence alone if there is room for it elsewhere. A chunk that begins among the rows of a table has the
+    table's header, which counts as part of it, unless the header takes more than half of a chunk. Only a single
+    character that has more tokens than `max_tokens` can exceed it. Chunks are counted by `count`; None: as `tokenizer`
+    counts them. `outline` is that of the text, if it is known. Raises ValueError on impossible limits, or if
+    `tokenizer` truncates or pads.
     """
     if not 0 <= overlap < max_tokens:
         raise ValueError(f"overlap must be at least 0 and less than max_tokens, got {overlap} and {max_tokens}")
@@ -80,24 +81,42 @@ def chunk_spans(
     split = partial(_split_lines, text, tokenizer, max_tokens, overlap, code)
     spans: list[Span] = []
     position = 0
-    for table in outline.tables:
-        if not room.fits(table.start, table.end):
-            spans += split(position, table.start)
+    for start, end, table in _large_parts(room, outline.tables, code or ()):
+        spans += split(position, start)
+        if table:
             spans += row_spans(text, table, room.count, max_tokens, room.header_tokens(table), split)
-            position = table.end
+        else:  # The splitter for Markdown would cut its lines; that for plain text cuts between them.
+            spans += _split_lines(text, tokenizer, max_tokens, overlap, None, start, end)
+        position = end
     spans += split(position, len(text))
     fitted = _fitted(room, spans)
     if code is None:
         return [room.chunk(span) for span in _kept(fitted)]
 
     def split_smaller(start: int, end: int) -> list[Span]:
-        pieces = _split_lines(text, tokenizer, max(max_tokens * 3 // 4, 1), 0, code, start, end)
+        fence = fence_around(start + 1, code)
+        outside = None if fence and end <= fence[1] else code
+        pieces = _split_lines(text, tokenizer, max(max_tokens * 3 // 4, 1), 0, outside, start, end)
         return [span for span in (_stripped(text, *piece) for piece in pieces) if span]
 
     return [
         room.chunk(span)
         for span in _kept(_fitted(room, settled(text, _kept(fitted), outline, room.fits, split_smaller)))
     ]
+
+
+def _large_parts(
+    room: "_Room", tables: Sequence[Table], code: Sequence[Span]
+) -> Iterator[tuple[int, int, Table | None]]:
+    """Yields, in order, the tables and the code blocks (None) that do not fit into one chunk."""
+    room.measure([span for span in code if span[1] - span[0] > room.max_tokens])
+    blocks = [(*span, None) for span in code if span[1] - span[0] > room.max_tokens and not room.fits(*span)]
+    large = [(table.start, table.end, table) for table in tables if not room.fits(table.start, table.end)]
+    position = 0
+    for part in sorted([*blocks, *large], key=lambda part: part[0]):
+        if part[0] >= position:
+            yield part
+            position = part[1]
 
 
 def _kept(spans: Sequence[Span]) -> list[Span]:

@@ -21,6 +21,18 @@ def texts(text: str, max_tokens: int, overlap: int = 0, media_type: str = "text/
     return [text[span.start : span.end] for span in cut(text, max_tokens, overlap, media_type)]
 
 
+@pytest.mark.parametrize("size", [12, 30])
+def test_a_long_code_block_is_cut_between_its_lines(size: int) -> None:
+    lines = [
+        f'    step{number}("Part {number}. Then more", at={number})  # why; and {words(2, "so")}'
+        for number in range(40)
+    ]
+    text = f"# Title\n\nBefore.\n\n```python\n{chr(10).join(lines)}\n```\n\nAfter."
+    for chunk in texts(text, size + 20):
+        for line in chunk.splitlines():
+            assert line.strip() in {each.strip() for each in text.splitlines()}, chunk
+
+
 @pytest.mark.parametrize("overlap", [0, 5])
 @pytest.mark.parametrize("body", [words(29, "w"), words(90, "w"), words(31, "w") + "\n\n" + words(8, "x")])
 def test_no_chunk_is_a_heading_alone(body: str, overlap: int) -> None:
