@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import structlog
 from typer.testing import CliRunner, Result
@@ -23,6 +24,7 @@ from tests.support.nodes.listening import listening
 from tests.support.nodes.node import real_but_for
 
 KEY = "right"
+TOKEN_SECRET = "a secret of thirty-two bytes, and a few more"
 ROOT = Path(__file__).parents[3]
 Tandem = Callable[..., Awaitable[Result]]
 
@@ -40,7 +42,8 @@ def quiet_node() -> Iterator[None]:
 async def url(quiet_node: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     folder = tmp_path_factory.mktemp("node")
     components = real_but_for(FakeEmbedder(), FakeReranker(), folder)
-    settings = Settings(data_dir=folder, selftest_margin=False, api_keys=KEY, max_documents=150)  # type: ignore[arg-type]
+    tokens: dict[str, Any] = {"token_issuer": "issuer", "token_audience": "tandem", "token_secret": TOKEN_SECRET}
+    settings = Settings(data_dir=folder, selftest_margin=False, api_keys=KEY, max_documents=150, **tokens)  # type: ignore[arg-type]
     async with listening(create_app(settings, components)) as served:
         yield served.url
 
@@ -180,6 +183,34 @@ async def test_a_key_is_created_with_a_filter(tandem: Tandem) -> None:
     wrong = await tandem("keys", "create", "of customers", "-s", "search", "--filter", "audience")
     assert wrong.exit_code == 2
     await told(tandem, "keys", "revoke", made["id"], "--yes")
+
+
+async def test_groups_of_documents_keys_and_tokens(tandem: Tandem, tmp_path: Path) -> None:
+    for name, groups in (("board", ("board",)), ("all", ("board", "staff")), ("nobody", ())):
+        (tmp_path / f"{name}.md").write_text(f"The second kiln, as {name} read of it.")
+        if name == "board":
+            assert (await told(tandem, "collections", "create", "minutes", "--principals"))["principals"]
+        options = [option for group in groups for option in ("--group", group)]
+        await told(tandem, "ingest", tmp_path / f"{name}.md", "-c", "minutes", *options)
+    await told(
+        tandem, "ingest", "-", "--name", "in", "-c", "minutes", "--group", "staff", stdin="The kiln of all staff."
+    )
+    made = await told(tandem, "keys", "create", "of staff", "-s", "search", "--group", "staff")
+    assert made["groups"] == ["staff"]
+    assert "staff" in (await tandem("keys", "show", made["id"])).stdout
+
+    claims = {"iss": "issuer", "aud": "tandem", "exp": 2**33, "groups": ["board"]}
+    tokens = {KEY: jwt.encode(claims, TOKEN_SECRET, "HS256")}
+    for key, expected in ((KEY, ["all.md", "board.md"]), (made["key"], ["all.md", "in"])):
+        env = {"TANDEM_API_KEY": key, "TANDEM_TOKEN": tokens.get(key, "")}
+        found = json.loads((await tandem("search", "second kiln", "-c", "minutes", "--json", env=env)).stdout)
+        assert sorted(hit["document_id"] for hit in found["hits"]) == expected
+        listed = json.loads((await tandem("documents", "list", "-c", "minutes", "--json", env=env)).stdout)
+        assert [each["id"] for each in listed["documents"]] == expected
+    refused = await tandem("documents", "list", "-c", "minutes", env={"TANDEM_TOKEN": "a.b.c"})
+    assert (refused.exit_code, "token is not valid" in refused.stderr) == (4, True)
+    await told(tandem, "keys", "revoke", made["id"], "--yes")
+    await told(tandem, "collections", "delete", "minutes", "--yes")
 
 
 async def test_without_a_key_the_node_refuses(tandem: Tandem) -> None:
