@@ -76,8 +76,8 @@ async def _measure(
         kinds: dict[str, tuple[bool, int]] = {}
         for words in (False, True) if capabilities.sparse else (False,):
             by = "words" if words else "vectors"
-            kinds[f"by {by}, no groups asked for"] = words, 0
-            kinds |= {f"by {by}, caller with {count:,} groups": (words, count) for count in counts}
+            kinds[f"by {by}, without groups"] = words, 0
+            kinds |= {f"by {by}, groups of the caller: {count:,}": (words, count) for count in counts}
         times: dict[str, list[float]] = {kind: [] for kind in kinds}
         found: dict[str, list[int]] = {kind: [] for kind in kinds}
         for turn in range(WARM_UP + requests):
