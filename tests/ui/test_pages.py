@@ -498,6 +498,10 @@ async def test_keys_are_made_listed_rotated_and_revoked(keyed: httpx.AsyncClient
     filtered = await keyed.post("/ui/keys", data={"csrf": form, "name": "f", "scopes": ["search"], "filter": tree})
     assert filtered.status_code == 201, filtered.text
     assert "&#34;metadata.audience&#34;, &#34;value&#34;: &#34;&lt;b&gt;&#34;" in (await keyed.get("/ui/keys")).text
+    grouped = {"csrf": form, "name": "g", "scopes": ["search"], "groups": "staff,  board"}
+    assert (await keyed.post("/ui/keys", data=grouped)).status_code == 201
+    assert "<td>board, staff</td>" in (await keyed.get("/ui/keys")).text
+    assert (await keyed.post("/ui/keys", data={**grouped, "scopes": ["ingest"]})).status_code == 422
     for wrong in ("{type: eq}", "[" * 5000, "5"):
         refused = await keyed.post("/ui/keys", data={"csrf": form, "name": "f", "scopes": ["search"], "filter": wrong})
         assert refused.status_code == 422, wrong
