@@ -37,6 +37,10 @@ scope of a route (403 `forbidden`); collections that it may not see are not ther
 of requests have `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds); beyond any limit of a key the
 answer is 429 `limit_reached`.
 
+**Tokens.** In collections with `principals`, callers read the documents that one of their groups may read. Groups come
+by the key, or by a signed token (JWT) in the header `X-Tandem-Token` beside it. A request with a token only reads. A
+token that is not valid, or that the node has no settings for, is 401 `unauthorized`.
+
 **Names and origins.** A node without keys answers only requests whose `Host` is one of its names (421
 `host_not_allowed` otherwise), and accepts only GET, HEAD and OPTIONS from pages of other origins (403
 `origin_not_allowed`).
