@@ -55,6 +55,26 @@ def test_the_key_is_sent_and_never_shown(kind: Callable[..., Any], monkeypatch: 
         assert "Authorization" not in kind(URL, none)._http.headers
 
 
+@pytest.mark.parametrize("kind", [TandemClient, AsyncTandemClient])
+def test_a_token_is_sent_beside_the_key_and_never_shown(
+    kind: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_TOKEN", "a.token.of-the-environment")
+    for token in ("a.signed.token", SecretStr("a.signed.token")):
+        client = kind(URL, KEY, token=token)
+        headers = client._http.headers
+        assert (headers["Authorization"], headers["X-Tandem-Token"]) == (f"Bearer {KEY}", "a.signed.token")
+        assert "a.signed.token" not in f"{client!r} {client} {client.__dict__} {client._http!r}"
+    assert kind(URL, KEY)._http.headers["X-Tandem-Token"] == "a.token.of-the-environment"
+    assert "X-Tandem-Token" not in kind(URL, KEY, token="")._http.headers
+    with pytest.raises(InvalidSetting) as raised:
+        kind(URL, KEY, token="a.signed token")
+    assert "signed" not in str(raised.value)
+    retriever = TandemRetriever(url=URL, token="a.signed.token")
+    assert retriever.client._http.headers["X-Tandem-Token"] == "a.signed.token"
+    assert "a.signed.token" not in f"{retriever!r} {retriever}"
+
+
 def test_the_address_has_two_names() -> None:
     for kind in (TandemClient, AsyncTandemClient):
         assert kind(base_url=f"{URL}/").url == kind(URL).url == kind(URL, base_url=URL).url
