@@ -87,8 +87,8 @@ def measure_fault(run: Run, kind: str, node: MeasuredNode, corpus: Corpus, quest
             sent = points[-1].documents
         node.wait_until_idle()
         report = node.client.audit(name)
-        unready = Counter(document["state"] for document in node.client.documents(name))
-        del unready["ready"]
+        unready = Counter(map(fate, node.client.documents(name)))
+        del unready["ready"], unready["cancelled"]
     finally:
         stop_searching.set()
         watch.stop.set()
@@ -130,6 +130,13 @@ def measure_fault(run: Run, kind: str, node: MeasuredNode, corpus: Corpus, quest
         "audit": report,
     }
     return record_of_all | ({"failed": lost} if lost else {})
+
+
+def fate(document: Mapping[str, Any]) -> str:
+    """Returns a document's state; "cancelled" for one whose job was cancelled, as the feeder does with the rest at its
+    end."""
+    error = document.get("error") or {}
+    return "cancelled" if error.get("code") == "cancelled" else str(document["state"])
 
 
 def loss(report: Mapping[str, Any], reported: int, unready: Mapping[str, int]) -> str | None:

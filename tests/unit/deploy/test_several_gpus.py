@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.benchmarks.several_gpus.faults import loss
+from deploy.benchmarks.several_gpus.faults import fate, loss
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,6 +34,18 @@ def test_loss(audited: dict[str, Any], lost: str | None) -> None:
 
 def test_documents_that_did_not_become_ready_are_lost() -> None:
     assert loss(report(10), 10, {"failed": 2}) == "2 documents failed"
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"state": "ready", "error": None}, "ready"),
+        ({"state": "failed", "error": {"code": "cancelled"}}, "cancelled"),
+        ({"state": "failed", "error": {"code": "attempts_exhausted"}}, "failed"),
+    ],
+)
+def test_a_cancelled_document_is_not_lost(document: dict[str, Any], expected: str) -> None:
+    assert fate(document) == expected
 
 
 def test_the_folder_is_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
