@@ -8,6 +8,13 @@ from retrieval.search.query import Branch, Fusion, Hit
 from retrieval.types import Candidate, ChunkId
 
 FUSED = "fused"
+QUESTION_WEIGHT = 0.8
+"""Weight of the question beside all of its variants, which share the rest.
+
+Measured with multilingual-e5-small and two variants made by rules, nDCG@10 of recall on SQuAD, CACM and English queries
+on Chinese paragraphs (XQuAD): without variants 0.918, 0.513, 0.896; with a weight of 0.5 0.921, 0.541, 0.856; of 0.8
+0.919, 0.539, 0.891; of 0.9 0.918, 0.532, 0.897.
+"""
 
 
 def alone(branch: Branch, candidates: Sequence[Candidate]) -> list[Hit]:
@@ -61,13 +68,13 @@ def fuse(branches: Mapping[Branch, Sequence[Candidate]], fusion: Fusion, weights
 
 def merge(found: Sequence[Sequence[Hit]]) -> list[Hit]:
     """Returns the hits of a question, which come first, and of its variants as one list, each once, best first: by the
-    mean of their scores, scaled to [0, 1] for each phrasing. The variants together count as much as the question. A hit
-    keeps the scores and ranks of the first phrasing that found it.
+    mean of their scores, scaled to [0, 1] for each phrasing, weighted by QUESTION_WEIGHT. A hit keeps the scores and
+    ranks of the first phrasing that found it.
     """
     hits: dict[ChunkId, Hit] = {}
     merged: dict[ChunkId, float] = {}
     for number, each in enumerate(found):
-        weight = 0.5 if number == 0 else 0.5 / (len(found) - 1)
+        weight = QUESTION_WEIGHT if number == 0 else (1 - QUESTION_WEIGHT) / (len(found) - 1)
         for hit, share in zip(each, scaled([hit.score or 0.0 for hit in each]), strict=True):
             id_ = hit.candidate.chunk.id
             hits.setdefault(id_, hit)

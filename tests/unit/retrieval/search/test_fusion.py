@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.deadline import Deadline
-from retrieval.search.fusion import alone, fuse, merge, weights_for
+from retrieval.search.fusion import QUESTION_WEIGHT, alone, fuse, merge, weights_for
 from retrieval.search.query import Branch, Fusion, SearchQuery
 from retrieval.search.recall import Recall
 from retrieval.types import Candidate, Chunk, ChunkId, DocumentId, StoreName
@@ -124,14 +124,17 @@ async def test_recall_weighs_words_unless_the_caller_does() -> None:
     assert await recalled_across(Fusion(weights=stated)) == (["far", "right", "near"], stated)
 
 
-def test_variants_count_together_as_much_as_the_question() -> None:
+def test_variants_share_the_weight_that_the_question_leaves() -> None:
     question = alone("sparse", [candidate("a", 10), candidate("b", 5), candidate("c", 0)])
     variants = [
         alone("sparse", [candidate("b", 9), candidate("c", 3), candidate("d", 1)]),
         alone("sparse", [candidate("b", 4), candidate("d", 2)]),
     ]
     hits = merge([question, *variants])
-    assert [(hit.candidate.chunk.id, hit.score) for hit in hits] == [("b", 0.75), ("a", 0.5), ("c", 0.0625), ("d", 0.0)]
-    assert dict(hits[0].scores) == {"sparse": 5, "fused": 0.75}
-    assert dict(hits[0].ranks) == {"sparse": 2, "fused": 1}
+    share = (1 - QUESTION_WEIGHT) / 2
+    expected = {"a": QUESTION_WEIGHT, "b": QUESTION_WEIGHT / 2 + 2 * share, "c": share / 4, "d": 0.0}
+    assert {hit.candidate.chunk.id: hit.score for hit in hits} == pytest.approx(expected)
+    assert [hit.candidate.chunk.id for hit in hits] == ["a", "b", "c", "d"]
+    assert dict(hits[1].scores) == {"sparse": 5, "fused": hits[1].score}
+    assert dict(hits[1].ranks) == {"sparse": 2, "fused": 2}
     assert [hit.candidate.chunk.id for hit in merge([question, []])] == ["a", "b", "c"]
