@@ -143,25 +143,32 @@ def advice(settings: Settings, failed: Plan, demands: Sequence[EngineDemand], *,
     return tuple(alternatives(failed, demands, smaller, step_tokens=step_tokens, window_is_fixed=fixed))
 
 
+def shares_engine(settings: Settings, pair: ModelProfile) -> bool:
+    """Returns whether the second stage takes its token vectors from the embedder's engines, which hold its weights."""
+    return not pair.has_cross_encoder and settings.placement == "both" and settings.rerank_memory_share is None
+
+
 def pair_demands(
     settings: Settings,
     pair: ModelProfile,
     folders: tuple[Path | None, Path | None] = (None, None),
     weights: WeightFormat | None = None,
 ) -> tuple[EngineDemand, ...]:
-    """Returns the demands of a pair's engines: those of the embedder, then the reranker. `folders` are those of the two
-    models, if known; `weights` assumes this format for both. Raises the errors of `engine_demand`.
+    """Returns the demands of a pair's engines: those of the embedder, then the reranker unless it shares them.
+    `folders` are those of the two models, if known; `weights` assumes this format for both. Raises the errors of
+    `engine_demand`.
     """
     embed = engine_demand(settings, pair.embed, "embedder", settings.embed_memory_share, folders[0])
-    rerank = engine_demand(settings, pair.rerank, RERANKER, settings.rerank_memory_share, folders[1])
-    if pair.has_cross_encoder:
-        rerank = replace(rerank, drops_head=True, cached_steps=RERANK_CACHED_STEPS)
     further = [replace(embed, role=f"embedder {number}") for number in range(2, settings.embed_replicas + 1)]
     if settings.query_engine:
         further.append(replace(embed, role="embedder of queries", cached_steps=QUERY_CACHED_STEPS))
-    demands = (embed, *further, rerank)
+    demands = [embed, *further]
+    if not shares_engine(settings, pair):
+        rerank = engine_demand(settings, pair.rerank, RERANKER, settings.rerank_memory_share, folders[1])
+        crosses = pair.has_cross_encoder
+        demands.append(replace(rerank, drops_head=True, cached_steps=RERANK_CACHED_STEPS) if crosses else rerank)
     if weights is None:
-        return demands
+        return tuple(demands)
     return tuple(replace(each, shape=replace(each.shape, weights=weights)) for each in demands)
 
 

@@ -17,6 +17,7 @@ from app.wiring.memory import (
     fitting_plan,
     pair_demands,
     planned_engines,
+    shares_engine,
 )
 from app.wiring.placement import find_placement, log_placement
 from retrieval.device.detect import find_compiler, find_device
@@ -28,7 +29,7 @@ from retrieval.engines.http.dialects.table import PAIR_RERANK, TEXT_EMBED, TOKEN
 from retrieval.engines.http.server import REQUEST_TOKENS, REQUESTS_AT_ONCE, HttpServerOptions
 from retrieval.engines.http.texts import HttpPairReranker, HttpTextEmbedder
 from retrieval.engines.http.tokens import HttpEmbedder, HttpReranker
-from retrieval.engines.late_interaction import LateInteractionReranker
+from retrieval.engines.late_interaction import LateInteractionReranker, SharedEngine
 from retrieval.engines.vllm.ascend import ascend_options, default_window, vllm_ascend_release
 from retrieval.engines.vllm.cuda import SLICES_AHEAD, cuda_options
 from retrieval.engines.vllm.models import VllmEmbedder
@@ -190,21 +191,29 @@ async def build_models(settings: Settings, on_step: OnStep) -> Models:
     settings = placement.settings
     devices = await to_thread(build_devices, settings, gate_options(settings))
     demands = pair_demands(settings, chosen, folders)
+    shared = shares_engine(settings, chosen)
     devices.plan = await to_thread(fitting_plan, settings, demands)
     planned = devices.plan.engines if devices.plan else (None,) * len(demands)
     kind = SECOND_STAGES[chosen.second_stage]
     shares = settings.embed_memory_share, settings.rerank_memory_share
     embedding = partial(engine_options, settings, chosen.embed, embed_folder, shares[0], "embed")
     embed = await to_thread(embedding, planned[0])
-    rerank = await to_thread(engine_options, settings, chosen.rerank, rerank_folder, shares[1], kind.task, planned[-1])
-    second_stage = kind.for_model(chosen.rerank, rerank, devices=devices.holding("rerank"))
+    rerank_at = 0 if shared else -1
+    rerank = await to_thread(
+        engine_options, settings, chosen.rerank, rerank_folder, shares[1], kind.task, planned[rerank_at]
+    )
     embedder = VllmEmbedder(
         embed,
         dimension=settings.embed_dimension,
         replicas=settings.embed_replicas,
-        query_engine=await to_thread(embedding, planned[-2]) if settings.query_engine else None,
+        query_engine=await to_thread(embedding, planned[settings.embed_replicas]) if settings.query_engine else None,
         devices=devices.holding("embed"),
     )
+    second_stage: SecondStageReranker
+    if shared:
+        second_stage = LateInteractionReranker.for_model(chosen.rerank, rerank, shared=SharedEngine(embedder.engine))
+    else:
+        second_stage = kind.for_model(chosen.rerank, rerank, devices=devices.holding("rerank"))
     return Models(embedder, second_stage, devices, settings)
 
 

@@ -13,14 +13,16 @@ from retrieval.device.devices import Device
 from retrieval.device.gated import encode_gated
 from retrieval.engines.adapter import EngineModel
 from retrieval.engines.over_devices import OverDevices
+from retrieval.engines.replicas import Replicas
 from retrieval.engines.vllm.engine import VllmEngine
+from retrieval.engines.vllm.messages import Output
 from retrieval.engines.vllm.models import engines_on
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError
 from retrieval.models.folder import read_prefixes, read_tokenizer
 from retrieval.models.profiles import Model
 from retrieval.text.prompts import EmbeddingPrompts, Prompt
-from retrieval.types import Calibration, Lane, RerankScores, Vectors
+from retrieval.types import Calibration, Lane, RerankScores, TokenIds, Vectors
 
 WEIGHT = 0.7
 """Measured with all-MiniLM-L6-v2 over hybrid recall, nDCG@10 on questions about paragraphs (SQuAD), on literature
@@ -28,7 +30,32 @@ search (CACM) and on abstracts (Vaswani): 0.931, 0.502, 0.502 at a weight of 1; 
 0.581, 0.514 at 0.5; recall alone 0.897, 0.568, 0.493."""
 
 
-class LateInteractionReranker(EngineModel[VllmEngine | OverDevices]):
+class SharedEngine:
+    """The engine of an embedder with the same weights, used for token vectors. The embedder starts and closes it."""
+
+    def __init__(self, engine: VllmEngine | Replicas | OverDevices) -> None:
+        self._engine = engine
+
+    @property
+    def options(self) -> EngineOptions:
+        return self._engine.options
+
+    @property
+    def failure(self) -> str | None:
+        return self._engine.failure
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def encode(
+        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+    ) -> Sequence[Output]:
+        """Returns arrays of shape (tokens, dimension). Otherwise as `VllmEngine.encode`."""
+        return await self._engine.encode(token_ids, lane=lane, dimensions=dimensions, task="token_embed")
+
+
+class LateInteractionReranker(EngineModel[VllmEngine | OverDevices | SharedEngine]):
     """Implements Reranker. The score is the mean over the query's tokens of the highest cosine with any token of the
     passage, mapped from [-1, 1] to [0, 1] by (1 + x) / 2, which keeps the order. Only the text's own tokens count:
     special tokens and prefixes have similar vectors in every passage, and ranking is better without them.
@@ -44,16 +71,17 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices]):
         options: EngineOptions,
         *,
         devices: Sequence[Device] = (),
+        shared: SharedEngine | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
         weight: float = WEIGHT,
         calibration: Calibration | None = None,
     ) -> None:
-        """`options.task` must be `token_embed`. `weight` is the share of these scores in the order of hits. Raises
-        ModelUnavailable, ConfigurationError.
+        """`shared` is None for engines of its own, on `devices`. `options.task` must be `token_embed`. `weight` is the
+        share of these scores in the order of hits. Raises ModelUnavailable, ConfigurationError.
         """
         if options.task != self.task:
             raise ConfigurationError(f"Late interaction needs an engine with the task {self.task}, not {options.task}")
-        super().__init__(engines_on(devices, "reranker", options, on_restart), None)
+        super().__init__(shared or engines_on(devices, "reranker", options, on_restart), None)
         self._model = options.name
         self._weight = weight
         self._calibration = calibration
@@ -65,9 +93,17 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices]):
         )
 
     @classmethod
-    def for_model(cls, model: Model, options: EngineOptions, *, devices: Sequence[Device] = ()) -> Self:
+    def for_model(
+        cls,
+        model: Model,
+        options: EngineOptions,
+        *,
+        devices: Sequence[Device] = (),
+        shared: SharedEngine | None = None,
+    ) -> Self:
         """Returns the second stage of `model`, which `options` serve. Raises as the constructor does."""
-        return cls(options, devices=devices, weight=model.late_interaction_weight, calibration=model.calibration)
+        weight, calibration = model.late_interaction_weight, model.calibration
+        return cls(options, devices=devices, shared=shared, weight=weight, calibration=calibration)
 
     @property
     def model(self) -> str:

@@ -15,7 +15,7 @@ from retrieval.device.gated import encode_in_slices
 from retrieval.engines.replicas import Replicas
 from retrieval.engines.vllm.engine import VllmEngine
 from retrieval.engines.vllm.messages import Output
-from retrieval.engines.vllm.options import EngineOptions
+from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import EngineDead, NotReady
 from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.types import Lane, TokenIds
@@ -26,6 +26,14 @@ _LOOK_SECONDS = 0.5
 """Interval of checks whether the engine that computes a call is responsive."""
 
 Engine = VllmEngine | Replicas
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Of one call, for whichever engine computes it."""
+
+    dimensions: int | None
+    task: EngineTask | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +49,9 @@ class _Seat:
     def load(self) -> tuple[int, int, int]:
         gate = self.device.gate
         return gate.searches, self.engine.unfinished, gate.bulk_tokens
+
+    async def encode(self, token_ids: Sequence[TokenIds], lane: Lane, wanted: _Wanted) -> Sequence[Output]:
+        return await self.engine.encode(token_ids, lane=lane, dimensions=wanted.dimensions, task=wanted.task)
 
 
 class OverDevices:
@@ -97,15 +108,21 @@ class OverDevices:
         await gather_or_cancel(seat.engine.close() for seat in self._seats)
 
     async def encode(
-        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+        self,
+        token_ids: Sequence[TokenIds],
+        *,
+        lane: Lane,
+        dimensions: int | None = None,
+        task: EngineTask | None = None,
     ) -> Sequence[Output]:
         """Returns one output per prompt, in order. Raises the errors of `VllmEngine.encode` if no other
         device is left.
         """
+        wanted = _Wanted(dimensions, task)
         if lane is Lane.BULK:
-            return await self._bulk(token_ids, dimensions, frozenset())
+            return await self._bulk(token_ids, wanted, frozenset())
         parts = self._parts(token_ids)
-        outputs = await gather_or_cancel(self._interactive(part, dimensions, seat) for seat, part in parts)
+        outputs = await gather_or_cancel(self._interactive(part, wanted, seat) for seat, part in parts)
         return [output for part in outputs for output in part]
 
     def _parts(self, token_ids: Sequence[TokenIds]) -> Sequence[tuple[_Seat, Sequence[TokenIds]]]:
@@ -127,28 +144,26 @@ class OverDevices:
             return of_search[0]
         return min(serving or seats, key=lambda seat: seat.load)
 
-    async def _interactive(
-        self, token_ids: Sequence[TokenIds], dimensions: int | None, seat: _Seat
-    ) -> Sequence[Output]:
+    async def _interactive(self, token_ids: Sequence[TokenIds], wanted: _Wanted, seat: _Seat) -> Sequence[Output]:
         left = list(self._seats)
         while True:
             left.remove(seat)
             try:
                 with seat.device.gate.interactive():
-                    return await self._heard(seat, token_ids, dimensions, left)
+                    return await self._heard(seat, token_ids, wanted, left)
             except (EngineDead, NotReady):
                 if not left:
                     raise
             seat = self._pick(left)
 
     async def _heard(
-        self, seat: _Seat, token_ids: Sequence[TokenIds], dimensions: int | None, left: Sequence[_Seat]
+        self, seat: _Seat, token_ids: Sequence[TokenIds], wanted: _Wanted, left: Sequence[_Seat]
     ) -> Sequence[Output]:
         """Raises EngineDead, besides what the engine raises, where it falls silent while one of `left` serves: that it
         hangs is certain only later."""
         if not left:
-            return await seat.engine.encode(token_ids, lane=Lane.INTERACTIVE, dimensions=dimensions)
-        work = asyncio.ensure_future(seat.engine.encode(token_ids, lane=Lane.INTERACTIVE, dimensions=dimensions))
+            return await seat.encode(token_ids, Lane.INTERACTIVE, wanted)
+        work = asyncio.ensure_future(seat.encode(token_ids, Lane.INTERACTIVE, wanted))
         try:
             while not (await asyncio.wait([work], timeout=_LOOK_SECONDS))[0]:
                 if not seat.engine.responsive and any(each.serves for each in left):
@@ -160,9 +175,7 @@ class OverDevices:
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([work])
 
-    async def _bulk(
-        self, token_ids: Sequence[TokenIds], dimensions: int | None, tried: frozenset[_Seat]
-    ) -> Sequence[Output]:
+    async def _bulk(self, token_ids: Sequence[TokenIds], wanted: _Wanted, tried: frozenset[_Seat]) -> Sequence[Output]:
         seats = {seat.device.gate: seat for seat in self._seats if seat not in tried}
 
         async def take_turn(lengths: Sequence[int]) -> Turn:
@@ -173,11 +186,11 @@ class OverDevices:
         async def encode(turn: Turn, due: Sequence[TokenIds]) -> Sequence[Output]:
             seat = seats[turn.gate]
             try:
-                return await seat.engine.encode(due, lane=Lane.BULK, dimensions=dimensions)
+                return await seat.encode(due, Lane.BULK, wanted)
             except (EngineDead, NotReady):
                 if len(seats) == 1:
                     raise
                 turn.end(measured=False)
-            return await self._bulk(due, dimensions, tried | {seat})
+            return await self._bulk(due, wanted, tried | {seat})
 
         return await encode_in_slices(token_ids, take_turn, encode)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from retrieval.engines.vllm.engine import VllmEngine
 from retrieval.engines.vllm.messages import Output
-from retrieval.engines.vllm.options import EngineOptions
+from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.types import Lane, TokenIds
 
@@ -55,13 +55,18 @@ class Replicas:
             await engine.close()
 
     async def encode(
-        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+        self,
+        token_ids: Sequence[TokenIds],
+        *,
+        lane: Lane,
+        dimensions: int | None = None,
+        task: EngineTask | None = None,
     ) -> Sequence[Output]:
         """Encodes on the least loaded of the engines that serve the lane. Errors as in `VllmEngine.encode`."""
         meant = [self._query_engine] if self._query_engine and lane is Lane.INTERACTIVE else self._sharing
         able = _serving(meant) or _serving(self._engines) or meant
         engine = min(able, key=lambda each: each.unfinished)
-        return await engine.encode(token_ids, lane=lane, dimensions=dimensions)
+        return await engine.encode(token_ids, lane=lane, dimensions=dimensions, task=task)
 
 
 def _serving(engines: Sequence[VllmEngine]) -> Sequence[VllmEngine]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from retrieval.device.memory_wait import ReadMemory
 from retrieval.engines.vllm.messages import Output
-from retrieval.engines.vllm.options import EngineOptions
+from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.engines.vllm.process import EngineLaunch, EngineProcess
 from retrieval.errors import EngineDead, NotReady, TandemError, Unavailable
 from retrieval.processes.supervision import keep_running
@@ -117,17 +117,23 @@ class VllmEngine:
             await self._stop_process()
 
     async def encode(
-        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+        self,
+        token_ids: Sequence[TokenIds],
+        *,
+        lane: Lane,
+        dimensions: int | None = None,
+        task: EngineTask | None = None,
     ) -> Sequence[Output]:
         """Returns one output per prompt, in order; a prompt holds at least one token.
 
-        `dimensions` needs a model started with `is_matryoshka`. Cancelling the caller aborts its requests; if one
+        `dimensions` needs a model started with `is_matryoshka`. `task` is None for the engine's own; an engine with the
+        task `embed` also does `token_embed`. Cancelling the caller aborts its requests; if one
         fails, the call's other requests are aborted. Raises EngineDead, EngineFailed, NotReady, Unavailable (late).
         """
         process, died = self._process, self._died
         if process is None or died is None or died.done():
             raise (NotReady if self._supervisor is None and not self._closed else EngineDead)(str(self._failure))
-        work = asyncio.create_task(process.encode(token_ids, lane, dimensions))
+        work = asyncio.create_task(process.encode(token_ids, lane, task or self.options.task, dimensions))
         first: list[asyncio.Future[Any]] = [work, died]
         try:
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED, timeout=self._call_seconds)

@@ -37,7 +37,7 @@ from retrieval.engines.vllm.messages import (
     frame,
     receive,
 )
-from retrieval.engines.vllm.options import EngineOptions, EngineTask, engine_config
+from retrieval.engines.vllm.options import EngineOptions, engine_config
 from retrieval.engines.vllm.workers import tie_workers
 
 if TYPE_CHECKING:
@@ -101,7 +101,6 @@ class EngineHost:
     def __init__(
         self,
         engine: "LLMEngine",
-        task: EngineTask,
         reply: "queue.SimpleQueue[bytes]",
         *,
         portion_tokens: int | None = None,
@@ -116,7 +115,6 @@ class EngineHost:
         continues.
         """
         self._engine = engine
-        self._task: EngineTask = task
         self._reply = reply
         self._portion_tokens = portion_tokens
         self._portion_prompts = portion_prompts
@@ -190,7 +188,7 @@ class EngineHost:
                 continue  # dropped meanwhile
             tokens += prompt.tokens
             ids = work.prompts[prompt.position]
-            parameters = PoolingParams(task=self._task, dimensions=work.dimensions)
+            parameters = PoolingParams(task=work.task, dimensions=work.dimensions)
             try:
                 name = f"{prompt.call}-{prompt.position}"
                 self._engine.add_request(name, tokens_input(ids), parameters, priority=work.priority)
@@ -254,7 +252,6 @@ def main() -> None:
         assert isinstance(inbox.get(), Begin)
         host = EngineHost(
             _started(config),
-            options.task,
             replies,
             portion_tokens=options.portion_tokens,
             portion_prompts=None if options.portion_tokens is None else options.max_num_seqs,

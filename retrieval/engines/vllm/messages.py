@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.engines.vllm.options import EngineTask
+
 Output = npt.NDArray[np.float32]
 """`embed`: (dimension,). `classify`: (1,). `token_embed`: (tokens, dimension)."""
 
@@ -28,6 +30,7 @@ class Work:
     prompts: Sequence[list[int]]
     priority: int
     """The lower, the sooner, among the host's calls."""
+    task: EngineTask
     dimensions: int | None
 
 

@@ -32,7 +32,7 @@ from retrieval.engines.vllm.messages import (
     read,
     receive,
 )
-from retrieval.engines.vllm.options import EngineOptions, engine_environment
+from retrieval.engines.vllm.options import EngineOptions, EngineTask, engine_environment
 from retrieval.errors import ConfigurationError, EngineDead, EngineFailed, TandemError
 from retrieval.processes.vitals import TICK_SECONDS, Vitals
 from retrieval.types import Lane, TokenIds
@@ -105,7 +105,9 @@ class EngineProcess:
         self._reading = asyncio.create_task(self._read(reader), name=f"replies of {self._name}")
         self._watching = asyncio.create_task(self._watch(self._writer), name=f"heartbeat of {self._name}")
 
-    async def encode(self, token_ids: Sequence[TokenIds], lane: Lane, dimensions: int | None) -> Sequence[Output]:
+    async def encode(
+        self, token_ids: Sequence[TokenIds], lane: Lane, task: EngineTask, dimensions: int | None
+    ) -> Sequence[Output]:
         """Returns one output per prompt, in order. Any early end, cancellation included, drops the whole call. Raises
         EngineDead, EngineFailed.
         """
@@ -116,7 +118,7 @@ class EngineProcess:
         number = next(self._numbers)
         answer: asyncio.Future[Sequence[Output]] = asyncio.get_running_loop().create_future()
         self._calls[number] = (len(token_ids), answer)
-        self._writer.write(frame(Work(number, [list(ids) for ids in token_ids], int(lane), dimensions)))
+        self._writer.write(frame(Work(number, [list(ids) for ids in token_ids], int(lane), task, dimensions)))
         try:
             return await answer
         finally:

@@ -71,7 +71,6 @@ def a_host(
     engine, replies = Engine(), queue.SimpleQueue[bytes]()
     host = EngineHost(
         cast("LLMEngine", engine),
-        "embed",
         replies,
         portion_tokens=portion_tokens,
         portion_prompts=portion_prompts,
@@ -82,7 +81,7 @@ def a_host(
 
 
 def work(call: int, prompts: int, lane: Lane = Lane.BULK, tokens: int = 10) -> Work:
-    return Work(call, [[1] * tokens for _ in range(prompts)], int(lane), None)
+    return Work(call, [[1] * tokens for _ in range(prompts)], int(lane), "embed", None)
 
 
 @pytest.mark.parametrize(("portion", "sizes"), [(None, [5]), (20, [2, 2, 1]), (25, [2, 2, 1]), (5, [1, 1, 1, 1, 1])])
@@ -117,7 +116,7 @@ def test_portions_are_as_few_as_can_be_and_of_one_size(prompts: int, sizes: list
 def test_what_prompts_share_is_computed_once(block_tokens: int | None, sizes: list[int]) -> None:
     """Where there is a cache of prefixes, in whole blocks: 96 of 110 tokens."""
     host, engine, _ = a_host(500, block_tokens)
-    host.take(Work(1, [[1] * 110 + [2 + number] * 90 for number in range(7)], int(Lane.INTERACTIVE), None))
+    host.take(Work(1, [[1] * 110 + [2 + number] * 90 for number in range(7)], int(Lane.INTERACTIVE), "embed", None))
     while not host.idle:
         host.step()
     assert [len(step) for step in engine.steps] == sizes
@@ -125,7 +124,7 @@ def test_what_prompts_share_is_computed_once(block_tokens: int | None, sizes: li
 
 def test_prompts_that_are_alike_are_not_nothing() -> None:
     host, engine, _ = a_host(64, 32)
-    host.take(Work(1, [[1] * 64 for _ in range(4)], int(Lane.INTERACTIVE), None))
+    host.take(Work(1, [[1] * 64 for _ in range(4)], int(Lane.INTERACTIVE), "embed", None))
     while not host.idle:
         host.step()
     assert [len(step) for step in engine.steps] == [1, 2, 1]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from retrieval.engines.vllm.options import EngineTask
 from retrieval.errors import EngineDead
 from retrieval.types import Lane, TokenIds, Vector
 
@@ -23,6 +24,7 @@ class FakeEngine:
         self.go_on.set()
         self.calls: list[tuple[Lane, int]] = []
         """Lane and prompts of each."""
+        self.tasks: list[EngineTask | None] = []
 
     async def start(self) -> None:
         self.failure = None
@@ -36,8 +38,14 @@ class FakeEngine:
         self.go_on.set()
 
     async def encode(
-        self, token_ids: Sequence[TokenIds], *, lane: Lane, dimensions: int | None = None
+        self,
+        token_ids: Sequence[TokenIds],
+        *,
+        lane: Lane,
+        dimensions: int | None = None,
+        task: EngineTask | None = None,
     ) -> Sequence[Vector]:
+        self.tasks.append(task)
         self.calls.append((lane, len(token_ids)))
         self.unfinished += len(token_ids)
         try:

@@ -1,18 +1,15 @@
-"""all-MiniLM-L6-v2 as a second stage, started once per session."""
+"""all-MiniLM-L6-v2 as a second stage, on the engine of the embedder, as a node builds it."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest_asyncio
+import pytest
 
-from retrieval.engines.late_interaction import LateInteractionReranker
+from retrieval.engines.late_interaction import LateInteractionReranker, SharedEngine
+from retrieval.engines.vllm.models import VllmEmbedder
 from tests.support.models.engines import engine_options
 
 
-@pytest_asyncio.fixture(scope="session")
-async def minilm_reranker(minilm_folder: Path) -> AsyncIterator[LateInteractionReranker]:
+@pytest.fixture(scope="session")
+def minilm_reranker(minilm_folder: Path, minilm_embedder: VllmEmbedder) -> LateInteractionReranker:
     options = engine_options("all-MiniLM-L6-v2", minilm_folder, "token_embed", max_model_len=256)
-    reranker = LateInteractionReranker(options)
-    await reranker.start()
-    yield reranker
-    await reranker.close()
+    return LateInteractionReranker(options, shared=SharedEngine(minilm_embedder.engine))

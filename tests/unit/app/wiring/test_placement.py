@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from json import loads
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from structlog.testing import capture_logs
@@ -162,6 +162,21 @@ def test_without_figures_nothing_is_decided(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(module, "find_device", lambda: "cpu")
     found = placed(models="minilm", devices="2")
     assert (found.settings.devices, found.settings.tensor_parallel, found.rows) == ((0, 1), 1, [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "roles"),
+    [
+        ({"models": "minilm"}, ["embedder"]),
+        ({"models": "e5", "embed_replicas": 2}, ["embedder", "embedder 2"]),
+        ({"models": "minilm", "rerank_memory_share": 0.1}, ["embedder", "reranker"]),
+        ({"models": "minilm", "placement": "by-role"}, ["embedder", "reranker"]),
+        ({"models": "qwen3-0.6b"}, ["embedder", "reranker"]),
+    ],
+)
+def test_the_same_weights_are_loaded_once(changed: dict[str, Any], roles: list[str]) -> None:
+    settings = Settings(**changed)
+    assert [demand.role for demand in pair_demands(settings, build_profile(settings))] == roles
 
 
 def test_tandem_plan_prints_a_row_for_each_device(gpus: Gpus, monkeypatch: pytest.MonkeyPatch) -> None:

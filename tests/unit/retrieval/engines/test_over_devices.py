@@ -58,6 +58,14 @@ async def test_bulk_work_keeps_every_device_busy_and_comes_back_in_order() -> No
     assert {engine for engine, _ in done} == {0, 1}
 
 
+@pytest.mark.parametrize("lane", Lane)
+async def test_the_task_of_a_call_is_passed_on(lane: Lane) -> None:
+    at = await site(1)
+    await at.model.encode(texts(1), lane=lane)
+    await at.model.encode(texts(1), lane=lane, task="token_embed")
+    assert at.engines["0"].tasks == [None, "token_embed"]
+
+
 async def test_bulk_work_goes_where_no_search_is() -> None:
     at = await site()
     with at.devices.search():

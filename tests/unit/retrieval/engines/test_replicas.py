@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrieval.engines.replicas import Replicas
+from retrieval.engines.vllm.options import EngineTask
 from retrieval.types import Lane, TokenIds, Vector
 
 
@@ -14,6 +15,7 @@ class Replica:
         self.failure: str | None = None
         self.pids = (number,)
         self.events: list[str] = []
+        self.tasks: list[EngineTask | None] = []
 
     async def start(self) -> None:
         self.events.append("start")
@@ -22,8 +24,15 @@ class Replica:
         self.events.append("close")
 
     async def encode(
-        self, token_ids: Sequence[TokenIds], /, *, lane: Lane, dimensions: int | None = None
+        self,
+        token_ids: Sequence[TokenIds],
+        /,
+        *,
+        lane: Lane,
+        dimensions: int | None = None,
+        task: EngineTask | None = None,
     ) -> list[Vector]:
+        self.tasks.append(task)
         return [np.array([self.number], dtype=np.float32) for _ in token_ids]
 
 
@@ -35,6 +44,13 @@ def pair() -> tuple[Replica, Replica, Replicas]:
 async def asked(replicas: Replicas, lane: Lane = Lane.BULK) -> int:
     (output,) = await replicas.encode([[1, 2]], lane=lane)
     return int(output[0])
+
+
+async def test_the_task_of_a_call_is_passed_on() -> None:
+    first, _, replicas = pair()
+    await replicas.encode([[1, 2]], lane=Lane.BULK)
+    await replicas.encode([[1, 2]], lane=Lane.BULK, task="token_embed")
+    assert first.tasks == [None, "token_embed"]
 
 
 async def test_the_one_with_least_to_do_is_asked() -> None:
