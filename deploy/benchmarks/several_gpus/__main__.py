@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from app.cli.bench.node import dummy_settings
 from deploy.benchmarks.several_gpus.engines import measure_engines
-from deploy.benchmarks.several_gpus.run import Run, console
+from deploy.benchmarks.several_gpus.run import BudgetSpent, Run, console
 from deploy.benchmarks.several_gpus.scaling import scaling
 from deploy.benchmarks.several_gpus.split import measure_split
 from deploy.benchmarks.several_gpus.whole_node import measure_node
@@ -83,13 +83,13 @@ def main() -> int:
     run = Run(asked)
 
     def end(*_: object) -> None:
-        raise TimeoutError(f"the budget of {asked.budget:g} s is spent")
+        raise BudgetSpent(f"the budget of {asked.budget:g} s is spent")
 
     signal.signal(signal.SIGALRM, end)
     signal.alarm(int(asked.budget) + 1)
     try:
         measure(run)
-    except TimeoutError as error:
+    except BudgetSpent as error:
         run.lines += ["", f"**{error}**"]
     finally:
         signal.alarm(0)

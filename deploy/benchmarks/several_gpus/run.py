@@ -16,6 +16,10 @@ from app.cli.bench.node import describe_machine
 console = Console(stderr=True, width=160)
 
 
+class BudgetSpent(BaseException):
+    """Ends the whole run. No Exception: an HTTP client would report it as a node's timeout, and the run would go on."""
+
+
 @dataclass(slots=True)
 class Run:
     """The options, and what was found so far."""
