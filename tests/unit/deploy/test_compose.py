@@ -115,13 +115,16 @@ def test_a_worker_shares_all_with_its_node_and_answers_its_probe(monkeypatch: py
 
 def test_prometheus_finds_every_node_and_may_read() -> None:
     content = yaml.safe_load(overlay("observability")["configs"]["prometheus"]["content"])
-    (job,) = content["scrape_configs"]
-    (found,) = job["dns_sd_configs"]
+    job, of_workers = content["scrape_configs"]
+    (found,), (workers,) = job["dns_sd_configs"], of_workers["dns_sd_configs"]
     nodes = [service("tandem", "observability"), service("tandem", "scale"), service("tandem-b", "scale")]
     for node in nodes:
         assert set(found["names"]) <= set(node["networks"]["default"]["aliases"])
         assert node["environment"]["TANDEM_PUBLIC_METRICS"] == "true"
     assert found["port"] == Settings.model_fields["port"].default
+    worker = service("worker", "workers")["environment"]  # its containers are found by the service's name
+    assert (workers["names"], str(workers["port"])) == (["worker"], worker["TANDEM_WORKER_METRICS_PORT"])
+    assert worker["TANDEM_PUBLIC_METRICS"] == "true"
 
 
 OVERLAYS = [
