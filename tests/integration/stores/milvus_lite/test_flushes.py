@@ -25,18 +25,20 @@ async def test_no_search_misses_a_row_that_was_stored_before(store: MilvusStore)
     await store.create_collection(name, CollectionSpec(DIMENSION))
     stored: list[str] = []
     done = asyncio.Event()
+    searches = [0, 0, 0]
 
-    async def searching() -> int:
-        searches = 0
-        while not done.is_set():
-            expected = set(stored)
-            by_vector, by_words = await asyncio.gather(
-                store.search(name, direction((1, 0)), limit=1000), store.search_text(name, "text", limit=1000)
-            )
-            assert expected <= {hit.chunk.id for hit in by_vector}
-            assert expected <= {hit.chunk.id for hit in by_words}
-            searches += 1
-        return searches
+    async def searching(caller: int) -> None:
+        try:
+            while not done.is_set():
+                expected = set(stored)
+                by_vector, by_words = await asyncio.gather(
+                    store.search(name, direction((1, 0)), limit=1000), store.search_text(name, "text", limit=1000)
+                )
+                assert expected <= {hit.chunk.id for hit in by_vector}
+                assert expected <= {hit.chunk.id for hit in by_words}
+                searches[caller] += 1
+        finally:
+            done.set()
 
     async def writing() -> None:
         try:
@@ -46,12 +48,15 @@ async def test_no_search_misses_a_row_that_was_stored_before(store: MilvusStore)
                 rows = [row(document, step, point=(math.cos(step / 100), math.sin(step / 100))) for step in steps]
                 await store.upsert(name, rows)
                 stored.extend(ids(rows))
-                await asyncio.sleep(0.1)
+                before = list(searches)
+                await asyncio.sleep(0.1)  # quiet long enough for a flush
+                while not done.is_set() and any(now < then + 2 for now, then in zip(searches, before, strict=True)):
+                    await asyncio.sleep(0.01)
         finally:
             done.set()
 
-    searches = await asyncio.gather(*[searching() for _ in range(3)], writing())
-    assert all(number > FLUSHES for number in searches[:-1])
+    await asyncio.gather(*map(searching, range(len(searches))), writing())
+    assert len(stored) == 10 * FLUSHES
 
 
 async def test_rows_with_equal_vectors_are_all_found(
