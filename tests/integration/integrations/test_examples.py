@@ -30,7 +30,7 @@ NOT_RUN = {
     r"tandem (eval|bench) ": "minutes of work on judged collections; test_evaluate and test_bench run them",
     r"tandem (backup|restore) ": "of a stopped node's data; test_backup and test_command_line run them",
     r"tandem reembed ": "fills a collection anew; test_reembed runs it",
-    r"(\.venv-npu/bin/)?tandem models pull": "downloads models",
+    r"(\.venv(-npu)?/bin/)?tandem models pull": "downloads models",
     r"tandem ingest .*--watch": "ends only when it is told to; test_cli runs it",
     r"(ASCEND_RT_VISIBLE_DEVICES=\d )?vllm serve |python -m sglang|text-embeddings-router |infinity_emb ": "servers",
     r"docker |npu-smi |source /usr/local/Ascend": "wants Docker or an NPU",
@@ -38,7 +38,9 @@ NOT_RUN = {
     r"unzip ": "of an archive that the page writes; tests/ui reads one",
     r"export \w+=|(\w+=\S+\s*)+$": "settings alone",
     r"(\.venv/bin/)?pip |%pip |python3\.11 -m venv ": "downloads",
-    r"tar |grep |systemctl |crontab |printf |echo |(PREFIX=\S* )?envsubst |nginx |git clone ": "of the machine",
+    r"tar |gunzip |grep |mkdir |cp |useradd |systemctl |journalctl |crontab |nginx |git clone ": "of the machine",
+    r"printf |echo |cat > |END$|KEY=\$\(|(PREFIX=\S* )?envsubst ": "makes files and variables of secrets",
+    r"\.venv/bin/python -c 'from pymilvus ": "sets the password of a Milvus server",
 }
 """Commands by how they begin."""
 NO_COMMANDS = {
@@ -75,6 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "reports/2024/spring.md": "The report of spring.",
         "notes/door.md": "The north door opens at seven.",
         "notes.md": "A note.",
+        "README.md": "What the kiln is for.",
         "documents.jsonl": json.dumps({"id": "line", "text": "A line.", "title": "L", "metadata": {"year": 2024}}),
         "questions.txt": "how hot is the kiln?\nwhen does the door open?\n",
         "home/documents/letter.txt": "A letter.",
@@ -84,7 +87,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     (folder / "deploy").symlink_to(ROOT / "deploy")
-    (folder / "handbook.pdf").write_bytes((ROOT / "deploy" / "samples" / "gpu-memory-shares.pdf").read_bytes())
+    for name in ("handbook.pdf", "minutes-2026-03.pdf"):
+        (folder / name).write_bytes((ROOT / "deploy" / "samples" / "gpu-memory-shares.pdf").read_bytes())
     return folder
 
 

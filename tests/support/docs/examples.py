@@ -95,6 +95,7 @@ class Examples:
 
     def _curl(self, arguments: list[str]) -> str:
         method, headers, body, url = "", {}, None, ""
+        parts: list[tuple[str, tuple[str | None, bytes]]] = []
         words = iter(arguments)
         for word in words:
             if word in ("-s", "-sN", "-N"):
@@ -106,10 +107,15 @@ class Examples:
                 headers[name] = value
             elif word == "-d":
                 body = next(words)
+            elif word == "-F":
+                name, _, value = next(words).partition("=")
+                file = Path(value[1:]) if value.startswith("@") else None
+                parts.append((name, (file.name, file.read_bytes()) if file else (None, value.encode())))
             else:
                 assert not word.startswith("-"), f"curl {word}: not known to this test"
                 url = self._here(word)
-        answer = httpx.request(method or ("POST" if body else "GET"), url, headers=headers, content=body, timeout=60)
+        method = method or ("POST" if body or parts else "GET")
+        answer = httpx.request(method, url, headers=headers, content=body, files=parts or None, timeout=60)
         assert answer.is_success, (arguments, answer.status_code, answer.text)
         return answer.text
 
