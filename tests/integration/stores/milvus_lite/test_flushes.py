@@ -2,18 +2,30 @@
 
 import asyncio
 import math
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from retrieval.stores.milvus.store import MilvusStore
 from retrieval.stores.milvus_lite import flush
+from retrieval.stores.milvus_lite.server import MilvusLiteServer
 from retrieval.types import CollectionSpec
 from tests.support.stores.vector_store import DIMENSION, direction, ids, new_document, new_name, row
 
 FLUSHES = 25
 
 
-@pytest.fixture(params=["lite_embedded_store", "lite_server_store"])
+@pytest.fixture
+async def own_lite_store(tmp_path: Path) -> AsyncIterator[MilvusStore]:
+    """With nothing else to do: the one that tests share may be silent for seconds while it writes what they left."""
+    store = MilvusStore(MilvusLiteServer(tmp_path))
+    await store.start()
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=["own_lite_store", "lite_server_store"])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MilvusStore:
     monkeypatch.setattr(flush, "_QUIET_S", 0.01)
     store: MilvusStore = request.getfixturevalue(request.param)
