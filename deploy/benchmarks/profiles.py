@@ -7,13 +7,11 @@ second one of each profile is measured.
 """
 
 import argparse
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import psutil
@@ -22,9 +20,8 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from app.cli.bench.measures import percentile
-from app.cli.bench.node import MeasuredNode, choose_corpus, describe_machine
-from app.cli.node.spawn import running_node
-from app.settings import PREFIX, load_settings
+from app.cli.bench.node import MeasuredNode, NodeChoice, choose_corpus, describe_machine, measured_node
+from deploy.benchmarks.several_gpus.processes import HOST_PROGRAM
 
 console = Console(stderr=True)
 
@@ -42,15 +39,9 @@ class Figures:
 @contextmanager
 def a_node(profile: str) -> Iterator[tuple[MeasuredNode, float]]:
     """Yields a node with an empty data folder, and the seconds that it took to be ready."""
-    with TemporaryDirectory(prefix="tandem-profiles-") as folder:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        changed = {"models": profile, "data_dir": folder, "host": "127.0.0.1", "port": port}
-        settings = load_settings(**changed)
-        environment = {f"{PREFIX}{name.upper()}": str(value) for name, value in changed.items()}
-        began = perf_counter()
-        with running_node(settings, environment, on_step=lambda _: None) as client:
-            yield MeasuredNode(client, None, settings), perf_counter() - began
+    began = perf_counter()
+    with measured_node(NodeChoice(None, None, None), console, models=profile) as node:
+        yield node, perf_counter() - began
 
 
 def measure(profile: str, asked: argparse.Namespace) -> Figures:
@@ -74,7 +65,7 @@ def measure(profile: str, asked: argparse.Namespace) -> Figures:
         processes = psutil.Process().children(recursive=True)
         return Figures(
             ready_seconds,
-            sum("retrieval.engines.vllm.host" in process.cmdline() for process in processes),
+            sum(HOST_PROGRAM in process.cmdline() for process in processes),
             sum(process.memory_full_info().pss for process in processes),
             texts_per_second,
             times[asked.warm_up :],
