@@ -400,6 +400,26 @@ def neutral(answer: httpx.Response, ids: Ids) -> tuple[int, str]:
     return answer.status_code, text
 
 
+async def walk_for_a_hidden_document(node: NodeUnderTest, bearer: str, collection: str, hidden: str, text: str) -> int:
+    """Sends every request that can name a document, for `hidden` and for one that does not exist: `bearer` is answered
+    alike, and never with `text`. Returns how many pairs were sent."""
+    page = (await node.http.get("/ui/collections")).text
+    csrf = page.partition('name="csrf" value="')[2][:64]
+    victim, nobody = (Ids(collection, id_, NOBODY.job, NOBODY.file, NOBODY.stored_key) for id_ in (hidden, "nothing"))
+    world = World(node, node.http._transport.app, victim, csrf)  # type: ignore[attr-defined]
+    walked = 0
+    for (method, path), route in ROUTES.items():
+        for make in route.make:
+            if make(victim) == make(nobody):
+                continue
+            answer, other = [await world.send(make(ids), bearer, method) for ids in (victim, nobody)]
+            where = f"{method} {path}: {answer.status_code} {answer.text[:300]}"
+            assert neutral(answer, victim) == neutral(other, nobody), where
+            assert text not in answer.text
+            walked += 1
+    return walked
+
+
 @pytest.mark.parametrize("scope", ["search", "ingest", "manage"])
 async def test_another_team_s_ids_are_answered_as_those_of_nobody(world: World, scope: str) -> None:
     key = await world.key(scope)
