@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from llama_index.core.schema import Document as LlamaDocument
 from pydantic import ValidationError
 
-from langchain_tandem import TandemClient, TandemLlamaIndexRetriever, TandemRetriever
+from langchain_tandem import TandemClient, TandemLlamaIndexRetriever, TandemRetriever, TandemVectorStore
 from langchain_tandem.client import IngestFailed, NotFound, Refused, Unauthorized
 from langchain_tandem.hits import MetadataClash
 
@@ -67,6 +67,23 @@ def test_fields_and_overrides_of_a_call_reach_the_node(workshop: str) -> None:
     context = with_context.metadata["tandem"]["context"]
     assert len(context["text"]) > len(with_context.page_content)
     assert retriever.k == 5
+
+
+def test_only_the_included_parts_of_a_hit_are_sent(workshop: str) -> None:
+    retriever = TandemRetriever(collection=workshop, k=1, include=["section"])
+    [found] = retriever.invoke("How hot is the kiln?")
+    assert found.page_content == KILN
+    assert found.metadata.keys() == {"tandem"}
+    assert "section" in found.metadata["tandem"]
+    assert found.metadata["tandem"].keys().isdisjoint({"title", "scores", "ranks"})
+    [found] = retriever.invoke("How hot is the kiln?", include=["metadata"])
+    assert found.metadata["year"] == 2020
+    [node] = TandemLlamaIndexRetriever(collection=workshop, k=1, include=[]).retrieve("How hot is the kiln?")
+    assert (node.text, node.metadata.keys()) == (KILN, {"tandem"})
+    store = TandemVectorStore(workshop, include=[])
+    [(found, score)] = store.similarity_search_with_relevance_scores("How hot is the kiln?", 1)
+    assert (found.page_content, found.metadata["year"]) == (KILN, 2020)
+    assert score > 0
 
 
 def test_a_typing_error_is_told(workshop: str) -> None:

@@ -172,11 +172,17 @@ def search(
     language: Annotated[
         list[str] | None, typer.Option(help="Only documents in this language (ISO 639), such as en or zh. Repeatable.")
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="With --json: an optional part of a hit, such as text or section. Repeatable. Default: all."),
+    ] = None,
     as_json: AsJson = False,
     url: Url = NODE,
     api_key: ApiKey = None,
 ) -> None:
     """Search a node."""
+    if include and not as_json:
+        raise typer.BadParameter("only with --json: the table has parts of its own", param_hint="--include")
     options = {
         "collection": collection,
         "top_k": top_k,
@@ -185,6 +191,7 @@ def search(
         "rerank": rerank,
         "filter": read_filter(filter),
         "languages": language,
+        "include": include or None,
     }
     with Client(url, api_key) as client:
         if query == str(STDIN):

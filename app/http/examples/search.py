@@ -20,6 +20,10 @@ QUESTIONS = {
     "In two languages": {"query": "租金逾期多久可以解除合同？", "languages": ["zh", "en"]},
     "For a prompt: context and highlights": {"query": "how is the kiln cooled", "neighbors": 1, "highlights": 2},
     "For a prompt: whole sections": {"query": "how is the kiln cooled", "expand": "section", "expand_tokens": 1500},
+    "For links: where the answer is, without its text": {
+        "query": "how is the kiln cooled",
+        "include": ["title", "section"],
+    },
     "Two questions at once, by words alone": {
         "queries": ["kiln temperature", "glaze"],
         "mode": "sparse",
@@ -85,6 +89,10 @@ _RERANKED = {
 
 ANSWERS = {
     "Reranked": _RERANKED,
+    "Without text": {
+        **_RERANKED,
+        "hits": [{name: value for name, value in _KILN.items() if name not in ("text", "metadata", "scores", "ranks")}],
+    },
     "中文回答": {**_RERANKED, "hits": [_CLAUSE], "next_cursor": None},
     "The reranker is away": {
         **_RERANKED,

@@ -53,4 +53,4 @@ async def search(
     answers = [answer(result) for result in results]
     # Made by ourselves, so that FastAPI does not check the answer a second time.
     content = BatchOut(results=answers) if body.queries else answers[0]
-    return Response(content.model_dump_json(), media_type="application/json")
+    return Response(content.as_json(body.include), media_type="application/json")

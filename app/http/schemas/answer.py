@@ -1,11 +1,16 @@
 """The answer to a search request."""
 
-from typing import Literal, Self
+from collections.abc import Collection
+from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from app.http.schemas.wire import Wire
 from retrieval.search.query import Branch, Hit, Mode, SearchResult
+
+HitPart = Literal["title", "text", "section", "metadata", "scores", "ranks"]
+OPTIONAL_PARTS: frozenset[str] = frozenset(get_args(HitPart))
+"""The fields of a hit that `include` chooses from."""
 
 
 class MemberOut(Wire):
@@ -29,7 +34,17 @@ class HighlightOut(Wire):
     score: float = Field(description="Late-interaction or rerank score; higher is better.")
 
 
+def _without_optional_parts(schema: dict[str, Any]) -> None:
+    schema["required"] = [name for name in schema["required"] if name not in OPTIONAL_PARTS]
+
+
 class HitOut(Wire):
+    """A hit. With `include`, those of `title`, `text`, `section`, `metadata`, `scores` and `ranks` are missing that it
+    does not name.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_without_optional_parts)
+
     chunk_id: str = Field(
         description="Id derived from document, position, text and model: an unchanged chunk keeps its id."
     )
@@ -170,6 +185,19 @@ class SearchOut(Wire):
             request_id=request_id,
         )
 
+    def as_json(self, include: Collection[HitPart] | None = None) -> str:
+        """Returns the answer as JSON; of the optional parts of its hits those of `include`, None: all."""
+        return self.model_dump_json(exclude=_left_out(include))
+
 
 class BatchOut(Wire):
     results: list[SearchOut] = Field(description="One answer per query, in their order.")
+
+    def as_json(self, include: Collection[HitPart] | None = None) -> str:
+        """Returns the answers as JSON, as SearchOut does."""
+        return self.model_dump_json(exclude={"results": {"__all__": _left_out(include)}})
+
+
+def _left_out(include: Collection[HitPart] | None) -> dict[str, Any]:
+    """Returns what pydantic leaves out of an answer."""
+    return {} if include is None else {"hits": {"__all__": set(OPTIONAL_PARTS.difference(include))}}

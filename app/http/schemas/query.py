@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.http.schemas.answer import OPTIONAL_PARTS, HitPart
 from app.http.schemas.wire import CollectionName, FilledText, FilterTree, Id, Instruction, LanguageCode, WireRequest
 from ingestion.types import Collection
 from retrieval.filters.parse import parse_filter
@@ -168,6 +169,11 @@ class SearchIn(WireRequest):
         le=10,
         description="Number of sentences of each hit to return as highlights, for at most 100 hits of a request.",
     )
+    include: Annotated[list[HitPart], Field(max_length=len(OPTIONAL_PARTS))] | None = Field(
+        None,
+        description="The optional parts of a hit to return: `title`, `text`, `section`, `metadata`, `scores`, `ranks`. "
+        "Default: all. The other fields of a hit are always returned.",
+    )
     instruction: Instruction | None = Field(
         None, description="Instruction for the embedding model. Default: the collection's, else the model's."
     )
@@ -220,7 +226,8 @@ class SearchIn(WireRequest):
 
     def digest(self) -> str:
         """Digest of the query and everything that determines the order of its hits; the page size does not."""
-        question = self.model_dump(exclude={"cursor", "top_k", "neighbors", "expand", "expand_tokens", "highlights"})
+        presentation = {"cursor", "top_k", "neighbors", "expand", "expand_tokens", "highlights", "include"}
+        question = self.model_dump(exclude=presentation)
         # With escapes: a filter is checked later, and may hold what UTF-8 cannot write.
         return sha256(json.dumps(question).encode()).hexdigest()[:16]
 

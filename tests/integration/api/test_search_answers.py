@@ -63,6 +63,39 @@ async def test_neighbors_come_as_one_text(filled: NodeUnderTest) -> None:
     assert edge["hits"][0]["context"]["text"] == "\n".join(lines[:3])
 
 
+PARTS = {"title", "text", "section", "metadata", "scores", "ranks"}
+
+
+@pytest.mark.parametrize("include", [[], ["section"], ["text", "scores"], sorted(PARTS)])
+async def test_a_hit_has_the_parts_that_are_included(filled: NodeUnderTest, include: list[str]) -> None:
+    question = {"collection": "quay", "top_k": 2, "neighbors": 1, "group_by": "document"}
+    every = await filled.search("Part 2 cranes", **question)
+    chosen = await filled.search("Part 2 cranes", **question, include=include)
+    several = await filled.http.post("/search", json={"queries": ["Part 2 cranes"], **question, "include": include})
+    expected = [
+        {name: value for name, value in hit.items() if name not in PARTS.difference(include)} for hit in every["hits"]
+    ]
+    assert chosen["hits"] == several.json()["results"][0]["hits"] == expected
+    assert all(hit["context"] and hit["others"] for hit in expected)
+    assert chosen.keys() == every.keys()
+
+
+async def test_pages_may_include_other_parts(filled: NodeUnderTest) -> None:
+    question = {"query": "care of anchors", "collection": "quay", "top_k": 2}
+    first = await filled.search(**question, include=[])
+    second = await filled.search(**question, cursor=first["next_cursor"])
+    assert second["hits"][0]["text"]
+    assert second["hits"][0]["chunk_id"] not in {hit["chunk_id"] for hit in first["hits"]}
+
+
+async def test_an_unknown_part_is_refused_with_the_known_ones(filled: NodeUnderTest) -> None:
+    refused = await filled.http.post("/search", json={"query": "docks", "include": ["text", "vector"]})
+    assert refused.status_code == 422
+    message = refused.json()["error"]["message"]
+    assert "include.1" in message
+    assert all(part in message for part in PARTS)
+
+
 async def test_highlights_are_sentences_of_the_hit(filled: NodeUnderTest) -> None:
     answer = await filled.search("docks", collection="quay", top_k=2, highlights=1)
     for hit in answer["hits"]:

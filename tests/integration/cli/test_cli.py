@@ -150,6 +150,15 @@ async def test_one_question_and_several(tandem: Tandem, harbour: str) -> None:
     assert one["hits"][0]["document_id"] == "p1.md"
     year = '{"type": "eq", "key": "metadata.year", "value": 2023}'
     assert (await told(tandem, "search", "harbour", "-c", harbour, "--filter", year))["hits"] == []
+    brief = await told(
+        tandem, "search", "harbour number 1", "-c", harbour, "--include", "title", "--include", "section"
+    )
+    assert (
+        {"title", "section"}
+        < brief["hits"][0].keys()
+        == one["hits"][0].keys() - {*("text", "metadata", "scores", "ranks")}
+    )
+    assert (await tandem("search", "harbour", "-c", harbour, "--include", "title")).exit_code == 2
     questions = [f"harbour number {number % 3}" for number in range(40)]
     several = await told(tandem, "search", "-", "-c", harbour, "-k", "1", stdin="\n".join(questions))
     assert [each["hits"][0]["document_id"] for each in several["results"]] == [f"p{n % 3}.md" for n in range(40)]

@@ -29,10 +29,13 @@ class MetadataClash(TandemClientError, ValueError):
 
 
 def metadata_of(hit: Mapping[str, Any], score_name: str, key: str) -> dict[str, Any]:
-    """Returns the user's metadata with the node's description of the hit under `key`. Raises MetadataClash."""
-    refuse_clash(hit["metadata"], key, f"document {hit['document_id']!r}")
+    """Returns the user's metadata with the node's description of the hit under `key`. What `include` left out of the
+    hit is missing. Raises MetadataClash.
+    """
+    metadata = hit.get("metadata", {})
+    refuse_clash(metadata, key, f"document {hit['document_id']!r}")
     description = {name: hit[name] for name in HIT_FIELDS if name in hit} | {"score_name": score_name}
-    return {**hit["metadata"], key: description | {name: hit[name] for name in OPTIONAL_FIELDS if hit[name]}}
+    return {**metadata, key: description | {name: hit[name] for name in OPTIONAL_FIELDS if hit[name]}}
 
 
 def refuse_clash(metadata: Mapping[str, Any], key: str, what: str) -> None:

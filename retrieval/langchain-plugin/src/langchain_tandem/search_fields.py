@@ -1,6 +1,6 @@
 """The search options of a retriever as fields, and their override by calls."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,6 +26,7 @@ OPTIONS = (
     "expand",
     "expand_tokens",
     "highlights",
+    "include",
     "instruction",
     "rerank_instruction",
 )
@@ -56,13 +57,20 @@ class SearchFields(Connection):
     expand: Literal["section"] | None = Field(None, description="The section of a hit, as its context.")
     expand_tokens: int | None = Field(None, description="Limit of that section in tokens.")
     highlights: int | None = Field(None, description="Sentences of each hit to point out.")
+    include: list[str] | None = Field(
+        None,
+        description="Optional parts of a hit to send: title, section, metadata, scores, ranks. None: all. The text "
+        "always comes.",
+    )
     instruction: str | None = Field(None, description="Instruction for the embedding model.")
     rerank_instruction: str | None = Field(None, description="Instruction for the reranker.")
 
-    def options(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the options for a client's `search`. The node refuses a name that is not a field of `POST
-        /search`.
+    def options(self, overrides: Mapping[str, Any], needed: Collection[str] = ("text",)) -> dict[str, Any]:
+        """Returns the options for a client's `search`. `needed` are the parts of a hit that come whatever `include`
+        names. The node refuses a name that is not a field of `POST /search`.
         """
         options = {name: getattr(self, name) for name in OPTIONS} | dict(overrides)
         options.setdefault("top_k", options.pop("k"))
+        if options["include"] is not None:
+            options["include"] = list(dict.fromkeys([*options["include"], *needed]))
         return options

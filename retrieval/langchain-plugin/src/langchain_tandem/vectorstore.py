@@ -160,12 +160,12 @@ class TandemVectorStore(VectorStore):
 
     def similarity_search_with_score(self, query: str, k: int = 4, **options: Any) -> list[tuple[Document, float]]:
         """Returns documents with scores, best first. The score is NaN for hits that `budget_ms` left without one."""
-        return _read(self._fields.client.search(query, **self._fields.options({"k": k, **options})))
+        return _read(self._fields.client.search(query, **self._options(k, options)))
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, **options: Any
     ) -> list[tuple[Document, float]]:
-        return _read(await self._fields.async_client.search(query, **self._fields.options({"k": k, **options})))
+        return _read(await self._fields.async_client.search(query, **self._options(k, options)))
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
@@ -183,13 +183,16 @@ class TandemVectorStore(VectorStore):
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **options: Any
     ) -> list[tuple[Document, float]]:
-        return _read_relevance(self._fields.client.search(query, **self._fields.options({"k": k, **options})))
+        return _read_relevance(self._fields.client.search(query, **self._options(k, options)))
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **options: Any
     ) -> list[tuple[Document, float]]:
-        options = self._fields.options({"k": k, **options})
+        options = self._options(k, options)
         return _read_relevance(await self._fields.async_client.search(query, **options))
+
+    def _options(self, k: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        return self._fields.options({"k": k, **options}, needed=("text", "metadata", "scores"))
 
     def _wire(
         self, texts: Iterable[str], metadatas: list[dict[str, Any]] | None, ids: Sequence[str | None] | None
