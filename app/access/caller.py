@@ -22,6 +22,7 @@ class Token:
     """What a verified token says."""
 
     subject: str | None
+    """Whom it was issued for, in at most 255 printable characters."""
     groups: tuple[str, ...]
 
 
@@ -44,6 +45,8 @@ class Caller:
     """Tree of the documents that alone exist for this caller; None: all."""
     groups: tuple[str, ...] | None = None
     """Groups of the caller, by its key or its token; None: neither names any."""
+    token_subject: str | None = None
+    """Subject of the token; None: the request had none, or the token names nobody."""
 
     @property
     def unlimited(self) -> bool:
@@ -65,7 +68,8 @@ class Caller:
         the token's.
         """
         groups = token.groups if self.groups is None else tuple(sorted(set(self.groups) & set(token.groups)))
-        return replace(self, groups=groups, scopes=frozenset(["search"] if self.has("search") else []))
+        scopes: frozenset[Scope] = frozenset(["search"] if self.has("search") else [])
+        return replace(self, groups=groups, scopes=scopes, token_subject=token.subject)
 
     def sees(self, collection: str) -> bool:
         """Returns whether the caller may see a collection of that name."""

@@ -158,6 +158,7 @@ class Trail:
             log.error(
                 "not written to the audit log",
                 key_id=entry.key_id,
+                token_subject=entry.token_subject,
                 action=entry.action,
                 outcome=entry.outcome,
                 collection=entry.collection,
@@ -173,5 +174,6 @@ class Trail:
             action=action,
             outcome=outcome,
             subject=subject,
+            token_subject=self._caller.token_subject,
             count=count,
         )

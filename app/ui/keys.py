@@ -98,13 +98,22 @@ async def audit_log_page(
     request: Request,
     node: PageNode,
     key_id: Wanted = "",
+    token_subject: Wanted = "",
     action: Wanted = "",
     collection: Wanted = "",
     outcome: Wanted = "",
     cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
 ) -> Response:
-    wanted = {"key_id": key_id, "action": action, "collection": collection, "outcome": outcome}
-    filter = AuditFilter(key_id or None, action or None, collection or None, outcome=outcome or None)
+    wanted = {
+        "key_id": key_id,
+        "token_subject": token_subject,
+        "action": action,
+        "collection": collection,
+        "outcome": outcome,
+    }
+    filter = AuditFilter(
+        key_id or None, action or None, collection or None, outcome=outcome or None, token_subject=token_subject or None
+    )
     found = await node.keys.audit_log(filter, cursor, ENTRIES_A_PAGE)
     return render(
         request,

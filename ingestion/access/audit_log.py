@@ -43,6 +43,8 @@ class AuditEntry:
     document_id: str | None = None
     subject: str | None = None
     """Id of the job, file or key that the action made or concerned; the path of a request that was refused."""
+    token_subject: str | None = None
+    """`sub` of the token that the request had, as app.http.security.tokens cleans it."""
     count: int = 1
     """Documents of a request that ingests; refusals that one entry stands for."""
     id: int = 0
@@ -60,6 +62,7 @@ class AuditFilter:
     outcome: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    token_subject: str | None = None
 
 
 class AuditCatalog(Protocol):

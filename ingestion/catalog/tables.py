@@ -119,6 +119,7 @@ audit_log = Table(
     Column("collection", String),
     Column("document_id", String),
     Column("subject", String),
+    Column("token_subject", String),
     Column("count", Integer, nullable=False),
     Index("audit_log_at", "at"),
     # An id is never used twice: a page's cursor stays where it was.

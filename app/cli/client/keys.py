@@ -138,6 +138,7 @@ def audit_log(
     ] = None,
     document: Annotated[str | None, typer.Option(help="Only actions on this document.")] = None,
     outcome: Annotated[str | None, typer.Option(help="Only this outcome: ok, or an error's code.")] = None,
+    token_subject: Annotated[str | None, typer.Option(help="Only requests with a token of this subject (sub).")] = None,
     since: Annotated[str | None, typer.Option(help="Only from this time on: 2026-03-02T09:00:00Z.")] = None,
     until: Annotated[str | None, typer.Option(help="Only before this time.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Maximum number of entries.")] = 50,
@@ -152,6 +153,7 @@ def audit_log(
         "collection": collection,
         "document_id": document,
         "outcome": outcome,
+        "token_subject": token_subject,
         "since": since,
         "until": until,
     }
@@ -161,12 +163,13 @@ def audit_log(
     if as_json:
         print_json({"entries": entries})
         return
-    table = _table("at", "key", "from", "action", "outcome", "collection", "what")
+    table = _table("at", "key", "token subject", "from", "action", "outcome", "collection", "what")
     for each in entries:
         what = each["document_id"] or each["subject"] or ""
         more = f" ({each['count']})" if each["count"] > 1 else ""
         where = (each["address"] or "-", each["action"], each["outcome"], each["collection"] or "-")
-        table.add_row(_when(each["at"]), each["key_id"] or "-", *where, Text(what + more))
+        who = (each["key_id"] or "-", Text(each["token_subject"] or "-"))
+        table.add_row(_when(each["at"]), *who, *where, Text(what + more))
     results().print(table)
 
 

@@ -66,6 +66,7 @@ LOG = {
                 "collection": "glazes",
                 "document_id": None,
                 "subject": "DELETE /documents/guides/kiln.md",
+                "token_subject": "ada@example.org",
                 "count": 1,
             },
             {
@@ -78,6 +79,7 @@ LOG = {
                 "collection": "glazes",
                 "document_id": "guides/kiln.md",
                 "subject": None,
+                "token_subject": None,
                 "count": 1,
             },
         ],

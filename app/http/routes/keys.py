@@ -104,6 +104,7 @@ async def read_audit_log(
     collection: Annotated[Wanted, Query(description="Only actions on this collection.")] = None,
     document_id: Annotated[Wanted, Query(description="Only actions on this document.")] = None,
     outcome: Annotated[Wanted, Query(description="Only this outcome.", examples=["ok", "forbidden"])] = None,
+    token_subject: Annotated[Wanted, Query(description="Only requests with a token of this subject (`sub`).")] = None,
     since: Annotated[Moment | None, Query(description="Only from this time on.")] = None,
     until: Annotated[Moment | None, Query(description="Only before this time.")] = None,
     cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the previous page.")] = None,
@@ -111,7 +112,7 @@ async def read_audit_log(
 ) -> AuditLogOut:
     """Who changed or exported what, when, from where and with what outcome, and what was refused; the latest first.
     Entries go after TANDEM_RETENTION_DAYS."""
-    filter = AuditFilter(key_id, action, collection, document_id, outcome, since, until)
+    filter = AuditFilter(key_id, action, collection, document_id, outcome, since, until, token_subject)
     found = await node.keys.audit_log(filter, cursor, limit)
     return AuditLogOut(
         entries=[AuditEntryOut.model_validate(each) for each in found],

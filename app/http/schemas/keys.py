@@ -116,6 +116,9 @@ class AuditEntryOut(Wire):
     subject: str | None = Field(
         description="Id of the job, file or key; method and path of a request that was refused."
     )
+    token_subject: str | None = Field(
+        description="Subject (`sub`) of the token that the request had, at most 255 characters; null: it had none."
+    )
     count: int = Field(description="Documents of a request that ingests; refusals that the entry stands for.")
 
 

@@ -75,7 +75,7 @@ class Callers:
             raise Unauthorized("This node accepts no tokens (TANDEM_TOKEN_ISSUER).", key_given=False)
         verified = self._tokens.verify(token) if token is not None and self._tokens else None
         if not self._fixed.required:
-            return Caller(None)
+            return Caller(None, token_subject=verified.subject if verified else None)
         scheme, _, rest = (authorization or "").partition(" ")
         key = rest.strip() if scheme.lower() == "bearer" else ""
         found = self._fixed.holder(key) if key else None

@@ -21,6 +21,8 @@ from retrieval.filters.groups import MAX_CALLER_GROUPS, unique, wrong_names
 
 HEADER: Final = "x-tandem-token"
 MAX_TOKEN_CHARACTERS: Final = 16_000
+MAX_SUBJECT_CHARACTERS: Final = 255
+"""Limit of OpenID Connect for `sub`; longer ones are cut."""
 MAX_KEYS: Final = 100
 LEEWAY_SECONDS: Final = 30
 """Difference of clocks that is accepted."""
@@ -84,8 +86,7 @@ class Tokens:
             raise _refused(f"has no {error.claim}") from None
         except (jwt.PyJWTError, ValueError, TypeError):
             raise _refused("is not valid") from None
-        subject = claims.get("sub")
-        return Token(subject if isinstance(subject, str) else None, self._groups(claims))
+        return Token(_subject(claims), self._groups(claims))
 
     def _key_for(self, token: str) -> Verifying:
         """Raises PyJWTError where no key can have signed it."""
@@ -112,6 +113,15 @@ class Tokens:
         if wrong := wrong_names(value, MAX_CALLER_GROUPS):
             raise _refused(f"names groups that are none: {wrong}")
         return unique(value)
+
+
+def _subject(claims: Mapping[str, Any]) -> str | None:
+    """Returns what the audit log can hold, and show as it is: characters that are not printed become U+FFFD."""
+    subject = claims.get("sub")
+    if not isinstance(subject, str):
+        return None
+    shown = (each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in subject[:MAX_SUBJECT_CHARACTERS])
+    return "".join(shown).strip() or None
 
 
 def tokens_of(settings: Settings) -> Tokens | None:

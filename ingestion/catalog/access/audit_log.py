@@ -23,7 +23,7 @@ async def page(
 ) -> Sequence[AuditEntry]:
     """Implements AuditCatalog.recorded."""
     query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
-    for name in ("key_id", "action", "collection", "document_id", "outcome"):
+    for name in ("key_id", "token_subject", "action", "collection", "document_id", "outcome"):
         value = getattr(filter, name)
         if value is not None:
             query = query.where(audit_log.c[name] == value)

@@ -94,7 +94,10 @@ def entry(minute: int, **values: object) -> AuditEntry:
 
 class TestAuditLog:
     async def test_comes_back_latest_first_and_page_by_page(self, catalog: SqlCatalog) -> None:
-        made = [entry(number, collection="docs", document_id=f"d{number}", subject="s", count=2) for number in range(5)]
+        made = [
+            entry(number, collection="docs", document_id=f"d{number}", subject="s", token_subject="阿达", count=2)
+            for number in range(5)
+        ]
         await catalog.record(made[:3])
         await catalog.record(made[3:])
         first = await catalog.recorded(AuditFilter(), limit=2)
@@ -106,7 +109,7 @@ class TestAuditLog:
             [
                 entry(0, key_id="key_a"),
                 entry(1, collection="docs", outcome="forbidden"),
-                entry(2, action="key.create", document_id="d"),
+                entry(2, action="key.create", document_id="d", token_subject="ada"),
             ]
         )
 
@@ -117,6 +120,7 @@ class TestAuditLog:
         assert await minutes(key_id="key_a") == [0]
         assert await minutes(collection="docs") == await minutes(outcome="forbidden") == [1]
         assert await minutes(action="key.create") == await minutes(document_id="d") == [2]
+        assert await minutes(token_subject="ada") == [2]
         assert await minutes(since=NOW + timedelta(minutes=1), until=NOW + timedelta(minutes=2)) == [1]
 
     async def test_loses_what_is_old_and_uses_no_id_twice(self, catalog: SqlCatalog) -> None:

@@ -262,6 +262,19 @@ class TestTokens:
         answer = await gateway.with_key(**{"X-Tandem-Token": wrong}).get("/documents")
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
 
+    async def test_the_audit_log_names_whom_it_was_issued_for(self, gateway: Manuals, node: NodeUnderTest) -> None:
+        subject = "grace@example.org"
+        grace = gateway.with_key(**{"X-Tandem-Token": token(["staff"], sub=subject)})
+        assert (await grace.get(f"/originals/{HIDDEN}")).status_code == 200
+        assert (await gateway.with_key(**{"X-Tandem-Token": token(["staff"])}).get(f"/originals/{HIDDEN}")).is_success
+        log = (await node.http.get("/audit-log", params={"token_subject": subject})).json()["entries"]
+        assert [(each["action"], each["document_id"], each["token_subject"]) for each in log] == [
+            ("document.export", HIDDEN, subject)
+        ]
+        shown = await node.http.get("/ui/audit-log", params={"token_subject": subject})
+        assert subject in shown.text
+        assert HIDDEN in shown.text
+
     async def test_a_token_alone_is_no_key(self, node: NodeUnderTest) -> None:
         ada = Manuals(node, {"Authorization": f"Bearer {token(['staff'])}"})
         assert (await ada.get("/documents")).status_code == 401

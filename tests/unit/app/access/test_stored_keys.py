@@ -118,7 +118,7 @@ async def test_a_token_in_place_of_a_key_has_the_rights_of_the_key_that_the_sett
         return Callers(fixed, lambda: counted, clock, tokens=with_secret(), token_key=token_key)  # type: ignore[arg-type,return-value]
 
     callers = with_key(key.id)
-    ada = Caller(key.id, frozenset({"search"}), ("kiln_*",), groups=("staff",))
+    ada = Caller(key.id, frozenset({"search"}), ("kiln_*",), groups=("staff",), token_subject="ada")
     for _ in range(3):
         assert await callers.caller(bearer) == ada
     assert counted.looks == 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from app.access.caller import Caller
+from app.access.caller import Caller, Token
 from app.access.trail import REFUSALS_A_FLUSH, Recorder, Trail
 from app.errors import Forbidden
 from ingestion.access.audit_log import AuditEntry
@@ -47,6 +47,18 @@ async def test_an_action_is_recorded_with_its_outcome() -> None:
         ("key_1", "10.0.0.7", "document.delete", "document_not_found", "kiln_logs", 1),
     ]
     assert (log.entries[0].subject, log.entries[1].document_id) == ("job", "a")
+
+
+async def test_whom_a_token_names_is_recorded() -> None:
+    log = Log()
+    recorder, trail = trail_of(log, Caller("key_1").with_token(Token("ada", ("board",))))
+    await trail.export("document.export", "kiln_logs", "a")
+    trail.refused(Forbidden.code, "kiln_logs")
+    await recorder.flush()
+    assert [(each.action, each.token_subject) for each in log.entries] == [
+        ("document.export", "ada"),
+        ("request", "ada"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from app.access.caller import Caller, Token
 from app.errors import Unauthorized
-from app.http.security.tokens import MAX_TOKEN_CHARACTERS, Tokens, looks_like_token
+from app.http.security.tokens import MAX_SUBJECT_CHARACTERS, MAX_TOKEN_CHARACTERS, Tokens, looks_like_token
 from app.http.security.watched_file import LOOK_SECONDS
 from app.settings import Settings
 from ingestion.access.keys import new_secret
@@ -70,6 +70,21 @@ def public(key: Any, kid: str, **more: Any) -> dict[str, Any]:
 def test_a_token_names_its_subject_and_groups() -> None:
     assert with_secret().verify(signed()) == Token("ada", ("board", "staff"))
     assert with_secret().verify(signed(groups=None, sub=None)) == Token(None, ())
+
+
+@pytest.mark.parametrize(
+    ("sub", "subject"),
+    [
+        ("ada@example.org", "ada@example.org"),
+        ("阿达 Lovelace 😀", "阿达 Lovelace 😀"),
+        ("ada\nkey_1 \x1b[2J\0\u202e\ud800", "ada\ufffdkey_1 \ufffd[2J\ufffd\ufffd\ufffd"),
+        ("a" * 5000, "a" * MAX_SUBJECT_CHARACTERS),
+        (" ", None),
+        ("", None),
+    ],
+)
+def test_a_subject_is_fit_for_the_audit_log(sub: str, subject: str | None) -> None:
+    assert with_secret().verify(signed(sub=sub)).subject == subject
 
 
 def test_the_groups_may_lie_within_objects() -> None:
@@ -189,6 +204,7 @@ class TestCallers:
         caller = Caller("key_1").with_token(Token("ada", ("staff",)))
         assert caller.scopes == {"search"}
         assert caller.space.groups == ("staff",)
+        assert caller.token_subject == "ada"
         writer = Caller("key_1", frozenset({"ingest"})).with_token(Token("ada", ("staff",)))
         assert writer.scopes == set()
 
