@@ -6,24 +6,26 @@ import re
 import struct
 import unicodedata
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice, repeat
+from typing import Any
 
 import pypdfium2.raw as pdfium_c
 
-from ingestion.parsers.pdf.by_number import POINTER, by_number, number_of
+from ingestion.parsers.pdf.by_number import POINTER, by_number, number_of, reference_to
 
-_LINE_HYPHENS = (0x2, 0xFFFE)
+_LINE_HYPHENS = frozenset("\x02\ufffe")
 """Characters that PDFium returns for a hyphen at the end of a line."""
+_HYPHEN_IN_TEXT = "\ufffe"
+"""In the text as a whole it stands for other characters, too."""
 _LIGATURE_LETTERS = frozenset("filtsjæœ")
 _BOLD_WEIGHT = 600
 _BOLD_NAME = re.compile(r"bold|black|heavy|demi", re.IGNORECASE)
 _FORCE_BOLD = 1 << 18
 _PRESENTATION_FORMS = (("\ufb00", "\ufdff"), ("\ufe70", "\ufeff"))
 _FIRST_FORM = "\ufb00"
-_WHITE = (0x20, 0x0A, 0x0D)
 _BOX = struct.Struct("ffff")
 _LINEAR_BYTES = 4 * ctypes.sizeof(ctypes.c_float)
 """Of a matrix, without its offsets."""
@@ -92,91 +94,136 @@ class _Style:
     """Whether the font says which characters its codes are."""
 
 
-_unicode_of = by_number(pdfium_c.FPDFText_GetUnicode, ctypes.c_uint, POINTER, ctypes.c_int)
-_is_generated = by_number(pdfium_c.FPDFText_IsGenerated, ctypes.c_int, POINTER, ctypes.c_int)
-_has_no_mapping = by_number(pdfium_c.FPDFText_HasUnicodeMapError, ctypes.c_int, POINTER, ctypes.c_int)
-_text_object = by_number(pdfium_c.FPDFText_GetTextObject, POINTER, POINTER, ctypes.c_int)
-_box_of = by_number(pdfium_c.FPDFText_GetLooseCharBox, ctypes.c_int, POINTER, ctypes.c_int, POINTER)
-_matrix_of = by_number(pdfium_c.FPDFText_GetMatrix, ctypes.c_int, POINTER, ctypes.c_int, POINTER)
-_origin_of = by_number(pdfium_c.FPDFText_GetCharOrigin, ctypes.c_int, POINTER, ctypes.c_int, POINTER, POINTER)
-_size_of = by_number(pdfium_c.FPDFText_GetFontSize, ctypes.c_double, POINTER, ctypes.c_int)
+_unicode_of = by_number(pdfium_c.FPDFText_GetUnicode, ctypes.c_uint)
+_is_generated = by_number(pdfium_c.FPDFText_IsGenerated, ctypes.c_int)
+_has_no_mapping = by_number(pdfium_c.FPDFText_HasUnicodeMapError, ctypes.c_int)
+_text_object = by_number(pdfium_c.FPDFText_GetTextObject, POINTER)
+_box_of = by_number(pdfium_c.FPDFText_GetLooseCharBox, ctypes.c_int)
+_matrix_of = by_number(pdfium_c.FPDFText_GetMatrix, ctypes.c_int)
+_origin_of = by_number(pdfium_c.FPDFText_GetCharOrigin, ctypes.c_int)
+_size_of = by_number(pdfium_c.FPDFText_GetFontSize, ctypes.c_double)
 _font = by_number(pdfium_c.FPDFTextObj_GetFont, POINTER, POINTER)
 
 
 def read_characters(page: pdfium_c.FPDF_TEXTPAGE) -> PageCharacters:
     """Reads the characters. `page` is PDFium's handle of the page's text."""
-    address = number_of(page)
-    styles = _Styles(page, address)
+    reference = reference_to(number_of(page))
+    styles = _Styles(page, reference)
     by_angle: dict[int, list[Char]] = defaultdict(list)
     oblique: list[str] = []
-    total = unreadable = 0
+    unreadable = 0
     x, y = ctypes.c_double(), ctypes.c_double()
-    at_x, at_y = ctypes.addressof(x), ctypes.addressof(y)
-    count = max(pdfium_c.FPDFText_CountChars(page), 0)
+    to_x, to_y = ctypes.byref(x), ctypes.byref(y)
+    texts = _texts(page, reference)
+    visible, after_space = _visible(texts, reference)
+    different = set(texts) - {""}
+    special = {text for text in different if text in _LINE_HYPHENS or _is_form(text) or is_improbable(text)}
     object_before, style, baseline = None, _Style(0, 1, False, True), 0.0
-    mapped, is_oblique, append = style.mapped, False, by_angle[0].append
-    high = ""
-    spaced = False
+    angle, size, bold, mapped, append = style.angle, style.size, style.bold, style.mapped, by_angle[0].append
     before: Char | None = None
-    plain: dict[int, str] = {}
-    """Codes of the page that need no further look."""
-    codes = map(_unicode_of, repeat(address), range(count))
-    handles = map(_text_object, repeat(address), range(count))
-    boxes = _boxes(address, count)
-    for index, code, handle, box in zip(range(count), codes, handles, boxes, strict=True):
-        text = "" if high else plain.get(code, "")
-        if not text:
-            if code in _WHITE and _is_generated(address, index) == 1:
-                spaced = spaced or code != 0x20  # how wide a gap is a space is decided later
-                continue
-            if 0xD800 <= code < 0xDC00:
-                high = chr(code)
-                continue
-            text = "-" if code in _LINE_HYPHENS else chr(code)
-            if high:
-                text, high = (high + text).encode("utf-16", "surrogatepass").decode("utf-16", "replace"), ""
-            elif not text.isspace() and not is_improbable(text) and not _is_form(text):
-                plain[code] = text
-            if text.isspace():
-                spaced = True
-                continue
-        total += 1
+    skipped_space = False
+    handles = map(_text_object, repeat(reference), visible)
+    for index, handle, box in zip(visible, handles, _boxes(reference, visible), strict=True):
         if handle != object_before:
             object_before, style = handle, styles.at(handle, index)
-            _origin_of(address, index, at_x, at_y)  # its characters stand on one baseline
-            baseline = _baseline(style.angle, x.value, y.value)
-            mapped, is_oblique, append = style.mapped, style.angle % 90 != 0, by_angle[style.angle].append
-        if not mapped or (code not in plain and is_improbable(text)):
-            unreadable += 1
-            if not text.isprintable():
-                continue
-        if is_oblique:
+            _origin_of(reference, index, to_x, to_y)  # its characters stand on one baseline
+            angle, size, bold, mapped = style.angle, style.size, style.bold, style.mapped
+            baseline, append = _baseline(angle, x.value, y.value), by_angle[angle].append
+        text = texts[index]
+        spaced = index in after_space
+        if skipped_space or not mapped or text in special:
+            spaced, skipped_space = spaced or skipped_space, False
+            text = "-" if text in _LINE_HYPHENS else text
+            if not mapped or is_improbable(text):
+                unreadable += 1
+                if not text.isprintable():
+                    skipped_space = spaced
+                    continue
+        if angle == 0 and text not in special:
+            left, high, right, low = box
+            # Boxes of fonts without metrics are empty.
+            right, bottom = right if right > left else left + 0.01, -low if low < high else 0.01 - high
+            char = Char(text, left, -high, right, bottom, baseline, size, bold, spaced)
+        elif angle % 90:
             oblique.append(f" {text}" if spaced else text)
+            continue
         else:
             char = _upright(text, style, box, baseline, spaced)
-            if text in _LIGATURE_LETTERS and before and before.x0 == char.x0 and before.x1 == char.x1:
-                char.glyph = before.glyph = before.glyph if before.glyph >= 0 else index
-            before = char
-            append(char)
-        spaced = False
+        if text in _LIGATURE_LETTERS and before and before.x0 == char.x0 and before.x1 == char.x1:
+            char.glyph = before.glyph = before.glyph if before.glyph >= 0 else index
+        before = char
+        append(char)
     angles = sorted(filter(by_angle.get, by_angle), key=lambda angle: -len(by_angle[angle]))
     return PageCharacters(
         tuple(tuple(_without_overprint(by_angle[angle])) for angle in angles),
         tuple(angles),
         " ".join("".join(oblique).split()),
-        total,
+        len(visible),
         unreadable,
     )
 
 
-def _boxes(address: int, count: int) -> Iterator[tuple[float, float, float, float]]:
+def _texts(page: pdfium_c.FPDF_TEXTPAGE, reference: Any) -> Sequence[str]:
+    """Returns the text of each of PDFium's characters; a character outside of the basic plane may be two of them, of
+    which the first has none.
+    """
+    count = max(pdfium_c.FPDFText_CountChars(page), 0)
+    text = _text_at_once(page, count)
+    if len(text) == count:
+        if _HYPHEN_IN_TEXT not in text:
+            return text
+        return [
+            chr(_unicode_of(reference, place)) if each == _HYPHEN_IN_TEXT else each for place, each in enumerate(text)
+        ]
+    texts: list[str] = []
+    high = ""
+    for code in map(_unicode_of, repeat(reference), range(count)):
+        if 0xD800 <= code < 0xDC00:
+            high = chr(code)
+            texts.append("")
+        else:
+            pair = (high + chr(code)).encode("utf-16", "surrogatepass").decode("utf-16", "replace") if high else ""
+            texts.append(pair or chr(code))
+            high = ""
+    return texts
+
+
+def _text_at_once(page: pdfium_c.FPDF_TEXTPAGE, count: int) -> str:
+    """Returns the text of `count` characters. It has another length if it lacks control characters, or has characters
+    outside of the basic plane.
+    """
+    buffer = (ctypes.c_ushort * (2 * count + 1))()
+    units = pdfium_c.FPDFText_GetText(page, 0, count, buffer) - 1
+    return bytes(buffer)[: 2 * units].decode("utf-16-le", "ignore") if units > 0 else ""
+
+
+def _visible(texts: Sequence[str], reference: Any) -> tuple[list[int], set[int]]:
+    """Returns the indexes of the characters that are not white space, and of those that stand after a space. How wide a
+    gap is a space is decided later, so PDFium's own spaces do not count.
+    """
+    white = {text for text in set(texts) if not text or text.isspace()}
+    visible: list[int] = []
+    after_space: set[int] = set()
+    spaced = False
+    for index, text in enumerate(texts):
+        if text not in white:
+            visible.append(index)
+            if spaced:
+                after_space.add(index)
+                spaced = False
+        elif not spaced and text:
+            spaced = text != " " or _is_generated(reference, index) != 1
+    return visible, after_space
+
+
+def _boxes(reference: Any, indexes: Sequence[int]) -> Iterator[tuple[float, float, float, float]]:
     """Yields the box of each character: left, top, right and bottom, in points from the lower left corner."""
-    buffer = (pdfium_c.FS_RECTF * _BOXES)()
-    places = [ctypes.addressof(buffer) + number * ctypes.sizeof(pdfium_c.FS_RECTF) for number in range(_BOXES)]
-    for start in range(0, count, _BOXES):
-        indexes = range(start, min(start + _BOXES, count))
-        deque(map(_box_of, repeat(address), indexes, places), maxlen=0)
-        yield from islice(_BOX.iter_unpack(buffer), len(indexes))
+    buffer = (pdfium_c.FS_RECTF * min(_BOXES, len(indexes)))()
+    places = [ctypes.byref(buffer, number * ctypes.sizeof(pdfium_c.FS_RECTF)) for number in range(len(buffer))]
+    for start in range(0, len(indexes), _BOXES):
+        part = indexes[start : start + _BOXES]
+        deque(map(_box_of, repeat(reference), part, places), maxlen=0)
+        yield from islice(_BOX.iter_unpack(buffer), len(part))
 
 
 def _is_form(text: str) -> bool:
@@ -192,22 +239,22 @@ def is_improbable(text: str) -> bool:
 class _Styles:
     """The styles of a page's text objects."""
 
-    def __init__(self, page: pdfium_c.FPDF_TEXTPAGE, address: int) -> None:
+    def __init__(self, page: pdfium_c.FPDF_TEXTPAGE, reference: Any) -> None:
         self._page = page
-        self._address = address
+        self._reference = reference
         self._matrix = pdfium_c.FS_MATRIX()
-        self._at_matrix = ctypes.addressof(self._matrix)
+        self._to_matrix = ctypes.byref(self._matrix)
         self._linear = (ctypes.c_char * _LINEAR_BYTES).from_buffer(self._matrix)
         self._styles: dict[tuple[bytes, float, int | None, bool], _Style] = {}
         self._bold: dict[int | None, bool] = {}
 
     def at(self, handle: int | None, index: int) -> _Style:
         """Returns the style of the text object `handle`. `index` is that of one of its characters."""
-        address = self._address
-        _matrix_of(address, index, self._at_matrix)
+        reference = self._reference
+        _matrix_of(reference, index, self._to_matrix)
         font = _font(handle) if handle else None
-        size = _size_of(address, index)
-        mapped = _has_no_mapping(address, index) != 1
+        size = _size_of(reference, index)
+        mapped = _has_no_mapping(reference, index) != 1
         key = (self._linear.raw, size, font, mapped)
         style = self._styles.get(key)
         if style is None:

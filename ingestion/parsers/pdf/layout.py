@@ -161,6 +161,7 @@ class _Band:
     def __init__(self, row: Sequence[Item]) -> None:
         self.rows: list[Sequence[Item]] = []
         self._gaps: list[tuple[float, float]] = [(float("-inf"), float("inf"))]
+        self._first_end, self._last_start = float("inf"), float("-inf")
         self.size = 10.0
         """Size of the letters of the last row, in points."""
         self.add(row)
@@ -168,19 +169,22 @@ class _Band:
     def add(self, row: Sequence[Item]) -> None:
         self.rows.append(row)
         self._gaps = _free(self._gaps, row)
+        self._first_end, self._last_start = self._ends(row)
         self.size = max(_size(item) for item in row) or self.size
 
     def gutters(self, row: Sequence[Item] = ()) -> list[tuple[float, float]]:
         """Returns the gaps with items on either side; if `row` is given, those that remain after adding it."""
-        items = [item for each in (*self.rows, row) for item in each]
+        first_end, last_start = self._ends(row)
         width = _MIN_GUTTER * self.size
         return [
             (start, end)
             for start, end in _free(self._gaps, row)
-            if end - start >= width
-            and any(item.x1 <= start for item in items)
-            and any(item.x0 >= end for item in items)
+            if end - start >= width and first_end <= start and last_start >= end
         ]
+
+    def _ends(self, row: Sequence[Item]) -> tuple[float, float]:
+        """Returns where the first of the band's and the row's items ends, and where the last of them begins."""
+        return min([self._first_end, *(item.x1 for item in row)]), max([self._last_start, *(item.x0 for item in row)])
 
     def columns(self, gutters: Sequence[tuple[float, float]]) -> list[list[Item]]:
         columns: list[list[Item]] = [[] for _ in range(len(gutters) + 1)]

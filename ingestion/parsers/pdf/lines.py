@@ -2,8 +2,8 @@
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
@@ -131,14 +131,19 @@ def _by_columns(runs: Iterable[list[Char]]) -> list[list[Char]]:
 
 
 def _rows(chars: Iterable[Char]) -> list[list[Char]]:
+    by_baseline: defaultdict[float, list[Char]] = defaultdict(list)
+    for char in chars:
+        by_baseline[char.baseline].append(char)
     rows: list[list[Char]] = []
     baseline = tolerance = 0.0
-    for char in sorted(chars, key=attrgetter("baseline")):
-        if rows and char.baseline - baseline <= min(tolerance, _BASELINE * char.size):
-            rows[-1].append(char)
-        else:
-            rows.append([char])
-            baseline, tolerance = char.baseline, _BASELINE * char.size
+    for at in sorted(by_baseline):
+        line, distance, near = by_baseline[at], at - baseline, 0
+        if rows and distance <= tolerance:
+            near = next((place for place, char in enumerate(line) if distance > _BASELINE * char.size), len(line))
+            rows[-1] += line[:near]
+        if near < len(line):
+            rows.append(line[near:])
+            baseline, tolerance = at, _BASELINE * line[near].size
     return rows
 
 
@@ -164,19 +169,22 @@ def _split(row: list[Char]) -> list[list[Char]]:
 
 def _with_small(pieces: list[list[Char]]) -> list[list[Char]]:
     """Joins superscripts and subscripts with their line."""
+    if len(pieces) == 1:
+        return pieces
     hosts = sorted(pieces, key=lambda piece: piece[0].baseline)
-    sizes = {id(piece): max(char.size for char in piece) for piece in pieces}
-    largest = max(sizes.values(), default=0.0)
+    baselines = [piece[0].baseline for piece in hosts]
+    sizes = [max([char.size for char in piece]) for piece in hosts]
+    largest = max(sizes, default=0.0)
     gone: set[int] = set()
     for number, piece in enumerate(hosts):
-        size = sizes[id(piece)]
+        size = sizes[number]
         if size > _SMALL * largest:
             continue
         best: tuple[float, list[Char]] | None = None
-        for other in _near(hosts, number, 1.5 * size + 6):
-            if id(other) in gone or size > _SMALL * sizes[id(other)]:
+        for near in _near(baselines, number, 1.5 * size + 6):
+            if size > _SMALL * sizes[near] or near in gone:
                 continue
-            reach = 0.4 * sizes[id(other)]
+            other, reach = hosts[near], 0.4 * sizes[near]
             first = other[0]
             inside = first.top - 0.2 * first.size < piece[0].middle < first.bottom
             if inside and any(-reach < piece[0].x0 - char.x1 < reach for char in other):
@@ -184,10 +192,10 @@ def _with_small(pieces: list[list[Char]]) -> list[list[Char]]:
                 best = min(best or (distance, other), (distance, other), key=lambda pair: pair[0])
         if best:
             best[1].extend(piece)
-            gone.add(id(piece))
+            gone.add(number)
     merged: dict[float, list[list[Char]]] = {}
-    for piece in hosts:
-        if id(piece) not in gone:
+    for number, piece in enumerate(hosts):
+        if number not in gone:
             merged.setdefault(piece[0].baseline, []).append(piece)
     # A superscript closes the gap between the two halves of its line.
     return [char_list for row in merged.values() for char_list in _rejoined(row)]
@@ -208,20 +216,27 @@ def _rejoined(row: list[list[Char]]) -> list[list[Char]]:
     return joined
 
 
-def _near(hosts: list[list[Char]], number: int, distance: float) -> Iterable[list[Char]]:
-    baseline = hosts[number][0].baseline
+def _near(baselines: Sequence[float], number: int, distance: float) -> Iterator[int]:
+    """Yields the numbers of the other baselines within `distance` of one. `baselines` are sorted."""
+    baseline = baselines[number]
     for step in (-1, 1):
         index = number + step
-        while 0 <= index < len(hosts) and abs(hosts[index][0].baseline - baseline) <= distance:
-            yield hosts[index]
+        while 0 <= index < len(baselines) and abs(baselines[index] - baseline) <= distance:
+            yield index
             index += step
 
 
 def _segment(piece: list[Char]) -> Segment:
-    sizes = Counter([char.size for char in piece])
-    size = max(sizes, key=lambda each: (sizes[each], each))
-    main = [char for char in piece if char.size > _SMALL * size] or piece
-    baseline = Counter([char.baseline for char in main]).most_common(1)[0][0]
+    sizes = [char.size for char in piece]
+    size, main = sizes[0], piece
+    if sizes.count(size) < len(sizes):
+        counts = Counter(sizes)
+        size = max(counts, key=lambda each: (counts[each], each))
+        main = [char for char in piece if char.size > _SMALL * size] or piece
+    baselines = [char.baseline for char in main]
+    baseline = baselines[0]
+    if baselines.count(baseline) < len(baselines):
+        baseline = Counter(baselines).most_common(1)[0][0]
     if len(main) < len(piece):
         for char in piece:
             char.raised = char.size <= _SMALL * size and char.baseline < baseline - _RAISED * size
@@ -229,30 +244,29 @@ def _segment(piece: list[Char]) -> Segment:
     return Segment(
         text,
         piece[0].x0,
-        min(char.top for char in main),
-        max(char.x1 for char in piece),
-        max(char.bottom for char in main),
+        min([char.top for char in main]),
+        max([char.x1 for char in piece]),
+        max([char.bottom for char in main]),
         baseline,
         size,
-        sum(char.bold for char in piece) * 2 > len(piece),
+        [char.bold for char in piece].count(True) * 2 > len(piece),
         first_word,
     )
 
 
 def _text(chars: Sequence[Char], size: float) -> tuple[str, float]:
     """Returns the text, and the width of the first word."""
-    parts: list[str] = []
+    before = chars[0]
+    start = before.x0
+    parts: list[str] = [] if before.raised else [before.text]
+    power = before.text if before.raised else ""
     first_word = 0.0
-    before: Char | None = None
-    power = ""
     narrowest = _NARROWEST * size
-    for char in chars:
-        spaced = False
-        if before is not None:
-            # Of the two, either may be on the left.
-            right = char.x0 if char.x0 > before.x0 else before.x0
-            gap = right - (char.x1 if char.x1 < before.x1 else before.x1)
-            spaced = gap > narrowest and _is_spaced(before, char, gap, size)
+    for char in chars[1:]:
+        # Of the two, either may be on the left.
+        right = char.x0 if char.x0 > before.x0 else before.x0
+        gap = right - (char.x1 if char.x1 < before.x1 else before.x1)
+        spaced = gap > narrowest and _is_spaced(before, char, gap, size)
         if power and (not char.raised or spaced):
             parts.append(_power(power, parts))
             power = ""
@@ -262,13 +276,12 @@ def _text(chars: Sequence[Char], size: float) -> tuple[str, float]:
             power += char.text
         else:
             parts.append(char.text)
-        if not first_word and before is not None and (spaced or is_cjk(before.text)):
-            first_word = abs(before.x1 - chars[0].x0)
+        if not first_word and (spaced or is_cjk(before.text)):
+            first_word = abs(before.x1 - start)
         before = char
     if power:
         parts.append(_power(power, parts))
-    assert before
-    return "".join(parts), first_word or abs(before.x1 - chars[0].x0)
+    return "".join(parts), first_word or abs(before.x1 - start)
 
 
 def _power(text: str, before: Sequence[str]) -> str:

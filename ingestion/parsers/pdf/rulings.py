@@ -1,13 +1,16 @@
 """Finds the lines that a page draws, and the grids that they form: tables whose cells are certain."""
 
 import ctypes
+import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
 
 import pypdfium2.raw as pdfium_c
 
-from ingestion.parsers.pdf.by_number import POINTER, by_number, number_of
+from ingestion.parsers.pdf.by_number import POINTER, by_number, number_of, reference_to
 
 _MAX_OBJECTS = 20_000
 """Maximum number of objects of a page. A page with more is a drawing without tables."""
@@ -42,12 +45,9 @@ class Grid:
     owner: tuple[tuple[tuple[int, int], ...], ...]
     """For every row and column, the cell (row and column of its upper left corner) that covers it: cells may span."""
 
-    def cell(self, x: float, y: float) -> tuple[int, int] | None:
-        """Returns the cell that holds a point; None if it is outside."""
-        column, row = bisect_right(self.xs, x) - 1, bisect_right(self.ys, y) - 1
-        if 0 <= column < len(self.xs) - 1 and 0 <= row < len(self.ys) - 1:
-            return self.owner[row][column]
-        return None
+    def cell(self, x: float, y: float) -> tuple[int, int]:
+        """Returns the cell that holds a point, which must be inside of the grid."""
+        return self.owner[bisect_right(self.ys, y) - 1][bisect_right(self.xs, x) - 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +59,37 @@ class Drawing:
     """Number of objects of any kind."""
 
 
-_object_at = by_number(pdfium_c.FPDFPage_GetObject, POINTER, POINTER, ctypes.c_int)
+_object_at = by_number(pdfium_c.FPDFPage_GetObject, POINTER)
+_object_in = by_number(pdfium_c.FPDFFormObj_GetObject, POINTER)
+_count_in = by_number(pdfium_c.FPDFFormObj_CountObjects, ctypes.c_int)
 _kind_of = by_number(pdfium_c.FPDFPageObj_GetType, ctypes.c_int, POINTER)
+_matrix_of = by_number(pdfium_c.FPDFPageObj_GetMatrix, ctypes.c_int)
+_bounds_of = by_number(pdfium_c.FPDFPageObj_GetBounds, ctypes.c_int)
+_draw_mode_of = by_number(pdfium_c.FPDFPath_GetDrawMode, ctypes.c_int)
+_segment_count_of = by_number(pdfium_c.FPDFPath_CountSegments, ctypes.c_int)
+_segment_at = by_number(pdfium_c.FPDFPath_GetPathSegment, POINTER)
+_segment_kind_of = by_number(pdfium_c.FPDFPathSegment_GetType, ctypes.c_int)
+_point_of = by_number(pdfium_c.FPDFPathSegment_GetPoint, ctypes.c_int)
+_is_closed = by_number(pdfium_c.FPDFPathSegment_GetClose, ctypes.c_int)
+_MATRIX = struct.Struct("6f")
+_PICTURES = (pdfium_c.FPDF_PAGEOBJ_IMAGE, pdfium_c.FPDF_PAGEOBJ_SHADING)
 
 
 def read_drawing(page: pdfium_c.FPDF_PAGE) -> Drawing:
     rulings: list[Ruling] = []
     pictures = 0.0
     objects = 0
-    for kind, item, matrix in _objects(page):
-        objects += 1
+    for addresses, kinds, matrix in _objects(page):
+        objects += len(kinds) - kinds.count(pdfium_c.FPDF_PAGEOBJ_FORM)
         if objects > _MAX_OBJECTS:
             rulings = []
             break
-        if kind == pdfium_c.FPDF_PAGEOBJ_PATH and len(rulings) < _MAX_RULINGS:
-            rulings += _of_path(item, matrix)
-        elif kind in (pdfium_c.FPDF_PAGEOBJ_IMAGE, pdfium_c.FPDF_PAGEOBJ_SHADING):
-            left, bottom, right, top = _bounds(item, matrix)
-            pictures += (right - left) * (top - bottom)
+        for address, kind in zip(addresses, kinds, strict=True):
+            if kind == pdfium_c.FPDF_PAGEOBJ_PATH and len(rulings) < _MAX_RULINGS:
+                rulings += _of_path(reference_to(address), matrix)
+            elif kind in _PICTURES:
+                left, bottom, right, top = _bounds(reference_to(address), matrix)
+                pictures += (right - left) * (top - bottom)
     return Drawing(tuple(rulings), pictures, objects)
 
 
@@ -102,41 +115,27 @@ def turned(ruling: Ruling, angle: int) -> Ruling:
     return Ruling(not ruling.horizontal, ruling.at, -ruling.end, -ruling.start)
 
 
-def _objects(page: pdfium_c.FPDF_PAGE) -> Iterator[tuple[int, pdfium_c.FPDF_PAGEOBJECT | None, Matrix]]:
-    """Yields everything that is drawn: its kind, PDFium's handle (None for texts), and the matrix of the form that
-    contains it.
-    """
-    address = number_of(page)
-    for index in range(pdfium_c.FPDFPage_CountObjects(page)):
-        found = _object_at(address, index)
-        kind = _kind_of(found) if found else pdfium_c.FPDF_PAGEOBJ_UNKNOWN
-        item = None if kind == pdfium_c.FPDF_PAGEOBJ_TEXT else ctypes.cast(found, pdfium_c.FPDF_PAGEOBJECT)
-        if kind == pdfium_c.FPDF_PAGEOBJ_FORM:
-            yield from _inside(item, _IDENTITY, 0)
-        else:
-            yield kind, item, _IDENTITY
+def _objects(page: pdfium_c.FPDF_PAGE) -> Iterator[tuple[list[int], list[int], Matrix]]:
+    """Yields the objects of the page and of each form on it: their addresses, their kinds, and the form's matrix."""
+    inside = [(_object_at, reference_to(number_of(page)), pdfium_c.FPDFPage_CountObjects(page), _IDENTITY, 0)]
+    for object_at, parent, count, matrix, depth in inside:
+        found = map(object_at, repeat(parent), range(min(count, _MAX_OBJECTS + 1)))
+        addresses = [address for address in found if address]
+        kinds = list(map(_kind_of, addresses))
+        yield addresses, kinds, matrix
+        for address, kind in zip(addresses, kinds, strict=True):
+            if kind == pdfium_c.FPDF_PAGEOBJ_FORM and depth < _MAX_DEPTH and len(inside) <= _MAX_OBJECTS:
+                form = reference_to(address)
+                within = _times(_matrix(form), matrix)
+                inside.append((_object_in, form, _count_in(form), within, depth + 1))
 
 
-def _inside(
-    form: pdfium_c.FPDF_PAGEOBJECT, matrix: Matrix, depth: int
-) -> Iterator[tuple[int, pdfium_c.FPDF_PAGEOBJECT, Matrix]]:
-    if depth >= _MAX_DEPTH:
-        return
-    within = _times(_matrix(form), matrix)
-    for index in range(pdfium_c.FPDFFormObj_CountObjects(form)):
-        item = pdfium_c.FPDFFormObj_GetObject(form, index)
-        kind = pdfium_c.FPDFPageObj_GetType(item)
-        if kind == pdfium_c.FPDF_PAGEOBJ_FORM:
-            yield from _inside(item, within, depth + 1)
-        else:
-            yield kind, item, within
-
-
-def _matrix(item: pdfium_c.FPDF_PAGEOBJECT) -> Matrix:
-    matrix = pdfium_c.FS_MATRIX()
-    if not pdfium_c.FPDFPageObj_GetMatrix(item, matrix):
+def _matrix(item: Any) -> Matrix:
+    matrix = (ctypes.c_char * _MATRIX.size)()
+    if not _matrix_of(item, ctypes.byref(matrix)):
         return _IDENTITY
-    return matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f
+    a, b, c, d, e, f = _MATRIX.unpack(matrix)
+    return a, b, c, d, e, f
 
 
 def _times(first: Matrix, then: Matrix) -> Matrix:
@@ -150,17 +149,17 @@ def _apply(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
     return a * x + c * y + e, b * x + d * y + f
 
 
-def _bounds(item: pdfium_c.FPDF_PAGEOBJECT, matrix: Matrix) -> tuple[float, float, float, float]:
+def _bounds(item: Any, matrix: Matrix) -> tuple[float, float, float, float]:
     left, bottom, right, top = (ctypes.c_float() for _ in range(4))
-    pdfium_c.FPDFPageObj_GetBounds(item, left, bottom, right, top)
+    _bounds_of(item, ctypes.byref(left), ctypes.byref(bottom), ctypes.byref(right), ctypes.byref(top))
     x0, y0 = _apply(matrix, left.value, bottom.value)
     x1, y1 = _apply(matrix, right.value, top.value)
     return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
 
 
-def _of_path(item: pdfium_c.FPDF_PAGEOBJECT, outer: Matrix) -> list[Ruling]:
+def _of_path(item: Any, outer: Matrix) -> list[Ruling]:
     fill, stroke = ctypes.c_int(), ctypes.c_int()
-    pdfium_c.FPDFPath_GetDrawMode(item, fill, stroke)
+    _draw_mode_of(item, ctypes.byref(fill), ctypes.byref(stroke))
     if not stroke.value and not fill.value:
         return []
     left, bottom, right, top = _bounds(item, outer)
@@ -172,15 +171,16 @@ def _of_path(item: pdfium_c.FPDF_PAGEOBJECT, outer: Matrix) -> list[Ruling]:
     return _edges(item, _times(_matrix(item), outer), stroked=bool(stroke.value))
 
 
-def _edges(item: pdfium_c.FPDF_PAGEOBJECT, matrix: Matrix, *, stroked: bool) -> list[Ruling]:
+def _edges(item: Any, matrix: Matrix, *, stroked: bool) -> list[Ruling]:
     found: list[Ruling] = []
     x, y = ctypes.c_float(), ctypes.c_float()
+    to_x, to_y = ctypes.byref(x), ctypes.byref(y)
     start = before = (0.0, 0.0)
     box: list[tuple[float, float]] = []
-    for index in range(min(pdfium_c.FPDFPath_CountSegments(item), _MAX_RULINGS)):
-        segment = pdfium_c.FPDFPath_GetPathSegment(item, index)
-        kind = pdfium_c.FPDFPathSegment_GetType(segment)
-        pdfium_c.FPDFPathSegment_GetPoint(segment, x, y)
+    for index in range(min(_segment_count_of(item), _MAX_RULINGS)):
+        segment = reference_to(_segment_at(item, index))
+        kind = _segment_kind_of(segment)
+        _point_of(segment, to_x, to_y)
         point = _apply(matrix, x.value, y.value)
         if kind == pdfium_c.FPDF_SEGMENT_MOVETO:
             found += _of_box(box, stroked)
@@ -188,7 +188,7 @@ def _edges(item: pdfium_c.FPDF_PAGEOBJECT, matrix: Matrix, *, stroked: bool) -> 
         elif kind == pdfium_c.FPDF_SEGMENT_LINETO:
             if stroked:
                 found += _of_line(before, point)
-            if stroked and pdfium_c.FPDFPathSegment_GetClose(segment):
+            if stroked and _is_closed(segment):
                 found += _of_line(point, start)
         box.append(point)
         before = point

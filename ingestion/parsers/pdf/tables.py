@@ -1,10 +1,11 @@
 """Turns characters inside drawn grids into tables; the others are left to the layout (pure)."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from ingestion.parsers.pdf.characters import Char
 from ingestion.parsers.pdf.layout import Item, Table, arrange
-from ingestion.parsers.pdf.lines import is_cjk, segments
+from ingestion.parsers.pdf.lines import Segment, is_cjk, segments
 from ingestion.parsers.pdf.rulings import Grid
 
 _MAX_CELL_SHARE = 0.6
@@ -17,14 +18,15 @@ def take_tables(chars: Sequence[Char], grids: Sequence[Grid]) -> tuple[list[Char
     tables: list[Table] = []
     rest = list(chars)
     for grid in sorted(grids, key=lambda grid: (grid.xs[-1] - grid.xs[0]) * (grid.ys[-1] - grid.ys[0])):
-        cells: dict[tuple[int, int], list[Char]] = {}
+        cells: defaultdict[tuple[int, int], list[Char]] = defaultdict(list)
         outside: list[Char] = []
+        left, right, top, bottom = grid.xs[0], grid.xs[-1], grid.ys[0], grid.ys[-1]
         for char in rest:
-            place = grid.cell(char.center, char.middle)
-            if place is None:
-                outside.append(char)
+            x, y = (char.x0 + char.x1) / 2, (char.top + char.bottom) / 2
+            if left <= x < right and top <= y < bottom:
+                cells[grid.cell(x, y)].append(char)
             else:
-                cells.setdefault(place, []).append(char)
+                outside.append(char)
         if _is_table(cells):
             tables.append(_table(grid, cells))
             rest = outside
@@ -49,6 +51,8 @@ def _table(grid: Grid, cells: dict[tuple[int, int], list[Char]]) -> Table:
 
 def cell_text(items: Sequence[Item]) -> str:
     """Joins the text of a cell into one line."""
+    if len(items) == 1 and isinstance(items[0], Segment):
+        return items[0].text
     text = ""
     for flow in arrange(items):
         for item in flow.items:

@@ -32,6 +32,19 @@ class TestCharacters:
         stream = chinese(72, 700, "编号：2024 合计叁万元", encoding="gbk")
         assert read(pdf([stream], fonts={"G": chinese_font(encoding)})) == "编号：2024 合计叁万元"
 
+    @pytest.mark.parametrize(
+        ("mapped", "found"),
+        [
+            ({"a": "𠮷", "b": "野"}, "𠮷野 on 7 𠮷"),
+            ({"a": "\x01", "b": "野"}, "野 on 7"),
+            ({"a": "-", "b": "\ufffe"}, "-- on 7 -"),
+            ({"a": "é", "b": "ﬁ"}, "éfi on 7 é"),
+        ],
+    )
+    def test_characters_that_are_no_single_unit_of_text(self, mapped: dict[str, str], found: str) -> None:
+        stream = text(72, 700, "ab", font="F9") + text(100, 700, "on 7") + text(130, 700, "a", font="F9")
+        assert read(pdf([stream], mapped=mapped)) == found
+
     def test_korean_codes(self) -> None:
         stream = chinese(72, 700, "가마 온도를 유지", encoding="cp949")
         assert read(pdf([stream], fonts={"G": chinese_font("KSCms-UHC-H", "Korea1")})) == "가마 온도를 유지"
