@@ -17,6 +17,7 @@ from app.node import descriptors
 from app.node.allocator import give_large_blocks_back
 from app.node.last_resort import end_after
 from app.node.private_files import keep_files_private, warn_if_readable
+from app.node.tokenizer_threads import bound_tokenizer_threads
 from app.settings import Settings
 from app.telemetry.logs import configure_logging
 from app.wiring.models import build_profile, require_engine_version
@@ -45,6 +46,7 @@ def serve(settings: Settings) -> int:
     configure_logging(settings.log_level, as_json=settings.log_json)
     sys.setswitchinterval(SWITCH_SECONDS)
     give_large_blocks_back()
+    bound_tokenizer_threads()
     keep_files_private()
     _prepare(settings.data_dir)
     require_engine_version(settings)

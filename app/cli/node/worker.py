@@ -14,6 +14,7 @@ import structlog
 from app.cli.input import standard_input
 from app.node.lifecycle import close_all, until_available
 from app.node.private_files import keep_files_private
+from app.node.tokenizer_threads import bound_tokenizer_threads
 from app.node.worker_health import WorkerHealth
 from app.node.workers import Workers
 from app.settings import Settings, trace_endpoint
@@ -59,6 +60,7 @@ def work(settings: Settings, *, of_node: bool = False) -> None:
     if not of_node:
         require_shared_parts(settings)
     configure_logging(settings.log_level, as_json=settings.log_json)
+    bound_tokenizer_threads()
     keep_files_private()
     if of_node:
         os.nice(NICENESS)
