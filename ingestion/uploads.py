@@ -13,7 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -22,7 +22,7 @@ from ingestion.collections.names import is_internal
 from ingestion.errors import DocumentNotFound, TooLarge
 from ingestion.parsers.detect import detect
 from ingestion.ports import BlobStore, Catalog
-from ingestion.selection import EVERY, Selection, selected
+from ingestion.selection import EVERY, READ_DOCUMENTS, Patience, Selection, selected
 from ingestion.service import IngestionService
 from ingestion.types import Collection, DocumentRecord, Upload
 from retrieval.errors import EmptyText, InvalidRequest, InvalidText
@@ -49,6 +49,15 @@ class StoredFile:
     size: int
     media_type: str | None = None
     """Media type of a document; that of an upload is detected again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What a file gets when it is added to a collection."""
+
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    groups: Sequence[str] | None = None
+    """None: those that the document has already; none for a new one."""
 
 
 class FileService:
@@ -126,16 +135,16 @@ class FileService:
             raise DocumentNotFound(f"The original of file {id_[:200]!r} is gone.")
         return found, data
 
-    async def uploads(self, collection: str | None, wanted: Mapping[str, Mapping[str, object]]) -> Sequence[Upload]:
-        """Returns files by their ids, with their metadata, as documents of `collection` (None: of a new one), to be
-        accepted. Raises DocumentNotFound, TooLarge.
+    async def uploads(self, collection: str | None, wanted: Mapping[str, Attached]) -> Sequence[Upload]:
+        """Returns files by their ids as documents of `collection` (None: of a new one), to be accepted. Raises
+        DocumentNotFound, TooLarge.
         """
         known: Mapping[DocumentId, DocumentRecord] = {}
         if collection:
             known = await self._catalog.documents_named(collection, [DocumentId(self._prefix + id_) for id_ in wanted])
         made: list[Upload] = []
         size = 0
-        for id_, metadata in wanted.items():
+        for id_, attached in wanted.items():
             found, data = await self.read(id_)
             size += len(data)
             if size > MAX_BATCH_BYTES:
@@ -144,6 +153,9 @@ class FileService:
                     limit=MAX_BATCH_BYTES,
                 )
             there = known.get(DocumentId(self._prefix + id_))
+            groups = attached.groups
+            if groups is None:
+                groups = (there.document.groups or ()) if there else ()
             made.append(
                 Upload(
                     data=data,
@@ -152,8 +164,8 @@ class FileService:
                     media_type=found.media_type,
                     title=there.document.title if there else "",
                     partition=there.document.partition if there else "",
-                    metadata=metadata,
-                    groups=(there.document.groups or ()) if there else (),
+                    metadata=attached.metadata,
+                    groups=tuple(groups),
                     language=there.document.language if there else None,
                 )
             )
@@ -183,8 +195,11 @@ class FileService:
         return found
 
     async def page(self, after: str | None, limit: int) -> Sequence[StoredFile]:
-        """Returns the files that belong to a collection: the first `limit` by id after `after`."""
+        """Returns the files that belong to a collection: the first `limit` by id after `after`. Raises Unsupported
+        where too many documents would be read that the caller does not see.
+        """
         found: dict[str, StoredFile] = {}
+        patience = Patience()
         for collection in await self._collections():
             records = selected(
                 self._catalog,
@@ -192,7 +207,8 @@ class FileService:
                 self._selects(collection),
                 after=DocumentId(self._prefix + after) if after else None,
                 prefix=self._prefix or None,
-                at_once=limit,
+                at_once=max(limit, READ_DOCUMENTS),
+                patience=patience,
             )
             async with aclosing(records):
                 taken = 0

@@ -21,7 +21,7 @@ from ingestion.types import (
     Receipt,
     Upload,
 )
-from ingestion.uploads import StoredFile
+from ingestion.uploads import Attached, StoredFile
 from retrieval.errors import CollectionNotFound
 from retrieval.types import DocumentId
 
@@ -288,7 +288,7 @@ class FilesView:
         await self._trail.export("document.export", None, id_)
         return found
 
-    async def uploads(self, collection: str | None, wanted: Mapping[str, Mapping[str, object]]) -> Sequence[Upload]:
+    async def uploads(self, collection: str | None, wanted: Mapping[str, Attached]) -> Sequence[Upload]:
         """See FileService.uploads. Raises Forbidden."""
         self._trail.require("ingest")
         return await self._files.uploads(collection, wanted)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion.selection import Selection, selected
+from ingestion.selection import Patience, Selection, selected
 from tests.integration.access.test_other_tenants import walk_for_a_hidden_document
 from tests.support.nodes.node import NodeUnderTest, running
 from tests.support.stores.memory_store import InMemoryStore
@@ -204,3 +204,15 @@ async def test_lists_go_past_what_is_read_at_a_time(manuals: Manuals) -> None:
     found = selected(catalog, "manuals", customers, at_once=2)
     assert [record.document.id async for record in found] == [SHOWN, "z"]
     await asyncio.gather(*(manuals.node.http.delete(f"/documents/{id_}?collection=manuals") for id_ in ("b", "c", "d")))
+
+
+async def test_files_are_not_looked_for_without_end(manuals: Manuals, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_number = await key(manuals.node, {"type": "gt", "key": "metadata.year", "value": 2020})
+    assert (await manuals.get("/v1/files", by_number)).json()["data"] == []
+    monkeypatch.setattr("ingestion.uploads.Patience", lambda: Patience(3))
+    refused = await manuals.get("/v1/files", by_number)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported")
+    assert "compares no text" in refused.text
+    # What the database leaves out costs nothing.
+    assert [each["id"] for each in (await manuals.get("/v1/files")).json()["data"]] == [SHOWN, "z"]
+    assert (await manuals.get("/v1/files", {})).status_code == 200

@@ -218,11 +218,53 @@ async def test_a_duplicate_for_other_groups_is_a_document_of_its_own(node: NodeU
     assert [each["id"] for each in listed] == ["four", "one", "two"]
 
 
+async def test_files_of_vector_stores_have_groups(customer: Manuals, node: NodeUnderTest) -> None:
+    async def upload(name: str) -> str:
+        files = {"file": (f"{name}.txt", f"Cobalt glaze, {name}.".encode())}
+        sent = await node.http.post("/v1/files", files=files, data={"purpose": "assistants"})
+        id_: str = sent.json()["id"]
+        return id_
+
+    async def sent(path: str, **body: Any) -> dict[str, Any]:
+        answer = await node.http.post(f"/v1/vector_stores/vs_{BOOK}/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def read_by(id_: str) -> list[str]:
+        read: list[str] = (await node.http.get(f"/v1/vector_stores/vs_{BOOK}/files/{id_}")).json()["groups"]
+        return read
+
+    one, two, three = [await upload(name) for name in ("one", "two", "three")]
+    assert (await sent("files", file_id=one, groups=["customers", "staff"]))["groups"] == ["customers", "staff"]
+    batch = [{"file_id": two, "groups": ["customers"]}, {"file_id": three}]
+    await sent("file_batches", files=batch)
+    assert [await read_by(id_) for id_ in (one, two, three)] == [["customers", "staff"], ["customers"], []]
+    assert {one, two} <= set(await customer.listed())
+    assert three not in await customer.listed()
+    shown = await node.http.get(f"/v1/vector_stores/vs_{BOOK}/files/{one}", headers=customer.headers)
+    assert (shown.status_code, shown.json()["groups"]) == (200, None)
+    # Attributes alone leave the groups as they are; so does adding the file again.
+    await sent(f"files/{one}", attributes={"year": 2024})
+    await sent("files", file_id=two, attributes={"year": 2024})
+    assert [await read_by(id_) for id_ in (one, two)] == [["customers", "staff"], ["customers"]]
+    await sent(f"files/{one}", attributes={}, groups=["staff"])
+    await sent("file_batches", file_ids=[two, three], groups=[])
+    assert [await read_by(id_) for id_ in (one, two, three)] == [["staff"], [], []]
+    assert not {one, two, three} & set(await customer.listed())
+    for id_ in (one, two, three):
+        assert (await node.http.delete(f"/v1/files/{id_}")).status_code == 200
+
+
 async def test_groups_need_a_collection_with_principals(node: NodeUnderTest) -> None:
     await node.http.post("/collections", json={"name": "plain"})
     body = {"collection": "plain", "documents": [{"text": "Cobalt.", "groups": ["staff"]}]}
     refused = await node.http.post("/ingest", json=body)
     assert (refused.status_code, "without principals" in refused.text) == (422, True)
+    kept = await node.http.post("/v1/files", files={"file": ("a.txt", b"Cobalt.")}, data={"purpose": "assistants"})
+    added = {"file_id": kept.json()["id"], "groups": ["staff"]}
+    refused = await node.http.post("/v1/vector_stores/vs_plain/files", json=added)
+    assert (refused.status_code, "without principals" in refused.text) == (400, True)
 
 
 class TestTokens:

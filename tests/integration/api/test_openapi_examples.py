@@ -107,7 +107,12 @@ async def test_vector_stores(documented: NodeUnderTest) -> None:
         assert answer.status_code == 200, answer.text
     store = f"{stores}/vs_kiln_logs"
     mine = uploaded[0]
-    requests: list[tuple[str, object]] = [(f"{store}/files", body) for body in store_files.ADD.values()]
+    made = await documented.http.post("/collections", json={"name": "of_groups", "principals": True})
+    assert made.status_code == 201, made.text
+    requests: list[tuple[str, object]] = [
+        (f"{stores}/vs_of_groups/files" if "groups" in body else f"{store}/files", body)
+        for body in store_files.ADD.values()
+    ]
     requests += [(f"{store}/file_batches", body) for body in store_files.ADD_BATCH.values()]
     requests += [(f"{store}/files/{store_files.FILE_ID}", body) for body in store_files.UPDATE.values()]
     requests += [(store, body) for body in vector_stores.UPDATE.values()]

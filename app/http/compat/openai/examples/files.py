@@ -24,6 +24,7 @@ FILE_DELETED = {"Gone": {"id": FILE_ID, "object": "file", "deleted": True}}
 
 ADD = {
     "With attributes": {"file_id": FILE_ID, "attributes": {"year": 2024}},
+    "For two groups": {"file_id": FILE_ID, "groups": ["board", "staff"]},
     "中文属性": {
         "file_id": FILE_ID,
         "attributes": {"部门": "法务部"},
@@ -48,6 +49,7 @@ _COMPLETED = {
     "usage_bytes": 45,
     "last_error": None,
     "attributes": {"year": 2024},
+    "groups": None,
     "chunking_strategy": {"type": "static", "static": {"max_chunk_size_tokens": 512, "chunk_overlap_tokens": 64}},
 }
 _FAILED = {

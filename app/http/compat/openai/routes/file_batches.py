@@ -70,7 +70,7 @@ async def add_file_batch(
 ) -> FileBatchOut:
     """Queues uploaded files for ingestion in one job. The node accepts all of them or none."""
     collection = await store_named(node, vector_store_id)
-    uploads = await node.files.uploads(collection.name, {each.file_id: each.attributes or {} for each in body.entries})
+    uploads = await node.files.uploads(collection.name, {each.file_id: each.attached for each in body.entries})
     job_id = await accepted(node, collection.name, uploads, chunking_of(body.chunking_strategy))
     return await _batch(node, collection, job_id)
 

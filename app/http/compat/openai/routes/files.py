@@ -46,7 +46,7 @@ async def upload_file(form: Annotated[UploadForm, Form(media_type=FORM_TYPE)], n
 @router.get(
     "",
     summary="List files",
-    responses={200: answer(examples.FILES, "A page of files."), **failures("invalid_text", *CATALOG)},
+    responses={200: answer(examples.FILES, "A page of files."), **failures("invalid_text", "unsupported", *CATALOG)},
 )
 async def list_files(
     node: ServingNode,

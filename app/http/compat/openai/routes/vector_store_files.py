@@ -52,9 +52,9 @@ async def add_store_file(
     node: ServingNode,
 ) -> StoreFileOut:
     """Queues an uploaded file for ingestion under its id. A file that is already in the store is ingested again if its
-    attributes or chunking change."""
+    attributes, groups or chunking change."""
     collection = await store_named(node, vector_store_id)
-    uploads = await node.files.uploads(collection.name, {body.file_id: body.attributes or {}})
+    uploads = await node.files.uploads(collection.name, {body.file_id: body.attached})
     await accepted(node, collection.name, uploads, chunking_of(body.chunking_strategy))
     return StoreFileOut.of(await _record(node, collection.name, body.file_id))
 
@@ -118,10 +118,11 @@ async def update_store_file(
     body: Annotated[StoreFileUpdateIn, Body(openapi_examples=named(examples.UPDATE))],
     node: ServingNode,
 ) -> StoreFileOut:
-    """Replaces the attributes of a file. The file is ingested again; its vectors are reused."""
+    """Replaces the attributes of a file, and its groups if they are given. The file is ingested again; its vectors
+    are reused."""
     collection = await store_named(node, vector_store_id)
     record = await _record(node, collection.name, file_id)
-    uploads = await node.files.uploads(collection.name, {file_id: body.attributes})
+    uploads = await node.files.uploads(collection.name, {file_id: body.attached})
     await accepted(node, collection.name, uploads, record.document.chunking)
     return StoreFileOut.of(await _record(node, collection.name, file_id))
 

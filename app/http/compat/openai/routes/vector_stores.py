@@ -28,7 +28,7 @@ from app.http.routes.documented import CATALOG, EMBEDDER, STORE, STORE_WRITES, a
 from app.http.schemas.wire import COLLECTION_NAME, Text
 from app.http.search_requests import find_collection, run_queries
 from ingestion.types import Collection, IngestOptions, Totals
-from ingestion.uploads import filename_of
+from ingestion.uploads import Attached, filename_of
 from retrieval.errors import CollectionNotFound, InvalidRequest
 from retrieval.filters.parse import parse_filter
 from retrieval.search.query import Hit, Reranking, SearchQuery
@@ -65,7 +65,7 @@ async def create_vector_store(
     body: Annotated[StoreIn, Body(openapi_examples=named(examples.CREATE))], node: ServingNode
 ) -> StoreOut:
     """Creates a collection with default settings for the node's embedding model, and adds files to it."""
-    uploads = await node.files.uploads(None, {id_: {} for id_ in body.file_ids})
+    uploads = await node.files.uploads(None, dict.fromkeys(body.file_ids, Attached()))
     name = _collection_name(body.name, {each.name for each in await node.collections.list()})
     collection = await node.collections.create(name, node.embedder.fingerprint)
     if uploads:

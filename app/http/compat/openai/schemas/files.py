@@ -10,9 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from app.http.compat.wire import CompatModel, CompatRequest
 from app.http.schemas.collections import ChunkingIn
-from app.http.schemas.wire import Metadata, Text
+from app.http.schemas.ingest import GROUPS
+from app.http.schemas.wire import Group, Metadata, Text
 from ingestion.types import Chunking, DocumentRecord
-from ingestion.uploads import StoredFile
+from ingestion.uploads import Attached, StoredFile
+from retrieval.filters.groups import MAX_GROUPS
 
 MAX_ATTRIBUTES = 16
 MAX_FILES = 500
@@ -33,6 +35,8 @@ def _scalars(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
 
 
 Attributes = Annotated[Metadata, AfterValidator(_scalars)]
+Groups = Annotated[list[Group], Field(max_length=MAX_GROUPS)]
+GROUPS_OF_FILE = GROUPS + " Default: those that it has in the store."
 ATTRIBUTES = f"Become the document's metadata: at most {MAX_ATTRIBUTES} texts, numbers, true or false."
 
 
@@ -118,24 +122,40 @@ class Page(CompatModel, Generic[ListedT]):
 class StoreFileIn(CompatRequest):
     file_id: FileId
     attributes: Attributes | None = Field(None, description=ATTRIBUTES)
+    groups: Groups | None = Field(None, description=GROUPS_OF_FILE)
     chunking_strategy: ChunkingStrategy | None = Field(None, description="Chunking. Default: the collection's.")
+
+    @property
+    def attached(self) -> Attached:
+        return Attached(self.attributes or {}, self.groups)
 
 
 class StoreFileUpdateIn(CompatRequest):
     attributes: Attributes = Field(description=ATTRIBUTES + " They replace those it has.")
+    groups: Groups | None = Field(None, description=GROUPS_OF_FILE)
+
+    @property
+    def attached(self) -> Attached:
+        return Attached(self.attributes, self.groups)
 
 
 class BatchFileIn(CompatRequest):
     file_id: FileId
     attributes: Attributes | None = Field(None, description=ATTRIBUTES)
+    groups: Groups | None = Field(None, description=GROUPS_OF_FILE)
+
+    @property
+    def attached(self) -> Attached:
+        return Attached(self.attributes or {}, self.groups)
 
 
 class BatchIn(CompatRequest):
     file_ids: FileIds | None = Field(None, description="Ids of uploaded files or of documents.")
     files: list[BatchFileIn] | None = Field(
-        None, max_length=MAX_FILES, fail_fast=True, description="Files with individual attributes."
+        None, max_length=MAX_FILES, fail_fast=True, description="Files with individual attributes and groups."
     )
     attributes: Attributes | None = Field(None, description="Attributes of all `file_ids`.")
+    groups: Groups | None = Field(None, description="Groups of all `file_ids`.")
     chunking_strategy: ChunkingStrategy | None = Field(None, description="Chunking of all files.")
 
     @model_validator(mode="after")
@@ -148,7 +168,9 @@ class BatchIn(CompatRequest):
     def entries(self) -> list[BatchFileIn]:
         if self.files:
             return self.files
-        return [BatchFileIn(file_id=each, attributes=self.attributes) for each in self.file_ids or ()]
+        return [
+            BatchFileIn(file_id=each, attributes=self.attributes, groups=self.groups) for each in self.file_ids or ()
+        ]
 
 
 class LastError(CompatModel):
@@ -168,6 +190,10 @@ class StoreFileOut(Listed):
     usage_bytes: int = Field(description="Size of the original in bytes.")
     last_error: LastError | None = Field(description="Why ingestion failed; null if it did not.")
     attributes: dict[str, Scalar] = Field(description="Metadata of the document, without lists and objects.")
+    groups: list[str] | None = Field(
+        description="Groups that may read it; null in collections without principals, and for callers who read by "
+        "groups."
+    )
     chunking_strategy: ChunkingStrategyOut = Field(description="Chunking of the file.")
 
     @classmethod
@@ -190,6 +216,7 @@ class StoreFileOut(Listed):
             usage_bytes=document.size,
             last_error=problem,
             attributes=attributes_of(document.metadata),
+            groups=None if document.groups is None else list(document.groups),
             chunking_strategy=ChunkingStrategyOut.of(document.chunking),
         )
 
