@@ -13,7 +13,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from langchain_tandem import TandemEmbeddings, TandemReranker, TandemRetriever, TandemVectorStore
+from langchain_tandem import (
+    TandemEmbeddings,
+    TandemLlamaIndexRetriever,
+    TandemReranker,
+    TandemRetriever,
+    TandemVectorStore,
+)
 from langchain_tandem.client import AsyncTandemClient, IngestFailed, InvalidSetting, NotTandem, TandemClient
 from tests.support.nodes.scripted_node import URL, EitherClient, refusal
 
@@ -84,7 +90,10 @@ def test_the_address_has_two_names() -> None:
         assert component(base_url=URL).url == component(url=URL).url == URL
         with pytest.raises(ValueError, match="base_url"):
             component(url=URL, base_url="http://elsewhere")
-    assert TandemVectorStore(base_url=URL)._fields.url == URL
+    for kept in (TandemVectorStore, TandemLlamaIndexRetriever):
+        assert kept(base_url=URL)._fields.url == kept(url=URL)._fields.url == URL
+        with pytest.raises(ValueError, match="base_url"):
+            kept(url=URL, base_url="http://elsewhere")
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY} x", f"{KEY}é", f"{KEY}\x00"])

@@ -11,7 +11,7 @@ from app.http.schemas.collections import CollectionIn
 from app.http.schemas.ingest import IngestIn
 from app.http.schemas.query import SearchIn
 from app.http.schemas.wire import WireRequest
-from app.mcp.schemas import SearchArguments
+from app.mcp.schemas import IngestArguments, SearchArguments
 from tests.support.nodes.api import openapi_schema
 
 SCHEMA = openapi_schema()
@@ -59,6 +59,7 @@ def test_optional_fields_take_null(body: Mapping[str, Any]) -> None:
         (EmbeddingsIn, {"input": "kiln"}),
         (RetrievalIn, {"knowledge_id": "docs", "query": "kiln", "retrieval_setting": {}}),
         (SearchArguments, {"query": "kiln"}),
+        (IngestArguments, {"text": "kiln"}),
     ],
 )
 def test_null_is_absence(request_model: Any, least: dict[str, Any]) -> None:
