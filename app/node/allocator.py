@@ -6,7 +6,7 @@ from typing import Final
 MMAP_THRESHOLD, ARENA_MAX = -3, -8
 """glibc's numbers of its options (malloc.h)."""
 LARGE_BYTES: Final = 2**20
-ARENAS: Final = 4
+ARENAS: Final = 8
 
 
 def give_large_blocks_back() -> bool:
