@@ -8,9 +8,9 @@ from typing import Protocol
 from app.access.view import NodeView
 from app.cli.client.node_client import Client
 from app.http.limits import Admission
+from app.http.routes.collections import describe_all
 from app.http.routes.jobs import describe
 from app.http.schemas.answer import SearchOut
-from app.http.schemas.collections import CollectionOut
 from app.http.schemas.ingest import IngestIn
 from app.http.schemas.query import SearchIn
 from app.http.search_requests import find_collection, run_queries
@@ -38,7 +38,7 @@ class Backend(Protocol):
         ...
 
     async def collections(self) -> Sequence[Json]:
-        """Returns the collections of GET /collections."""
+        """Returns the collections of GET /collections with their languages."""
         ...
 
 
@@ -63,10 +63,7 @@ class ServiceBackend:
         return (await describe(node, job)).model_dump(mode="json")
 
     async def collections(self) -> Sequence[Json]:
-        view = self._view()
-        agreements = view.embedders.agreements
-        found = await view.collections.list()
-        return [CollectionOut.of(each, agreements.get(each.store_name)).model_dump(mode="json") for each in found]
+        return [each.model_dump(mode="json") for each in await describe_all(self._view(), languages=True)]
 
 
 class HttpBackend:
@@ -89,4 +86,4 @@ class HttpBackend:
         return job
 
     async def collections(self) -> Sequence[Json]:
-        return await asyncio.to_thread(lambda: list(self._client.collections()))
+        return await asyncio.to_thread(lambda: list(self._client.collections(languages=True)))

@@ -204,6 +204,9 @@ class IngestAnswer(BaseModel):
 class CollectionAnswer(BaseModel):
     name: str
     language: str
+    languages: dict[str, int] = Field(
+        description="Number of documents by their language, as a code of ISO 639, the most frequent first."
+    )
     metadata_keys: dict[str, str] = Field(description="Keys that filters can evaluate efficiently, and their types.")
     embedding_model: str
 
@@ -219,6 +222,7 @@ class CollectionsAnswer(BaseModel):
                 CollectionAnswer(
                     name=each["name"],
                     language=each["language"],
+                    languages=each["languages"] or {},
                     metadata_keys=each["metadata_keys"],
                     embedding_model=each["fingerprint"]["model"],
                 )
@@ -231,7 +235,9 @@ class CollectionsAnswer(BaseModel):
         lines = []
         for each in self.collections:
             keys = ", ".join(f"metadata.{key} ({type_})" for key, type_ in each.metadata_keys.items())
-            lines.append(f"- {each.name}: language {each.language}" + (f"; filters on {keys}" if keys else ""))
+            counts = ", ".join(f"{code} ({count:,})" for code, count in each.languages.items())
+            language = f"languages {counts}" if counts else f"language {each.language}"
+            lines.append(f"- {each.name}: {language}" + (f"; filters on {keys}" if keys else ""))
         if self.left_out:
             lines.append(f"{self.left_out} more are not shown.")
         return "\n".join(lines or ["There is no collection."])

@@ -23,17 +23,24 @@ collections_app = typer.Typer(no_args_is_help=True, help="Collections of documen
 def list_collections(as_json: AsJson = False, url: Url = NODE, api_key: ApiKey = None) -> None:
     """List all collections."""
     with Client(url, api_key) as client:
-        found = list(client.collections())
+        found = list(client.collections(languages=True))
     if as_json:
         print_json({"collections": found})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "language", "chunking", "model", "dimension", "created"):
+    for column in ("name", "language", "languages", "chunking", "model", "dimension", "created"):
         table.add_column(column, justify="right" if column == "dimension" else "left", overflow="fold")
     for each in found:
         made = each["fingerprint"]
-        when = each["created_at"][:10]
-        table.add_row(each["name"], each["language"], _chunking(each), made["model"], str(made["dimension"]), when)
+        table.add_row(
+            each["name"],
+            each["language"],
+            _languages(each),
+            _chunking(each),
+            made["model"],
+            str(made["dimension"]),
+            each["created_at"][:10],
+        )
     results().print(table)
 
 
@@ -138,13 +145,18 @@ def _keys(pairs: list[str]) -> dict[str, str]:
     return keys
 
 
+def _languages(collection: dict[str, Any]) -> str:
+    """Returns the languages of its documents with their numbers."""
+    return ", ".join(f"{code} ({count:,})" for code, count in (collection.get("languages") or {}).items())
+
+
 def _show(collection: dict[str, Any]) -> None:
     made = collection["fingerprint"]
     rows = {
         "name": collection["name"],
         "chunks": f"{collection['chunks']:,}",
         "language": collection["language"],
-        "languages": ", ".join(f"{code} ({count:,})" for code, count in (collection.get("languages") or {}).items()),
+        "languages": _languages(collection),
         "chunking": _chunking(collection),
         "duplicates": collection["duplicates"],
         "metadata keys": ", ".join(f"{key} ({kind})" for key, kind in collection["metadata_keys"].items()),

@@ -27,11 +27,13 @@ def list_documents(
         print_json({"documents": documents})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("id", "state", "chunks", "tokens", "searchable since", "title"):
+    for column in ("id", "state", "chunks", "tokens", "language", "searchable since", "title"):
         table.add_column(column, justify="right" if column in ("chunks", "tokens") else "left", overflow="fold")
     for each in documents:
         counts = (f"{each['chunks']:,}", f"{each['tokens']:,}")
-        table.add_row(Text(each["id"]), each["state"], *counts, _minute(each), Text(each["title"]))
+        table.add_row(
+            Text(each["id"]), each["state"], *counts, each.get("language") or "", _minute(each), Text(each["title"])
+        )
     if documents:
         results().print(table)
     results().print(f"{len(documents):,} documents in {collection}", highlight=False)

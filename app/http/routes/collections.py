@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Query, Response
 
+from app.access.view import NodeView
 from app.http.examples import collections as examples
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, CollectionPath, answer, failures, named
@@ -52,15 +53,33 @@ async def create_collection(
     "",
     summary="List collections",
     responses={
-        200: answer(examples.LIST, "All collections, without chunks and languages."),
+        200: answer(examples.LIST, "All collections, without chunks, and without languages unless requested."),
         **failures(*CATALOG),
     },
 )
-async def list_collections(node: ServingNode) -> CollectionsOut:
-    """All collections. Get one collection for its number of chunks and its languages."""
+async def list_collections(
+    node: ServingNode,
+    languages: Annotated[
+        bool, Query(description="Whether to count the documents of each collection by language, which takes longer.")
+    ] = False,
+) -> CollectionsOut:
+    """All collections. Get one collection for its number of chunks."""
+    return CollectionsOut(collections=await describe_all(node, languages=languages))
+
+
+async def describe_all(node: NodeView, *, languages: bool) -> list[CollectionOut]:
+    """Returns all collections, with their languages if these are requested."""
     agreements = node.embedders.agreements
     found = await node.collections.list()
-    return CollectionsOut(collections=[CollectionOut.of(each, agreements.get(each.store_name)) for each in found])
+    totals = await node.collections.totals([each.name for each in found]) if languages else {}
+    return [
+        CollectionOut.of(
+            each,
+            agreements.get(each.store_name),
+            languages=totals.get(each.name, Totals()).languages if languages else None,
+        )
+        for each in found
+    ]
 
 
 @router.get(

@@ -135,7 +135,7 @@ class CollectionOut(Wire):
     languages: dict[str, int] | None = Field(
         None,
         description="Number of searchable documents by their language (ISO 639), the most frequent first, without "
-        "those of unknown language; null in lists.",
+        "those of unknown language; null in lists, unless requested.",
     )
 
     @classmethod

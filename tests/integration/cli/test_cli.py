@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -101,6 +102,9 @@ async def test_documents_are_listed_shown_and_deleted(tandem: Tandem, harbour: s
     assert [each["id"] for each in listed] == ["p0.md", "p1.md", "p2.md", "sub folder/gone?.md"]
     shown = await tandem("documents", "list", "-c", harbour)
     assert "4 documents in harbour" in shown.stdout
+    assert re.search(r"p1\.md +ready +1 +\d+ +en ", shown.stdout)
+    [row] = [line for line in (await tandem("collections", "list")).stdout.splitlines() if line.startswith(harbour)]
+    assert "en (" in row
     found = await told(tandem, "documents", "show", "p1.md", "-c", harbour)
     assert (found["state"], found["metadata"]) == ("ready", {"year": 2024})
     assert [chunk["text"] for chunk in found["content"]] == ["Passage 1 speaks of harbour number 1."]

@@ -37,6 +37,9 @@ def job(status: str, state: str = "succeeded", **fields: Any) -> dict[str, Any]:
     return {"job_id": "j", "state": state, "collection": "docs", "documents": [receipt]}
 
 
+MODEL: Json = {"fingerprint": {"model": "m"}}
+
+
 class Told:
     """A node that gives one answer, or raises it, and keeps what it was asked."""
 
@@ -135,11 +138,18 @@ async def test_a_call_names_the_collection_or_takes_the_one_of_the_command() -> 
 
 
 async def test_many_collections_are_bounded() -> None:
-    each = {"name": "c", "language": "en", "metadata_keys": {"year": "int"}, "fingerprint": {"model": "m"}}
+    each = {"name": "c", "language": "en", "languages": {}, "metadata_keys": {"year": "int"}} | MODEL
     _, text, data = await call([each] * 203, "list_collections")
     assert (len(data["collections"]), data["left_out"]) == (200, 3)
     assert text.startswith("- c: language en; filters on metadata.year (int)\n")
     assert text.endswith("3 more are not shown.")
+
+
+async def test_collections_name_the_languages_of_their_documents() -> None:
+    each = {"name": "c", "language": "mixed", "languages": {"zh": 1200, "en": 3}, "metadata_keys": {}} | MODEL
+    _, text, data = await call([each], "list_collections")
+    assert text == "- c: languages zh (1,200), en (3)"
+    assert data["collections"][0]["languages"] == {"zh": 1200, "en": 3}
 
 
 async def test_expected_errors_are_told_and_defects_are_logged_not_told() -> None:

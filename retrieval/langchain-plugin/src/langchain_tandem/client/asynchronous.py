@@ -210,9 +210,11 @@ class AsyncTandemClient:
         """Creates a collection for the node's embedding model."""
         return await self._call(calls.create_collection(name, settings))
 
-    async def collections(self) -> list[Json]:
-        """Returns all collections, without their numbers of chunks."""
-        return await self._call(calls.collections())
+    async def collections(self, *, languages: bool = False) -> list[Json]:
+        """Returns all collections, without their numbers of chunks. `languages`: with the number of documents by
+        language, which takes longer.
+        """
+        return await self._call(calls.collections(languages=languages))
 
     async def collection(self, name: str) -> Json:
         """Returns one collection, with its number of chunks."""

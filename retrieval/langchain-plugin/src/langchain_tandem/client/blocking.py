@@ -207,9 +207,11 @@ class TandemClient:
         """Creates a collection for the node's embedding model."""
         return self._call(calls.create_collection(name, settings))
 
-    def collections(self) -> list[Json]:
-        """Returns all collections, without their numbers of chunks."""
-        return self._call(calls.collections())
+    def collections(self, *, languages: bool = False) -> list[Json]:
+        """Returns all collections, without their numbers of chunks. `languages`: with the number of documents by
+        language, which takes longer.
+        """
+        return self._call(calls.collections(languages=languages))
 
     def collection(self, name: str) -> Json:
         """Returns one collection, with its number of chunks."""

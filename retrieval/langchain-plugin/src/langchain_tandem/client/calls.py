@@ -232,11 +232,11 @@ def create_collection(name: str, settings: Json) -> Call[Json]:
     )
 
 
-def collections() -> Call[list[Json]]:
+def collections(*, languages: bool) -> Call[list[Json]]:
     def read(response: httpx.Response) -> list[Json]:
         return list(response.json()["collections"])
 
-    return Call(method="GET", path="/collections", read=read)
+    return Call(method="GET", path="/collections", params={"languages": True} if languages else {}, read=read)
 
 
 def collection(name: str) -> Call[Json]:
