@@ -47,8 +47,12 @@ _MAX_LIMIT = 16_384
 """The most hits that Milvus returns for one search."""
 _MAX_QUERY_BYTES = 65_535
 """Limit of the words of a query."""
-_MIN_EF = 64
-"""HNSW looks at this many neighbours at least; at `limit` of them where that is more, as the index demands."""
+_MIN_EF = 256
+"""HNSW looks at this many neighbours at least; at `limit` of them where that is more, as the index demands.
+
+Share of the nearest 50 of 3,204 abstracts (CACM, multilingual-e5-small) that are found with 64: 0.962, with 100: 0.986,
+with 200: 0.997; nDCG@10 of hybrid recall 0.495, 0.494 and 0.504. A step is some microseconds.
+"""
 _LAYOUTS_KEPT = 10_000
 """Collections whose fields are remembered."""
 _PAGE_OF_IDS = 8192

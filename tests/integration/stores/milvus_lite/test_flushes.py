@@ -3,8 +3,10 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from retrieval.stores.milvus.store import MilvusStore
@@ -84,3 +86,24 @@ async def test_rows_with_equal_vectors_are_all_found(
         await asyncio.sleep(0.2)
         hits = await lite_embedded_store.search(name, direction((1, 0)), limit=100)
         assert sorted(hit.chunk.id for hit in hits) == sorted(ids(rows))
+
+
+async def test_the_graph_finds_nearly_all_of_the_nearest(
+    lite_embedded_store: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flush, "_QUIET_S", 0.01)
+    name, document = new_name(), new_document()
+    await lite_embedded_store.create_collection(name, CollectionSpec(64))
+    chance = np.random.default_rng(5)
+    vectors = chance.normal(size=(3000, 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = [replace(row(document, ordinal), vector=vector) for ordinal, vector in enumerate(vectors)]
+    await lite_embedded_store.upsert(name, rows)
+    await asyncio.sleep(1)  # until the graph is there
+    queries = chance.normal(size=(20, 64)).astype(np.float32)
+    shares = []
+    for query, cosines in zip(queries, queries @ vectors.T, strict=True):
+        nearest = {rows[number].chunk.id for number in np.argsort(-cosines)[:50]}
+        hits = await lite_embedded_store.search(name, query, limit=50)
+        shares.append(len(nearest.intersection(hit.chunk.id for hit in hits)) / 50)
+    assert np.mean(shares) > 0.99
