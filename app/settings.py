@@ -259,6 +259,13 @@ class Settings(BaseSettings):
         description="Longest time of a search. Candidates that are not reranked in time come last; a search that the "
         "node cannot answer in time is refused with 429.",
     )
+    rerank_seconds: float = Field(
+        1.2,
+        gt=0,
+        le=600,
+        description="Time of reranking, on an idle node, for a search that does not state `candidates`: of the 50 "
+        "best ones as many are reranked as the speed measured at the start allows, at least `top_k`.",
+    )
     max_texts_in_flight: int = Field(
         4096,
         ge=1,

@@ -93,6 +93,8 @@ class NodeOptions:
     languages: Sequence[Language]
     """Languages that both models are made for; the self-test uses them."""
     search_deadline_seconds: float
+    rerank_seconds: float
+    """Time of reranking for searches that state no number of candidates."""
 
 
 class Node:
@@ -290,6 +292,8 @@ class Node:
         self.selftest = await self._test_devices()
         failed = [check.name for check in self.selftest.checks if not check.passed]
         log.info("self-test", passed=self.selftest.passed, failed=failed or None, ms=round(self.selftest.ms))
+        if self.selftest.passed and not self.search.measured:
+            await self.search.measure(self._options.rerank_seconds)
 
     async def _test_devices(self) -> SelfTestReport:
         """The first report of a device that did not pass, else the last one: what holds of one device's engines need

@@ -201,4 +201,5 @@ def node_options(settings: Settings) -> NodeOptions:
         dummy_weights=settings.load_format == "dummy",
         languages=build_profile(settings).languages,
         search_deadline_seconds=settings.search_deadline_seconds,
+        rerank_seconds=settings.rerank_seconds,
     )

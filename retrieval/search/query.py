@@ -11,6 +11,9 @@ Branch = Literal["dense", "sparse"]
 """The branches of recall: nearest vectors, or BM25."""
 Mode = Literal["dense", "sparse", "hybrid"]
 
+CANDIDATES = 50
+"""Candidates of recall where the caller states no number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
@@ -50,7 +53,8 @@ class Place:
     """Hits on the pages before."""
     pool: int
     mode: Mode
-    reranked: bool
+    reranked: int
+    """Hits of the pool that were reranked, which the pages are parts of; 0: all are in recall order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,10 @@ class SearchQuery:
     """None: hybrid, where the server can."""
     fusion: Fusion = Fusion()
     top_k: int = 10
-    candidates: int = 50
-    """Pool that recall brings and the reranker scores, and that pages are parts of; `top_k` where that is more."""
+    candidates: int | None = None
+    """Pool that recall brings and the reranker scores, and that pages are parts of; `top_k` where that is more. None:
+    recall brings CANDIDATES, of which the reranker scores as many as fit the node's time for it, at least `top_k`.
+    """
     place: Place | None = None
     """None: the first page."""
     reranking: Reranking | None = Reranking()
@@ -100,7 +106,7 @@ class SearchQuery:
         """Number of hits to recall. It is the same for every page: scores are scaled, and hits grouped, within the
         pool.
         """
-        return self.place.pool if self.place else max(self.candidates, self.top_k)
+        return self.place.pool if self.place else max(self.candidates or CANDIDATES, self.top_k)
 
     @property
     def offset(self) -> int:

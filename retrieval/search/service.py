@@ -8,11 +8,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from time import perf_counter
 
+import structlog
+
 from retrieval.deadline import GRACE_SECONDS, Deadline
 from retrieval.device.devices import Devices
 from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.pace import CANDIDATE_TOKENS, SENTENCE_TOKENS, Pace, PacedReranker
 from retrieval.ports import Embedder, Reranker, VectorStore
+from retrieval.search.default_candidates import fitting, tokens_within
 from retrieval.search.diversity import DIVERSE, by_document, diversified
 from retrieval.search.fusion import FUSED, merge
 from retrieval.search.highlights import MAX_SENTENCES, with_highlights
@@ -22,6 +25,8 @@ from retrieval.search.recall import STORE, Recall, Recalled
 from retrieval.search.rerank import SecondStage
 from retrieval.text.tokenizer import check_text
 from retrieval.types import Language, StoreName
+
+log = structlog.get_logger()
 
 DEADLINE_SECONDS = 60.0
 
@@ -48,10 +53,25 @@ class SearchService:
         self._store = store
         self._devices = devices
         self._deadline_seconds = deadline_seconds
+        self._default_tokens: int | None = None
+        """Most tokens of the candidates of a search that states no number of them; None: not measured."""
+
+    async def measure(self, seconds: float) -> None:
+        """Lets searches that state no number of candidates rerank as many as take this time, by the speed that is
+        measured now. Raises the reranker's errors.
+        """
+        self._default_tokens = await tokens_within(self._candidates, seconds)
+        log.info("default candidates", seconds=seconds, tokens=self._default_tokens)
+
+    @property
+    def measured(self) -> bool:
+        return self._default_tokens is not None
 
     def seconds(self, query: SearchQuery) -> float:
         """Returns the expected seconds of the query's reranking without other work."""
         of_candidates = self._candidates.seconds(query.pool) if query.reranking else 0.0
+        if query.candidates is None and self._default_tokens is not None:
+            of_candidates = min(of_candidates, self._candidates.pace.seconds(self._default_tokens))
         return of_candidates + self._sentences.seconds(_sentences(query))
 
     async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:
@@ -65,10 +85,11 @@ class SearchService:
         with self._ahead_of_bulk_work(query):
             recalled = await self._recall_all(collection, embedder, query, deadline)
             ended_recall = perf_counter()
-            reranked = await self._second_stage(query.text, recalled.hits, query.reranking, deadline)
+            candidates = recalled.hits[: self._reranked(query, recalled.hits)]
+            reranked = await self._second_stage(query.text, candidates, query.reranking, deadline)
             mode = recalled.report.mode
             score_name = reranked.score_name or (FUSED if mode == "hybrid" or query.variants else mode)
-            hits = reranked.hits
+            hits = reranked.hits if reranked.report.applied else recalled.hits
             if query.min_score is not None:
                 hits = [hit for hit in hits if reaches(hit, query.min_score, reranked.relevance_name)]
             if query.by_document:
@@ -117,6 +138,14 @@ class SearchService:
             max(recalled.embed_ms for recalled in every),
         )
 
+    def _reranked(self, query: SearchQuery, hits: Sequence[Hit]) -> int:
+        """Returns how many of the hits of recall are reranked."""
+        if query.place and query.place.reranked:
+            return query.place.reranked
+        if query.candidates is not None or self._default_tokens is None:
+            return len(hits)
+        return fitting(hits, self._default_tokens, query.top_k, by_document=query.by_document)
+
     def _ahead_of_bulk_work(self, query: SearchQuery) -> AbstractContextManager[None]:
         return self._devices.search() if self._devices and (query.reranking or query.highlights) else nullcontext()
 
@@ -158,7 +187,7 @@ def _next(query: SearchQuery, recall: RecallReport, rerank: RerankReport) -> Pla
     """
     if rerank.applied == "partial":
         return None
-    return Place(query.offset + query.top_k, query.pool, recall.mode, reranked=rerank.applied)
+    return Place(query.offset + query.top_k, query.pool, recall.mode, rerank.scored)
 
 
 def _ms(start: float, end: float, *, less: float = 0.0) -> float:

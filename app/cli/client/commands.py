@@ -157,7 +157,10 @@ def search(
     query: Annotated[str, typer.Argument(help="The query, or - to read one query per line from standard input.")],
     collection: CollectionName = "docs",
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Number of hits.")] = 10,
-    candidates: Annotated[int, typer.Option(help="Number of candidates to rerank.")] = 50,
+    candidates: Annotated[
+        int | None,
+        typer.Option(help="Number of candidates to rerank. Default: as many of 50 as fit the node's time for it."),
+    ] = None,
     mode: Annotated[
         Mode | None,
         typer.Option(help="Recall by vectors (dense), by words (sparse) or both. Default: what the server supports."),

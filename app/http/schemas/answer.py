@@ -134,7 +134,10 @@ class RerankOut(Wire):
         description="Why not all candidates were reranked: `not_requested`, `budget` or `deadline` (time ran "
         "out), `engine_dead`…"
     )
-    candidates: int = Field(description="Number of candidates to rerank.")
+    candidates: int = Field(
+        description="Number of candidates to rerank: fewer than recall found if the request states no `candidates` and "
+        "all of them would exceed the node's time for it (`TANDEM_RERANK_SECONDS`)."
+    )
     scored: int = Field(description="Number of candidates that were reranked.")
     ms: float = Field(description="Duration in milliseconds.")
 

@@ -13,7 +13,7 @@ from app.http.schemas.wire import CollectionName, FilledText, FilterTree, Id, In
 from ingestion.types import Collection
 from retrieval.filters.parse import parse_filter
 from retrieval.filters.tree import BUILT_IN, And, Filter, In, KeyType, Not
-from retrieval.search.query import Fusion, Mode, Place, Reranking, SearchQuery
+from retrieval.search.query import CANDIDATES, Fusion, Mode, Place, Reranking, SearchQuery
 
 MAX_QUERY_CHARACTERS = 100_000
 MAX_QUERIES = 32
@@ -89,12 +89,13 @@ class SearchIn(WireRequest):
     cursor: Annotated[str, Field(max_length=1000)] | None = Field(
         None, description="`next_cursor` of an answer to the same query, for the hits after it."
     )
-    candidates: int = Field(
-        50,
+    candidates: int | None = Field(
+        None,
         ge=1,
         le=MAX_CANDIDATES,
         description="Pool that recall brings and the reranker scores; pages are its parts, and end with it. At most "
-        f"{MAX_RERANKED}, or {MAX_CANDIDATES} with `rerank: false`.",
+        f"{MAX_RERANKED}, or {MAX_CANDIDATES} with `rerank: false`. Default: recall brings {CANDIDATES}, of which the "
+        "reranker scores as many as fit the node's time for it (`TANDEM_RERANK_SECONDS`), at least `top_k`.",
     )
     mode: Mode | None = Field(
         None,
@@ -195,7 +196,7 @@ class SearchIn(WireRequest):
 
     @model_validator(mode="after")
     def _within_bounds(self) -> Self:
-        if self.candidates > MAX_RERANKED and self.rerank is not False:
+        if self.candidates is not None and self.candidates > MAX_RERANKED and self.rerank is not False:
             raise PydanticCustomError(
                 "candidates",
                 "'candidates' is {asked}: at most {most} can be reranked; request fewer, or 'rerank': false",
@@ -235,7 +236,7 @@ class SearchIn(WireRequest):
         """Returns the query. `place` is the position in `cursor`. Raises InvalidRequest for an invalid filter."""
         reranking = Reranking(
             # A page is reranked as the first one was, or not at all.
-            required=place.reranked if place else self.rerank == "required",
+            required=place.reranked > 0 if place else self.rerank == "required",
             any_language=self.rerank is True,
             instruction=self.rerank_instruction or collection.rerank_instruction,
             model=self.rerank_model,
@@ -250,7 +251,7 @@ class SearchIn(WireRequest):
             candidates=self.candidates,
             place=place,
             budget_ms=self.budget_ms,
-            reranking=reranking if (place.reranked if place else self.rerank is not False) else None,
+            reranking=reranking if (place.reranked > 0 if place else self.rerank is not False) else None,
             partition=self.partition,
             filter=self._filter(collection.metadata_keys),
             min_score=self.min_score,

@@ -366,3 +366,15 @@ async def test_a_catalog_that_hangs_is_503_within_the_budget(tmp_path: Path, mon
         refused = await node.http.post("/search", json={"query": "care", "budget_ms": 100})
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "budget_exceeded")
         assert "100 ms of budget_ms" in refused.json()["error"]["message"]
+
+
+async def test_without_candidates_as_many_are_reranked_as_fit_the_time(tmp_path: Path) -> None:
+    async with running(tmp_path, rerank_seconds=1e-9) as node:
+        await node.ingest(*({"id": str(number), "text": line} for number, line in enumerate(LINES)))
+        answer = await node.search("care of bells", top_k=5)
+        counts = answer["recall"]["candidates"], answer["rerank"]["candidates"], answer["rerank"]["scored"]
+        assert counts == (len(LINES), 5, 5)
+        assert len(answer["hits"]) == 5
+        assert answer["next_cursor"] is None
+        stated = await node.search("care of bells", top_k=5, candidates=9)
+        assert (stated["rerank"]["candidates"], stated["rerank"]["applied"]) == (9, True)

@@ -6,7 +6,7 @@ from app.http.schemas.cursor import Cursors
 from retrieval.errors import InvalidRequest
 from retrieval.search.query import Place
 
-PLACE = Place(40, 100, "hybrid", reranked=True)
+PLACE = Place(40, 100, "hybrid", reranked=1000)
 CURSORS = Cursors(b"k" * 32)
 CURSOR = CURSORS.at(PLACE, "abc")
 

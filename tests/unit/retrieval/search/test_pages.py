@@ -83,7 +83,7 @@ async def test_a_page_does_as_the_first_one_did_though_the_reranker_came_back() 
     service = SearchService(ScriptedReranker(scores), store, ["en"])  # type: ignore[arg-type]
     first = await ask(service, SearchQuery("why", mode="sparse", top_k=5, candidates=20, reranking=None))
     assert first.next is not None
-    assert (first.next.offset, first.next.pool, first.next.mode, first.next.reranked) == (5, 20, "sparse", False)
+    assert (first.next.offset, first.next.pool, first.next.mode, first.next.reranked) == (5, 20, "sparse", 0)
     more: Mode = "sparse"
     second = await ask(service, SearchQuery("why", top_k=100, reranking=None, mode=more, place=first.next))
     assert store.limits[-1] == 20

@@ -166,7 +166,7 @@ def test_a_pool_that_is_known_to_be_slow_is_scored_as_far_as_time_goes() -> None
         (replace(QUERY, top_k=100, candidates=50), 100),
         (replace(QUERY, candidates=1000, reranking=None), 1000),
         (replace(QUERY, top_k=5, highlights=1), 30 + 5 * MAX_SENTENCES),
-        (replace(QUERY, top_k=5, place=Place(395, 400, "hybrid", reranked=True)), 400),
+        (replace(QUERY, top_k=5, place=Place(395, 400, "hybrid", reranked=400)), 400),
     ],
 )
 def test_all_that_a_search_may_hold_is_counted(query: SearchQuery, passages: int) -> None:
