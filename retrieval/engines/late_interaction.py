@@ -1,5 +1,5 @@
 """Late interaction as second stage: compares the token vectors of an embedding model pairwise (MaxSim), which needs no
-second set of weights. Source: Khattab and Zaharia, ColBERT, 2020.
+second set of weights. Source: Khattab and Zaharia, ColBERT, 2020. The weights of query tokens are ours.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from retrieval.engines.vllm.messages import Output
 from retrieval.engines.vllm.models import engines_on
 from retrieval.engines.vllm.options import EngineOptions, EngineTask
 from retrieval.errors import ConfigurationError
-from retrieval.models.folder import read_prefixes, read_tokenizer
+from retrieval.models.folder import read_prefixes, read_surprisals, read_tokenizer
 from retrieval.models.profiles import Model
 from retrieval.text.prompts import EmbeddingPrompts, Prompt
 from retrieval.types import Calibration, Lane, RerankScores, TokenIds, Vectors
@@ -58,7 +58,8 @@ class SharedEngine:
 class LateInteractionReranker(EngineModel[VllmEngine | OverDevices | SharedEngine]):
     """Implements Reranker. The score is the mean over the query's tokens of the highest cosine with any token of the
     passage, mapped from [-1, 1] to [0, 1] by (1 + x) / 2, which keeps the order. Only the text's own tokens count:
-    special tokens and prefixes have similar vectors in every passage, and ranking is better without them.
+    special tokens and prefixes have similar vectors in every passage, and ranking is better without them. If the model
+    states so, the mean is weighted by how rare each token is in the language, so that `of` counts less than a name.
 
     These scores are not probabilities: with all-MiniLM-L6-v2, unrelated passages score about 0.6 and passages that
     answer the query 0.75 to 0.9. Thresholds of a cross-encoder do not carry over. `instruction` has no effect.
@@ -75,9 +76,11 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices | SharedEngin
         on_restart: Callable[[], Awaitable[None]] | None = None,
         weight: float = WEIGHT,
         calibration: Calibration | None = None,
+        weighs_tokens: bool = False,
     ) -> None:
         """`shared` is None for engines of its own, on `devices`. `options.task` must be `token_embed`. `weight` is the
-        share of these scores in the order of hits. Raises ModelUnavailable, ConfigurationError.
+        share of these scores in the order of hits. `weighs_tokens` needs a Unigram vocabulary. Raises ModelUnavailable,
+        ConfigurationError.
         """
         if options.task != self.task:
             raise ConfigurationError(f"Late interaction needs an engine with the task {self.task}, not {options.task}")
@@ -85,6 +88,7 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices | SharedEngin
         self._model = options.name
         self._weight = weight
         self._calibration = calibration
+        self._surprisals = read_surprisals(options.model) if weighs_tokens else None
         self._prompts = EmbeddingPrompts(
             read_tokenizer(options.model),
             max_model_len=options.max_model_len,
@@ -102,8 +106,14 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices | SharedEngin
         shared: SharedEngine | None = None,
     ) -> Self:
         """Returns the second stage of `model`, which `options` serve. Raises as the constructor does."""
-        weight, calibration = model.late_interaction_weight, model.calibration
-        return cls(options, devices=devices, shared=shared, weight=weight, calibration=calibration)
+        return cls(
+            options,
+            devices=devices,
+            shared=shared,
+            weight=model.late_interaction_weight,
+            calibration=model.calibration,
+            weighs_tokens=model.weighs_tokens,
+        )
 
     @property
     def model(self) -> str:
@@ -128,7 +138,7 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices | SharedEngin
         submitted = prompts if passages else []
         ids = [prompt.ids for prompt in submitted]
         outputs = await encode_gated(self._gate, self.engine, ids, lane=lane)
-        scores = await asyncio.to_thread(self._scores, outputs) if passages else ()
+        scores = await asyncio.to_thread(self._scores, prompts[0].ids, outputs) if passages else ()
         return RerankScores(
             scores=scores,
             tokens=sum(len(prompt.ids) for prompt in submitted),
@@ -140,17 +150,20 @@ class LateInteractionReranker(EngineModel[VllmEngine | OverDevices | SharedEngin
     def _build(self, query: str, passages: Sequence[str]) -> list[Prompt]:
         return [*self._prompts.build([query], "query"), *self._prompts.build(passages, "document")]
 
-    def _scores(self, outputs: Sequence[Vectors]) -> tuple[float, ...]:
+    def _scores(self, query_ids: TokenIds, outputs: Sequence[Vectors]) -> tuple[float, ...]:
         first, *others = outputs
-        query = first[self._prompts.text_of(len(first), "query")]
+        own = self._prompts.text_of(len(first), "query")
         passages = [output[self._prompts.text_of(len(output), "document")] for output in others]
-        return tuple(((1 + maxsim(query, passages)) / 2).tolist())
+        weights = None if self._surprisals is None else self._surprisals[list(query_ids[own])]
+        return tuple(((1 + maxsim(first[own], passages, weights)) / 2).tolist())
 
 
-def maxsim(query: Vectors, passages: Sequence[Vectors]) -> npt.NDArray[np.float32]:
+def maxsim(
+    query: Vectors, passages: Sequence[Vectors], weights: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
     """Returns an array of shape (passages,): for each passage, the mean over the rows of `query`, shape (tokens,
     dimension), of the highest cosine with any row of the passage. -1 where either side has no rows. Rows need not have
-    unit length.
+    unit length. `weights` has the shape (tokens,), all above 0; None: equal.
     """
     means = np.full(len(passages), -1, dtype=np.float32)
     filled = [number for number, passage in enumerate(passages) if len(passage)]
@@ -161,7 +174,7 @@ def maxsim(query: Vectors, passages: Sequence[Vectors]) -> npt.NDArray[np.float3
     cosines = _normalized(query) @ tokens.T
     cosines /= np.maximum(np.sqrt(np.einsum("ij,ij->i", tokens, tokens)), np.finfo(np.float32).tiny)
     starts = np.cumsum([0, *(len(passages[number]) for number in filled[:-1])])
-    means[filled] = np.maximum.reduceat(cosines, starts, axis=1).mean(axis=0)
+    means[filled] = np.average(np.maximum.reduceat(cosines, starts, axis=1), axis=0, weights=weights)
     return np.clip(means, -1, 1)
 
 

