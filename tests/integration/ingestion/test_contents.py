@@ -104,5 +104,16 @@ async def test_hits_come_with_their_section(node: NodeUnderTest) -> None:
     of_it = {"type": "eq", "key": "document_id", "value": name}
     (hit,) = (await node.search("glaze", filter=of_it, top_k=1, mode="sparse", expand="section"))["hits"]
     assert hit["context"]["text"].split() == text[text.index("## Glazes") :].split()
+    (brief,) = (
+        await node.search(
+            "glaze", filter=of_it, top_k=1, mode="sparse", expand="section", expand_tokens=130, include=["section"]
+        )
+    )["hits"]
+    assert (brief["chunk_id"], brief["section"]) == (hit["chunk_id"], ["Guide", "Glazes"])
+    assert len(hit["text"]) < len(brief["context"]["text"]) < len(hit["context"]["text"])
+    assert hit["text"] in brief["context"]["text"]
+    chunks = (await node.http.get(f"/documents/{name}/chunks")).json()["chunks"]
+    inside = [each for each in chunks if each["start"] >= brief["context"]["start"]]
+    assert sum(each["tokens"] for each in inside) <= 130
     refused = await node.http.post("/search", json={"query": "a", "expand": "section", "neighbors": 1})
     assert refused.status_code == 422
