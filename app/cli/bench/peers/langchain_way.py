@@ -14,7 +14,12 @@ from langchain_huggingface import HuggingFaceEmbeddings
 from langchain_milvus import Milvus
 
 work = json.load(sys.stdin)
-embeddings = HuggingFaceEmbeddings(model_name=work["model"])
+# The prefixes that a model was trained with stand in its folder; those of other models are empty.
+embeddings = HuggingFaceEmbeddings(
+    model_name=work["model"],
+    encode_kwargs={"prompt_name": "document"},
+    query_encode_kwargs={"prompt_name": "query"},
+)
 embeddings.embed_documents(work["texts"][:64])
 with TemporaryDirectory() as folder:
     started = perf_counter()
