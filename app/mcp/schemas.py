@@ -21,7 +21,7 @@ MAX_TOP_K = 20
 MAX_TEXT_CHARACTERS = 1_000_000
 MAX_PASSAGE_CHARACTERS = 8000
 MAX_COLLECTIONS = 200
-OF_HITS = ("title", "document_id", "chunk_id", "page", "language", "score", "metadata")
+OF_HITS = ("title", "document_id", "chunk_id", "page", "section", "language", "score", "metadata")
 
 
 def _object(value: object) -> object:
@@ -96,6 +96,7 @@ class Passage(BaseModel):
     document_id: str
     chunk_id: str
     page: int | None
+    section: list[str] = Field(description="Headings above the passage, the outermost first.")
     language: str | None = Field(description="Language of the document; null if it is not known.")
     score: float | None = Field(description="Higher is better; compare within this answer only.")
     metadata: dict[str, JsonValue]
@@ -134,6 +135,8 @@ def _passage_text(place: int, passage: Passage, score_name: str) -> str:
     facts = [f"document {passage.document_id}"]
     if passage.page is not None:
         facts.append(f"page {passage.page}")
+    if passage.section:
+        facts.append(f"section {' > '.join(passage.section)}")
     if passage.score is not None:
         facts.append(f"{score_name} {passage.score:.3f}")
     title = f"{passage.title} " if passage.title else ""

@@ -19,7 +19,7 @@ from retrieval.errors import CollectionNotFound
 
 def hit(text: str = "text", **fields: Any) -> dict[str, Any]:
     plain = {"title": "", "document_id": "d", "chunk_id": "c", "page": None, "score": 0.5, "metadata": {}}
-    return {**plain, "language": None, "text": text, **fields}
+    return {**plain, "section": [], "language": None, "text": text, **fields}
 
 
 def answer(*hits: Json, **fields: Any) -> dict[str, Any]:
@@ -105,6 +105,12 @@ async def test_long_passages_are_cut_and_marked() -> None:
     [passage] = data["passages"]
     assert (len(passage["text"]), passage["text_is_cut"]) == (MAX_PASSAGE_CHARACTERS, True)
     assert text == f"[1] (document d, page 3)\n{'y' * MAX_PASSAGE_CHARACTERS} …"
+
+
+async def test_a_passage_names_its_section() -> None:
+    _, text, data = await call(answer(hit(section=["Guide", "Kilns"], score=None)), "search", query="x")
+    assert data["passages"][0]["section"] == ["Guide", "Kilns"]
+    assert text == "[1] (document d, section Guide > Kilns)\ntext"
 
 
 @pytest.mark.parametrize(
