@@ -13,6 +13,8 @@ _FOREIGN_SHARE = 0.5
 """Share of foreign letters from which on a text counts as unreadable for a model."""
 _WORDLIKE = {"CJK": 2, "HANGUL": 2}
 """One of these characters says as much as several letters of an alphabet."""
+_OF_DIGIT = 5
+"""Weight of a digit: a year or an amount in a query finds its passages in any language."""
 _PRESENT = 0.2
 """Share of the letters of passages, from which on their collection is written in a script, too. Names and terms in
 Latin letters are a twentieth to a tenth of Chinese texts."""
@@ -30,14 +32,16 @@ def is_foreign(text: str, languages: Sequence[Language]) -> bool:
 
 
 def script_overlap(query: str, passages: Iterable[str]) -> float:
-    """Returns the share of the query's letters, in [0, 1], whose script occurs in the passages. 1 if either side has no
-    letters.
+    """Returns the share of the query's letters, in [0, 1], whose script occurs in the passages. Digits are letters of
+    every script. 1 if either side has no other letters.
     """
     asked, there = script_letters([query]), script_letters(passages)
     if not asked or not there:
         return 1.0
     least = _PRESENT * there.total()
-    return sum(count for script, count in asked.items() if there[script] >= least) / asked.total()
+    digits = _OF_DIGIT * sum(map(str.isdecimal, query))
+    shared = sum(count for script, count in asked.items() if there[script] >= least)
+    return (shared + digits) / (asked.total() + digits)
 
 
 def script_letters(texts: Iterable[str]) -> Counter[str]:

@@ -43,6 +43,9 @@ def test_models_for_two_languages_read_two_scripts() -> None:
         ("abcd 窑炉", ["kiln"], 0.5),
         ("", ["kiln"], 1),
         ("kiln", [], 1),
+        ("窑炉2019", ["Kilns were rebuilt."], 20 / 24),
+        ("kilns 2019", ["窑炉重建了"], 20 / 25),
+        ("2019", ["Kilns were rebuilt."], 1),
     ],
 )
 def test_overlap_is_the_share_of_letters_in_scripts_of_the_passages(
