@@ -9,6 +9,7 @@ from app.access.view import NodeView
 from app.http.examples import documents as examples
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE, STORE_WRITES, answer, failures
+from app.http.routes.ids import DOCUMENT
 from app.http.schemas.documents import DocumentChunksOut, DocumentOut, DocumentsOut, DocumentTextOut
 from app.http.schemas.wire import CollectionName, Text
 from ingestion.errors import DocumentNotFound
@@ -65,7 +66,7 @@ async def list_documents(
 # Ids may hold slashes: those of files are their paths. So a document may be called `guides/text`: it is answered where
 # there is no document `guides`.
 @router.get(
-    "/{document_id:path}/text",
+    f"/{DOCUMENT}/text",
     summary="Get a document's text",
     responses={200: answer(examples.TEXT, "The text, or a part of it with a cursor."), **CONTENTS},
 )
@@ -83,7 +84,7 @@ async def get_text(
 
 
 @router.get(
-    "/{document_id:path}/chunks",
+    f"/{DOCUMENT}/chunks",
     summary="Get a document's chunks",
     responses={200: answer(examples.CHUNKS, "A page of chunks."), **CONTENTS},
 )
@@ -112,7 +113,7 @@ async def _called(document_id: str, node: NodeView, collection: str) -> Document
 
 
 @router.get(
-    "/{document_id:path}",
+    f"/{DOCUMENT}",
     summary="Get a document",
     responses={
         200: answer(examples.ONE, "The document and the state of its ingestion."),
@@ -125,7 +126,7 @@ async def get_document(document_id: DocumentPath, node: ServingNode, collection:
 
 
 @router.delete(
-    "/{document_id:path}",
+    f"/{DOCUMENT}",
     summary="Delete a document",
     status_code=204,
     responses={
@@ -143,7 +144,7 @@ async def delete_document(document_id: DocumentPath, node: ServingNode, collecti
 
 
 @originals_router.get(
-    "/{document_id:path}",
+    f"/{DOCUMENT}",
     summary="Get an original",
     response_class=Response,
     responses={

@@ -370,7 +370,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 def operations(app: FastAPI) -> list[tuple[str, str]]:
     return [
-        (method, re.sub(r":path\}", "}", each.path_format))
+        (method, re.sub(r":(path|id)\}", "}", each.path_format))
         for each in app.routes
         if isinstance(each, APIRoute)
         for method in sorted(each.methods)

@@ -87,3 +87,23 @@ async def test_the_json_of_a_form_may_come_as_a_file(node: NodeUnderTest) -> Non
     answer = await node.http.post("/ingest", files=files)
     assert answer.status_code == 200, answer.text
     assert (await node.http.get("/documents/odd.txt")).json()["partition"] == "odd"
+
+
+async def test_a_line_break_is_part_of_an_id(node: NodeUnderTest) -> None:
+    document = {"id": "kiln", "text": "Log of a kiln."}
+    sent = await node.http.post("/ingest", json={"documents": [document], "wait": True})
+    assert sent.status_code == 200, sent.text
+    for odd in ("%0Akiln", "kiln%0A", "kiln%0Alog"):
+        for method, path in (
+            ("GET", "/documents/{}"),
+            ("DELETE", "/documents/{}"),
+            ("GET", "/documents/{}/text"),
+            ("GET", "/v1/files/{}"),
+            ("DELETE", "/v1/files/{}"),
+            ("GET", "/v1/vector_stores/vs_docs/files/{}"),
+        ):
+            answer = await node.http.request(method, path.format(odd))
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (404, "document_not_found"), path
+            assert ("type" in error) is path.startswith("/v1")
+    assert (await node.http.get("/documents/kiln")).status_code == 200

@@ -18,6 +18,7 @@ from app.http.disconnect import cancel_on_disconnect
 from app.http.embed_requests import admits_any_size, embed, seconds_to_embed
 from app.http.routes.dependencies import EmbedAdmission, NodeSettings, ServingNode
 from app.http.routes.documented import EMBEDDER, answer, failures, named
+from app.http.routes.ids import MODEL
 from app.http.schemas.wire import Text
 from retrieval.embedders import with_dimension
 from retrieval.errors import InvalidRequest
@@ -85,7 +86,7 @@ async def list_models(node: ServingNode) -> ModelsListOut:
 
 # Ids of hubs contain slashes.
 @router.get(
-    "/models/{model:path}",
+    f"/models/{MODEL}",
     summary="Get a model",
     responses={200: answer(examples.MODEL, "The model."), **failures("model_not_found", "invalid_text")},
 )

@@ -9,6 +9,7 @@ from app.http.compat.openai.schemas.files import MAX_FILE_ID_CHARACTERS, Deleted
 from app.http.examples import documents
 from app.http.routes.dependencies import FORM_TYPE, ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
+from app.http.routes.ids import FILE
 from app.http.schemas.wire import Text
 from app.http.uploads import UploadRoute
 
@@ -63,7 +64,7 @@ async def list_files(
 
 # Ids may contain slashes: those of documents that were ingested otherwise do.
 @router.get(
-    "/{file_id:path}/content",
+    f"/{FILE}/content",
     summary="Get the content of a file",
     response_class=Response,
     responses={200: answer(documents.ORIGINAL, "The bytes.", media_type="application/octet-stream"), **NOT_FOUND},
@@ -75,7 +76,7 @@ async def get_file_content(file_id: FilePath, node: ServingNode) -> Response:
 
 
 @router.get(
-    "/{file_id:path}",
+    f"/{FILE}",
     summary="Get a file",
     responses={200: answer(examples.FILE, "The file."), **NOT_FOUND},
 )
@@ -85,7 +86,7 @@ async def get_file(file_id: FilePath, node: ServingNode) -> FileOut:
 
 
 @router.delete(
-    "/{file_id:path}",
+    f"/{FILE}",
     summary="Delete a file",
     responses={
         200: answer(examples.FILE_DELETED, "No vector store has it any more."),

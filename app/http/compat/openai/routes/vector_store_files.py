@@ -20,6 +20,7 @@ from app.http.compat.openai.schemas.files import (
 )
 from app.http.routes.dependencies import ServingNode
 from app.http.routes.documented import CATALOG, STORE_WRITES, answer, failures, named
+from app.http.routes.ids import FILE
 from ingestion.types import Chunking, DocumentRecord, IngestOptions, JobId, Upload
 from retrieval.errors import InvalidRequest
 from retrieval.types import DocumentId
@@ -94,7 +95,7 @@ async def list_store_files(
 
 # Ids may contain slashes: those of documents that were ingested otherwise do.
 @router.get(
-    "/files/{file_id:path}",
+    f"/files/{FILE}",
     summary="Get a file of a vector store",
     responses={200: answer(examples.IN_STORE, "The file in the store."), **FILE_NOT_FOUND},
 )
@@ -108,7 +109,7 @@ async def get_store_file(
 
 
 @router.post(
-    "/files/{file_id:path}",
+    f"/files/{FILE}",
     summary="Replace the attributes of a file",
     responses={200: answer(examples.IN_STORE, "The file in the store."), **NOT_ACCEPTED},
 )
@@ -128,7 +129,7 @@ async def update_store_file(
 
 
 @router.delete(
-    "/files/{file_id:path}",
+    f"/files/{FILE}",
     summary="Remove a file from a vector store",
     responses={
         200: answer(examples.REMOVED, "No search of the store finds the file any more."),
