@@ -71,7 +71,8 @@ class SearchService:
         """Returns the expected seconds of the query's reranking without other work."""
         of_candidates = self._candidates.seconds(query.pool) if query.reranking else 0.0
         if query.candidates is None and self._default_tokens is not None:
-            of_candidates = min(of_candidates, self._candidates.pace.seconds(self._default_tokens))
+            least = self._candidates.seconds(query.top_k)
+            of_candidates = min(of_candidates, max(least, self._candidates.pace.seconds(self._default_tokens)))
         return of_candidates + self._sentences.seconds(_sentences(query))
 
     async def search(self, collection: StoreName, embedder: Embedder, query: SearchQuery) -> SearchResult:

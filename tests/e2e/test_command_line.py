@@ -60,7 +60,7 @@ def test_search_shows_rank_score_move_title_and_excerpt(filled: ServedNode) -> N
 
 def test_reranking_reorders_and_every_hit_carries_both_scores_and_ranks(filled: ServedNode) -> None:
     with Client(filled.url) as client:
-        answer = client.search("Who can see documents of another tenant?", top_k=10)
+        answer = client.search("Who can see documents of another tenant?", top_k=10, candidates=50)
         # Of the same depth: what a branch did not bring within the pool counts nothing for it.
         plain = client.search("Who can see documents of another tenant?", top_k=49, rerank=False)
     hits = answer["hits"]

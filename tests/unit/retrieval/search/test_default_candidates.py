@@ -95,14 +95,14 @@ def test_without_the_reranker_the_whole_pool_is_left() -> None:
     assert (result.next.pool, result.next.reranked) == (CANDIDATES, 0)
 
 
-def test_the_time_expected_of_such_a_search_is_at_most_the_time_for_it() -> None:
-    async def work() -> tuple[float, float]:
+def test_the_time_expected_of_such_a_search_is_that_of_what_it_reranks() -> None:
+    async def work() -> list[float]:
         service = await measured(ScriptedReranker(SCORES, seconds_a_passage=1.0))
-        return service.seconds(QUERY), service.seconds(replace(QUERY, candidates=50))
+        return [service.seconds(replace(QUERY, **asked)) for asked in ({}, {"candidates": 50}, {"top_k": 50})]  # type: ignore[arg-type]
 
-    by_default, stated = simulate(work())
-    assert by_default == pytest.approx(SECONDS, rel=0.05)
-    assert stated > 10 * by_default
+    of_few_hits, stated, of_many_hits = simulate(work())
+    assert of_few_hits == pytest.approx(5.0, rel=0.05)
+    assert stated == of_many_hits == pytest.approx(50.0, rel=0.05)
 
 
 def test_tokens_decide_how_many_fit() -> None:
