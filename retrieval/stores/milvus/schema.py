@@ -51,6 +51,11 @@ class ServerTraits:
     concurrent_writes: bool
     search_during_writes: bool
     """A search finds each row that was stored before, also while a write sets off a flush."""
+    misses_few: bool
+    """A search with a filter may bring fewer chunks than it was asked for, although more match. Milvus searches rows
+    that are not in the collection's index yet by one that it makes meanwhile: it looks into an eighth of this index's
+    clusters, whatever matches there. Milvus Lite's own server looks at some neighbours, and then filters them.
+    """
     slow_until_flushed: bool
     tokenizer: str
     """Leaves words that are separated by spaces as they are; WORDS where the server counts words itself."""
@@ -82,6 +87,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
             key_indexes={},
             concurrent_writes=False,
             search_during_writes=ours,
+            misses_few=not ours,
             slow_until_flushed=True,
             tokenizer=WORDS if ours else "standard",
             wildcards="\\%_" if ours else "%_",
@@ -99,6 +105,7 @@ def server_traits(version: str, *, ours: bool) -> ServerTraits:
         key_indexes=_INVERTED if modern else _SORTED,
         concurrent_writes=True,
         search_during_writes=True,
+        misses_few=True,
         slow_until_flushed=False,
         tokenizer="whitespace",
         wildcards="%_" if modern else "",

@@ -103,10 +103,16 @@ class MilvusSession:
         await self._written(name)
 
     async def query(
-        self, name: str, fields: Sequence[str], which: Mapping[str, Any], *, rows: int | None = None
+        self,
+        name: str,
+        fields: Sequence[str],
+        which: Mapping[str, Any],
+        *,
+        rows: int | None = None,
+        strong: bool = True,
     ) -> Sequence[Mapping[str, Any]]:
-        """Returns the named fields of each row, read at Strong consistency. `rows` limits the result to that many rows,
-        the first in the order of their ids.
+        """Returns the named fields of each row. `rows` limits the result to that many rows, the first in the order of
+        their ids. Unless `strong`, it may miss what was just written, as a search may.
         """
         first: dict[str, Any] = {} if rows is None else {"limit": rows}
         if first and (await self.traits()).orders_iterators_only:
@@ -118,7 +124,7 @@ class MilvusSession:
                 timeout_s=self._read_seconds,
                 began=self._one_at_a_time.began,
                 output_fields=list(fields),
-                consistency_level="Strong",
+                consistency_level="Strong" if strong else "Bounded",
                 **first,
                 **which,
             )

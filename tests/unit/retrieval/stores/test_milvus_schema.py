@@ -24,6 +24,7 @@ def test_a_server_by_its_version(version: str, server: str, number: str, modern:
     assert (traits.capabilities.sparse, traits.templates, traits.partition_key) == (modern, modern, modern)
     assert traits.concurrent_writes
     assert traits.search_during_writes
+    assert traits.misses_few
     assert not traits.slow_until_flushed
     if not modern:
         assert traits.capabilities.sparse_missing.startswith(f"Milvus {number} has no BM25")
@@ -37,6 +38,8 @@ def test_lite_is_no_server_of_version_3() -> None:
     assert not traits.templates
     assert not traits.concurrent_writes
     assert traits.search_during_writes
+    assert not traits.misses_few
+    assert server_traits("milvus_lite-3.2.2", ours=False).misses_few
     assert not server_traits("milvus_lite-3.2.2", ours=False).search_during_writes
 
 
