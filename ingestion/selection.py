@@ -43,7 +43,7 @@ class Patience:
         if self.left < 0:
             raise Unsupported(
                 f"More than {MAX_READ_IN_VAIN:,} documents would be read one by one for this list: the filter of this "
-                "API key compares no text (eq, in, contains, starts_with, ends_with) by which the database could leave "
+                "API key makes no comparison of text or numbers, outside of 'not', by which the database could leave "
                 "them out. List one collection (GET /documents), or ask for a key whose filter does."
             )
 

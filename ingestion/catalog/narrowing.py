@@ -2,12 +2,16 @@
 mean is defined in Python alone (retrieval.filters.evaluate); SQL may let more through, never less.
 """
 
+import math
+from typing import Final
+
 from sqlalchemy import ColumnElement, String, and_, column, func, literal, or_, select, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ingestion.catalog.tables import documents
-from retrieval.filters.tree import And, Compare, Contains, Field, Filter, In, Match, Or
+from retrieval.filters.tree import And, Compare, Contains, Exists, Field, Filter, In, Match, Operator, Or
 
+_MARGIN: Final = 1e-12
 _COLUMNS = {
     "document_id": documents.c.id,
     "media_type": documents.c.media_type,
@@ -28,6 +32,10 @@ def narrowed(filter: Filter, dialect: str) -> ColumnElement[bool] | None:
         case Compare(operator="eq", field=field, value=str(value)):
             text = _text(field, dialect)
             return None if text is None else text == value
+        case Compare(operator=operator, field=field, value=int() | float() as value) if not isinstance(value, bool):
+            return _compared(operator, field, float(value), dialect)
+        case Compare(operator="ne", field=field) | Exists(field=field) if _seen(field, dialect):
+            return _type(field, dialect).is_not(None)
         case In(field=field, values=values):
             text = _text(field, dialect)
             texts = [value for value in values if isinstance(value, str)]
@@ -42,6 +50,35 @@ def narrowed(filter: Filter, dialect: str) -> ColumnElement[bool] | None:
             listed = func.json_each(documents.c.metadata, literal(f'$."{field.name}"')).table_valued(element)
             return select(1).select_from(listed).where(listed.c.value == value).exists()
     return None
+
+
+def _compared(operator: Operator, field: Field, value: float, dialect: str) -> ColumnElement[bool] | None:
+    """Compares numbers of metadata. The bounds are a little wider than the value: the database may read a number as
+    one next to it.
+    """
+    if not _seen(field, dialect):
+        return None
+    if operator == "ne":
+        return _type(field, dialect).is_not(None)
+    low, high = value - abs(value) * _MARGIN, value + abs(value) * _MARGIN
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    if dialect == "postgresql":
+        found = type_coerce(documents.c.metadata, JSONB)[field.name]
+        least, most = found >= type_coerce(low, JSONB), found <= type_coerce(high, JSONB)
+    else:
+        number = func.json_extract(documents.c.metadata, literal(f'$."{field.name}"'))
+        least, most = number >= low, number <= high
+    is_number = _type(field, dialect).in_(("number", "integer", "real"))
+    bounds = {"gt": [least], "gte": [least], "lt": [most], "lte": [most], "eq": [least, most]}
+    return and_(is_number, *bounds[operator])
+
+
+def _type(field: Field, dialect: str) -> ColumnElement[str]:
+    """The type of the value that the metadata's key has, by the database's name; null without the key."""
+    if dialect == "postgresql":
+        return func.jsonb_typeof(type_coerce(documents.c.metadata, JSONB)[field.name])
+    return func.json_type(documents.c.metadata, literal(f'$."{field.name}"'))
 
 
 def _text(field: Field, dialect: str) -> ColumnElement[str] | None:

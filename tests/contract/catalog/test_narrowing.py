@@ -58,6 +58,12 @@ async def test_nothing_is_left_out_that_the_filter_is_true_of(filled: SqlCatalog
         {"type": "in", "key": "metadata.tag", "value": ["ab", '" or 1 == 1 or "']},
         {"type": "contains", "key": "metadata.any", "value": "a"},
         {"type": "starts_with", "key": "metadata.any", "value": "50%"},
+        {"type": "gt", "key": "metadata.any", "value": 2023},
+        {"type": "gte", "key": "metadata.price", "value": 5.5},
+        {"type": "lt", "key": "metadata.any", "value": 0},
+        {"type": "eq", "key": "metadata.any", "value": 5.5},
+        {"type": "exists", "key": "metadata.none"},
+        {"type": "ne", "key": "metadata.none", "value": 3},
         {"type": "eq", "key": "document_id", "value": "d3"},
         {"type": "in", "key": "partition", "value": ["ab", "nowhere"]},
         {
