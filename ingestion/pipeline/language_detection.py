@@ -9,8 +9,9 @@ from typing import Final
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 UNKNOWN: Final = ""
-SAMPLE: Final = 1000
-"""Characters that are read of each of a text's beginning, middle and end: a millisecond, however long the text is."""
+SAMPLE: Final = 200
+"""Characters that are read of each of a text's beginning, middle and end: a fifth of a millisecond, however long the
+text is. Reading all of a text of 1,300 characters was a quarter of the Python time of its ingestion."""
 MIN_CONFIDENCE: Final = 0.2
 """Of a probability that the detector scales by the length of the text. Words such as `hello` stay below, sentences
 above."""

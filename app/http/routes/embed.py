@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Body, Query, Request, Response
 
 from app.http.disconnect import cancel_on_disconnect
@@ -70,4 +71,4 @@ async def embed(
         work = embedded(node, embedder, body.texts, kind=body.kind, lane=lane, instruction=body.instruction)
         embeddings = await cancel_on_disconnect(request, work)
     # Made by ourselves, so that FastAPI does not check the answer a second time.
-    return Response(EmbedOut.of(embeddings).model_dump_json(), media_type="application/json")
+    return Response(orjson.dumps(EmbedOut.of(embeddings).model_dump()), media_type="application/json")

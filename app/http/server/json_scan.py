@@ -16,8 +16,6 @@ MAX_KEYS: Final = 1024
 PIECE_BYTES: Final = 65_536
 """Bytes that are scanned without a pause, in about a millisecond."""
 
-# A string that the end of the data cuts off matches too: its group is then empty, or the backslash before the cut.
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
 
 
@@ -31,8 +29,10 @@ class JsonScan:
         self._max_containers = max_containers
         self._containers = 0
         self._values = 0
-        self._string = b""
-        """Prefix that stands for the string in which the last part ended."""
+        self._in_string = False
+        """Whether the last part ended within a string."""
+        self._escape = b""
+        """The backslash with which it ended, unless another one escapes it."""
         self._open: list[int | None] = []
         """For each open list or object: None, or the object's keys so far."""
 
@@ -46,10 +46,13 @@ class JsonScan:
     def _scan(self, piece: bytes) -> None:
         if b"\0" in piece:
             raise InvalidJson("The body holds NUL bytes: JSON has to be UTF-8, and writes them as \\u0000.")
-        parts = _STRING.split(self._string + piece)
-        end = parts[-2] if len(parts) > 1 else b'"'
-        self._string = b"" if end == b'"' else b'"' + end
-        rest = b"".join(parts[::2])
+        piece = self._escape + piece
+        self._escape = b"\\" if (len(piece) - len(piece.rstrip(b"\\"))) % 2 else b""
+        piece = piece[: len(piece) - len(self._escape)]
+        # Pairs of backslashes first: what is left of them before a quotation mark escapes it.
+        parts = piece.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
+        rest = b"".join(parts[self._in_string :: 2])
+        self._in_string ^= len(parts) % 2 == 0
         containers = rest.count(b"[") + rest.count(b"{")
         self._containers += containers
         self._values += rest.count(b",") + containers
