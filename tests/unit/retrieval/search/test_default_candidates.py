@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from retrieval.errors import EngineDead
-from retrieval.search.default_candidates import fitting
+from retrieval.search.default_candidates import fitting, tokens_within
 from retrieval.search.query import CANDIDATES, SearchQuery, SearchResult
 from retrieval.search.service import SearchService
 from retrieval.types import Lane, RerankScores, StoreName
@@ -103,6 +103,17 @@ def test_the_time_expected_of_such_a_search_is_that_of_what_it_reranks() -> None
     of_few_hits, stated, of_many_hits = simulate(work())
     assert of_few_hits == pytest.approx(5.0, rel=0.05)
     assert stated == of_many_hits == pytest.approx(50.0, rel=0.05)
+
+
+@pytest.mark.parametrize(("seconds_a_passage", "calls"), [(0.01, [1, 2, 4, 8, 8]), (0.2, [1, 2, 4]), (60.0, [1])])
+def test_a_slow_model_is_measured_briefly(seconds_a_passage: float, calls: list[int]) -> None:
+    async def work() -> int:
+        return await tokens_within(reranker, 100.0)  # type: ignore[arg-type]
+
+    reranker = ScriptedReranker(seconds_a_passage=seconds_a_passage)
+    # The double counts ten tokens for each passage.
+    assert simulate(work()) == pytest.approx(1000 / seconds_a_passage, abs=1)
+    assert [len(passages) for passages in reranker.asked] == calls
 
 
 def test_tokens_decide_how_many_fit() -> None:
