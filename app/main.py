@@ -32,6 +32,7 @@ from app.node.node import Components, OnStep
 from app.node.runner import OnFailure, Runner
 from app.settings import Settings, trace_endpoint
 from app.telemetry.collectors import AdmissionCollector
+from app.telemetry.loop_delay import watch_loop
 from app.telemetry.metrics import Metrics
 from app.telemetry.observed import Telemetry, observed
 from app.telemetry.requests import TelemetryMiddleware
@@ -84,13 +85,17 @@ def create_app(
         endpoint = McpEndpoint(build_server(tools_for), settings.max_body_mb * 2**20)
         async with endpoint.running() as app.state.mcp:
             runner.start()
-            recording = asyncio.create_task(app.state.recorder.run())
+            tasks = [
+                asyncio.create_task(app.state.recorder.run()),
+                asyncio.create_task(watch_loop(metrics.loop_delay)),
+            ]
             try:
                 yield
             finally:
                 await app.state.evaluations.stop()
-                recording.cancel()
-                await asyncio.gather(recording, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await runner.stop()
                 await asyncio.to_thread(telemetry.tracing.close)
 

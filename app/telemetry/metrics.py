@@ -66,6 +66,12 @@ class Metrics:
         self.requests_in_flight = Gauge(
             "tandem_http_requests_in_flight", "Requests that wait for their answer", registry=registry
         )
+        self.loop_delay = Histogram(
+            "tandem_event_loop_delay_seconds",
+            "How late the event loop runs what is due, measured ten times a second",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self.streams = Gauge("tandem_http_streams", "Event streams that are open", registry=registry)
         self.connections = Gauge("tandem_http_connections", "Connections that are open", registry=registry)
         self.refused = Counter(

@@ -56,6 +56,15 @@ ROWS: dict[str, list[Panel]] = {
             },
             "Of the node itself; engines, parsers and Milvus Lite are processes of their own",
         ),
+        Panel(
+            "Delay of the event loop",
+            "s",
+            {
+                "p50": quantile(0.5, "tandem_event_loop_delay_seconds"),
+                "p95": quantile(0.95, "tandem_event_loop_delay_seconds"),
+            },
+            "Each of some ten steps of a search waits this long: more than a few milliseconds slow down searches",
+        ),
     ],
     "Search": [
         Panel("Searches", "reqps", {"searches": rate("tandem_search_stage_seconds_count", where='stage="total"')}),
