@@ -12,6 +12,6 @@ def bound_tokenizer_threads() -> None:
     """Bounds the threads of a process that has not tokenised anything yet; a value set from outside applies.
 
     By default, there is one for each core. All of them allocate memory at once, and the event loop then waits for the
-    allocator's locks: on a host with 32 cores, a node with one thread for each ingested at a third of the rate.
+    allocator's locks: on a host with 32 cores and two H200, a node ingested at 0.41 of its rate.
     """
     os.environ.setdefault(VARIABLE, str(min(os.cpu_count() or 1, MOST)))

@@ -3,7 +3,7 @@ mean is defined in Python alone (retrieval.filters.evaluate); SQL may let more t
 """
 
 import math
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, String, and_, column, func, literal, or_, select, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
@@ -32,10 +32,10 @@ def narrowed(filter: Filter, dialect: str) -> ColumnElement[bool] | None:
         case Compare(operator="eq", field=field, value=str(value)):
             text = _text(field, dialect)
             return None if text is None else text == value
+        case Compare(operator="ne", field=field) | Exists(field=field):
+            return _type(field, dialect).is_not(None) if _seen(field, dialect) else None
         case Compare(operator=operator, field=field, value=int() | float() as value) if not isinstance(value, bool):
             return _compared(operator, field, float(value), dialect)
-        case Compare(operator="ne", field=field) | Exists(field=field) if _seen(field, dialect):
-            return _type(field, dialect).is_not(None)
         case In(field=field, values=values):
             text = _text(field, dialect)
             texts = [value for value in values if isinstance(value, str)]
@@ -45,9 +45,9 @@ def narrowed(filter: Filter, dialect: str) -> ColumnElement[bool] | None:
             return None if text is None else (func.strpos if dialect == "postgresql" else func.instr)(text, value) > 0
         case Contains(field=field, value=str(value)) if _seen(field, dialect):
             if dialect == "postgresql":
-                return type_coerce(documents.c.metadata, JSONB)[field.name].contains(type_coerce(value, JSONB))
+                return _jsonb(field).contains(type_coerce(value, JSONB))
             element = column("value", String)
-            listed = func.json_each(documents.c.metadata, literal(f'$."{field.name}"')).table_valued(element)
+            listed = func.json_each(documents.c.metadata, _path(field)).table_valued(element)
             return select(1).select_from(listed).where(listed.c.value == value).exists()
     return None
 
@@ -58,16 +58,14 @@ def _compared(operator: Operator, field: Field, value: float, dialect: str) -> C
     """
     if not _seen(field, dialect):
         return None
-    if operator == "ne":
-        return _type(field, dialect).is_not(None)
     low, high = value - abs(value) * _MARGIN, value + abs(value) * _MARGIN
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
     if dialect == "postgresql":
-        found = type_coerce(documents.c.metadata, JSONB)[field.name]
+        found = _jsonb(field)
         least, most = found >= type_coerce(low, JSONB), found <= type_coerce(high, JSONB)
     else:
-        number = func.json_extract(documents.c.metadata, literal(f'$."{field.name}"'))
+        number = func.json_extract(documents.c.metadata, _path(field))
         least, most = number >= low, number <= high
     is_number = _type(field, dialect).in_(("number", "integer", "real"))
     bounds = {"gt": [least], "gte": [least], "lt": [most], "lte": [most], "eq": [least, most]}
@@ -77,8 +75,19 @@ def _compared(operator: Operator, field: Field, value: float, dialect: str) -> C
 def _type(field: Field, dialect: str) -> ColumnElement[str]:
     """The type of the value that the metadata's key has, by the database's name; null without the key."""
     if dialect == "postgresql":
-        return func.jsonb_typeof(type_coerce(documents.c.metadata, JSONB)[field.name])
-    return func.json_type(documents.c.metadata, literal(f'$."{field.name}"'))
+        return func.jsonb_typeof(_jsonb(field))
+    return func.json_type(documents.c.metadata, _path(field))
+
+
+def _jsonb(field: Field) -> ColumnElement[Any]:
+    """The value of the metadata's key on PostgreSQL."""
+    value: ColumnElement[Any] = type_coerce(documents.c.metadata, JSONB)[field.name]
+    return value
+
+
+def _path(field: Field) -> ColumnElement[str]:
+    """Where SQLite finds the metadata's key."""
+    return literal(f'$."{field.name}"')
 
 
 def _text(field: Field, dialect: str) -> ColumnElement[str] | None:

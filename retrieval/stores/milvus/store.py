@@ -249,20 +249,27 @@ class MilvusStore:
         may_miss = bool(template) and (await self._session.traits()).misses_few
         asked = max(limit, _MIN_FILTERED) if may_miss else limit
         params = {"metric_type": "COSINE", "params": {"ef": max(asked, _MIN_EF)}}
-        which = await self._session.filter(template, **values) if template else {}
+        which = await self._where(template, values)
         hits = await self._search(name, DENSE, vector, params, asked, which)
         # Rounding in float32 can make the cosine of equal vectors slightly larger than 1.
         found = [to_candidate(hit["entity"], max(-1.0, min(1.0, float(hit["distance"])))) for hit in hits]
         if may_miss and len(found) < asked:
-            found += await self._missed(name, vector, found, template, values)
+            found += await self._missed(name, vector, found, which, template, values)
             found.sort(key=lambda candidate: -candidate.score)
         return found[:limit]
 
     async def _missed(
-        self, name: str, vector: Vector, found: Sequence[Candidate], template: str, values: Mapping[str, Value]
+        self,
+        name: str,
+        vector: Vector,
+        found: Sequence[Candidate],
+        which: Mapping[str, Any],
+        template: str,
+        values: Mapping[str, Value],
     ) -> Sequence[Candidate]:
-        """Returns the other chunks that the condition is true of, of the first _MAX_COMPARED by id."""
-        which = await self._session.filter(template, **values)
+        """Returns the other chunks that the condition is true of, of the first _MAX_COMPARED by id. `which` are the
+        arguments that `template` and `values` stand for.
+        """
         rows = await self._session.query(name, ("id",), which, rows=_MAX_COMPARED, strong=False)
         missing = sorted({row["id"] for row in rows} - {candidate.chunk.id for candidate in found})
         fields = [*await self._hit_fields(name), DENSE]
@@ -291,7 +298,7 @@ class MilvusStore:
         sign = -1 if traits.negates_bm25 else 1
         params = {"metric_type": "BM25", "params": {}}
         template, values = await self._conditions(name, partition, filter)
-        which = await self._session.filter(template, **values) if template else {}
+        which = await self._where(template, values)
         hits = await self._search(name, SPARSE, text, params, limit, which)
         return [to_candidate(hit["entity"], sign * float(hit["distance"])) for hit in hits]
 
@@ -366,6 +373,10 @@ class MilvusStore:
             conditions.append(template)
             values |= values_of_filter
         return " and ".join(conditions), values
+
+    async def _where(self, template: str, values: Mapping[str, Value]) -> Mapping[str, Any]:
+        """Returns the arguments of a search with what `_conditions` returned."""
+        return await self._session.filter(template, **values) if template else {}
 
     async def _rows(
         self, name: str, fields: Sequence[str], ids: Sequence[ChunkId], size: int

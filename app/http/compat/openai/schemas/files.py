@@ -119,17 +119,6 @@ class Page(CompatModel, Generic[ListedT]):
         return cls(first_id=first, last_id=last, has_more=has_more, data=list(data))
 
 
-class StoreFileIn(CompatRequest):
-    file_id: FileId
-    attributes: Attributes | None = Field(None, description=ATTRIBUTES)
-    groups: Groups | None = Field(None, description=GROUPS_OF_FILE)
-    chunking_strategy: ChunkingStrategy | None = Field(None, description="Chunking. Default: the collection's.")
-
-    @property
-    def attached(self) -> Attached:
-        return Attached(self.attributes or {}, self.groups)
-
-
 class StoreFileUpdateIn(CompatRequest):
     attributes: Attributes = Field(description=ATTRIBUTES + " They replace those it has.")
     groups: Groups | None = Field(None, description=GROUPS_OF_FILE)
@@ -147,6 +136,10 @@ class BatchFileIn(CompatRequest):
     @property
     def attached(self) -> Attached:
         return Attached(self.attributes or {}, self.groups)
+
+
+class StoreFileIn(BatchFileIn):
+    chunking_strategy: ChunkingStrategy | None = Field(None, description="Chunking. Default: the collection's.")
 
 
 class BatchIn(CompatRequest):
