@@ -28,7 +28,7 @@ TOP_K = 4
 def demo(settings: Settings, console: Console) -> int:
     """Returns the exit status. On a terminal the node runs until Ctrl-C; elsewhere it ends at once."""
     models = settings.models or "e5"
-    console.print(f"Starting a node with the models [bold]{models}[/bold]: two engines.")
+    console.print(f"Starting a node with the models [bold]{models}[/bold].")
     environment = {"TANDEM_MODELS": models}
     if find_device() == "cpu":
         # Compiled engines are 7 % faster (two cores, all-MiniLM-L6-v2), but their first start takes half a minute
