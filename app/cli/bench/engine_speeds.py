@@ -9,11 +9,15 @@ from time import perf_counter
 
 import numpy as np
 
-from app.cli.bench.measures import Arrivals, Summary
+from app.cli.bench.measures import Arrivals, Summary, arrivals
+from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.types import TokenIds
 
 SHARED_TOKENS = 110
 """Tokens that the prompts of one rerank share: instruction and query, as in Qwen3-Reranker's prompt."""
+QUERY_TOKENS = 30
+RECALL_SECONDS = 0.005
+"""A store's time, in which a search leaves the engines alone."""
 POOL = 16
 """Batches of texts, in turn: made beforehand, so that making them takes nothing from the engine's time."""
 
@@ -104,6 +108,29 @@ async def rerank_times(rerank: Encode, prompts: Prompts, candidates: int, load: 
         await rerank(prompt_ids)
         times.append(1000 * (perf_counter() - started))
     return Reranked(candidates, Summary.of(times[2:]))
+
+
+async def search_times(
+    search: Callable[[], Awaitable[None]], load: EngineLoad, on_measured: Callable[[], None] = lambda: None
+) -> Summary:
+    """Sends searches in an open loop, and measures each from the time when it was due. `on_measured` is called when the
+    warm-up is over.
+    """
+    start = perf_counter()
+
+    async def one(due: float) -> float:
+        await asyncio.sleep(start + due - perf_counter())
+        await search()
+        return 1000 * (perf_counter() - start - due)
+
+    async def report() -> float:
+        await asyncio.sleep(load.warm_up)
+        on_measured()
+        return 0.0
+
+    due = arrivals(load.rate, load.warm_up + load.seconds, kind=load.arrivals, seed=0)
+    times = await gather_or_cancel([report(), *map(one, due)])
+    return Summary.of([took for at, took in zip(due, times[1:], strict=True) if at >= load.warm_up])
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
 
@@ -15,8 +15,18 @@ from rich.console import Console
 from rich.table import Table
 
 from app import ROOT
-from app.cli.bench.engine_speeds import EngineLoad, Prompts, Speeds, embed_rate, fed, rerank_times
-from app.cli.bench.measures import Summary, arrivals
+from app.cli.bench.engine_speeds import (
+    QUERY_TOKENS,
+    RECALL_SECONDS,
+    EngineLoad,
+    Prompts,
+    Speeds,
+    embed_rate,
+    fed,
+    rerank_times,
+    search_times,
+)
+from app.cli.bench.measures import Summary
 from app.cli.bench.mixed_result import Ratios, ratio, ratio_text
 from app.cli.console import step_reporter
 from app.settings import Settings
@@ -26,10 +36,6 @@ from retrieval.engines.vllm.options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineFailed
 from retrieval.gather_or_cancel import gather_or_cancel
 from retrieval.types import Lane, TokenIds
-
-QUERY_TOKENS = 30
-RECALL_SECONDS = 0.005
-"""A store's time, in which a search leaves the engines alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +112,10 @@ async def _measure(
             reranked = [await rerank_times(rerank, prompts, pool, load) for pool in load.pools]
             embedded = [await embed_rate(embed, prompts, length, load, slice_tokens, ahead) for length in load.lengths]
             await search()
-            alone = await _search_times(search, load)
+            alone = await search_times(search, load)
             counts: list[tuple[float, int]] = []
             async with fed(embed, prompts.batches(load.lengths[-1], slice_tokens), ahead) as texts:
-                alongside = await _search_times(
+                alongside = await search_times(
                     search, load, on_measured=lambda: counts.append((perf_counter(), texts()))
                 )
                 counts.append((perf_counter(), texts()))
@@ -119,29 +125,6 @@ async def _measure(
             await embedder.close()
             await reranker.close()
     return Speeds(tuple(embedded), tuple(reranked)), alone, alongside, (after - before) / (end - start), work
-
-
-async def _search_times(
-    search: Callable[[], Awaitable[None]], load: EngineLoad, on_measured: Callable[[], None] = lambda: None
-) -> Summary:
-    """Sends searches in an open loop, and measures each from the time when it was due. `on_measured` is called when the
-    warm-up is over.
-    """
-    start = perf_counter()
-
-    async def one(due: float) -> float:
-        await asyncio.sleep(start + due - perf_counter())
-        await search()
-        return 1000 * (perf_counter() - start - due)
-
-    async def report() -> float:
-        await asyncio.sleep(load.warm_up)
-        on_measured()
-        return 0.0
-
-    due = arrivals(load.rate, load.warm_up + load.seconds, kind=load.arrivals, seed=0)
-    times = await gather_or_cancel([report(), *map(one, due)])
-    return Summary.of([took for at, took in zip(due, times[1:], strict=True) if at >= load.warm_up])
 
 
 def _bare(work: BareWork, console: Console) -> Speeds:

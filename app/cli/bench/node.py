@@ -19,7 +19,7 @@ from rich.console import Console
 
 from app.cli.bench.load.corpus import MORE, Corpus, DatasetCorpus, MadeUpCorpus
 from app.cli.bench.load.feeder import FeederProcess, fed
-from app.cli.bench.load.feeding import Feeding
+from app.cli.bench.load.feeding import LEAST_AHEAD, Feeding
 from app.cli.bench.load.words import WORDS
 from app.cli.client.node_client import Client
 from app.cli.evaluate.evaluate import own_node
@@ -91,7 +91,10 @@ class MeasuredNode:
     def feeding(
         self, collection: str, corpus: Corpus, *, first: int, count: int | None = None
     ) -> Iterator[FeederProcess]:
-        with fed(Feeding(self.url, self.api_key, collection, corpus.spec(), first, count)) as feeder:
+        feeding = Feeding(
+            self.url, self.api_key, collection, corpus.spec(), first, count, least_ahead=least_ahead(self.settings)
+        )
+        with fed(feeding) as feeder:
             yield feeder
 
     def fill(self, collection: str, corpus: Corpus, count: int) -> float:
@@ -110,6 +113,14 @@ class MeasuredNode:
                 if found is None or float(found[1]) == 0:
                     return
                 sleep(0.2)
+
+
+def least_ahead(settings: Settings | None) -> int:
+    """Returns how many documents keep the workers of a node with `settings` supplied: twice what all hold at once."""
+    if settings is None:
+        return LEAST_AHEAD
+    slots = settings.workers * (settings.worker_processes or 1)
+    return max(LEAST_AHEAD, 2 * slots * settings.worker_batch)
 
 
 @contextmanager

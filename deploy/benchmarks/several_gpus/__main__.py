@@ -7,11 +7,14 @@ engines stand for devices, it shows that the parts work, with `--shapes` of a fo
 Parts, for each number in --devices:
   engines  the engines and gates without HTTP and stores: tokens a second embedded, and a rerank's time against its
            pool, on one device and spread over those that are idle
+  load     the same engines: searches at rising rates, until they are saturated
+  shares   the same engines: searches beside ingestion that is guaranteed each of --shares of the devices' time
   mixed    a node: searches alone, ingestion alone, both at once
   search   the highest rate of searches whose p99 stays below --p99
+  split    each model of --split-shapes on one device, and, with more than one, split over them
 With more than one device:
-  faults   one device's engines killed, then one hung, each under searches and ingestion, and an audit at the end
-  split    each model of --split-shapes split over the devices, compared with one device with the whole of it
+  faults   each of --faults: one device's engines killed, or one hung, under searches and ingestion, and an audit at
+           the end
 """
 
 import argparse
@@ -27,22 +30,25 @@ from deploy.benchmarks.several_gpus.engines import measure_engines
 from deploy.benchmarks.several_gpus.run import BudgetSpent, Run, console
 from deploy.benchmarks.several_gpus.scaling import scaling
 from deploy.benchmarks.several_gpus.split import measure_split
-from deploy.benchmarks.several_gpus.whole_node import measure_node
+from deploy.benchmarks.several_gpus.whole_node import FAULT_SECONDS, measure_node
 
-PARTS = ("engines", "mixed", "search", "faults", "split")
+PARTS = ("engines", "load", "shares", "mixed", "search", "faults", "split")
+OF_ENGINES, OF_NODE = PARTS[:3], PARTS[3:6]
+USUAL = ("engines", *OF_NODE)
 
 
 def measure(run: Run) -> None:
     asked = run.asked
-    if any(part in asked.parts for part in PARTS[:4]):
+    of_engines, of_node = ([part for part in each if part in asked.parts] for each in (OF_ENGINES, OF_NODE))
+    if of_engines or of_node:
         with dummy_settings(asked.shapes, console) as dummies:
             for count in asked.devices:
-                if "engines" in asked.parts:
-                    run.part(f"engines {count}", 45 + asked.seconds, partial(measure_engines, run, count, dummies))
-                parts = [part for part in ("mixed", "search", "faults") if part in asked.parts]
-                if parts:
-                    run.part(f"all of node {count}", 60, partial(measure_node, run, count, parts, dummies))
-        scaling(run)
+                if of_engines:
+                    run.part(f"all of engines {count}", 60, partial(measure_engines, run, count, of_engines, dummies))
+                if of_node:
+                    run.part(f"all of node {count}", 60, partial(measure_node, run, count, of_node, dummies))
+        if len(asked.devices) > 1:
+            scaling(run)
     if "split" in asked.parts:
         for shapes in asked.split_shapes:
             measure_split(run, shapes, max(asked.devices))
@@ -53,11 +59,15 @@ def numbers(text: str) -> list[int]:
     return [int(each) for each in text.split(",")]
 
 
+def shares(text: str) -> list[float]:
+    return [float(each) for each in text.split(",")]
+
+
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--devices", type=numbers, default=[1, 2], help="how many, comma separated")
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS[:4]), help=",".join(PARTS))
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(USUAL), help=",".join(PARTS))
     parser.add_argument("--shapes", default="qwen3-0.6b", help="of the weights: a pair's name, or a folder")
     parser.add_argument("--split-shapes", type=lambda text: text.split(","), default=["qwen3-8b"])
     parser.add_argument("--budget", type=float, default=540, help="seconds of the whole")
@@ -66,6 +76,8 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=5, help="searches/s for each device, during ingestion")
     parser.add_argument("--split-rate", type=float, default=2, help="the same where models are split")
     parser.add_argument("--highest", type=float, default=32, help="searches/s for each device that it cannot do")
+    parser.add_argument("--shares", type=shares, default=[0, 0.15, 0.3, 0.5, 0.7], help="guaranteed to ingestion")
+    parser.add_argument("--faults", type=lambda text: text.split(","), default=list(FAULT_SECONDS), help="kill,stop")
     parser.add_argument("--p99", type=float, default=150, help="ms")
     parser.add_argument("--candidates", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=256, help="of a text")
@@ -77,8 +89,9 @@ def options() -> argparse.ArgumentParser:
 
 def main() -> int:
     asked = options().parse_args()
-    if unknown := set(asked.parts) - set(PARTS):
-        raise SystemExit(f"--parts: {', '.join(sorted(unknown))} is not one of {', '.join(PARTS)}")
+    for name, known in (("parts", PARTS), ("faults", tuple(FAULT_SECONDS))):
+        if unknown := set(getattr(asked, name)) - set(known):
+            raise SystemExit(f"--{name}: {', '.join(sorted(unknown))} is not one of {', '.join(known)}")
     asked.out.mkdir(parents=True, exist_ok=True)
     run = Run(asked)
 

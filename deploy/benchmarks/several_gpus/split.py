@@ -25,10 +25,8 @@ from deploy.benchmarks.several_gpus.run import Run, console
 
 def measure_split(run: Run, shapes: str, devices: int) -> None:
     with dummy_settings(shapes, console) as dummies:
-        for name, settings in (
-            (f"{shapes} over {devices}", {"tensor_parallel": devices, "devices": str(devices)}),
-            (f"{shapes} on one", {"devices": "1"}),
-        ):
+        over = (f"{shapes} over {devices}", {"tensor_parallel": devices, "devices": str(devices)})
+        for name, settings in [*([over] if devices > 1 else []), (f"{shapes} on one", {"devices": "1"})]:
             needed = 75 + 2 * run.asked.seconds
             run.part(f"split {name}", needed, partial(_split, run, name, {**dummies, **settings}))
 

@@ -35,8 +35,10 @@ def measure_node(run: Run, devices: int, parts: Sequence[str], dummies: Mapping[
             seconds = SEARCH_STEPS * (asked.seconds + asked.warm_up)
             run.part(f"search {devices}", seconds, partial(_highest_rate, run, devices, node, corpus, question))
         if "faults" in parts and devices > 1:
-            for kind, seconds in FAULT_SECONDS.items():
-                run.part(f"faults {kind}", seconds, partial(measure_fault, run, kind, node, corpus, question))
+            for kind in asked.faults:
+                run.part(
+                    f"faults {kind}", FAULT_SECONDS[kind], partial(measure_fault, run, kind, node, corpus, question)
+                )
 
 
 def _mixed(run: Run, devices: int, node: MeasuredNode, corpus: Corpus) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from app.cli.input import standard_input
 from retrieval.errors import TandemError
 
 LEAST_AHEAD = 2048
-"""Documents under way at least: several times what a node's workers hold."""
+"""Documents under way at least, where what the node's workers hold is unknown."""
 AHEAD_SECONDS = 10.0
 """In addition, as many documents as are finished in this time, so that the queue of a fast node does not run dry."""
 SENDERS = 4
@@ -50,6 +50,9 @@ class Feeding:
     """None: without end."""
     documents: int = 256
     """Documents of one request."""
+    least_ahead: int = LEAST_AHEAD
+    """Documents under way at least. Workers that find less than they can hold claim small batches, which costs the
+    stores more and engines wait for."""
 
 
 @dataclass(slots=True)
@@ -87,7 +90,7 @@ class Feeder:
         self._done = _Progress()
         """Totals of all jobs at the last poll."""
         self._sent = 0
-        self._ahead = LEAST_AHEAD
+        self._ahead = feeding.least_ahead
         self._polled = asyncio.Event()
 
     async def run(self) -> None:
@@ -105,7 +108,7 @@ class Feeder:
                     senders.result()
                 await self._poll()
                 rate = self._done.documents / (monotonic() - started)
-                self._ahead = max(LEAST_AHEAD, int(rate * AHEAD_SECONDS))
+                self._ahead = max(self._feeding.least_ahead, int(rate * AHEAD_SECONDS))
         finally:
             senders.cancel()
             await asyncio.gather(senders, return_exceptions=True)

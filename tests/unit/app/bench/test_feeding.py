@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
 from app.cli.bench.load import feeding
 from app.cli.bench.load.corpus import MadeUpCorpus
-from app.cli.bench.load.feeding import Feeder, Feeding, FeedingFailed
+from app.cli.bench.load.feeding import LEAST_AHEAD, Feeder, Feeding, FeedingFailed
 from app.cli.bench.measures import Point
+from app.cli.bench.node import least_ahead
+from app.settings import Settings
 
 CORPUS = MadeUpCorpus(words=5)
 
@@ -51,7 +54,7 @@ class Node:
 async def feed(node: Callable[[httpx.Request], httpx.Response], count: int | None) -> tuple[Feeder, list[Point]]:
     points: list[Point] = []
     http = httpx.AsyncClient(transport=httpx.MockTransport(node), base_url="http://node")
-    asked = Feeding("http://node", None, "docs", CORPUS.spec(), first=100, count=count, documents=20)
+    asked = Feeding("http://node", None, "docs", CORPUS.spec(), first=100, count=count, documents=20, least_ahead=100)
     feeder = Feeder(http, asked, CORPUS, points.append)
     await feeder.run()
     return feeder, points
@@ -61,7 +64,6 @@ async def feed(node: Callable[[httpx.Request], httpx.Response], count: int | Non
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "POLL_SECONDS", 0)
     monkeypatch.setattr(feeding, "LAST_POLL_SECONDS", 0)
-    monkeypatch.setattr(feeding, "LEAST_AHEAD", 100)
     monkeypatch.setattr(feeding, "AHEAD_SECONDS", 0)
 
 
@@ -101,3 +103,18 @@ async def test_a_document_that_fails_ends_it() -> None:
 async def test_a_refusal_ends_it() -> None:
     with pytest.raises(FeedingFailed, match="answered 404 to /ingest"):
         await feed(lambda _: httpx.Response(404, text="no collection"), 10)
+
+
+@pytest.mark.parametrize(
+    ("changed", "documents"),
+    [
+        ({"workers": 3}, LEAST_AHEAD),
+        ({"worker_processes": 24, "workers": 4, "worker_batch": 64, "milvus_uri": "http://milvus:19530"}, 12_288),
+    ],
+)
+def test_twice_of_what_workers_hold_is_under_way(changed: dict[str, Any], documents: int) -> None:
+    assert least_ahead(Settings(**changed)) == documents
+
+
+def test_of_a_node_with_unknown_settings_a_fixed_number_is_under_way() -> None:
+    assert least_ahead(None) == LEAST_AHEAD
