@@ -3,8 +3,8 @@
 Engines that share a device know nothing of each other, so an embedder that is kept full slows every rerank. The gate
 sees the work of all of them. Interactive work never waits here. Bulk work runs in slices, and measurements decide how
 much of it may be in flight. Without searches, bulk work fills the engines. With searches, it is limited to what the
-device computes within a small fraction of a search's own time. While a search computes, no bulk work starts, except a
-guaranteed share.
+device computes within a small fraction of a search's own time. While a search computes, no bulk work starts, except
+what a guaranteed share lacks.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ _MIN_PART = 8
 """A slice of this part of the largest is always allowed: smaller ones cost a device as much time, and do less."""
 _SOONEST_SECONDS = 0.0005
 """Shortest interval between two checks of what bulk work is owed."""
+_ACCOUNT_SECONDS = 1.0
+"""What bulk work got or missed of its guaranteed share counts for this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class GateOptions:
     own engine calls. The actual delay is shorter, since both compute concurrently.
     """
     bulk_share: float = 0.15
-    """Fraction of the device's time that bulk work gets however many searches there are; in [0, 1)."""
+    """Fraction of the device's time that bulk work gets however many searches there are; in [0, 1). What it computes
+    between searches counts: no slice begins amid a search while that is more.
+    """
     calm_seconds: float = 5.0
     """After this long without interactive work, bulk work may fill the engines."""
     slice_tokens: int = 16384
@@ -234,6 +238,7 @@ class Gate:
         self._release()
 
     def _ask(self, waiting: _Waiting) -> None:
+        self._accrue(_now())
         self._queue.append(waiting)
         self._release()
 
@@ -264,7 +269,6 @@ class Gate:
     def _close(self, now: float) -> None:
         if self._closed(now):
             return
-        self._owed, self._owed_at = 0.0, now
         self._met = _Met(now, self._tokens, set(self._in_flight)) if self._in_flight else None
 
     def _closed(self, now: float) -> bool:
@@ -329,8 +333,8 @@ class Gate:
                 if missing > 0:
                     self._look_again(now, missing)
                     return
-                self._owed -= self._due(tokens)
                 self._amid += 1
+            self._charge(tokens)
             self._grant(self._queue.popleft(), prompts, tokens, now)
 
     def _look_again(self, now: float, missing: float) -> None:
@@ -375,10 +379,15 @@ class Gate:
         return tokens / rate if rate else self._interactive_seconds.value or self.options.calm_seconds
 
     def _accrue(self, now: float) -> None:
-        """Credits bulk work with its guaranteed share of the time in which it waits for searches."""
-        if self._closed(now) and self._queue:
-            self._owed += (now - self._owed_at) * self.options.bulk_share
+        """Credits bulk work with its guaranteed share of the time in which it waits."""
+        if self._queue:
+            longest = max(self.options.slice_tokens, self._queue[0].lengths[0])
+            most = _ACCOUNT_SECONDS * self.options.bulk_share + self._due(longest)
+            self._owed = min(self._owed + (now - self._owed_at) * self.options.bulk_share, most)
         self._owed_at = now
+
+    def _charge(self, tokens: int) -> None:
+        self._owed = max(self._owed - self._due(tokens), -_ACCOUNT_SECONDS * self.options.bulk_share)
 
 
 async def turn_of_any(gates: Sequence[Gate], lengths: Sequence[int]) -> Turn:

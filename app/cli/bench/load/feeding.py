@@ -26,7 +26,9 @@ LEAST_AHEAD = 2048
 AHEAD_SECONDS = 10.0
 """In addition, as many documents as are finished in this time, so that the queue of a fast node does not run dry."""
 SENDERS = 4
-"""Requests that are being sent at once."""
+"""Requests that are being sent at once, at least."""
+DOCUMENTS_OF_SENDER = 1024
+"""One more for each so many documents that are to be under way: four could not keep two H200 supplied."""
 POLL_SECONDS = 0.5
 LAST_POLL_SECONDS = 0.1
 """Polling interval after everything has been sent. A shorter one would keep the node busy with answering."""
@@ -97,7 +99,8 @@ class Feeder:
         """Returns when everything is ingested. Raises FeedingFailed."""
         started = monotonic()
         self._report(Point(started, 0, 0, 0, 0))
-        senders = asyncio.gather(*(self._send() for _ in range(SENDERS)))
+        count = max(SENDERS, self._feeding.least_ahead // DOCUMENTS_OF_SENDER)
+        senders = asyncio.gather(*(self._send() for _ in range(count)))
         try:
             while not senders.done() or self._jobs:
                 if senders.done():

@@ -141,25 +141,40 @@ def test_without_a_gate_searches_do_feel_it() -> None:
     assert loaded > 1.75 * idle
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3])
-def test_searches_without_end_leave_bulk_work_its_share(share: float) -> None:
+@pytest.mark.parametrize(("share", "rate"), [(0.05, RATE), (0.3, RATE), (0.05, RATE / 20)])
+def test_searches_without_end_leave_bulk_work_its_share(share: float, rate: float) -> None:
+    slower = RATE / rate
+
     async def scene() -> float:
-        site = Site(GateOptions(bulk_share=share))
-        await site.run(1)
+        site = Site(GateOptions(bulk_share=share), rate=rate)
+        await site.run(slower)
 
         async def search_on() -> None:
             while True:
                 await site.search()
 
         searchers = [asyncio.create_task(search_on()) for _ in range(3)]
-        await asyncio.sleep(0.1)
-        rate = await site.run(20)
+        await asyncio.sleep(slower)
+        reached = await site.run(20 * slower)
         for searcher in searchers:
             searcher.cancel()
         await asyncio.gather(*searchers, return_exceptions=True)
-        return rate
+        return reached
 
-    assert simulate(scene()) == pytest.approx(share * RATE, rel=0.25)
+    assert simulate(scene()) == pytest.approx(share * rate, rel=0.25)
+
+
+def test_what_bulk_work_has_between_searches_counts_towards_its_share() -> None:
+    async def scene() -> tuple[int, float]:
+        site = Site(GateOptions(bulk_share=0.3))
+        await site.run(2, every_s=EVERY_S)  # until it has measured
+        before = site.gate.state().slices_amid_searches
+        rate = await site.run(10, every_s=EVERY_S)
+        return site.gate.state().slices_amid_searches - before, rate
+
+    amid, rate = simulate(scene())
+    assert amid == 0
+    assert rate > 0.5 * RATE
 
 
 def test_no_share_means_that_bulk_work_waits_for_the_search_to_end() -> None:
