@@ -104,6 +104,12 @@ def log_placement(placement: Placement) -> None:
                 planned_bytes=row.planned_bytes,
                 usable_bytes=row.memory.usable_bytes,
             )
+    settings = placement.settings
+    if placement.rows and settings.milvus_uri and settings.workers and not settings.worker_processes:
+        log.warning(
+            "one process ingests, more slowly than the devices embed",
+            remedy="TANDEM_WORKER_PROCESSES=6 for each device, or `tandem worker` with TANDEM_WORKERS=0 here",
+        )
 
 
 def _decided(

@@ -75,6 +75,22 @@ def test_a_device_that_others_fill_is_left_out(gpus: Gpus) -> None:
     assert [entry["device"] for entry in logs if entry["event"] == "device planned"] == ["0", "2"]
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"milvus_uri": "http://milvus:19530"}, 1),
+        ({"milvus_uri": "http://milvus:19530", "worker_processes": 6}, 0),
+        ({"milvus_uri": "http://milvus:19530", "workers": 0}, 0),
+        ({}, 0),  # nothing can be done: one process alone opens Milvus Lite
+    ],
+)
+def test_that_one_process_ingests_for_gpus_is_told(gpus: Gpus, changed: dict[str, Any], told: int) -> None:
+    gpus((80, 0))
+    with capture_logs() as logs:
+        log_placement(placed(models="qwen3-0.6b", **changed))
+    assert sum(entry["event"].startswith("one process ingests") for entry in logs) == told
+
+
 def test_a_device_with_room_for_a_smaller_window_only_is_left_out(gpus: Gpus) -> None:
     gpus((24, 0), (24, 17.5))
     alone = placed(models="qwen3-0.6b", devices="1,")
