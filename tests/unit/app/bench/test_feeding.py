@@ -1,5 +1,6 @@
 """The feeder against a node that finishes so many documents between two polls."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -86,6 +87,27 @@ async def test_no_more_is_under_way_than_keeps_the_node_busy() -> None:
     assert max(waiting) <= 100 + feeding.SENDERS * 20
     steady = [point.waiting for point in points if 50 < point.documents < 250]
     assert min(steady) >= 100 - 20
+
+
+@pytest.mark.parametrize(("least_ahead", "senders"), [(LEAST_AHEAD, feeding.SENDERS), (9216, 9)])
+async def test_the_more_is_to_be_under_way_the_more_requests_are_sent_at_once(least_ahead: int, senders: int) -> None:
+    node, sent = Node(pace=1000), 0
+    all_sent = asyncio.Event()
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        if request.method == "POST":
+            sent += 1
+            if sent == senders:
+                await asyncio.sleep(0.01)  # for those that would be too many
+                assert sent == senders
+                all_sent.set()
+            await all_sent.wait()
+        return node(request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(slow), base_url="http://node") as http:
+        asked = Feeding("http://node", None, "docs", CORPUS.spec(), 0, 1000, documents=20, least_ahead=least_ahead)
+        await asyncio.wait_for(Feeder(http, asked, CORPUS, lambda _: None).run(), 10)
 
 
 async def test_a_full_queue_is_waited_for() -> None:
