@@ -3,6 +3,7 @@ share of the device rises.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -65,7 +66,8 @@ async def measure_rates(run: Run, work: Work) -> None:
     for rate in RATES:
         times = await search_times(work.search, replace(work.load, rate=rate))
         found.append({"rate": rate, **times.to_json()})
-        if times.p50 and times.p50 > SATURATED * found[0]["p50"]:
+        first = next((each["p50"] for each in found if each["p50"]), math.inf)
+        if times.p50 and times.p50 > SATURATED * first:
             break
     run.table(
         f"Searches of {work.load.candidates} × {work.load.tokens}, engines alone, {len(work.devices)} devices",

@@ -42,7 +42,8 @@ async def _engines(run: Run, devices: int, parts: Sequence[str], settings: Setti
     assert isinstance(reranker, CrossEncoderReranker)
     try:
         await gather_or_cancel([embedder.start(), reranker.start()])
-        run.lines += ["", f"{asked.shapes}, {devices} devices: engines started in {monotonic() - began:.0f} s."]
+        took = run.found[f"engines started {devices}"] = monotonic() - began
+        run.lines += ["", f"{asked.shapes}, {devices} devices: engines started in {took:.0f} s."]
         work = Work(placed, embedder, reranker, load)
         if "engines" in parts:
             run.found[f"engines {devices}"] = await _figures(run, work)
