@@ -15,9 +15,6 @@ from retrieval.types import TokenIds
 
 SHARED_TOKENS = 110
 """Tokens that the prompts of one rerank share: instruction and query, as in Qwen3-Reranker's prompt."""
-QUERY_TOKENS = 30
-RECALL_SECONDS = 0.005
-"""A store's time, in which a search leaves the engines alone."""
 POOL = 16
 """Batches of texts, in turn: made beforehand, so that making them takes nothing from the engine's time."""
 

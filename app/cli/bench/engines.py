@@ -7,25 +7,14 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from time import perf_counter
 
 from rich.console import Console
 from rich.table import Table
 
 from app import ROOT
-from app.cli.bench.engine_speeds import (
-    QUERY_TOKENS,
-    RECALL_SECONDS,
-    EngineLoad,
-    Prompts,
-    Speeds,
-    embed_rate,
-    fed,
-    rerank_times,
-    search_times,
-)
+from app.cli.bench.engine_speeds import EngineLoad, Speeds, embed_rate, rerank_times, search_times
+from app.cli.bench.engine_work import EngineWork
 from app.cli.bench.measures import Summary
 from app.cli.bench.mixed_result import Ratios, ratio, ratio_text
 from app.cli.console import step_reporter
@@ -35,7 +24,6 @@ from retrieval.engines.vllm.models import VllmEmbedder
 from retrieval.engines.vllm.options import EngineOptions, engine_environment
 from retrieval.errors import ConfigurationError, EngineFailed
 from retrieval.gather_or_cancel import gather_or_cancel
-from retrieval.types import Lane, TokenIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,38 +81,20 @@ async def _measure(
             report("starting both engines")
             await gather_or_cancel([embedder.start(), reranker.start()])
             report("measuring")
-            options = devices[0].gate.options
-            slice_tokens, ahead = options.slice_tokens, len(devices) * (2 * options.slots + 1)
-            prompts = Prompts(embedder.tokenizer.get_vocab_size(), reranker.engine.options.max_model_len)
-
-            async def embed(ids: Sequence[TokenIds], lane: Lane = Lane.BULK) -> None:
-                await embedder.engine.encode(ids, lane=lane)
-
-            async def rerank(ids: Sequence[TokenIds]) -> None:
-                await reranker.engine.encode(ids, lane=Lane.INTERACTIVE)
-
-            async def search() -> None:
-                with devices.search():
-                    await embed([prompts.text(QUERY_TOKENS)], Lane.INTERACTIVE)
-                    await asyncio.sleep(RECALL_SECONDS)
-                    await rerank(prompts.reranked(load.candidates, load.tokens))
-
-            reranked = [await rerank_times(rerank, prompts, pool, load) for pool in load.pools]
-            embedded = [await embed_rate(embed, prompts, length, load, slice_tokens, ahead) for length in load.lengths]
-            await search()
-            alone = await search_times(search, load)
-            counts: list[tuple[float, int]] = []
-            async with fed(embed, prompts.batches(load.lengths[-1], slice_tokens), ahead) as texts:
-                alongside = await search_times(
-                    search, load, on_measured=lambda: counts.append((perf_counter(), texts()))
-                )
-                counts.append((perf_counter(), texts()))
-            (start, before), (end, after) = counts
-            work = BareWork(embedder.engine.options, reranker.engine.options, load, slice_tokens, ahead)
+            work = EngineWork(devices, embedder, reranker, load)
+            slice_tokens, ahead = work.options.slice_tokens, work.ahead
+            reranked = [await rerank_times(work.rerank, work.prompts, pool, load) for pool in load.pools]
+            embedded = [
+                await embed_rate(work.embed, work.prompts, length, load, slice_tokens, ahead) for length in load.lengths
+            ]
+            await work.search()
+            alone = await search_times(work.search, load)
+            alongside, texts = await work.search_beside_ingestion()
+            bare = BareWork(embedder.engine.options, reranker.engine.options, load, slice_tokens, ahead)
         finally:
             await embedder.close()
             await reranker.close()
-    return Speeds(tuple(embedded), tuple(reranked)), alone, alongside, (after - before) / (end - start), work
+    return Speeds(tuple(embedded), tuple(reranked)), alone, alongside, texts, bare
 
 
 def _bare(work: BareWork, console: Console) -> Speeds:

@@ -20,8 +20,10 @@ With more than one device:
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -31,6 +33,8 @@ from deploy.benchmarks.several_gpus.run import BudgetSpent, Run, console
 from deploy.benchmarks.several_gpus.scaling import scaling
 from deploy.benchmarks.several_gpus.split import measure_split
 from deploy.benchmarks.several_gpus.whole_node import FAULT_SECONDS, measure_node
+
+Value = TypeVar("Value")
 
 PARTS = ("engines", "load", "shares", "mixed", "search", "faults", "split")
 OF_ENGINES, OF_NODE = PARTS[:3], PARTS[3:6]
@@ -55,34 +59,31 @@ def measure(run: Run) -> None:
     run.write()
 
 
-def numbers(text: str) -> list[int]:
-    return [int(each) for each in text.split(",")]
-
-
-def shares(text: str) -> list[float]:
-    return [float(each) for each in text.split(",")]
+def listed(kind: Callable[[str], Value]) -> Callable[[str], list[Value]]:
+    """Returns a parser of values separated by commas."""
+    return lambda text: [kind(each) for each in text.split(",")]
 
 
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--devices", type=numbers, default=[1, 2], help="how many, comma separated")
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(USUAL), help=",".join(PARTS))
+    parser.add_argument("--devices", type=listed(int), default=[1, 2], help="how many, comma separated")
+    parser.add_argument("--parts", type=listed(str), default=list(USUAL), help=",".join(PARTS))
     parser.add_argument("--shapes", default="qwen3-0.6b", help="of the weights: a pair's name, or a folder")
-    parser.add_argument("--split-shapes", type=lambda text: text.split(","), default=["qwen3-8b"])
+    parser.add_argument("--split-shapes", type=listed(str), default=["qwen3-8b"])
     parser.add_argument("--budget", type=float, default=540, help="seconds of the whole")
     parser.add_argument("--seconds", type=float, default=12, help="of one measurement")
     parser.add_argument("--warm-up", type=float, default=3, help="seconds before each")
     parser.add_argument("--rate", type=float, default=5, help="searches/s for each device, during ingestion")
     parser.add_argument("--split-rate", type=float, default=2, help="the same where models are split")
     parser.add_argument("--highest", type=float, default=32, help="searches/s for each device that it cannot do")
-    parser.add_argument("--shares", type=shares, default=[0, 0.15, 0.3, 0.5, 0.7], help="guaranteed to ingestion")
-    parser.add_argument("--faults", type=lambda text: text.split(","), default=list(FAULT_SECONDS), help="kill,stop")
+    parser.add_argument("--shares", type=listed(float), default=[0, 0.15, 0.3, 0.5, 0.7], help="of ingestion")
+    parser.add_argument("--faults", type=listed(str), default=list(FAULT_SECONDS), help="kill,stop")
     parser.add_argument("--p99", type=float, default=150, help="ms")
     parser.add_argument("--candidates", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=256, help="of a text")
     parser.add_argument("--pool", type=int, default=2000, help="documents that are searched")
-    parser.add_argument("--pools", type=numbers, default=[10, 20, 50, 100, 200, 400], help="candidates of reranks")
+    parser.add_argument("--pools", type=listed(int), default=[10, 20, 50, 100, 200, 400], help="candidates of reranks")
     parser.add_argument("--repeats", type=int, default=20, help="reranks of each size")
     return parser
 

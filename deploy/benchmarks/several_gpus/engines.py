@@ -7,10 +7,11 @@ from time import monotonic
 from typing import Any
 
 from app.cli.bench.engine_speeds import EngineLoad, embed_rate, rerank_times
+from app.cli.bench.engine_work import EngineWork
 from app.cli.bench.measures import Summary
 from app.settings import Settings, load_settings
 from app.wiring.models import build_models
-from deploy.benchmarks.several_gpus.engine_load import Work, measure_rates, measure_shares
+from deploy.benchmarks.several_gpus.engine_load import measure_rates, measure_shares
 from deploy.benchmarks.several_gpus.run import Run
 from retrieval.engines.cross_encoder import CrossEncoderReranker
 from retrieval.engines.over_devices import SPREAD_TOKENS, OverDevices
@@ -44,9 +45,11 @@ async def _engines(run: Run, devices: int, parts: Sequence[str], settings: Setti
         await gather_or_cancel([embedder.start(), reranker.start()])
         took = run.found[f"engines started {devices}"] = monotonic() - began
         run.lines += ["", f"{asked.shapes}, {devices} devices: engines started in {took:.0f} s."]
-        work = Work(placed, embedder, reranker, load)
+        work = EngineWork(placed, embedder, reranker, load)
         if "engines" in parts:
-            run.found[f"engines {devices}"] = await _figures(run, work)
+            over = reranker.engine
+            assert isinstance(over, OverDevices)
+            run.found[f"engines {devices}"] = await _figures(run, work, over)
             run.write()
         if "load" in parts:
             await measure_rates(run, work)
@@ -57,15 +60,13 @@ async def _engines(run: Run, devices: int, parts: Sequence[str], settings: Setti
         await gather_or_cancel([embedder.close(), reranker.close()])
 
 
-async def _figures(run: Run, work: Work) -> dict[str, Any]:
+async def _figures(run: Run, work: EngineWork, over: OverDevices) -> dict[str, Any]:
     load, devices = work.load, len(work.devices)
     short = replace(load, seconds=load.seconds / 2)
     embedded = [
         await embed_rate(work.embed, work.prompts, n, short, work.options.slice_tokens, work.ahead)
         for n in load.lengths
     ]
-    over = work.reranker.engine
-    assert isinstance(over, OverDevices)
     times: dict[str, list[Summary]] = {}
     for name, tokens in (("one device", None), ("spread", SPREAD_TOKENS)):
         if devices > 1 or tokens is None:
@@ -91,7 +92,7 @@ async def _figures(run: Run, work: Work) -> dict[str, Any]:
     }
 
 
-async def _closed_loop(work: Work, callers: int) -> float:
+async def _closed_loop(work: EngineWork, callers: int) -> float:
     """Reranks a second of so many callers, each of which asks again at once."""
     load = work.load
     pools = [work.prompts.reranked(load.candidates, load.tokens) for _ in range(2 * callers)]

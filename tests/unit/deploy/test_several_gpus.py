@@ -52,5 +52,6 @@ def test_the_folder_is_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     program = run_path(str(ROOT / "deploy" / "benchmarks" / "several_gpus"), run_name="several_gpus")
     monkeypatch.setattr(sys, "argv", ["several_gpus", "--out", "nowhere", "--parts", "nothing"])
-    with pytest.raises(SystemExit, match="--parts: nothing is not one of engines, load, shares"):
+    parts = "engines, load, shares, mixed, search, faults, split"
+    with pytest.raises(SystemExit, match=f"--parts: nothing is not one of {parts}"):
         program["main"]()
