@@ -108,7 +108,7 @@ def log_placement(placement: Placement) -> None:
     if placement.rows and settings.milvus_uri and settings.workers and not settings.worker_processes:
         log.warning(
             "one process ingests, more slowly than the devices embed",
-            remedy="TANDEM_WORKER_PROCESSES=6 for each device, or `tandem worker` with TANDEM_WORKERS=0 here",
+            remedy="TANDEM_WORKER_PROCESSES (12 keep one H200 busy), or `tandem worker` with TANDEM_WORKERS=0 here",
         )
 
 
