@@ -1,6 +1,7 @@
 """Searches go out when they are due: against a server that answers none before the last one has come."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from app.cli.bench.load import searching
 from app.cli.bench.load.corpus import MadeUpCorpus
 from app.cli.bench.load.searching import Question, search_open_loop
+from tests.support.patching import replace_in
 
 QUESTION = Question("docs", candidates=7, top_k=5)
 
@@ -32,10 +34,10 @@ class Server(httpx.AsyncBaseTransport):
 
 
 async def ask(monkeypatch: pytest.MonkeyPatch, server: Server, due: list[float], warm_up: float) -> searching.Searched:
-    client = httpx.AsyncClient
-    monkeypatch.setattr(
-        searching.httpx, "AsyncClient", lambda **options: client(**{**options, "transport": server, "limits": None})
-    )
+    def client(**options: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(**{**options, "transport": server, "limits": None})
+
+    replace_in(monkeypatch, searching, "httpx", AsyncClient=client)
     return await search_open_loop(
         "http://node", None, QUESTION, MadeUpCorpus(9), first=3, due=due, warm_up=warm_up, seconds=0.5
     )

@@ -19,6 +19,7 @@ import pytest_asyncio
 
 from app.cli.node.worker import listen_for_work
 from app.main import create_app
+from app.node import worker_processes
 from app.node.node import Components
 from app.node.worker_processes import WorkerProcesses
 from app.settings import Settings
@@ -34,6 +35,7 @@ from retrieval.models.folder import read_tokenizer
 from retrieval.stores.milvus.store import MilvusStore
 from tests.support.models.fake_models import FakeEmbedder, FakeReranker
 from tests.support.nodes.listening import listening
+from tests.support.patching import replace_in
 from tests.support.stores.stores import ServerProcess
 from tests.support.waiting import free_port, until
 
@@ -153,17 +155,17 @@ async def test_none_that_lives_is_told(tmp_path: Path) -> None:
 
 async def test_one_that_the_system_gives_no_process_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the first start, and after its death."""
-    real, refused = asyncio.create_subprocess_exec, 0
+    refused = 0
     monkeypatch.setattr("app.node.worker_processes.FIRST_PAUSE_SECONDS", 0.01)
 
     async def refuse(*args: Any, **kwargs: Any) -> Any:
         nonlocal refused
         if refused % 4 == 3:
-            return await real(*args, **kwargs)
+            return await asyncio.create_subprocess_exec(*args, **kwargs)
         refused += 1
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    monkeypatch.setattr("app.node.worker_processes.asyncio.create_subprocess_exec", refuse)
+    replace_in(monkeypatch, worker_processes, "asyncio", create_subprocess_exec=refuse)
     processes = WorkerProcesses(1, {}, drain_seconds=0, command=[sys.executable, "-c", "input()"])
     await processes.start(Notifications())
     try:

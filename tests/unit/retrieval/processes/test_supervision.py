@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from retrieval.errors import EngineFailed, StoreFailed
+from retrieval.processes import supervision
 from retrieval.processes.supervision import keep_running
+from tests.support.patching import replace_in
 
 
 class Part:
@@ -84,13 +86,12 @@ async def test_it_is_kept_after_each_restart() -> None:
 
 async def test_pauses_grow_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    real = asyncio.sleep
 
     async def noted(seconds: float) -> None:
         pauses.append(seconds)
-        await real(0)
+        await asyncio.sleep(0)
 
-    monkeypatch.setattr("retrieval.processes.supervision.asyncio.sleep", noted)
+    replace_in(monkeypatch, supervision, "asyncio", sleep=noted)
     part = Part([OSError()] * 4)
     task = kept(part, longest=5)
     part.ends.put_nowait("killed")
