@@ -110,6 +110,16 @@ async def test_the_more_is_to_be_under_way_the_more_requests_are_sent_at_once(le
         await asyncio.wait_for(Feeder(http, asked, CORPUS, lambda _: None).run(), 10)
 
 
+@pytest.mark.parametrize(
+    ("documents", "rate", "seconds"), [(1000, 0.0, 0.5), (1000, 100.0, 0.5), (300, 100.0, 0.3), (20, 100.0, 0.1)]
+)
+def test_it_asks_more_often_towards_the_end(
+    monkeypatch: pytest.MonkeyPatch, documents: int, rate: float, seconds: float
+) -> None:
+    monkeypatch.undo()
+    assert feeding.until_next_poll(documents, rate) == pytest.approx(seconds)
+
+
 async def test_a_full_queue_is_waited_for() -> None:
     node = Node(pace=50, refuse=3)
     _, points = await feed(node, 100)
