@@ -42,6 +42,12 @@ _HELD = tuple(
     if name != "due_at"
 )
 """The columns that the end of a lease depends on: for many documents at once the others would be read for nothing."""
+_WANTED = select(documents.c.lease_token).where(
+    documents.c.lease_token.in_(bindparam("tokens", expanding=True)),
+    # The mark belongs to the newest version.
+    documents.c.cancelled.is_(False) | (documents.c.version > documents.c.lease_version),
+)
+"""Built once: it is asked at each step of the work."""
 
 
 async def claim(
@@ -127,12 +133,7 @@ async def cancelled(connection: AsyncConnection, claims: Sequence[Claim]) -> set
     tokens = {claim.token for claim in claims}
     wanted: set[str] = set()
     for some in batches(tokens):
-        query = select(documents.c.lease_token).where(
-            documents.c.lease_token.in_(some),
-            # The mark belongs to the newest version.
-            documents.c.cancelled.is_(False) | (documents.c.version > documents.c.lease_version),
-        )
-        wanted.update(await connection.scalars(query))
+        wanted.update(await connection.scalars(_WANTED, {"tokens": some}))
     return tokens - wanted
 
 
