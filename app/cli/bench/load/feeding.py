@@ -31,8 +31,8 @@ DOCUMENTS_OF_SENDER = 1024
 """One more for each so many documents that are to be under way: four could not keep two H200 supplied."""
 POLL_SECONDS = 0.5
 LAST_POLL_SECONDS = 0.1
-"""Polling interval just before everything is ingested. The node is measured, and answers take processor time: ten times
-a second all the time, they were a third of what its event loop computes on a CPU."""
+"""Polling interval just before everything is ingested. The answers take processor time of the node that is measured: at
+this interval throughout, a third of what its event loop computes on a CPU."""
 TIMEOUT_SECONDS = 300.0
 
 

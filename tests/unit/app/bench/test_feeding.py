@@ -116,7 +116,7 @@ async def test_the_more_is_to_be_under_way_the_more_requests_are_sent_at_once(le
 def test_it_asks_more_often_towards_the_end(
     monkeypatch: pytest.MonkeyPatch, documents: int, rate: float, seconds: float
 ) -> None:
-    monkeypatch.undo()
+    monkeypatch.undo()  # the real intervals
     assert feeding.until_next_poll(documents, rate) == pytest.approx(seconds)
 
 
